@@ -1,0 +1,69 @@
+"""From logits to probabilities and labels: the same arithmetic in evaluation and in serving."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a model's logits become probabilities and decisions.
+
+    Attributes:
+        temperature: Divisor of the logits, fitted on validation (Guo et al. 2017, "On Calibration
+            of Modern Neural Networks"); above 0.
+        decision_offsets: Added to the log-probability of each class before the argmax; zeros mean
+            that the most probable class wins. The probabilities themselves stay calibrated.
+    """
+
+    temperature: float = 1.0
+    decision_offsets: tuple[float, ...] = (0.0, 0.0, 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return {
+            "temperature": self.temperature,
+            "decision_offsets": list(self.decision_offsets),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Calibration":
+        """From what `to_dict` wrote."""
+        return cls(float(values["temperature"]), tuple(map(float, values["decision_offsets"])))
+
+
+def log_softmax(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Log-probabilities of logits [n, classes] after division by the temperature."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled = scaled - scaled.max(axis=-1, keepdims=True)
+    return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
+
+
+def probabilities(logits: ArrayLike, calibration: Calibration) -> NDArray[np.float64]:
+    """Calibrated class probabilities [n, classes] of logits [n, classes]."""
+    return np.exp(log_softmax(logits, calibration.temperature))
+
+
+def decide(logits: ArrayLike, calibration: Calibration) -> NDArray[np.int64]:
+    """Class index [n] of each row of logits [n, classes]."""
+    log_probabilities = log_softmax(logits, calibration.temperature)
+    return np.argmax(log_probabilities + np.asarray(calibration.decision_offsets), axis=-1)
+
+
+def decide_under_prior(
+    logits: ArrayLike, calibration: Calibration, prior: ArrayLike
+) -> NDArray[np.int64]:
+    """Class index [n] of each row if all classes were equally frequent.
+
+    Divides the posterior by the class prior that the model learned from (Saerens et al. 2002,
+    "Adjusting the Outputs of a Classifier to New a Priori Probabilities").
+
+    Args:
+        logits: [n, classes].
+        calibration: The model's calibration; its decision offsets are not used.
+        prior: Class frequencies [classes] of the data that the model learned from.
+    """
+    log_probabilities = log_softmax(logits, calibration.temperature)
+    return np.argmax(log_probabilities - np.log(np.asarray(prior, dtype=np.float64)), axis=-1)
