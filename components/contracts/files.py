@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -33,9 +32,15 @@ def replaced_when_whole(target: str | Path) -> Iterator[Path]:
     draft = workshop / target.name
     try:
         yield draft
-        if target.is_dir() and not target.is_symlink():
-            target.rename(workshop / "replaced")
-        os.replace(draft, target)
+        replaced = workshop / "replaced"
+        if target.is_dir():
+            target.rename(replaced)
+        try:
+            draft.replace(target)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(target)
+            raise
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
 
