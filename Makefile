@@ -1,0 +1,94 @@
+# The commands of the project; `make help` lists them. Variables are given as NAME=value.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# What a run reads and with which options, e.g. make run DATA=reviews.csv ARGS="--tune-trials 4"
+DATA ?= sample
+BASE_MODEL ?= minilm
+ARGS ?=
+
+# Where `make submit` sends the pipeline: the endpoint of Kubeflow Pipelines, or the kubeconfig's.
+KFP_ENDPOINT ?=
+EXPERIMENT ?= review-sentiment
+RUN_NAME ?= training
+
+MODEL_NAME ?= review-sentiment
+PORT ?= 8080
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run approve serve models test test-all lint format compile submit \
+        bench bench-training bench-data bench-features sample constraints clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
+	  awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
+
+install: $(INSTALLED) ## Make the virtual environment and install the pinned dependencies
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --progress-bar off --constraint constraints.txt \
+	  --editable '.[local,dev]'
+	touch $@
+
+run: $(INSTALLED) ## Run the training pipeline on this machine  [DATA= BASE_MODEL= ARGS=]
+	$(BIN)/python -m pipelines.run training --data-uri '$(DATA)' --base-model '$(BASE_MODEL)' $(ARGS)
+
+approve: $(INSTALLED) ## Promote a version that waits for approval  VERSION=
+	@test -n "$(VERSION)" || { echo 'error: say which: make approve VERSION=1' >&2; exit 2; }
+	$(BIN)/python -m pipelines.run approval --version '$(VERSION)' --model-name '$(MODEL_NAME)'
+
+serve: $(INSTALLED) ## Serve the champion  [PORT=8080]
+	$(BIN)/python -m pipelines.serve --model-name '$(MODEL_NAME)' --port '$(PORT)'
+
+models: $(INSTALLED) ## List the registered versions
+	$(BIN)/python -m pipelines.models --model-name '$(MODEL_NAME)'
+
+test: $(INSTALLED) ## Run the fast tests
+	$(BIN)/python -m pytest
+
+test-all: $(INSTALLED) ## Run all tests, the slow ones too
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+lint: $(INSTALLED) ## Check format and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+compile: $(INSTALLED) ## Write the pipelines as YAML for Kubeflow to build/
+	$(BIN)/python -m pipelines.compile --output build
+
+submit: compile ## Submit the training pipeline to Kubeflow  [KFP_ENDPOINT= EXPERIMENT= ARGS="name=value"]
+	$(BIN)/kfp $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') run submit \
+	  --experiment-name '$(EXPERIMENT)' --run-name '$(RUN_NAME)' \
+	  --package-file build/training.yaml data_uri='$(DATA)' base_model='$(BASE_MODEL)' $(ARGS)
+
+bench: bench-data bench-features bench-training ## Run all benchmarks
+
+bench-data: $(INSTALLED) ## Time and memory of ingest and prepare at 1x and 10x the rows
+	$(BIN)/python tests/benchmarks/bench_data.py
+
+bench-features: $(INSTALLED) ## Tokenisation and feature retrieval against the usual ways
+	$(BIN)/python tests/benchmarks/bench_features.py
+
+bench-training: $(INSTALLED) ## Training speed against the plain Trainer
+	$(BIN)/python tests/benchmarks/bench_training.py
+
+sample: $(INSTALLED) ## Write the bundled sample again from its generator
+	$(BIN)/python -m components.data.sample
+
+constraints: ## Resolve all dependencies anew into constraints.txt (needs uv)
+	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-annotate --no-header \
+	  $(foreach folder,$(PIP_FIND_LINKS),--find-links $(folder)) --output-file constraints.txt
+	sed -i 's/^\(torch==[0-9.]*\)+cpu$$/\1/; /^review-sentiment/d' constraints.txt
+
+clean: ## Remove what runs wrote: runs/, state/ and build/ (the environment stays)
+	rm -rf runs state build

@@ -1,0 +1,30 @@
+"""The approval pipeline: what `auto` approval does at once, for a version that waited."""
+
+from kfp import dsl
+
+from components.deployment.component import check_deployment
+from components.registry.component import fetch_version, promote_model
+from pipelines.step_settings import place
+
+
+@dsl.pipeline(
+    name="review-sentiment-approval",
+    description="Check that a registered version serves, and make it champion.",
+)
+def approval_pipeline(version: str, model_name: str = "review-sentiment") -> None:
+    """Fetch a registered version, start it in a model server, check its answers, promote it.
+
+    Args:
+        version: Version number in the model registry.
+        model_name: Name in the model registry.
+    """
+    fetched = place(fetch_version(model_name=model_name, version=version))
+    checked = place(
+        check_deployment(
+            model=fetched.outputs["model"],
+            predictions=fetched.outputs["predictions"],
+            model_name=model_name,
+            version=version,
+        )
+    )
+    place(promote_model(model_name=model_name, version=version).after(checked))

@@ -1,0 +1,47 @@
+"""Where state lies on one machine: the environment that the steps find there.
+
+On a cluster the same variables come from the ConfigMap that `pipelines.step_settings` names.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def code_version() -> str:
+    """The commit of the checkout, with `-dirty` if files differ from it; '' outside of git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return described.stdout.strip()
+
+
+def local_environment(state: Path) -> dict[str, str]:
+    """Environment variables of a run on one machine; those already set are left as they are.
+
+    Args:
+        state: Folder for what outlives a run: feature store, model registry, checkpoints.
+
+    Returns:
+        All variables that the steps read, with their values.
+    """
+    state = state.resolve()
+    variables = {
+        "FEATURE_STORE_CONFIG": str(PROJECT / "feature_repo" / "feature_store.yaml"),
+        "FEATURE_STORE_DIR": str(state / "feature_store"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
+        "CHECKPOINT_DIR": str(state / "checkpoints"),
+        "CODE_VERSION": code_version(),
+        "TOKENIZERS_PARALLELISM": "true",
+        "PYTHONWARNINGS": "ignore",
+    }
+    return {name: os.environ.get(name) or value for name, value in variables.items()}

@@ -1,0 +1,139 @@
+"""Run a pipeline whole on this machine: kfp.local in subprocesses, a run folder, a report."""
+
+import contextlib
+import datetime
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.contracts.errors import UserError
+from components.contracts.files import write_json
+from pipelines.environment import local_environment
+from pipelines.step_log import StepLog
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run on one machine left behind.
+
+    Attributes:
+        folder: The run folder: a folder of artifacts for each step, `log.txt`, `run.json`.
+        seconds: Wall time of each step that ran, in order.
+        parameters: The pipeline's parameters, defaults included.
+    """
+
+    folder: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def artifact(self, step: str, name: str) -> Path | None:
+        """Path of a step's artifact; None if the step did not run or did not write it."""
+        path = self.folder / step / name
+        return path if path.exists() else None
+
+
+def run_locally(
+    pipeline: Any, parameters: Mapping[str, Any], *, runs: Path, state: Path, quiet: bool = False
+) -> Run:
+    """Run a compiled pipeline function step by step in this environment.
+
+    Args:
+        pipeline: A function decorated with `dsl.pipeline`.
+        parameters: Values by name; what is missing keeps the pipeline's default.
+        runs: Folder that gets a folder for this run.
+        state: Folder of what outlives a run (feature store, registry, checkpoints).
+        quiet: Whether to show nothing on the screen.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UserError: If a step failed; the sentence says which one and why.
+    """
+    from kfp import local
+
+    inputs = pipeline.component_spec.inputs or {}
+    for name in parameters:
+        if name not in inputs:
+            raise UserError(f"the pipeline has no parameter {name}; it has {', '.join(inputs)}")
+    given = {name: spec.default for name, spec in inputs.items()} | dict(parameters)
+    moment = datetime.datetime.now(datetime.UTC)
+    folder = (runs / f"{moment:%Y-%m-%d-%H%M%S}-{os.getpid()}").resolve()
+    folder.mkdir(parents=True)
+    for name, value in local_environment(state).items():
+        os.environ[name] = value
+    state.mkdir(parents=True, exist_ok=True)
+    screen = Path(os.devnull).open("w") if quiet else None  # noqa: SIM115 - closed with the log
+    log = StepLog(folder / "log.txt", screen)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(log),
+            _steps_end_with_the_run(),
+        ):
+            # KFP warns that images and resources have no effect here, which is the point.
+            warnings.simplefilter("ignore")
+            local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
+            _without_retries(pipeline)(**parameters)
+    except RuntimeError as error:
+        _flatten(folder)
+        reason = log.error or str(error)
+        raise UserError(
+            f"step {log.failed_step or '?'} failed: {reason} (all output: {folder / 'log.txt'})"
+        ) from None
+    finally:
+        log.close()
+        if screen:
+            screen.close()
+    _flatten(folder)
+    run = Run(folder, log.seconds, given)
+    write_json(
+        folder / "run.json",
+        {
+            "pipeline": pipeline.name,
+            "started": moment.isoformat(timespec="seconds"),
+            "parameters": given,
+            "step_seconds": {name: round(value, 2) for name, value in log.seconds.items()},
+            "code_version": os.environ["CODE_VERSION"],
+        },
+    )
+    return run
+
+
+def _without_retries(pipeline: Any) -> Any:
+    """The pipeline with each step tried once: here a step fails for a reason that stays."""
+    spec = pipeline.pipeline_spec
+    for dag in (spec.root.dag, *(component.dag for component in spec.components.values())):
+        for task in dag.tasks.values():
+            task.ClearField("retry_policy")
+    return pipeline
+
+
+def _flatten(folder: Path) -> None:
+    """Move the steps' folders from below KFP's own time-stamped folder to the run folder."""
+    for nested in [path for path in folder.iterdir() if path.is_dir()]:
+        for step in nested.iterdir():
+            step.rename(folder / step.name)
+        nested.rmdir()
+
+
+@contextlib.contextmanager
+def _steps_end_with_the_run() -> Iterator[None]:
+    """Pass a SIGTERM on to the running step, so that no training outlives its pipeline."""
+    import psutil
+
+    def end(*_: object) -> None:
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.terminate()
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,125 @@
+"""The output of a local run made readable: a line when a step starts, its own words, its time."""
+
+import io
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_STARTED = re.compile(r" - INFO - Executing task '([^']+)'")
+_FINISHED = re.compile(r" - (?:INFO|ERROR) - Task '([^']+)' finished with status (\w+)")
+_KFP_LINE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} - (INFO|WARNING|ERROR) - (.*)")
+_STEP_LINE = re.compile(r"^    \[KFP Executor [^\]]*? (DEBUG|INFO|WARNING|ERROR)\]: (.*)")
+_USER_ERROR = re.compile(r"components\.contracts\.errors\.UserError: (.*)")
+_ERROR = re.compile(r"^    ((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)")
+_PROGRESS = re.compile(r"\d+%\|")
+# What KFP's executor says of its own work; the log file keeps it.
+_EXECUTOR_TALK = re.compile(
+    r"^(--component_module_path|Looking for component |Loading KFP component|Got executor_input|"
+    r"Wrote executor output|Streamed logs)"
+)
+
+
+class StepLog(io.TextIOBase):
+    """A text stream for what kfp.local prints: keeps all in a file, shows a person the essence.
+
+    Attributes:
+        seconds: Wall time of each finished step, by name, in the order in which they ran.
+        failed_step: Name of the step that failed last, or ''.
+        error: The sentence that the failed step ended with, or ''.
+    """
+
+    def __init__(self, log_file: Path, screen: TextIO | None = None) -> None:
+        """Open the log file.
+
+        Args:
+            log_file: Gets every line as it was printed, without colours.
+            screen: Gets the essence; standard output where None.
+        """
+        self.seconds: dict[str, float] = {}
+        self.failed_step = ""
+        self.error = ""
+        self._screen = screen or sys.stdout
+        self._file = log_file.open("w", encoding="utf-8")
+        self._pending = ""
+        self._started = time.perf_counter()
+        self._in_traceback = False
+        self._progress_shown = False
+
+    def writable(self) -> bool:
+        """Whether the stream takes text: always."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Take over text; whole lines are interpreted at once."""
+        *lines, self._pending = (self._pending + text).split("\n")
+        for line in lines:
+            self._take(_COLOUR.sub("", line))
+        return len(text)
+
+    def close(self) -> None:
+        """Write out what is pending and close the log file."""
+        if not self.closed:
+            if self._pending:
+                self._take(_COLOUR.sub("", self._pending))
+            self._end_progress()
+            self._file.close()
+        super().close()
+
+    def _take(self, line: str) -> None:
+        self._file.write(line + "\n")
+        self._file.flush()
+        if started := _STARTED.search(line):
+            self._started = time.perf_counter()
+            self._in_traceback = False
+            self._show(f"\n▸ {started[1]}")
+        elif finished := _FINISHED.search(line):
+            elapsed = time.perf_counter() - self._started
+            self.seconds[finished[1]] = elapsed
+            if finished[2] == "SUCCESS":
+                self._show(f"  done in {elapsed:.1f} s")
+            else:
+                self.failed_step = finished[1]
+                self._show(f"  failed after {elapsed:.1f} s")
+        elif spoken := _STEP_LINE.match(line):
+            if not _EXECUTOR_TALK.match(spoken[2]):
+                mark = "" if spoken[1] in ("INFO", "DEBUG") else f"{spoken[1].lower()}: "
+                self._show(f"  {mark}{spoken[2]}")
+        elif kfp_line := _KFP_LINE.match(line):
+            if kfp_line[1] == "WARNING":
+                self._show(f"  warning: {kfp_line[2]}")
+        elif "Traceback (most recent call last)" in line:
+            self._in_traceback = True
+        elif self._in_traceback:
+            self._take_traceback(line)
+        elif line.startswith("    ") and line.strip():
+            self._show_step_output(line[4:])
+
+    def _take_traceback(self, line: str) -> None:
+        if user_error := _USER_ERROR.search(line):
+            self.error = user_error[1]
+        elif error := _ERROR.match(line):
+            self.error = error[1]
+
+    def _show_step_output(self, line: str) -> None:
+        if not _PROGRESS.search(line):
+            self._show(f"  {line}")
+        elif self._screen.isatty():
+            self._screen.write(f"\r\x1b[2K  {line}")
+            self._screen.flush()
+            self._progress_shown = True
+        else:
+            self._screen.write(f"  {line}\n")
+            self._screen.flush()
+
+    def _show(self, line: str) -> None:
+        self._end_progress()
+        self._screen.write(line + "\n")
+        self._screen.flush()
+
+    def _end_progress(self) -> None:
+        if self._progress_shown:
+            self._screen.write("\n")
+            self._progress_shown = False

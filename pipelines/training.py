@@ -1,0 +1,158 @@
+"""The training pipeline: from reviews at a URI to a checked, registered champion."""
+
+from kfp import dsl
+
+from components.data.component import ingest_reviews, prepare_reviews
+from components.deployment.component import check_deployment
+from components.evaluation.component import evaluate_classifier
+from components.features.component import build_features, retrieve_training_set
+from components.registry.component import fetch_champion, promote_model, register_model
+from components.report.component import compose_report
+from components.training.component import (
+    chosen_hyperparameters,
+    fine_tune_classifier,
+    tune_hyperparameters,
+)
+from pipelines.step_settings import place
+
+
+@dsl.pipeline(
+    name="review-sentiment-training",
+    description="Product reviews in; a fine-tuned, evaluated, registered sentiment model out.",
+)
+def training_pipeline(
+    data_uri: str = "sample",
+    base_model: str = "minilm",
+    max_tokens: int = 128,
+    validation_share: float = 0.1,
+    test_share: float = 0.1,
+    balance: str = "none",
+    seed: int = 42,
+    hyperparameters: dict = {},  # noqa: B006 - a KFP parameter default is a constant
+    tune_trials: int = 0,
+    accuracy_threshold: float = 0.8,
+    macro_f1_threshold: float = 0.6,
+    champion_margin: float = 0.01,
+    model_name: str = "review-sentiment",
+    approval: str = "auto",
+) -> None:
+    """Ingest, prepare, store features, tune, train, evaluate, gate, register, check, promote.
+
+    Args:
+        data_uri: Reviews in CSV, TSV, JSON Lines or Parquet at any fsspec URI, a folder of such
+            files, or `sample` for the bundled ones.
+        base_model: `minilm` (packaged), a folder, or a hub id such as `roberta-base`.
+        max_tokens: Longest input in tokens; longer reviews are cut.
+        validation_share: Share of the reviews that training is watched on.
+        test_share: Share of the reviews that only evaluation reads.
+        balance: `none`, `undersample`, `oversample`, `undersample_by_category` or
+            `oversample_by_category`; of the training part only.
+        seed: Of the splits, of balancing and of training.
+        hyperparameters: Training options by name; what is not named keeps its default.
+        tune_trials: Trials of the random search before training; 0 skips it.
+        accuracy_threshold: Test accuracy below which nothing is registered.
+        macro_f1_threshold: Test macro-F1 below which nothing is registered.
+        champion_margin: Macro-F1 that a new model may lie below the champion.
+        model_name: Name in the model registry.
+        approval: `auto` promotes at once; `manual` registers and waits for approval.
+    """
+    ingested = place(ingest_reviews(data_uri=data_uri))
+    prepared = place(
+        prepare_reviews(
+            reviews=ingested.outputs["reviews"],
+            seed=seed,
+            validation_share=validation_share,
+            test_share=test_share,
+            balance=balance,
+        )
+    )
+    features = place(
+        build_features(
+            prepared=prepared.outputs["prepared"],
+            base_model=base_model,
+            max_tokens=max_tokens,
+            data_fingerprint=ingested.outputs["data_fingerprint"],
+        )
+    )
+    retrieved = place(
+        retrieve_training_set(
+            prepared=prepared.outputs["prepared"],
+            feature_service=features.outputs["feature_service"],
+        )
+    )
+    with dsl.If(tune_trials > 0, name="tune"):
+        tuned = place(
+            tune_hyperparameters(
+                training_set=retrieved.outputs["training_set"],
+                base_model=base_model,
+                hyperparameters=hyperparameters,
+                trials=tune_trials,
+                seed=seed,
+            )
+        )
+    with dsl.Else(name="as-given"):
+        given = place(chosen_hyperparameters(hyperparameters=hyperparameters, seed=seed))
+    trained = place(
+        fine_tune_classifier(
+            training_set=retrieved.outputs["training_set"],
+            base_model=base_model,
+            hyperparameters=dsl.OneOf(
+                tuned.outputs["hyperparameters"], given.outputs["hyperparameters"]
+            ),
+            data_fingerprint=ingested.outputs["data_fingerprint"],
+            feature_service=features.outputs["feature_service"],
+        )
+    )
+    # Fetched after training, so that the comparison is with the champion of that hour.
+    champion = place(fetch_champion(model_name=model_name).after(trained))
+    evaluated = place(
+        evaluate_classifier(
+            model=trained.outputs["model"],
+            training_set=retrieved.outputs["training_set"],
+            prepared=prepared.outputs["prepared"],
+            champion=champion.outputs["champion"],
+            accuracy_threshold=accuracy_threshold,
+            macro_f1_threshold=macro_f1_threshold,
+            champion_margin=champion_margin,
+        )
+    )
+    place(
+        compose_report(
+            ingest_summary=ingested.outputs["ingest_summary"],
+            prepare_summary=prepared.outputs["prepare_summary"],
+            features_summary=features.outputs["features_summary"],
+            model=trained.outputs["model"],
+            evaluation_summary=evaluated.outputs["evaluation_summary"],
+        )
+    )
+    with (
+        dsl.If(evaluated.outputs["accuracy"] >= accuracy_threshold, name="accurate-enough"),
+        dsl.If(evaluated.outputs["macro_f1"] >= macro_f1_threshold, name="macro-f1-high-enough"),
+        dsl.If(evaluated.outputs["not_worse_than_champion"] == "yes", name="not-worse"),
+    ):
+        registered = place(
+            register_model(
+                model=trained.outputs["model"],
+                evaluation_summary=evaluated.outputs["evaluation_summary"],
+                predictions=evaluated.outputs["predictions"],
+                model_name=model_name,
+                approval=approval,
+                data_fingerprint=ingested.outputs["data_fingerprint"],
+                feature_service=features.outputs["feature_service"],
+                pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            )
+        )
+        with dsl.If(approval == "auto", name="approved"):
+            checked = place(
+                check_deployment(
+                    model=trained.outputs["model"],
+                    predictions=evaluated.outputs["predictions"],
+                    model_name=model_name,
+                    version=registered.outputs["version"],
+                )
+            )
+            place(
+                promote_model(model_name=model_name, version=registered.outputs["version"]).after(
+                    checked
+                )
+            )
