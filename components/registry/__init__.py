@@ -1,0 +1,1 @@
+"""Model versions with their lineage, approval and the champion, kept in MLflow."""

@@ -1,0 +1,112 @@
+"""The registry's steps in a pipeline."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Model, Output
+
+from components.contracts.images import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def fetch_champion(model_name: str, champion: Output[Model]) -> NamedTuple("Outputs", version=str):  # type: ignore[valid-type]
+    """Bring the model that serves now, to compare the new one with.
+
+    Args:
+        model_name: Registered model.
+        champion: The champion's model folder; empty where there is none yet.
+
+    Returns:
+        version: The champion's version; empty where there is none yet.
+    """
+    from typing import NamedTuple
+
+    from components.registry.versions import fetch_champion as fetch
+
+    version = fetch(model_name, champion.path)
+    champion.metadata["version"] = version
+    return NamedTuple("Outputs", version=str)(version)
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def register_model(
+    model: Input[Model],
+    evaluation_summary: Input[Artifact],
+    predictions: Input[Dataset],
+    model_name: str,
+    approval: str,
+    data_fingerprint: str,
+    feature_service: str,
+    pipeline_run: str,
+    registration: Output[Artifact],
+) -> NamedTuple("Outputs", version=str):  # type: ignore[valid-type]
+    """Make a version of the model, with everything that is known of it.
+
+    Args:
+        model: The model folder.
+        evaluation_summary: Scores of the evaluation, JSON.
+        predictions: Predictions for the test split, Parquet.
+        model_name: Registered model.
+        approval: auto, or manual: then the version waits for a person.
+        data_fingerprint: Of the data that the model was trained on.
+        feature_service: That the training set was read through.
+        pipeline_run: Name of this run; the same run registers once.
+        registration: What was registered, JSON.
+
+    Returns:
+        version: The model version.
+    """
+    from typing import NamedTuple
+
+    from components.registry.registration import register
+
+    result = register(
+        model.path,
+        evaluation_summary.path,
+        predictions.path,
+        registration.path,
+        model_name=model_name,
+        approval=approval,
+        facts={
+            "data_fingerprint": data_fingerprint,
+            "feature_service": feature_service,
+            "pipeline_run": pipeline_run,
+        },
+    )
+    registration.metadata["version"] = result.version
+    registration.metadata["approval"] = result.approval
+    return NamedTuple("Outputs", version=str)(result.version)
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def fetch_version(
+    model_name: str, version: str, model: Output[Model], predictions: Output[Dataset]
+) -> None:
+    """Bring a registered version and its test predictions.
+
+    Args:
+        model_name: Registered model.
+        version: A number, or champion, challenger or previous.
+        model: The version's model folder.
+        predictions: The version's predictions for the test split.
+    """
+    from components.registry.versions import fetch_version as fetch
+
+    fetch(model_name, version, model.path, predictions.path)
+    model.metadata["version"] = version
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def promote_model(model_name: str, version: str, approved_by: str = "") -> None:
+    """Make a version the champion; the one before it stays as `previous`.
+
+    Args:
+        model_name: Registered model.
+        version: A number, or challenger or previous.
+        approved_by: Who approves a version that waits for it; empty where it is approved already.
+    """
+    from components.registry.versions import approve, promote
+
+    if approved_by:
+        approve(model_name, version, approved_by)
+    promote(model_name, version)

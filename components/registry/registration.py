@@ -1,0 +1,313 @@
+"""Registering a model: everything is logged first, then the version appears."""
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.contracts.errors import UserError
+from components.contracts.files import read_json, sha256_of_file, write_json
+from components.contracts.model_folder import WEIGHTS, check_model_folder, read_training_facts
+from components.registry.tracking import (
+    INJECTED_RUN,
+    errors_in_words,
+    experiment_id,
+    tracking_client,
+    uri_without_secrets,
+)
+from components.registry.versions import (
+    CHALLENGER,
+    MODEL_ARTIFACT,
+    PREDICTIONS_ARTIFACT,
+    Approval,
+    versions_of,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+LINEAGE = ("data_fingerprint", "feature_service", "code_version", "pipeline_run", "base_model")
+"""The facts that every version carries as tags."""
+
+SUMMARY_ARTIFACT = "evaluation/summary.json"
+
+_BATCH = 100
+"""Parameters or metrics in one request; MLflow takes 100 of the former."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What was registered.
+
+    Attributes:
+        model_name: Registered model.
+        version: Its new version, a number as text.
+        run_id: MLflow run that holds parameters, metrics and artifacts.
+        approval: `approved` or `pending`.
+        model_digest: SHA-256 of the weights.
+        lineage: Where the version comes from, by the names of `LINEAGE`.
+        tracking_uri: MLflow's address, without secrets.
+    """
+
+    model_name: str
+    version: str
+    run_id: str
+    approval: str
+    model_digest: str
+    lineage: dict[str, str]
+    tracking_uri: str
+
+
+def register(
+    model_folder: str | Path,
+    evaluation_summary: str | Path,
+    predictions: str | Path,
+    registration: str | Path,
+    *,
+    model_name: str,
+    approval: str,
+    facts: Mapping[str, Any],
+    report: str | Path | None = None,
+) -> Registration:
+    """Log a model with all that is known of it and make a version of it.
+
+    The version is made last. Where a step fails, the run is marked as failed, no version appears,
+    and what was registered before stays. The same model of the same pipeline run is registered
+    once, however often this is called.
+
+    Args:
+        model_folder: A whole model folder.
+        evaluation_summary: JSON of evaluation; its numbers become metrics.
+        predictions: Predictions Parquet of the test split.
+        registration: JSON file to write the `Registration` to.
+        model_name: Registered model; made if it is missing.
+        approval: `auto` (approved at once) or `manual` (waits for a person).
+        facts: Lineage, by the names of `LINEAGE`; what is missing is taken from `training.json`.
+        report: A report to keep with the run, where there is one.
+
+    Returns:
+        The version and its run.
+
+    Raises:
+        UserError: If an input is missing or MLflow cannot be reached, if `approval` is neither
+            `auto` nor `manual`, or if the lineage contradicts the model's own.
+    """
+    if approval not in ("auto", "manual"):
+        raise UserError(f"approval is {approval!r}; give auto or manual")
+    folder = check_model_folder(model_folder)
+    training = read_training_facts(folder)
+    summary = read_json(evaluation_summary)
+    if not Path(predictions).is_file():
+        raise UserError(f"{predictions} does not exist; run the evaluation first")
+    lineage = _lineage(facts, training.get("facts", {}), folder)
+    digest = sha256_of_file(folder / WEIGHTS)
+    client = tracking_client()
+    with errors_in_words():
+        version, run_id = _registered_before(client, model_name, lineage["pipeline_run"], digest)
+        if version:
+            logger.info("this run's model is version %s of %s already", version, model_name)
+        else:
+            status = Approval.APPROVED if approval == "auto" else Approval.PENDING
+            tags = {
+                **lineage,
+                "model_digest": digest,
+                "approval": status,
+                **_scores(summary),
+            }
+            artifacts = {
+                SUMMARY_ARTIFACT: Path(evaluation_summary),
+                PREDICTIONS_ARTIFACT: Path(predictions),
+            }
+            if report is not None:
+                artifacts["report.html"] = Path(report)
+            version, run_id = _log_and_register(
+                client, model_name, folder, training, summary, artifacts, tags
+            )
+            logger.info("registered version %s of %s (%s)", version, model_name, status)
+        registered_tags = client.get_model_version(model_name, version).tags
+    result = Registration(
+        model_name=model_name,
+        version=version,
+        run_id=run_id,
+        approval=registered_tags["approval"],
+        model_digest=digest,
+        lineage=lineage,
+        tracking_uri=uri_without_secrets(),
+    )
+    write_json(registration, asdict(result))
+    return result
+
+
+def numbers_of(content: Any, prefix: str = "") -> dict[str, float]:
+    """The finite numbers in nested mappings, keyed by their path joined with dots.
+
+    Lists are left out: curves and tables are artifacts, not metrics.
+    """
+    if isinstance(content, bool):
+        return {prefix: float(content)}
+    if isinstance(content, int | float):
+        return {prefix: float(content)} if math.isfinite(content) else {}
+    found: dict[str, float] = {}
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            found.update(numbers_of(value, f"{prefix}.{key}" if prefix else str(key)))
+    return found
+
+
+def _lineage(given: Mapping[str, Any], of_model: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """The facts of `LINEAGE`: given, or what the model says of itself; they must agree."""
+    lineage = {}
+    for name in LINEAGE:
+        told, own = str(given.get(name) or ""), str(of_model.get(name) or "")
+        if told and own and told != own:
+            raise UserError(
+                f"{folder} was trained with {name} {own}, but is to be registered with {told}; "
+                "register the model with the facts of its own run"
+            )
+        lineage[name] = told or own
+    return lineage
+
+
+def _scores(summary: Any) -> dict[str, str]:
+    """Accuracy and macro-F1 on the test split, as tags, for people who look at the list."""
+    numbers = numbers_of(summary)
+    scores = {}
+    for name in ("accuracy", "macro_f1"):
+        for key in (name, f"test.{name}", f"natural.{name}", f"metrics.{name}"):
+            if key in numbers:
+                scores[name] = f"{numbers[key]:.4f}"
+                break
+    return scores
+
+
+def _registered_before(
+    client: "MlflowClient", model_name: str, pipeline_run: str, digest: str
+) -> tuple[str, str]:
+    """Version and run id of the same model from the same pipeline run; empty where none is."""
+    if not pipeline_run:
+        return "", ""
+    for found in versions_of(client, model_name):
+        tags = found.tags
+        if tags.get("pipeline_run") == pipeline_run and tags.get("model_digest") == digest:
+            return str(found.version), str(found.run_id)
+    return "", ""
+
+
+def _log_and_register(
+    client: "MlflowClient",
+    model_name: str,
+    folder: Path,
+    training: Mapping[str, Any],
+    summary: Any,
+    artifacts: Mapping[str, Path],
+    tags: Mapping[str, str],
+) -> tuple[str, str]:
+    """Log a run whole, then make the version; a failure leaves a failed run and no version."""
+    run_id = os.environ.get(INJECTED_RUN, "")
+    ours = not run_id
+    if ours:
+        name = tags.get("pipeline_run") or f"{model_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        run = client.create_run(experiment_id(client, model_name), run_name=name)
+        run_id = run.info.run_id
+    try:
+        _log_numbers(client, run_id, training, summary, tags)
+        client.log_artifacts(run_id, str(folder), MODEL_ARTIFACT)
+        for target, source in artifacts.items():
+            _log_file(client, run_id, source, target)
+        _ensure_registered_model(client, model_name)
+        version = client.create_model_version(
+            model_name,
+            source=f"runs:/{run_id}/{MODEL_ARTIFACT}",
+            run_id=run_id,
+            tags=dict(tags),
+        )
+        try:
+            client.set_registered_model_alias(model_name, CHALLENGER, version.version)
+        except BaseException:
+            client.delete_model_version(model_name, version.version)
+            raise
+    except BaseException:
+        if ours:
+            client.set_terminated(run_id, "FAILED")
+        raise
+    if ours:
+        client.set_terminated(run_id, "FINISHED")
+    return str(version.version), run_id
+
+
+def _log_numbers(
+    client: "MlflowClient",
+    run_id: str,
+    training: Mapping[str, Any],
+    summary: Any,
+    tags: Mapping[str, str],
+) -> None:
+    """Log the options as parameters, scores and training curves as metrics, lineage as tags."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    options = {"max_tokens": training.get("max_tokens"), **training.get("options", {})}
+    parameters = [Param(str(key), str(value)[:6000]) for key, value in options.items()]
+    metrics = [Metric(key, value, now, 0) for key, value in numbers_of(summary).items()]
+    metrics += [
+        Metric(f"training.{key}", value, now, step)
+        for step, key, value in _curve_points(training.get("history"))
+    ]
+    metrics += [
+        Metric(f"speed.{key}", value, now, 0)
+        for key, value in numbers_of(training.get("speed", {})).items()
+    ]
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    for start in range(0, len(parameters), _BATCH):
+        client.log_batch(run_id, params=parameters[start : start + _BATCH])
+    for start in range(0, len(metrics), _BATCH * 10):
+        client.log_batch(run_id, metrics=metrics[start : start + _BATCH * 10])
+
+
+def _curve_points(history: Any) -> Iterator[tuple[int, str, float]]:
+    """Step, name and value of each point of the training history.
+
+    Args:
+        history: A list of records (`step` or their position is the step), or a mapping of names
+            to such lists.
+    """
+    if isinstance(history, Mapping):
+        for name, records in history.items():
+            if isinstance(records, list):
+                for step, key, value in _curve_points(records):
+                    yield step, f"{name}.{key}" if key else str(name), value
+        return
+    for position, record in enumerate(history or []):
+        step = record.get("step", position) if isinstance(record, Mapping) else position
+        for key, value in numbers_of(record).items():
+            if key != "step":
+                yield int(step), key, value
+
+
+def _log_file(client: "MlflowClient", run_id: str, source: Path, target: str) -> None:
+    """Log one file under the name that the registry knows it by."""
+    where = Path(target)
+    with tempfile.TemporaryDirectory() as folder:
+        # MLflow keeps a file's own name; KFP calls each artifact by its output's name.
+        named = Path(folder) / where.name
+        shutil.copyfile(source, named)
+        client.log_artifact(run_id, str(named), str(where.parent) if len(where.parts) > 1 else None)
+
+
+def _ensure_registered_model(client: "MlflowClient", model_name: str) -> None:
+    """Make the registered model if it is missing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(model_name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise

@@ -1,0 +1,249 @@
+"""Versions of a model: reading them back, approving them, and which of them is the champion."""
+
+import logging
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.contracts.errors import UserError
+from components.contracts.files import replaced_when_whole, sha256_of_file
+from components.contracts.model_folder import WEIGHTS, check_model_folder
+from components.registry.tracking import errors_in_words, tracking_client
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+logger = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+"""Alias of the version that serves."""
+CHALLENGER = "challenger"
+"""Alias of the newest version that is not the champion."""
+PREVIOUS = "previous"
+"""Alias of the version that was champion before."""
+
+MODEL_ARTIFACT = "model"
+"""Folder of a run's artifacts that holds the model folder."""
+PREDICTIONS_ARTIFACT = "evaluation/predictions.parquet"
+"""The test predictions among a run's artifacts."""
+
+
+class Approval(StrEnum):
+    """Whether a version may become champion."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version as people want to see it.
+
+    Attributes:
+        version: Number, as text.
+        aliases: Such as `champion`.
+        created: Seconds since the epoch.
+        run_id: MLflow run that holds its parameters, metrics and artifacts.
+        tags: Lineage, scores, approval and the weights' digest.
+    """
+
+    version: str
+    aliases: tuple[str, ...]
+    created: float
+    run_id: str
+    tags: dict[str, str]
+
+
+def fetch_champion(model_name: str, champion: str | Path) -> str:
+    """Bring the champion's model folder.
+
+    Args:
+        model_name: Registered model.
+        champion: Folder to write; empty where there is no champion.
+
+    Returns:
+        The champion's version, or an empty text.
+
+    Raises:
+        UserError: If MLflow cannot be reached or the folder is not what was registered.
+    """
+    client = tracking_client()
+    with errors_in_words():
+        version = _aliases(client, model_name).get(CHAMPION, "")
+        if version:
+            _download_model(client, _version(client, model_name, version), Path(champion))
+            logger.info("the champion of %s is version %s", model_name, version)
+            return version
+    with replaced_when_whole(champion) as draft:
+        draft.mkdir()
+    logger.info("%s has no champion yet", model_name)
+    return ""
+
+
+def fetch_version(
+    model_name: str, version: str, model: str | Path, predictions: str | Path
+) -> None:
+    """Bring the model folder and the test predictions of a version.
+
+    Args:
+        model_name: Registered model.
+        version: A number or an alias (`champion`, `challenger`, `previous`).
+        model: Folder to write.
+        predictions: Parquet file to write.
+
+    Raises:
+        UserError: If there is no such version, MLflow cannot be reached, or the folder is not
+            what was registered.
+    """
+    client = tracking_client()
+    with errors_in_words():
+        found = _version(client, model_name, version)
+        _download_model(client, found, Path(model))
+        with replaced_when_whole(predictions) as draft:
+            downloaded = client.download_artifacts(
+                found.run_id, PREDICTIONS_ARTIFACT, str(draft.parent)
+            )
+            Path(downloaded).rename(draft)
+
+
+def approve(model_name: str, version: str, approved_by: str) -> None:
+    """Allow a version to become champion.
+
+    Args:
+        model_name: Registered model.
+        version: A number or an alias.
+        approved_by: Who approves.
+
+    Raises:
+        UserError: If there is no such version, or nobody is named.
+    """
+    if not approved_by.strip():
+        raise UserError(f"say who approves version {version} of {model_name}")
+    client = tracking_client()
+    with errors_in_words():
+        found = _version(client, model_name, version)
+        if found.tags.get("approval") == Approval.APPROVED:
+            return
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        client.set_model_version_tag(model_name, found.version, "approved_by", approved_by)
+        client.set_model_version_tag(model_name, found.version, "approved_at", now)
+        client.set_model_version_tag(model_name, found.version, "approval", Approval.APPROVED)
+    logger.info("version %s of %s approved by %s", found.version, model_name, approved_by)
+
+
+def promote(model_name: str, version: str) -> None:
+    """Make an approved version the champion; the champion before it becomes `previous`.
+
+    Args:
+        model_name: Registered model.
+        version: A number or an alias.
+
+    Raises:
+        UserError: If there is no such version, or it is not approved.
+    """
+    client = tracking_client()
+    with errors_in_words():
+        found = _version(client, model_name, version)
+        number = str(found.version)
+        if found.tags.get("approval") != Approval.APPROVED:
+            raise UserError(
+                f"version {number} of {model_name} waits for approval; "
+                f"run make approve VERSION={number}"
+            )
+        aliases = _aliases(client, model_name)
+        champion = aliases.get(CHAMPION, "")
+        if champion and champion != number:
+            client.set_registered_model_alias(model_name, PREVIOUS, champion)
+        client.set_registered_model_alias(model_name, CHAMPION, number)
+        if aliases.get(CHALLENGER) == number:
+            client.delete_registered_model_alias(model_name, CHALLENGER)
+    logger.info("version %s is the champion of %s", number, model_name)
+
+
+def list_versions(model_name: str) -> list[Version]:
+    """All versions, newest first; none where the model is not registered."""
+    client = tracking_client()
+    with errors_in_words():
+        aliases = _aliases(client, model_name)
+        found = [_as_seen(version, aliases) for version in versions_of(client, model_name)]
+    return sorted(found, key=lambda version: -int(version.version))
+
+
+def show_version(model_name: str, version: str) -> Version:
+    """One version, by number or alias.
+
+    Raises:
+        UserError: If there is no such version.
+    """
+    client = tracking_client()
+    with errors_in_words():
+        return _as_seen(_version(client, model_name, version), _aliases(client, model_name))
+
+
+def _as_seen(found: "ModelVersion", aliases: dict[str, str]) -> Version:
+    number = str(found.version)
+    return Version(
+        version=number,
+        aliases=tuple(sorted(alias for alias, of in aliases.items() if of == number)),
+        created=found.creation_timestamp / 1000,
+        run_id=str(found.run_id),
+        tags=dict(found.tags),
+    )
+
+
+def _aliases(client: "MlflowClient", model_name: str) -> dict[str, str]:
+    """Version of each alias; none where the model is not registered."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        aliases = client.get_registered_model(model_name).aliases
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+    return {alias: str(version) for alias, version in aliases.items()}
+
+
+def _version(client: "MlflowClient", model_name: str, version: str) -> "ModelVersion":
+    """A version by number or alias."""
+    version = str(version).strip()
+    number = _aliases(client, model_name).get(version, version)
+    known = {str(found.version): found for found in versions_of(client, model_name)}
+    if number not in known:
+        has = f"versions {', '.join(sorted(known, key=int))}" if known else "no versions yet"
+        raise UserError(f"{model_name} has no version {version!r}; it has {has}")
+    return known[number]
+
+
+def versions_of(client: "MlflowClient", model_name: str) -> "list[ModelVersion]":
+    """All versions of a model, as MLflow gives them, page by page."""
+    quoted = model_name.replace("'", "''")
+    found, token = [], None
+    while True:
+        page = client.search_model_versions(f"name='{quoted}'", page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _download_model(client: "MlflowClient", version: "ModelVersion", target: Path) -> None:
+    """Bring a version's model folder and check that it is what was registered."""
+    with replaced_when_whole(target) as draft:
+        downloaded = Path(
+            client.download_artifacts(version.run_id, MODEL_ARTIFACT, str(draft.parent))
+        )
+        check_model_folder(downloaded)
+        registered = version.tags.get("model_digest", "")
+        found = sha256_of_file(downloaded / WEIGHTS)
+        if found != registered:
+            raise UserError(
+                f"{WEIGHTS} of version {version.version} of {version.name} has SHA-256 {found}, "
+                f"but {registered or 'no digest'} was registered; it was changed or damaged: "
+                "register the model again"
+            )
+        if downloaded != draft:
+            downloaded.rename(draft)

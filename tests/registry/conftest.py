@@ -1,0 +1,104 @@
+"""A model folder, its evaluation, and an MLflow of the test's own."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from components.contracts.files import write_json, write_parquet
+from components.contracts.reviews import PREDICTIONS_SCHEMA
+
+
+def _model_folder(folder: Path, weights: bytes = b"weights") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model_card.md").write_text("# model\n")
+    write_json(folder / "calibration.json", {"temperature": 1.0, "decision_offsets": [0, 0, 0]})
+    write_json(
+        folder / "training.json",
+        {
+            "options": {"learning_rate": 3e-5, "epochs": 2},
+            "facts": {
+                "data_fingerprint": "data-1",
+                "feature_service": "service-1",
+                "code_version": "abc123",
+                "base_model": "minilm",
+            },
+            "max_tokens": 128,
+            "class_prior": [0.1, 0.1, 0.8],
+            "history": [{"step": 10, "loss": 0.9}, {"step": 20, "loss": 0.5, "macro_f1": 0.6}],
+            "speed": {"samples_per_second": 50.0},
+        },
+    )
+    return folder
+
+
+@pytest.fixture
+def make_model_folder() -> Callable[..., Path]:
+    return _model_folder
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    return _model_folder(tmp_path / "trained")
+
+
+@pytest.fixture
+def evaluation_summary(tmp_path: Path) -> Path:
+    path = tmp_path / "summary.json"
+    path.write_text(
+        json.dumps({"accuracy": 0.87, "macro_f1": 0.71, "slices": {"Dresses": {"n": 12}}})
+    )
+    return path
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    path = tmp_path / "predictions.parquet"
+    write_parquet(
+        path,
+        pa.Table.from_pylist(
+            [
+                {
+                    "review_id": "r1",
+                    "review_body": "lovely",
+                    "sentiment": 1,
+                    "predicted": 1,
+                    "label": "positive",
+                    "p_negative": 0.1,
+                    "p_neutral": 0.2,
+                    "p_positive": 0.7,
+                }
+            ],
+            schema=PREDICTIONS_SCHEMA,
+        ),
+    )
+    return path
+
+
+@pytest.fixture
+def mlflow_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: bytes) -> Path:
+    """An embedded MLflow of the test's own, its tables made already."""
+    database = tmp_path / "mlflow" / "mlflow.db"
+    database.parent.mkdir()
+    database.write_bytes(empty_database)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
+    return database
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A migrated SQLite database: a second's work, done once."""
+    from components.registry.tracking import tracking_client
+
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+        tracking_client().search_experiments()
+    return database.read_bytes()

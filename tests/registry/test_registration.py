@@ -1,0 +1,182 @@
+import json
+
+import pytest
+
+from components.contracts.errors import UserError
+from components.registry.registration import numbers_of, register
+from components.registry.tracking import tracking_client
+from components.registry.versions import (
+    approve,
+    fetch_champion,
+    fetch_version,
+    list_versions,
+    promote,
+    show_version,
+)
+
+NAME = "review-sentiment"
+
+
+@pytest.fixture
+def registered(mlflow_file, model_folder, evaluation_summary, predictions, tmp_path):
+    def call(folder=model_folder, approval="auto", pipeline_run="run-1", **facts):
+        return register(
+            folder,
+            evaluation_summary,
+            predictions,
+            tmp_path / "registration.json",
+            model_name=NAME,
+            approval=approval,
+            facts={"pipeline_run": pipeline_run, **facts},
+        )
+
+    return call
+
+
+def test_a_version_carries_lineage_scores_curves_and_files(registered, tmp_path, predictions):
+    result = registered(data_fingerprint="data-1")
+    client = tracking_client()
+    run = client.get_run(result.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["learning_rate"] == "3e-05"
+    assert run.data.metrics["macro_f1"] == 0.71
+    curve = client.get_metric_history(result.run_id, "training.loss")
+    assert [(point.step, point.value) for point in curve] == [(10, 0.9), (20, 0.5)]
+
+    version = show_version(NAME, "challenger")
+    assert version.version == result.version == "1"
+    assert version.tags["data_fingerprint"] == "data-1"
+    assert version.tags["base_model"] == "minilm"
+    assert version.tags["code_version"] == "abc123"
+    assert version.tags["pipeline_run"] == "run-1"
+    assert version.tags["accuracy"] == "0.8700"
+    assert version.tags["approval"] == "approved"
+    written = json.loads((tmp_path / "registration.json").read_text())
+    assert written["version"] == "1"
+    assert written["approval"] == "approved"
+
+    fetch_version(NAME, "1", tmp_path / "back", tmp_path / "back.parquet")
+    assert (tmp_path / "back" / "model.safetensors").read_bytes() == b"weights"
+    assert (tmp_path / "back.parquet").read_bytes() == predictions.read_bytes()
+
+
+def test_the_same_run_registers_once_and_another_run_again(registered):
+    assert registered().version == "1"
+    assert registered().version == "1"
+    assert registered(pipeline_run="run-2").version == "2"
+    assert [version.version for version in list_versions(NAME)] == ["2", "1"]
+
+
+@pytest.mark.parametrize(
+    "step", ["log_batch", "log_artifacts", "log_artifact", "create_model_version"]
+)
+def test_a_failed_step_leaves_no_version_and_a_failed_run(registered, monkeypatch, step):
+    from mlflow import MlflowClient
+
+    registered()
+
+    def fail(*_args, **_kwargs):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, step, fail)
+        with pytest.raises(OSError, match="disk full"):
+            registered(pipeline_run="run-2")
+    assert [version.version for version in list_versions(NAME)] == ["1"]
+    assert show_version(NAME, "challenger").version == "1"
+    client = tracking_client()
+    runs = client.search_runs([client.get_experiment_by_name(NAME).experiment_id])
+    assert {run.info.run_name: run.info.status for run in runs} == {
+        "run-1": "FINISHED",
+        "run-2": "FAILED",
+    }
+
+
+def test_a_version_without_its_alias_does_not_stay(registered, monkeypatch):
+    from mlflow import MlflowClient
+
+    def fail(*_args, **_kwargs):
+        raise OSError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", fail)
+        with pytest.raises(OSError, match="gone"):
+            registered()
+    assert list_versions(NAME) == []
+
+
+def test_an_injected_run_is_used_and_left_open(registered, monkeypatch):
+    client = tracking_client()
+    experiment = client.create_experiment("injected")
+    run_id = client.create_run(experiment).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
+    assert registered().run_id == run_id
+    run = client.get_run(run_id)
+    assert run.info.status == "RUNNING"
+    assert run.data.metrics["accuracy"] == 0.87
+
+
+def test_lineage_that_contradicts_the_model_is_refused(registered):
+    with pytest.raises(UserError, match=r"data_fingerprint data-1, but .* data-2"):
+        registered(data_fingerprint="data-2")
+    assert list_versions(NAME) == []
+
+
+def test_unknown_approval_and_missing_inputs_are_refused(registered, predictions, tmp_path):
+    with pytest.raises(UserError, match="auto or manual"):
+        registered(approval="maybe")
+    with pytest.raises(UserError, match="not a whole model folder"):
+        registered(folder=tmp_path / "nothing")
+    predictions.unlink()
+    with pytest.raises(UserError, match=r"predictions\.parquet does not exist"):
+        registered()
+
+
+def test_promotion_waits_for_approval_and_keeps_the_previous_champion(
+    registered, make_model_folder, tmp_path
+):
+    registered()
+    assert fetch_champion(NAME, tmp_path / "champion") == ""
+    assert list((tmp_path / "champion").iterdir()) == []
+    promote(NAME, "1")
+    assert show_version(NAME, "1").aliases == ("champion",)
+
+    registered(make_model_folder(tmp_path / "second", b"better"), "manual", "run-2")
+    with pytest.raises(UserError, match="make approve VERSION=2"):
+        promote(NAME, "2")
+    assert fetch_champion(NAME, tmp_path / "champion") == "1"
+    with pytest.raises(UserError, match="who approves"):
+        approve(NAME, "2", " ")
+    approve(NAME, "2", "ada")
+    promote(NAME, "2")
+    assert fetch_champion(NAME, tmp_path / "champion") == "2"
+    assert (tmp_path / "champion" / "model.safetensors").read_bytes() == b"better"
+    assert show_version(NAME, "previous").version == "1"
+    assert show_version(NAME, "2").tags["approved_by"] == "ada"
+    promote(NAME, "2")
+    assert show_version(NAME, "previous").version == "1"
+
+
+def test_changed_weights_are_refused_and_what_was_there_stays(registered, mlflow_file, tmp_path):
+    registered()
+    weights = next((mlflow_file.parent / "artifacts").rglob("model.safetensors"))
+    weights.write_bytes(b"tampered")
+    (tmp_path / "back").mkdir()
+    (tmp_path / "back" / "kept").touch()
+    with pytest.raises(UserError, match="changed or damaged"):
+        fetch_version(NAME, "1", tmp_path / "back", tmp_path / "back.parquet")
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["kept"]
+
+
+def test_an_unknown_version_is_named_with_the_known_ones(registered, mlflow_file):
+    with pytest.raises(UserError, match="no versions yet"):
+        promote(NAME, "1")
+    registered()
+    with pytest.raises(UserError, match="no version '7'; it has versions 1"):
+        promote(NAME, "7")
+
+
+def test_numbers_of_keeps_finite_numbers_with_their_path():
+    content = {"a": 1, "b": {"c": 0.5, "d": float("nan"), "e": "x"}, "f": [1, 2], "g": True}
+    assert numbers_of(content) == {"a": 1.0, "b.c": 0.5, "g": 1.0}
