@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+IN_STATE := $(BIN)/python -m pipelines.environment state
 INSTALLED := $(VENV)/.installed
 
 # What a run reads and with which options, e.g. make run DATA=reviews.csv ARGS="--tune-trials 4"
@@ -21,7 +22,7 @@ PORT ?= 8080
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run approve serve models test test-all lint format compile submit \
+.PHONY: help install run approve serve models ui lookup test test-all lint format compile submit \
         bench bench-training bench-data bench-features sample constraints clean
 
 help: ## List the targets
@@ -47,7 +48,13 @@ serve: $(INSTALLED) ## Serve the champion  [PORT=8080]
 	$(BIN)/python -m pipelines.serve --model-name '$(MODEL_NAME)' --port '$(PORT)'
 
 models: $(INSTALLED) ## List the registered versions
-	$(BIN)/python -m pipelines.models --model-name '$(MODEL_NAME)'
+	$(IN_STATE) $(BIN)/python -m components.registry list
+
+ui: $(INSTALLED) ## Open MLflow's pages on the runs and versions  [PORT=8080]
+	$(IN_STATE) $(BIN)/mlflow ui --port '$(PORT)'
+
+lookup: $(INSTALLED) ## Read a review's features from the online store  REVIEW_ID=
+	$(IN_STATE) $(BIN)/python -m components.features lookup '$(REVIEW_ID)'
 
 test: $(INSTALLED) ## Run the fast tests
 	$(BIN)/python -m pytest

@@ -5,6 +5,7 @@ On a cluster the same variables come from the ConfigMap that `pipelines.step_set
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -45,3 +46,13 @@ def local_environment(state: Path) -> dict[str, str]:
         "PYTHONWARNINGS": "ignore",
     }
     return {name: os.environ.get(name) or value for name, value in variables.items()}
+
+
+def main() -> None:
+    """Replace this process by the command on its command line, in the local environment."""
+    state, *command = sys.argv[1:]
+    os.execvpe(command[0], command, os.environ | local_environment(Path(state)))  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

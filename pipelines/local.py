@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import logging
 import os
 import signal
 import warnings
@@ -73,6 +74,7 @@ def run_locally(
         with (
             warnings.catch_warnings(),
             contextlib.redirect_stdout(log),
+            _warnings_of_kfp(log),
             _steps_end_with_the_run(),
         ):
             # KFP warns that images and resources have no effect here, which is the point.
@@ -90,6 +92,8 @@ def run_locally(
         if screen:
             screen.close()
     _flatten(folder)
+    if log.unresolved:
+        raise UserError(f"a condition of the pipeline has no value: {log.unresolved}")
     run = Run(folder, log.seconds, given)
     write_json(
         folder / "run.json",
@@ -119,6 +123,20 @@ def _flatten(folder: Path) -> None:
         for step in nested.iterdir():
             step.rename(folder / step.name)
         nested.rmdir()
+
+
+@contextlib.contextmanager
+def _warnings_of_kfp(log: StepLog) -> Iterator[None]:
+    """Let what KFP logs between the steps reach the run's log in the form it has within them."""
+    handler = logging.StreamHandler(log)
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s.%(msecs)03d - %(levelname)s - %(message)s", "%H:%M:%S")
+    )
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,8 @@ class StepLog(io.TextIOBase):
         seconds: Wall time of each finished step, by name, in the order in which they ran.
         failed_step: Name of the step that failed last, or ''.
         error: The sentence that the failed step ended with, or ''.
+        unresolved: What KFP said of a condition that it could not evaluate, or ''. KFP takes such
+            a condition for false and goes on, which would pass for a gate that closed.
     """
 
     def __init__(self, log_file: Path, screen: TextIO | None = None) -> None:
@@ -41,6 +43,7 @@ class StepLog(io.TextIOBase):
         self.seconds: dict[str, float] = {}
         self.failed_step = ""
         self.error = ""
+        self.unresolved = ""
         self._screen = screen or sys.stdout
         self._file = log_file.open("w", encoding="utf-8")
         self._pending = ""
@@ -88,6 +91,8 @@ class StepLog(io.TextIOBase):
                 mark = "" if spoken[1] in ("INFO", "DEBUG") else f"{spoken[1].lower()}: "
                 self._show(f"  {mark}{spoken[2]}")
         elif kfp_line := _KFP_LINE.match(line):
+            if kfp_line[2].startswith(("Condition evaluation failed", "Could not resolve")):
+                self.unresolved = kfp_line[2]
             if kfp_line[1] == "WARNING":
                 self._show(f"  warning: {kfp_line[2]}")
         elif "Traceback (most recent call last)" in line:

@@ -1,0 +1,49 @@
+"""Command line: serve the champion of this machine's registry with a KServe model server."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.contracts.errors import UserError, exit_in_words
+from pipelines.environment import local_environment
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fetch the champion, say how to ask it, become its server.
+
+    Args:
+        arguments: Words of the command line; those of the process where None.
+    """
+    exit_in_words(lambda: _serve(arguments))
+
+
+def _serve(arguments: Sequence[str] | None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.serve", description=__doc__)
+    parser.add_argument("--model-name", default="review-sentiment", help="name in the registry")
+    parser.add_argument("--port", type=int, default=8080, help="HTTP port (default: 8080)")
+    parser.add_argument("--state", type=Path, default=Path("state"), help="the runs' state folder")
+    options = parser.parse_args(arguments)
+    os.environ |= local_environment(options.state)
+
+    from components.registry.versions import fetch_champion
+
+    folder = options.state.resolve() / "served" / options.model_name
+    version = fetch_champion(options.model_name, folder)
+    if not version:
+        raise UserError(f"no version of {options.model_name} is champion; `make run` trains one")
+    url = f"http://localhost:{options.port}/v1/models/{options.model_name}:predict"
+    print(
+        f"serving {options.model_name} version {version}; ask it with\n\n"
+        f"  curl {url} -H 'content-type: application/json' \\\n"
+        '    -d \'{"instances": ["Runs small, and the fabric itches. Sent it back."]}\'\n',
+        flush=True,
+    )
+    command = ["-m", "components.serving", "--model-dir", str(folder)]
+    command += ["--model-name", options.model_name, "--http-port", str(options.port)]
+    os.execv(sys.executable, [sys.executable, *command])  # noqa: S606 - arguments are our own
+
+
+if __name__ == "__main__":
+    main()

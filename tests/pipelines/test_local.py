@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+
+from components.contracts.errors import UserError
+from pipelines.local import run_locally
+
+
+@dsl.component(base_image="steps", install_kfp_package=False)
+def count_words(text: str, counted: dsl.Output[dsl.Artifact]) -> int:
+    from pathlib import Path
+
+    from components.contracts.errors import UserError
+
+    if not text:
+        raise UserError("text is empty; give one")
+    Path(counted.path).write_text(text)
+    return len(text.split())
+
+
+@dsl.component(base_image="steps", install_kfp_package=False)
+def praise(words: int, praised: dsl.Output[dsl.Artifact]) -> None:
+    from pathlib import Path
+
+    Path(praised.path).write_text(f"{words} words")
+
+
+@dsl.pipeline(name="counting")
+def counting(text: str = "one two three", most: int = 3) -> None:
+    counted = count_words(text=text).set_retry(3, backoff_duration="60s")
+    with dsl.If(counted.outputs["Output"] <= most):
+        praise(words=counted.outputs["Output"])
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """run_locally sets variables for its steps: let none outlive a test."""
+    import os
+
+    from pipelines.environment import local_environment
+
+    for name in local_environment(Path("state")):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+
+
+def test_a_run_leaves_its_artifacts_and_its_facts(tmp_path: Path) -> None:
+    run = run_locally(counting, {}, runs=tmp_path / "runs", state=tmp_path / "state", quiet=True)
+    assert run.artifact("praise", "praised").read_text() == "3 words"
+    assert list(run.seconds) == ["count-words", "praise"]
+    facts = json.loads((run.folder / "run.json").read_text())
+    assert facts["parameters"] == {"text": "one two three", "most": 3}
+    assert set(facts["step_seconds"]) == {"count-words", "praise"}
+
+
+def test_a_step_behind_a_false_condition_does_not_run(tmp_path: Path) -> None:
+    given = {"text": "a b c d"}
+    run = run_locally(counting, given, runs=tmp_path, state=tmp_path / "state", quiet=True)
+    assert run.artifact("praise", "praised") is None
+
+
+def test_a_failed_step_is_one_sentence_and_is_not_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="step count-words failed: text is empty; give one"):
+        run_locally(counting, {"text": ""}, runs=tmp_path, state=tmp_path / "state", quiet=True)
+
+
+def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no parameter txt; it has text, most"):
+        run_locally(counting, {"txt": ""}, runs=tmp_path / "runs", state=tmp_path, quiet=True)
+    assert not (tmp_path / "runs").exists()
+
+
+@dsl.pipeline(name="unresolved")
+def comparing_int_with_float(most: float = 3.0) -> None:
+    counted = count_words(text="one")
+    with dsl.If(counted.outputs["Output"] <= most):
+        praise(words=counted.outputs["Output"])
+
+
+def test_a_condition_that_kfp_cannot_evaluate_is_an_error_not_a_closed_gate(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="condition of the pipeline has no value"):
+        run_locally(
+            comparing_int_with_float, {}, runs=tmp_path, state=tmp_path / "state", quiet=True
+        )

@@ -1,0 +1,64 @@
+import io
+from pathlib import Path
+
+import pytest
+
+from pipelines.step_log import StepLog
+
+LINES = """\
+12:00:00.000 - INFO - Running pipeline: \x1b[95m'p'\x1b[0m
+12:00:00.001 - INFO - Executing task \x1b[96m'ingest'\x1b[0m
+12:00:00.002 - INFO - Streamed logs:
+
+    [KFP Executor 2026-11-21 05:12:50,123 INFO]: Looking for component `ingest`
+    [KFP Executor 2026-11-21 05:12:50,124 INFO]: kept 10 rows
+    [KFP Executor 2026-11-21 05:12:50,125 WARNING]: one row is odd
+    plain words
+12:00:01.000 - INFO - Task \x1b[96m'ingest'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m
+12:00:01.001 - INFO - Executing task \x1b[96m'prepare'\x1b[0m
+    Traceback (most recent call last):
+      File "x.py", line 1, in <module>
+    components.contracts.errors.UserError: reviews.csv has no column rating; name it
+12:00:02.000 - ERROR - Task \x1b[96m'prepare'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
+"""
+
+
+@pytest.fixture
+def log(tmp_path: Path):
+    screen = io.StringIO()
+    log = StepLog(tmp_path / "log.txt", screen)
+    for start in range(0, len(LINES), 7):  # in pieces that split lines
+        log.write(LINES[start : start + 7])
+    log.close()
+    return log, screen.getvalue(), (tmp_path / "log.txt").read_text()
+
+
+def test_a_person_sees_steps_and_their_words(log) -> None:
+    _, shown, _ = log
+    assert "▸ ingest" in shown
+    assert "  kept 10 rows" in shown
+    assert "  warning: one row is odd" in shown
+    assert "  plain words" in shown
+    assert "Looking for component" not in shown
+    assert "Traceback" not in shown
+
+
+def test_the_file_keeps_everything_without_colours(log) -> None:
+    _, _, kept = log
+    assert "Looking for component" in kept
+    assert "Traceback" in kept
+    assert "\x1b[" not in kept
+
+
+def test_times_and_the_error_are_told(log) -> None:
+    told, _, _ = log
+    assert list(told.seconds) == ["ingest", "prepare"]
+    assert told.failed_step == "prepare"
+    assert told.error == "reviews.csv has no column rating; name it"
+
+
+def test_an_error_of_another_kind_is_told_with_its_name(tmp_path: Path) -> None:
+    log = StepLog(tmp_path / "log.txt", io.StringIO())
+    log.write("    Traceback (most recent call last):\n    MemoryError: too much\n")
+    log.close()
+    assert log.error == "MemoryError: too much"
