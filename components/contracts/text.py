@@ -1,5 +1,8 @@
 """The text that the model reads, made in one place so that training and serving cannot differ."""
 
+TEXT_RULE_VERSION = "1"
+"""Part of the tokenizer fingerprint: raise it when `model_text` changes."""
+
 _SENTENCE_ENDS = (".", "!", "?", "…", ":", ";")
 
 

@@ -1,0 +1,1 @@
+"""Features: token ids, written to and read from the feature store."""

@@ -1,0 +1,136 @@
+"""Read the training set from the feature store: Feast's point-in-time join, once, then a file."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from components.contracts.errors import UserError
+from components.contracts.files import read_parquet, sha256_of_file, write_parquet
+from components.contracts.reviews import PREPARED_SCHEMA, SPLITS, TRAINING_SET_SCHEMA
+from components.features.store import open_store
+from components.features.tokenise import check_tokens
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RetrievalSummary:
+    """What was retrieved.
+
+    Attributes:
+        rows: Reviews.
+        rows_per_split: Reviews of each split.
+        as_of: The time as of which features were read, ISO 8601.
+        sha256: Digest of the written file.
+        join_seconds: Duration of Feast's join alone.
+        seconds: Duration of everything but opening the store.
+    """
+
+    rows: int
+    rows_per_split: dict[str, int]
+    as_of: str
+    sha256: str
+    join_seconds: float
+    seconds: float
+
+
+def retrieve_training_set(
+    prepared: Path, feature_service: str, training_set: Path
+) -> RetrievalSummary:
+    """Join each prepared review with its features as of the data's last event.
+
+    Args:
+        prepared: Parquet file in `PREPARED_SCHEMA`: which reviews to read.
+        feature_service: Name that `build_features` returned.
+        training_set: Parquet file to write, in `TRAINING_SET_SCHEMA`, sorted by `review_id`.
+
+    Returns:
+        Counts, digest and durations.
+
+    Raises:
+        UserError: If the service is not registered, was made from other data, or its features
+            are not whole.
+    """
+    from feast.errors import FeastObjectNotFoundException
+
+    columns = ["review_id", "event_timestamp", "split", "sentiment", "copies"]
+    reviews = read_parquet(prepared, PREPARED_SCHEMA, columns)
+    if not reviews.num_rows:
+        raise UserError(f"{prepared} holds no reviews; give ingest more data")
+    store = open_store()
+    try:
+        service = store.get_feature_service(feature_service)
+    except FeastObjectNotFoundException:
+        raise UserError(
+            f"feature service {feature_service} is not registered; run build_features first"
+        ) from None
+    started = time.perf_counter()
+    entities = reviews.select(["review_id"]).to_pandas()
+    as_of = _last_event(reviews)
+    entities["event_timestamp"] = as_of
+    try:
+        retrieved = store.get_historical_features(entity_df=entities, features=service).to_arrow()
+    except OSError as error:
+        raise UserError(
+            f"the files of feature service {feature_service} cannot be read ({error}); "
+            "build the features again"
+        ) from None
+    joined = time.perf_counter()
+    table = _pinned(retrieved, feature_service)
+    _check_against(reviews, table, feature_service)
+    check_tokens(
+        table,
+        vocab_size=int(service.tags["vocab_size"]),
+        max_tokens=int(service.tags["max_tokens"]),
+        source=feature_service,
+    )
+    write_parquet(training_set, table)
+    done = time.perf_counter()
+    splits = table["split"].to_pylist()
+    result = RetrievalSummary(
+        rows=table.num_rows,
+        rows_per_split={split: splits.count(split) for split in SPLITS},
+        as_of=as_of.isoformat(),
+        sha256=sha256_of_file(training_set),
+        join_seconds=round(joined - started, 3),
+        seconds=round(done - started, 3),
+    )
+    logger.info(
+        "Retrieved %d reviews through %s in %.2f s", result.rows, feature_service, result.seconds
+    )
+    return result
+
+
+def _last_event(reviews: pa.Table) -> "pd.Timestamp":  # noqa: F821
+    """The time as of which features are read: fixed by the data, never the clock."""
+    import pandas as pd
+    import pyarrow.compute as pc
+
+    return pd.Timestamp(pc.max(reviews["event_timestamp"]).as_py()).as_unit("us")
+
+
+def _pinned(retrieved: pa.Table, feature_service: str) -> pa.Table:
+    """Sort by review and cast to the contract: Feast promises neither order nor types."""
+    table = retrieved.select(TRAINING_SET_SCHEMA.names).sort_by("review_id")
+    for field in TRAINING_SET_SCHEMA:
+        missing = table[field.name].null_count
+        if missing and not field.nullable:
+            raise UserError(
+                f"feature service {feature_service} lacks {field.name} of {missing} of "
+                f"{table.num_rows} reviews; build the features of this data again"
+            )
+    return table.cast(TRAINING_SET_SCHEMA)
+
+
+def _check_against(reviews: pa.Table, table: pa.Table, feature_service: str) -> None:
+    """Raise unless the join returned each review once, labelled and split as prepared."""
+    expected = reviews.sort_by("review_id")
+    for name in ("review_id", "split", "sentiment", "copies"):
+        if not expected[name].combine_chunks().equals(table[name].combine_chunks()):
+            raise UserError(
+                f"feature service {feature_service} was made from other data ({name} differs); "
+                "build the features of this data"
+            )

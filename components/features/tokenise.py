@@ -1,0 +1,225 @@
+"""From review text to token ids: whole batches through the Rust tokenizer, in bounded memory."""
+
+import hashlib
+import itertools
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from components.contracts.base_model import load_tokenizer
+from components.contracts.errors import UserError
+from components.contracts.text import TEXT_RULE_VERSION, model_text
+
+logger = logging.getLogger(__name__)
+
+TOKENS_SCHEMA = pa.schema(
+    [
+        pa.field("review_id", pa.string(), nullable=False),
+        pa.field("event_timestamp", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
+        pa.field("n_tokens", pa.int32(), nullable=False),
+    ]
+)
+"""What tokenisation writes: token ids with special tokens, truncated, unpadded."""
+
+BATCH_ROWS = 4096
+"""Rows read, tokenised and written at a time."""
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """What a tokenisation run counted.
+
+    Attributes:
+        rows: Reviews.
+        tokens: Token ids, special tokens included.
+        truncated: Reviews that were longer than the limit.
+        seconds: Duration, reading and writing included.
+    """
+
+    rows: int
+    tokens: int
+    truncated: int
+    seconds: float
+
+
+class ReviewTokenizer:
+    """A base model's fast tokenizer, cutting at a limit and never padding.
+
+    Attributes:
+        base_model: Its name, as given.
+        max_tokens: Most ids of one review, special tokens included.
+        vocab_size: Ids are below this.
+        fingerprint: SHA-256 over everything that decides which ids a review gets: the tokenizer's
+            content, the limit, and the version of the text rule.
+    """
+
+    def __init__(self, base_model: str, max_tokens: int) -> None:
+        """Load the tokenizer.
+
+        Args:
+            base_model: As in `components.contracts.base_model.resolve_base_model`.
+            max_tokens: Most ids of one review, special tokens included.
+
+        Raises:
+            UserError: If the tokenizer cannot be loaded, or the limit leaves no room for text or
+                is more than the model can read.
+        """
+        tokenizer = load_tokenizer(base_model)
+        self._core = tokenizer.backend_tokenizer
+        specials = self._core.num_special_tokens_to_add(is_pair=False)
+        if max_tokens <= specials:
+            raise UserError(
+                f"max_tokens={max_tokens} leaves no room for text beside {specials} special "
+                f"tokens; use at least {specials + 1}"
+            )
+        if max_tokens > tokenizer.model_max_length:
+            raise UserError(
+                f"max_tokens={max_tokens} is more than base model {base_model} can read; "
+                f"use at most {tokenizer.model_max_length}"
+            )
+        self.base_model = base_model
+        self.max_tokens = max_tokens
+        self.vocab_size = self._core.get_vocab_size(with_added_tokens=True)
+        rule = f"\nmax_tokens={max_tokens}\ntext_rule={TEXT_RULE_VERSION}"
+        self.fingerprint = hashlib.sha256((self._core.to_str() + rule).encode()).hexdigest()
+        self._core.enable_truncation(max_tokens)
+
+    def encode(self, texts: list[str]) -> tuple[pa.ListArray, int]:
+        """Token ids of each text.
+
+        Args:
+            texts: [n] texts, as `model_text` makes them.
+
+        Returns:
+            The ids, list<int32> [n], and how many texts were truncated.
+        """
+        encodings = self._core.encode_batch_fast(texts)
+        lengths = np.fromiter(map(len, encodings), dtype=np.int32, count=len(texts))
+        offsets = np.zeros(len(texts) + 1, dtype=np.int32)
+        np.cumsum(lengths, out=offsets[1:])
+        ids = itertools.chain.from_iterable(encoding.ids for encoding in encodings)
+        values = np.fromiter(ids, dtype=np.int32, count=int(offsets[-1]))
+        truncated = sum(1 for encoding in encodings if encoding.overflowing)
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values)), truncated
+
+
+def tokenise_reviews(reviews: Path, tokenizer: ReviewTokenizer, tokens: Path) -> TokenCounts:
+    """Tokenise a Parquet file of reviews, batch by batch, into another.
+
+    Args:
+        reviews: File with `review_id`, `title`, `review_body` and `event_timestamp`.
+        tokenizer: What turns text into ids.
+        tokens: File to write, in `TOKENS_SCHEMA`. Not atomic: the caller moves it into place.
+
+    Returns:
+        Counts.
+
+    Raises:
+        UserError: If the file of reviews cannot be read or a review has no text.
+    """
+    import pyarrow.parquet as pq
+    from tqdm import tqdm
+
+    started = time.perf_counter()
+    rows = total = truncated = 0
+    columns = ["review_id", "event_timestamp", "title", "review_body"]
+    with (
+        open_reviews(reviews) as source,
+        pq.ParquetWriter(tokens, TOKENS_SCHEMA, compression="zstd") as sink,
+        tqdm(
+            total=source.metadata.num_rows, desc="Tokenising", unit=" reviews", delay=2, leave=False
+        ) as progress,
+    ):
+        for batch in source.iter_batches(BATCH_ROWS, columns=columns):
+            texts = list(
+                map(model_text, batch["title"].to_pylist(), batch["review_body"].to_pylist())
+            )
+            input_ids, cut = tokenizer.encode(texts)
+            lengths = np.diff(input_ids.offsets.to_numpy())
+            written = pa.record_batch(
+                [
+                    batch["review_id"],
+                    batch["event_timestamp"],
+                    input_ids,
+                    pa.array(lengths, pa.int32()),
+                ],
+                schema=TOKENS_SCHEMA,
+            )
+            check_tokens(written, tokenizer.vocab_size, tokenizer.max_tokens, reviews)
+            sink.write_batch(written)
+            rows += len(texts)
+            total += int(input_ids.offsets[-1].as_py())
+            truncated += cut
+            progress.update(len(texts))
+    seconds = time.perf_counter() - started
+    logger.info("Tokenised %d reviews in %.1f s, %d truncated", rows, seconds, truncated)
+    return TokenCounts(rows, total, truncated, seconds)
+
+
+def open_reviews(path: Path) -> "pq.ParquetFile":  # noqa: F821
+    """Open a Parquet file for reading piece by piece.
+
+    Raises:
+        UserError: If the file is missing or not Parquet.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        # Without pre_buffer a whole column chunk is not held: the file may be one row group.
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run prepare first") from None
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is not a Parquet file ({error}); run prepare again") from None
+
+
+def check_tokens(
+    tokens: pa.RecordBatch | pa.Table, vocab_size: int, max_tokens: int, source: Path | str
+) -> None:
+    """Check what Feast's own monitoring does not: nulls, ids and lengths of token lists.
+
+    Args:
+        tokens: Rows with `review_id`, `input_ids` and `n_tokens`.
+        vocab_size: Ids must be below this.
+        max_tokens: Lists must not be longer.
+        source: What the rows came from, for the message.
+
+    Raises:
+        UserError: Naming the first review that breaks a rule.
+    """
+    import pyarrow.compute as pc
+
+    table = pa.Table.from_batches([tokens]) if isinstance(tokens, pa.RecordBatch) else tokens
+    if not table.num_rows:
+        return
+    ids = table["input_ids"].combine_chunks()
+    ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    lengths = pc.fill_null(pc.list_value_length(ids), 0)
+    rules = {
+        "no input_ids": pc.is_null(ids),
+        f"not 1 to {max_tokens} tokens": pc.or_(
+            pc.less(lengths, 1), pc.greater(lengths, max_tokens)
+        ),
+        "an n_tokens that is not the length of its input_ids": pc.fill_null(
+            pc.not_equal(lengths, table["n_tokens"].combine_chunks()), True
+        ),
+    }
+    for rule, broken in rules.items():
+        at = pc.index(broken, pa.scalar(True)).as_py()
+        if at >= 0:
+            raise UserError(
+                f"review {table['review_id'][at]} of {source} has {rule}; tokenise again"
+            )
+    flat = ids.flatten()
+    if flat.null_count or pc.min(flat).as_py() < 0 or pc.max(flat).as_py() >= vocab_size:
+        wrong = pc.fill_null(pc.or_(pc.less(flat, 0), pc.greater_equal(flat, vocab_size)), True)
+        parent = pc.list_parent_indices(ids)[pc.index(wrong, pa.scalar(True)).as_py()].as_py()
+        raise UserError(
+            f"review {table['review_id'][parent]} of {source} has a token id outside the "
+            f"vocabulary of {vocab_size}; tokenise again with the base model's own tokenizer"
+        )

@@ -1,0 +1,1 @@
+"""Feast definitions and the configuration of the feature store in each environment."""
