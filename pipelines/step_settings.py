@@ -18,14 +18,20 @@ CONFIG_KEYS: tuple[str, ...] = (
     "MLFLOW_TRACKING_URI",
     "FEATURE_STORE_CONFIG",
     "FEATURE_STORE_DIR",
-    "FEATURE_STORE_HOST",
     "CHECKPOINT_DIR",
 )
 
 SECRET = "review-sentiment-feature-store"  # noqa: S105 - the name of a Secret, not a secret
-"""Secret with the feature store's database user and password, taken over by reference."""
+"""Secret with the connection to the feature store's Postgres, taken over by reference."""
 
-SECRET_KEYS: tuple[str, ...] = ("FEATURE_STORE_USER", "FEATURE_STORE_PASSWORD")
+SECRET_KEYS: tuple[str, ...] = (
+    "PGHOST",
+    "PGPORT",
+    "PGDATABASE",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGSSLMODE",
+)
 
 RUN_AS_USER = 10001
 """The numeric user of our images."""
