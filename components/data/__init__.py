@@ -1,0 +1,1 @@
+"""The data room: reviews are read, checked, cleaned, labelled and split."""

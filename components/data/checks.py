@@ -1,0 +1,199 @@
+"""What a review must satisfy to be kept: a pandera schema over its fields as text."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.contracts.labels import CLASS_NAMES, SENTIMENTS, rating_to_sentiment
+from components.contracts.reviews import REVIEW_SCHEMA
+from components.data.headers import FIELDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pandera.pandas as pandera
+
+MAX_BODY_CHARACTERS = 100_000
+"""Longer texts are not reviews. The model reads a few hundred tokens of any."""
+
+EMPTY_BODY = "review text is empty"
+LONG_BODY = f"review text is longer than {MAX_BODY_CHARACTERS:,} characters"
+BAD_RATING = "rating is not a whole number from 1 to 5"
+BAD_SENTIMENT = "sentiment is not -1, 0 or 1"
+CONTRADICTION = "rating contradicts the given sentiment"
+BAD_AGE = "age is not a whole number from 0 to 150"
+BAD_RECOMMENDED = "recommended is not 0 or 1"
+BAD_COUNT = "positive feedback count is not a whole number"
+BAD_TIMESTAMP = "event timestamp is not an ISO 8601 date or time"
+
+_VISIBLE = r"[^\s\p{Z}\p{C}]"
+_WHOLE = r"[+-]?[0-9]{1,15}(\.0*)?"
+_TRUTH = {"1": 1, "1.0": 1, "true": 1, "yes": 1, "0": 0, "0.0": 0, "false": 0, "no": 0}
+_SENTIMENT_WORDS = {
+    **{f"{value}{end}": value for value in SENTIMENTS for end in ("", ".0")},
+    **{f"+{value}": value for value in SENTIMENTS if value > 0},
+    **dict(zip(CLASS_NAMES, SENTIMENTS, strict=True)),
+}
+
+
+def as_text(columns: dict[str, pa.Array], rows: int) -> pa.Table:
+    """All fields of the review record as text: trimmed, with LF line ends, blank ones null.
+
+    Args:
+        columns: Arrays of strings [rows] by field; fields may be missing.
+        rows: Number of rows.
+
+    Returns:
+        Table of strings [rows] with a column for every field of the record.
+    """
+    nothing = pa.scalar(None, pa.string())
+    made = {}
+    for name in FIELDS:
+        if name not in columns:
+            made[name] = pa.nulls(rows, pa.string())
+            continue
+        text = pc.replace_substring(columns[name], "\r\n", "\n")
+        text = pc.utf8_trim_whitespace(pc.replace_substring(text, "\r", "\n"))
+        made[name] = pc.if_else(pc.match_substring_regex(text, _VISIBLE), text, nothing)
+    return pa.table(made)
+
+
+def reasons_against(text: pa.Table) -> dict[int, str]:
+    """Why rows cannot be kept.
+
+    Args:
+        text: What `as_text` returned.
+
+    Returns:
+        For each row that fails a check, by its position, the first reason in the schema's order.
+    """
+    import pandas as pd
+    import pandera.pandas as pandera
+
+    frame = text.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
+    try:
+        _schema().validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as errors:
+        cases = errors.failure_cases
+        words = cases["check"].where(cases["check"] != "not_nullable", EMPTY_BODY)
+        rank = {reason: place for place, reason in enumerate(_ORDER)}
+        found: dict[int, str] = {}
+        for row, reason in zip(cases["index"].astype(int), words, strict=True):
+            if row not in found or rank[reason] < rank[found[row]]:
+                found[row] = reason
+        return found
+    return {}
+
+
+def as_record(text: pa.Table) -> dict[str, pa.Array]:
+    """Typed columns of the review record from text that passed the checks.
+
+    Args:
+        text: Rows of what `as_text` returned for which `reasons_against` found nothing.
+
+    Returns:
+        Columns by field; `sentiment` follows from `rating` where it was not given, and
+        `review_id` and `event_timestamp` may be null.
+    """
+    import pandas as pd
+
+    made: dict[str, pa.Array] = {}
+    for name in FIELDS:
+        column = text[name].combine_chunks()
+        kind = REVIEW_SCHEMA.field(name).type
+        if name in ("rating", "age", "positive_feedback_count"):
+            made[name] = column.cast(pa.float64()).cast(kind)
+        elif name in ("recommended", "sentiment"):
+            table = _TRUTH if name == "recommended" else _SENTIMENT_WORDS
+            made[name] = _looked_up(pc.utf8_lower(column), table).cast(kind)
+        elif name == "event_timestamp":
+            if column.null_count == len(column):
+                made[name] = pa.nulls(len(column), kind)
+            else:
+                times = _timestamps(column.to_pandas())
+                made[name] = pa.Array.from_pandas(times.dt.as_unit("us"), type=kind)
+        else:
+            made[name] = column
+    from_rating = _looked_up(
+        made["rating"].cast(pa.string()), {str(r): rating_to_sentiment(r) for r in range(1, 6)}
+    )
+    made["sentiment"] = pc.coalesce(made["sentiment"], from_rating.cast(pa.int32()))
+    return made
+
+
+_ORDER = (
+    EMPTY_BODY,
+    LONG_BODY,
+    BAD_RATING,
+    BAD_SENTIMENT,
+    CONTRADICTION,
+    BAD_AGE,
+    BAD_RECOMMENDED,
+    BAD_COUNT,
+    BAD_TIMESTAMP,
+)
+
+
+@lru_cache(maxsize=1)
+def _schema() -> "pandera.DataFrameSchema":
+    """The schema; the error of each check is the reason in words."""
+    import pandera.pandas as pandera
+
+    def whole(low: int, high: int, words: str) -> "pandera.Check":
+        def within(values: "pd.Series") -> "pd.Series":
+            shaped = values.str.fullmatch(_WHOLE)
+            return shaped & values.where(shaped, str(low)).astype("float64").between(low, high)
+
+        return pandera.Check(within, error=words)
+
+    def one_of(table: dict[str, int], words: str) -> "pandera.Check":
+        return pandera.Check(lambda values: values.str.lower().isin(list(table)), error=words)
+
+    def optional(*checks: "pandera.Check") -> "pandera.Column":
+        return pandera.Column(nullable=True, checks=list(checks))
+
+    return pandera.DataFrameSchema(
+        {
+            "review_body": pandera.Column(
+                nullable=False,
+                checks=pandera.Check(
+                    lambda values: values.str.len() <= MAX_BODY_CHARACTERS, error=LONG_BODY
+                ),
+            ),
+            "rating": optional(whole(1, 5, BAD_RATING)),
+            "sentiment": optional(one_of(_SENTIMENT_WORDS, BAD_SENTIMENT)),
+            "age": optional(whole(0, 150, BAD_AGE)),
+            "recommended": optional(one_of(_TRUTH, BAD_RECOMMENDED)),
+            "positive_feedback_count": optional(whole(0, 2**31 - 1, BAD_COUNT)),
+            "event_timestamp": optional(
+                pandera.Check(lambda values: _timestamps(values).notna(), error=BAD_TIMESTAMP)
+            ),
+        },
+        checks=pandera.Check(_agrees, error=CONTRADICTION, ignore_na=False),
+    )
+
+
+def _agrees(frame: "pd.DataFrame") -> "pd.Series":
+    """Whether rating and sentiment say the same, or one of them is missing or malformed."""
+    import pandas as pd
+
+    given = frame["sentiment"].str.lower().map(_SENTIMENT_WORDS)
+    if given.isna().all():
+        return pd.Series(True, index=frame.index)
+    stars = pd.to_numeric(frame["rating"].astype(object), errors="coerce")
+    implied = stars.map({float(r): rating_to_sentiment(r) for r in range(1, 6)})
+    return given.isna() | implied.isna() | (given.astype(float) == implied)
+
+
+def _timestamps(values: "pd.Series") -> "pd.Series":
+    """UTC times of ISO 8601 texts; not-a-time where a text is none. Without a zone: UTC."""
+    import pandas as pd
+
+    return pd.to_datetime(values.astype(object), errors="coerce", utc=True, format="ISO8601")
+
+
+def _looked_up(column: pa.Array, table: dict[str, int]) -> pa.Array:
+    """For each text of a column its value in a table; null where it has none."""
+    places = pc.index_in(column, pa.array(list(table)), skip_nulls=True)
+    return pc.take(pa.array(list(table.values()), pa.int32()), places)

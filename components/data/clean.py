@@ -1,0 +1,44 @@
+"""Cleaning of review texts: by default only what no tokenizer should see."""
+
+import html
+import re
+
+from components.contracts.text import clean_text
+
+_TAG = re.compile(r"</?[A-Za-z][^<>]{0,1000}>|<!--.{0,1000}?-->", re.DOTALL)
+_BREAK = re.compile(r"</?(?:br|p|div|li|ul|ol|h[1-6]|tr)\b[^<>]{0,1000}>", re.IGNORECASE)
+
+
+def clean(text: str, *, strip_html: bool = False, lowercase: bool = False) -> str:
+    """Clean one text.
+
+    Case, punctuation, emoji and accents stay: a BERT tokenizer has its own rules for them and the
+    sentiment is partly in them. Without options this is `clean_text` of the contracts, which the
+    model's text goes through in serving too; the options change the training data alone, so they
+    are for sources whose mark-up customers' later reviews will not have.
+
+    Args:
+        text: Title or body.
+        strip_html: Remove tags (those of blocks and line breaks become spaces) and resolve
+            entities such as `&amp;`.
+        lowercase: Fold to lower case; only for a model whose tokenizer does so too.
+    """
+    if strip_html:
+        text = _TAG.sub("", _BREAK.sub(" ", text))
+        text = html.unescape(text)
+    if lowercase:
+        text = text.lower()
+    return clean_text(text)
+
+
+_SEPARATORS = re.compile(r"[\W_]+")
+
+
+def text_identity(body: str) -> str:
+    """What stays of a text when case, punctuation and white space do not count.
+
+    Two reviews of the same identity must not stand in two splits. A text of punctuation or emoji
+    alone is its own identity.
+    """
+    folded = body.casefold()
+    return _SEPARATORS.sub("", folded) or folded

@@ -1,0 +1,101 @@
+"""The KFP interface of the data room."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
+
+from components.contracts.images import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def ingest_reviews(
+    reviews: Output[Dataset],
+    quarantine: Output[Dataset],
+    ingest_summary: Output[Artifact],
+    metrics: Output[Metrics],
+    data_uri: str = "sample",
+    labels_required: bool = True,
+) -> NamedTuple("Outputs", data_fingerprint=str, rows=int):
+    """Read reviews from anywhere, check each row, and account for all of them.
+
+    Args:
+        reviews: The rows that stand, one Parquet file.
+        quarantine: The rejected rows with source, line and reason, one Parquet file.
+        ingest_summary: Counts, reasons, fingerprint and profile of the data as JSON.
+        metrics: Rows in, kept, duplicates, quarantined.
+        data_uri: File, folder or glob (local, https, s3, gs, hf) in CSV, TSV, JSON Lines or
+            Parquet; empty or "sample" for the bundled sample.
+        labels_required: Refuse data without a rating or sentiment column.
+
+    Returns:
+        data_fingerprint: Version of the data: it changes when they do, and only then.
+        rows: Number of rows kept.
+    """
+    import logging
+    from typing import NamedTuple
+
+    from components.data.ingest import ingest
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    done = ingest(
+        data_uri,
+        reviews.path,
+        quarantine.path,
+        ingest_summary.path,
+        labels_required=labels_required,
+    )
+    for name in ("rows_in", "rows_kept", "duplicates", "quarantined"):
+        metrics.log_metric(name, getattr(done, name))
+    reviews.metadata["data_fingerprint"] = done.fingerprint
+    reviews.metadata["source"] = done.source
+    reviews.metadata["rows"] = done.rows_kept
+    quarantine.metadata["reasons"] = done.reasons
+    outputs = NamedTuple("Outputs", [("data_fingerprint", str), ("rows", int)])
+    return outputs(done.fingerprint, done.rows_kept)
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def prepare_reviews(
+    reviews: Input[Dataset],
+    prepared: Output[Dataset],
+    prepare_summary: Output[Artifact],
+    metrics: Output[Metrics],
+    seed: int = 42,
+    validation_share: float = 0.1,
+    test_share: float = 0.1,
+    balance: str = "none",
+):
+    """Clean the reviews, label them, and divide them into train, validation and test.
+
+    Args:
+        reviews: What `ingest_reviews` wrote.
+        prepared: The same rows with cleaned texts, sentiment, split and copies, one Parquet file.
+        prepare_summary: Counts per split and class, and what balancing does, as JSON.
+        metrics: Rows per split, and the rate of the most frequent class in test.
+        seed: Another seed, another division.
+        validation_share: Share of validation in each class.
+        test_share: Share of test in each class.
+        balance: Of the training part: none, undersample, oversample, undersample_by_category or
+            oversample_by_category.
+    """
+    import logging
+
+    from components.data.prepare import prepare
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    done = prepare(
+        reviews.path,
+        prepared.path,
+        prepare_summary.path,
+        seed=seed,
+        validation_share=validation_share,
+        test_share=test_share,
+        balance=balance,
+    )
+    for name, counts in done.splits.items():
+        metrics.log_metric(f"{name}_rows", counts["rows"])
+    metrics.log_metric("majority_rate", done.majority_rate)
+    metrics.log_metric("unlabelled", done.unlabelled)
+    prepared.metadata["rows"] = done.rows
+    prepared.metadata["options"] = done.options

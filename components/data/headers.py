@@ -1,0 +1,80 @@
+"""Which column of a source is which field of the review record."""
+
+import re
+from collections.abc import Sequence
+
+from components.contracts.errors import UserError
+from components.contracts.reviews import REVIEW_SCHEMA
+
+FIELDS: tuple[str, ...] = tuple(REVIEW_SCHEMA.names)
+"""The fields of the review record, in the contract's order."""
+
+ALIASES: dict[str, str] = {
+    **{name: name for name in FIELDS},
+    "review_text": "review_body",
+    "class_name": "product_category",
+    "recommended_ind": "recommended",
+    "division_name": "division",
+    "department_name": "department",
+}
+"""Header names in lower case, words joined by underscores, and the field each stands for: the
+contract's own names, the course's (which are among them) and those of the Kaggle file."""
+
+_LISTED = 20
+
+
+def header_key(name: str) -> str:
+    """A header name in the form in which `ALIASES` lists it: "Review Text" is "review_text"."""
+    return re.sub(r"[\s_]+", "_", name.strip().casefold())
+
+
+def map_header(names: Sequence[str], source: str, *, labels_required: bool) -> dict[str, int]:
+    """Find the fields of the review record among a source's columns.
+
+    Columns that mean nothing here, such as the unnamed row number of the Kaggle file, are left
+    out.
+
+    Args:
+        names: Column names of the source, in its order.
+        source: Name of the source, for messages.
+        labels_required: Whether a source without any label column is refused.
+
+    Returns:
+        Position of each field that was found.
+
+    Raises:
+        UserError: If the review text is not among the columns, if a field stands there twice, or
+            if a label is required and there is none.
+    """
+    positions: dict[str, int] = {}
+    for position, name in enumerate(names):
+        field = ALIASES.get(header_key(name))
+        if field is None:
+            continue
+        if field in positions:
+            raise UserError(
+                f"{source} has two columns for {field}: {_quoted(names[positions[field]])} and "
+                f"{_quoted(name)}; keep one of them"
+            )
+        positions[field] = position
+    if "review_body" not in positions:
+        raise UserError(
+            f"{source} has no column 'Review Text' (or 'review_body'), only {_listed(names)}; "
+            "rename the column that holds the reviews"
+        )
+    if labels_required and not positions.keys() & {"rating", "sentiment"}:
+        raise UserError(
+            f"{source} has no column 'Rating' (or 'rating', 'sentiment') to learn from, only "
+            f"{_listed(names)}; rename the column that holds the ratings"
+        )
+    return positions
+
+
+def _quoted(name: str) -> str:
+    return repr(name if len(name) <= 60 else name[:57] + "...")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(_quoted(name) for name in names[:_LISTED])
+    hidden = len(names) - _LISTED
+    return f"{shown} and {hidden} more" if hidden > 0 else shown

@@ -1,0 +1,205 @@
+"""Ingest: from any source of reviews to one checked Parquet file, and account for every row."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.contracts.errors import UserError
+from components.contracts.files import replaced_when_whole, write_json
+from components.contracts.reviews import REVIEW_SCHEMA
+from components.data.checks import as_record, as_text, reasons_against
+from components.data.fingerprint import content_digests, data_fingerprint
+from components.data.profile import Profile
+from components.data.quarantine import Quarantine
+from components.data.readers import Batch, Rejected, read_batches
+from components.data.sources import find_sources, without_credentials
+
+logger = logging.getLogger(__name__)
+
+UNDATED = datetime(2020, 1, 1, tzinfo=UTC)
+"""Event timestamp of reviews whose source has no dates: fixed, so that a data version is too."""
+
+ID_TAKEN = "review_id already stands for a different review"
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What went in, what came out, and what the kept rows look like.
+
+    Attributes:
+        source: The data URI, without credentials.
+        files: For each file its name, rows and the columns that stand for no field.
+        rows_in: Rows read; always rows_kept + duplicates + quarantined.
+        rows_kept: Rows written.
+        duplicates: Rows dropped because an equal one was kept.
+        quarantined: Rows rejected.
+        reasons: Rejected rows by reason; they add up to `quarantined`.
+        examples: The first few rejected rows of each reason.
+        fingerprint: Version of the kept data, see `data_fingerprint`.
+        profile: Histograms and counts of the kept rows, see `Profile.to_dict`.
+    """
+
+    source: str
+    files: list[dict[str, Any]]
+    rows_in: int
+    rows_kept: int
+    duplicates: int
+    quarantined: int
+    reasons: dict[str, int]
+    examples: list[dict[str, str | int]]
+    fingerprint: str
+    profile: dict[str, Any]
+
+
+class _Seen:
+    """Rows met so far, by digest: 16 bytes each and a hash table's overhead."""
+
+    def __init__(self) -> None:
+        self.digests: set[bytes] = set()
+        self._ids: dict[str, bytes] = {}
+
+    def judge(self, digest: bytes, given_id: str | None) -> str:
+        """Whether a row is "new", a "duplicate", or has an id that is "taken"."""
+        if digest in self.digests:
+            return "duplicate"
+        if given_id is not None:
+            if given_id in self._ids:
+                return "taken"
+            self._ids[given_id] = digest
+        self.digests.add(digest)
+        return "new"
+
+
+def ingest(
+    data_uri: str,
+    reviews: str | Path,
+    quarantine: str | Path,
+    summary: str | Path,
+    *,
+    labels_required: bool = True,
+) -> IngestSummary:
+    """Read reviews from anywhere, check each row, and write those that stand.
+
+    Reads in batches: memory does not grow with the data but for some 100 bytes a row, by which
+    duplicates are known.
+
+    Args:
+        data_uri: A file, folder or glob that fsspec can read (local, https, s3, gs, hf), in CSV,
+            TSV, JSON Lines or Parquet; empty or "sample" for the bundled sample.
+        reviews: Where to write the kept rows: Parquet in the form of `REVIEW_SCHEMA`.
+        quarantine: Where to write the rejected rows: Parquet in the form of `QUARANTINE_SCHEMA`.
+        summary: Where to write the summary as JSON.
+        labels_required: Whether a file without a rating or sentiment column is refused; False for
+            reviews that are only to be predicted.
+
+    Returns:
+        The summary that was written.
+
+    Raises:
+        UserError: If the source cannot be read, lacks a column, or has no row that can be kept.
+            Nothing is written then.
+    """
+    seen = _Seen()
+    profile = Profile()
+    files: list[dict[str, Any]] = []
+    rows_in = rows_kept = duplicates = 0
+    with (
+        replaced_when_whole(reviews) as reviews_draft,
+        replaced_when_whole(quarantine) as quarantine_draft,
+        replaced_when_whole(summary) as summary_draft,
+    ):
+        with (
+            pq.ParquetWriter(reviews_draft, REVIEW_SCHEMA, compression="zstd") as writer,
+            Quarantine(quarantine_draft) as rejects,
+        ):
+            for source in find_sources(data_uri):
+                rows = 0
+                for layout, batch in read_batches(source, labels_required=labels_required):
+                    rows += batch.rows
+                    table, rejected, doubled = _sift(batch, seen)
+                    rejects.add(source.name, rejected)
+                    duplicates += doubled
+                    if table.num_rows:
+                        writer.write_table(table)
+                        profile.add(table)
+                        rows_kept += table.num_rows
+                files.append({"name": source.name, "rows": rows, "ignored": layout.ignored})
+                rows_in += rows
+        shown = without_credentials(data_uri.strip()) or "sample"
+        if rows_in == 0:
+            raise UserError(f"{shown} has a header and no rows; give it at least one review")
+        if rows_kept == 0:
+            reason, count = rejects.reasons.most_common(1)[0]
+            first = next(e for e in rejects.examples if e["reason"] == reason)
+            raise UserError(
+                f"none of the {rows_in} rows of {shown} can be kept: {reason} in {count} of them, "
+                f"first in line {first['line']} of {first['source']}; mend the data"
+            )
+        made = IngestSummary(
+            source=shown,
+            files=files,
+            rows_in=rows_in,
+            rows_kept=rows_kept,
+            duplicates=duplicates,
+            quarantined=rejects.rows,
+            reasons=dict(sorted(rejects.reasons.items(), key=lambda item: (-item[1], item[0]))),
+            examples=rejects.examples,
+            fingerprint=data_fingerprint(seen.digests),
+            profile=profile.to_dict(),
+        )
+        if made.rows_in != made.rows_kept + made.duplicates + made.quarantined:
+            raise AssertionError(f"rows are unaccounted for: {made}")
+        write_json(summary_draft, asdict(made))
+    logger.info(
+        "read %d rows from %s: kept %d, dropped %d duplicates, rejected %d%s",
+        made.rows_in,
+        made.source,
+        made.rows_kept,
+        made.duplicates,
+        made.quarantined,
+        "".join(f"; {count} × {reason}" for reason, count in made.reasons.items()),
+    )
+    return made
+
+
+def _sift(batch: Batch, seen: _Seen) -> tuple[pa.Table, list[Rejected], int]:
+    """Kept rows as a table of the contract, rejected rows, and the number of duplicates."""
+    text = as_text(batch.columns, len(batch.lines))
+    against = reasons_against(text)
+    rejected = list(batch.rejected)
+    rejected += [Rejected(batch.lines[i], why, batch.raw(i)) for i, why in against.items()]
+    standing = [i for i in range(len(batch.lines)) if i not in against]
+    columns = as_record(text.take(pa.array(standing, pa.int64())))
+    digests = content_digests(columns)
+    given = columns["review_id"].to_pylist()
+    kept: list[int] = []
+    duplicates = 0
+    for place, (digest, given_id) in enumerate(zip(digests, given, strict=True)):
+        verdict = seen.judge(digest, given_id)
+        if verdict == "new":
+            kept.append(place)
+        elif verdict == "duplicate":
+            duplicates += 1
+        else:
+            row = standing[place]
+            rejected.append(Rejected(batch.lines[row], ID_TAKEN, batch.raw(row)))
+    hashed = pa.array([digest.hex() for digest in digests], pa.string())
+    columns["review_id"] = pc.coalesce(columns["review_id"], hashed)
+    columns["event_timestamp"] = pc.fill_null(
+        columns["event_timestamp"], pa.scalar(UNDATED, pa.timestamp("us", tz="UTC"))
+    )
+    table = pa.table([columns[name] for name in REVIEW_SCHEMA.names], schema=REVIEW_SCHEMA)
+    return table.take(pa.array(kept, pa.int64())), rejected, duplicates
+
+
+def iterate_reviews(path: str | Path, rows: int = 10_000) -> Iterator[pa.Table]:
+    """Read what ingest wrote in batches of at most `rows` rows."""
+    for part in pq.ParquetFile(path).iter_batches(batch_size=rows):
+        yield pa.Table.from_batches([part]).cast(REVIEW_SCHEMA)

@@ -1,0 +1,94 @@
+"""Splits: stratified, seeded, free of leaks, and steady while the data grow."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.errors import UserError
+from components.contracts.labels import CLASS_NAMES
+from components.contracts.reviews import SPLITS
+
+TRAIN, VALIDATION, TEST = range(len(SPLITS))
+
+MIN_TEXTS_PER_CLASS = 10
+"""Fewer different texts of a sentiment cannot be divided among three splits to any purpose."""
+
+
+def keyed_order(text: str, seed: int) -> int:
+    """A number of 64 bits that looks random, and is the same for the same text and seed.
+
+    It serves as the text's identity and as its place in the seeded order: unlike a shuffle it
+    does not depend on the other rows, so that most rows stay in their split when data are added.
+    """
+    key = seed.to_bytes(16, "little", signed=True)
+    digest = hashlib.blake2b(text.encode("utf-8"), digest_size=8, key=key).digest()
+    return int.from_bytes(digest, "little")
+
+
+def assign_splits(
+    texts: NDArray[np.uint64],
+    classes: NDArray[np.int8],
+    *,
+    validation_share: float,
+    test_share: float,
+) -> NDArray[np.int8]:
+    """Divide rows among train, validation and test.
+
+    Rows of the same text form a group that stays together, under the most frequent class in it.
+    Inside each class the groups are taken in the order of their keyed hashes: each goes to test
+    while it fits into test's quota, else to validation while it fits there, else to train. As
+    almost every group is one row, the quotas are met exactly; a text that many customers wrote
+    lands in train.
+
+    Args:
+        texts: [n] `keyed_order` of each row's `text_identity`.
+        classes: [n] class index of each row.
+        validation_share: Share of validation in each class.
+        test_share: Share of test in each class.
+
+    Returns:
+        [n] index into `SPLITS`.
+
+    Raises:
+        UserError: If a share is out of bounds, or a class is absent or too small.
+    """
+    for name, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if not 0 < share <= 0.4:
+            raise UserError(f"{name} is {share}; choose one above 0 and up to 0.4")
+    keys, group_of_row = np.unique(texts, return_inverse=True)
+    counts = np.bincount(
+        group_of_row * len(CLASS_NAMES) + classes, minlength=len(keys) * len(CLASS_NAMES)
+    ).reshape(len(keys), len(CLASS_NAMES))
+    sizes = counts.sum(axis=1)
+    stratum = counts.argmax(axis=1)
+    split_of_group = np.full(len(keys), TRAIN, dtype=np.int8)
+    present = np.bincount(stratum, minlength=len(CLASS_NAMES))
+    if present.min() < MIN_TEXTS_PER_CLASS:
+        found = ", ".join(f"{n} {name}" for n, name in zip(present, CLASS_NAMES, strict=True))
+        raise UserError(
+            f"the data hold {found} reviews with different texts; give at least "
+            f"{MIN_TEXTS_PER_CLASS} of each sentiment"
+        )
+    for class_index in range(len(CLASS_NAMES)):
+        members = np.flatnonzero(stratum == class_index)
+        rows = int(sizes[members].sum())
+        left = {TEST: max(1, round(rows * test_share))}
+        left[VALIDATION] = max(1, round(rows * validation_share))
+        chosen: dict[int, list[int]] = {TEST: [], VALIDATION: []}
+        for group in members.tolist():
+            size = int(sizes[group])
+            for split in (TEST, VALIDATION):
+                if size <= left[split]:
+                    left[split] -= size
+                    chosen[split].append(group)
+                    break
+            if not any(left.values()):
+                break
+        for split in (TEST, VALIDATION):
+            if not chosen[split]:
+                taken = {g for groups in chosen.values() for g in groups}
+                free = [g for g in members.tolist() if g not in taken]
+                chosen[split] = [min(free, key=lambda g: sizes[g])]
+            split_of_group[chosen[split]] = split
+    return split_of_group[group_of_row]
