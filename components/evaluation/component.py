@@ -1,0 +1,107 @@
+"""The pipeline step that judges a model."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+
+from components.contracts.images import STEP_IMAGE
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def evaluate_classifier(
+    model: Input[Model],
+    training_set: Input[Dataset],
+    prepared: Input[Dataset],
+    champion: Input[Model],
+    accuracy_threshold: float,
+    macro_f1_threshold: float,
+    champion_margin: float,
+    metrics: Output[Metrics],
+    confusion_matrix: Output[ClassificationMetrics],
+    roc_curve: Output[ClassificationMetrics],
+    predictions: Output[Dataset],
+    evaluation_summary: Output[Artifact],
+) -> NamedTuple(
+    "Outputs",
+    [
+        ("accuracy", float),
+        ("macro_f1", float),
+        ("champion_verdict", str),
+        ("not_worse_than_champion", str),
+    ],
+):
+    """Judge a model on the test split and compare it with the champion on the same rows.
+
+    Args:
+        model: Model folder that training wrote.
+        training_set: Tokens and labels of the reviews, all splits.
+        prepared: The texts of the same reviews.
+        champion: Model folder of the champion; an empty folder means that there is none.
+        accuracy_threshold: Least accuracy that the gate lets pass, 0 to 1.
+        macro_f1_threshold: Least macro-F1 that the gate lets pass, 0 to 1.
+        champion_margin: Loss of macro-F1 against the champion that is let pass, 0 to 1.
+        metrics: Scores with their intervals, and the majority-class rate beside them.
+        confusion_matrix: Rows are the truth, columns the prediction.
+        roc_curve: Negative reviews against the rest: the ones that somebody has to answer.
+        predictions: Truth, decision and calibrated probabilities of every test review.
+        evaluation_summary: Everything that the report shows, as JSON.
+
+    Returns:
+        Accuracy, macro-F1, the verdict on the champion (better, not worse, worse, no champion),
+        and `yes` or `no`: whether the model is not worse than the champion.
+    """
+    from collections import namedtuple
+    from pathlib import Path
+
+    from components.evaluation import gate
+    from components.evaluation.evaluate import evaluate
+
+    summary = evaluate(
+        Path(model.path),
+        Path(training_set.path),
+        Path(prepared.path),
+        Path(champion.path),
+        Path(predictions.path),
+        Path(evaluation_summary.path),
+        accuracy_threshold=accuracy_threshold,
+        macro_f1_threshold=macro_f1_threshold,
+        champion_margin=champion_margin,
+    )
+    scores = summary["scores"]
+    for name in ("accuracy", "macro_f1", "balanced_accuracy"):
+        metrics.log_metric(name, scores[name]["value"])
+        metrics.log_metric(f"{name}_low", scores[name]["low"])
+        metrics.log_metric(f"{name}_high", scores[name]["high"])
+    metrics.log_metric("majority_class_rate", summary["majority_class"]["rate"])
+    metrics.log_metric("balanced_view_accuracy", summary["balanced_view"]["accuracy"]["value"])
+    for entry in summary["per_class"]:
+        metrics.log_metric(f"f1_{entry['name']}", entry["f1"]["value"])
+    for when in ("before", "after"):
+        error = summary["calibration"][when]["expected_calibration_error"]
+        metrics.log_metric(f"calibration_error_{when}", error)
+    metrics.log_metric("test_rows", summary["rows"])
+
+    confusion_matrix.log_confusion_matrix(summary["classes"], summary["confusion_matrix"])
+    negative = summary["roc"][0]
+    if negative["threshold"]:
+        roc_curve.log_roc_curve(
+            negative["false_positive_rate"],
+            negative["true_positive_rate"],
+            negative["threshold"],
+        )
+        roc_curve.metadata["curve"] = "negative against the rest"
+        roc_curve.metadata["area_under_curve"] = negative["auc"]
+    predictions.metadata["rows"] = summary["rows"]
+    evaluation_summary.metadata["gate_passed"] = summary["gate"]["passed"]
+
+    verdict = summary["champion"]["verdict"]
+    outputs = namedtuple(
+        "Outputs", ["accuracy", "macro_f1", "champion_verdict", "not_worse_than_champion"]
+    )
+    return outputs(
+        scores["accuracy"]["value"],
+        scores["macro_f1"]["value"],
+        verdict,
+        "yes" if gate.not_worse(verdict) else "no",
+    )

@@ -1,0 +1,76 @@
+"""The rows that evaluation judges: tokens and labels of a split beside the texts they came from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from components.contracts.errors import UserError
+from components.contracts.files import read_parquet
+from components.contracts.labels import sentiment_to_class
+from components.contracts.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One split, row by row.
+
+    Attributes:
+        input_ids: Token ids of each row, special tokens included, unpadded.
+        classes: True class index [n].
+        reviews: Columns `review_id`, `title`, `review_body`, `product_category`, `rating`; one row
+            each, in the same order.
+    """
+
+    input_ids: list[list[int]]
+    classes: NDArray[np.int64]
+    reviews: pa.Table
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.input_ids)
+
+    def first(self, rows: int) -> "HeldOut":
+        """The first rows; by `review_id`, which has nothing to do with the content."""
+        return HeldOut(self.input_ids[:rows], self.classes[:rows], self.reviews.slice(0, rows))
+
+
+def read_held_out(training_set: Path, prepared: Path, split: str) -> HeldOut:
+    """Read one split of the training set and the texts that belong to it.
+
+    Args:
+        training_set: Parquet of TRAINING_SET_SCHEMA.
+        prepared: Parquet of PREPARED_SCHEMA.
+        split: `validation` or `test`.
+
+    Returns:
+        The split's rows in the order of the training set.
+
+    Raises:
+        UserError: If a review of the split is missing among the prepared ones.
+    """
+    rows = read_parquet(
+        training_set, TRAINING_SET_SCHEMA, ["review_id", "split", "sentiment", "input_ids"]
+    )
+    rows = rows.filter(pc.field("split") == split)
+    texts = read_parquet(
+        prepared,
+        PREPARED_SCHEMA,
+        ["review_id", "title", "review_body", "product_category", "rating", "split"],
+    ).filter(pc.field("split") == split)
+    place = pc.index_in(rows["review_id"], value_set=texts["review_id"])
+    if place.null_count:
+        lost = rows["review_id"].filter(pc.is_null(place))[0]
+        raise UserError(
+            f"review {lost} of the {split} split is in {training_set} but not in {prepared}; "
+            "the two come from different runs: run prepare and features again"
+        )
+    sentiments = rows["sentiment"].to_numpy()
+    return HeldOut(
+        input_ids=rows["input_ids"].to_pylist(),
+        classes=np.asarray(sentiment_to_class(sentiments), dtype=np.int64),
+        reviews=texts.drop_columns(["split"]).take(place),
+    )

@@ -1,0 +1,98 @@
+"""A small run's artifacts: a model folder around the tiny BERT, a training set, prepared texts."""
+
+import datetime
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.contracts.base_model import load_tokenizer
+from components.contracts.files import write_json, write_parquet
+from components.contracts.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
+from components.contracts.text import model_text
+
+CATEGORIES = ("Dresses", "Knits", "Blouses", "Trend", None)
+WORDS_OF = {
+    -1: ("awful", "poor", "returned", "itchy"),
+    0: ("okay", "fine", "average", "but"),
+    1: ("great", "love", "lovely", "soft"),
+}
+
+
+def review_rows(count: int, seed: int = 0, sentiments=(-1, 0, 1)) -> list[dict]:
+    generator = np.random.default_rng(seed)
+    moment = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    rows = []
+    for number in range(count):
+        sentiment = sentiments[int(generator.choice(len(sentiments)))]
+        words = generator.choice([*WORDS_OF[sentiment], "the", "dress", "is", "very"], 6)
+        rows.append(
+            {
+                "review_id": f"r{number:05d}",
+                "review_body": " ".join(words),
+                "title": None if number % 3 == 0 else "this top",
+                "rating": {-1: 1, 0: 3, 1: 5}[sentiment],
+                "sentiment": sentiment,
+                "product_category": CATEGORIES[number % len(CATEGORIES)],
+                "event_timestamp": moment,
+                "split": ("test", "test", "validation", "train")[number % 4],
+                "copies": 1,
+            }
+        )
+    return rows
+
+
+def write_run(folder: Path, rows: list[dict], tokenizer_folder: Path) -> tuple[Path, Path]:
+    """Write training set and prepared reviews; return their paths."""
+    tokenizer = load_tokenizer(str(tokenizer_folder)).backend_tokenizer
+    tokenizer.enable_truncation(32)
+    prepared, training_set = folder / "prepared.parquet", folder / "training_set.parquet"
+    full = [{name: row.get(name) for name in PREPARED_SCHEMA.names} for row in rows]
+    write_parquet(prepared, pa.Table.from_pylist(full, schema=PREPARED_SCHEMA))
+    tokens = []
+    for row in sorted(rows, key=lambda row: row["review_id"]):
+        ids = tokenizer.encode(model_text(row["title"], row["review_body"])).ids
+        kept = {name: row.get(name) for name in TRAINING_SET_SCHEMA.names}
+        tokens.append({**kept, "input_ids": ids, "n_tokens": len(ids)})
+    write_parquet(training_set, pa.Table.from_pylist(tokens, schema=TRAINING_SET_SCHEMA))
+    return training_set, prepared
+
+
+def write_model(folder: Path, source: Path, *, seed: int = 0, fingerprint: str = "data-1") -> Path:
+    """A whole model folder around the tiny BERT, its classifier drawn anew."""
+    import torch
+
+    from components.contracts.inference import load_model
+
+    shutil.copytree(source, folder)
+    model = load_model(source)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        model.classifier.weight.normal_(0, 1)
+    model.save_pretrained(folder)
+    write_json(
+        folder / "training.json",
+        {
+            "options": {"epochs": 1},
+            "facts": {"data_fingerprint": fingerprint, "feature_service": "reviews_v1"},
+            "max_tokens": 32,
+            "class_prior": [0.2, 0.3, 0.5],
+            "history": [],
+            "speed": {},
+        },
+    )
+    write_json(
+        folder / "calibration.json", {"temperature": 1.3, "decision_offsets": [0.1, 0.0, 0.0]}
+    )
+    (folder / "model_card.md").write_text("# A tiny model\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_artifacts(tmp_path_factory, tiny_bert):
+    """Model folder, training set and prepared reviews of one small run."""
+    folder = tmp_path_factory.mktemp("run")
+    training_set, prepared = write_run(folder, review_rows(400), tiny_bert)
+    return write_model(folder / "model", tiny_bert), training_set, prepared

@@ -1,0 +1,210 @@
+"""The whole evaluation on a tiny model: the numbers agree with scikit-learn on the predictions."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from components.contracts.errors import UserError
+from components.contracts.files import read_json, read_parquet, write_json
+from components.contracts.reviews import PREDICTIONS_SCHEMA
+from components.evaluation.evaluate import evaluate
+from tests.evaluation.conftest import review_rows, write_model, write_run
+
+THRESHOLDS = {"accuracy_threshold": 0.3, "macro_f1_threshold": 0.1, "champion_margin": 0.01}
+
+
+def evaluated(artifacts, tmp_path, champion=None, **changes):
+    model, training_set, prepared = artifacts
+    return evaluate(
+        model,
+        training_set,
+        prepared,
+        champion,
+        tmp_path / "predictions",
+        tmp_path / "summary",
+        progress=False,
+        **{**THRESHOLDS, **changes},
+    )
+
+
+@pytest.fixture(scope="module")
+def outcome(run_artifacts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated")
+    summary = evaluated(run_artifacts, folder)
+    return summary, read_parquet(folder / "predictions", PREDICTIONS_SCHEMA), folder
+
+
+def test_scores_agree_with_scikit_learn_on_the_predictions(outcome):
+    summary, predictions, _ = outcome
+    truth, predicted = predictions["sentiment"].to_numpy(), predictions["predicted"].to_numpy()
+    assert summary["rows"] == len(predictions) == 200
+    assert summary["scores"]["accuracy"]["value"] == pytest.approx(
+        sklearn_metrics.accuracy_score(truth, predicted)
+    )
+    assert summary["scores"]["macro_f1"]["value"] == pytest.approx(
+        sklearn_metrics.f1_score(truth, predicted, average="macro")
+    )
+    assert summary["confusion_matrix"] == (
+        sklearn_metrics.confusion_matrix(truth, predicted, labels=[-1, 0, 1]).tolist()
+    )
+    chances = np.column_stack([predictions[f"p_{name}"] for name in summary["classes"]])
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    assert summary["calibration"]["after"]["log_loss"] == pytest.approx(
+        sklearn_metrics.log_loss(truth, chances)
+    )
+
+
+def test_summary_is_strict_json_and_equals_what_is_returned(outcome):
+    summary, _, folder = outcome
+
+    def refuse(word):
+        raise AssertionError(f"{word} in the summary")
+
+    read = json.loads((folder / "summary").read_text(), parse_constant=refuse)
+    assert read == json.loads(json.dumps(summary))
+
+
+def test_slices_cover_every_row(outcome):
+    summary, _, _ = outcome
+    for kind, slices in summary["slices"].items():
+        assert sum(entry["rows"] for entry in slices) == summary["rows"], kind
+
+
+def test_mistakes_are_mistakes_and_carry_their_text(outcome):
+    summary, predictions, _ = outcome
+    by_id = {row["review_id"]: row for row in predictions.to_pylist()}
+    assert summary["mistakes"]
+    for entry in summary["mistakes"]:
+        row = by_id[entry["review_id"]]
+        assert entry["truth"] != entry["predicted"] == row["label"]
+        assert entry["review_body"] == row["review_body"]
+        assert entry["probability"] == pytest.approx(row[f"p_{entry['predicted']}"])
+
+
+def test_no_champion_in_an_empty_folder(run_artifacts, tmp_path):
+    (tmp_path / "champion").mkdir()
+    summary = evaluated(run_artifacts, tmp_path, champion=tmp_path / "champion")
+    assert summary["champion"]["verdict"] == "no champion"
+
+
+def test_a_model_is_not_worse_than_itself(run_artifacts, tmp_path):
+    comparison = evaluated(run_artifacts, tmp_path, champion=run_artifacts[0])["champion"]
+    assert comparison["verdict"] == "not worse"
+    assert comparison["macro_f1_difference"]["value"] == 0
+    assert comparison["mcnemar_p_value"] == 1
+    assert not comparison["may_have_seen_test"]
+
+
+def test_champion_reads_with_its_own_tokenizer(run_artifacts, tmp_path):
+    """The same model behind other ids: shifted ids and embeddings must give equal decisions."""
+    from safetensors.torch import load_file, save_file
+
+    model = run_artifacts[0]
+    champion = tmp_path / "champion"
+    shutil.copytree(model, champion)
+    tokenizer = read_json(champion / "tokenizer.json")
+    vocabulary = tokenizer["model"]["vocab"]
+    one, two = "awful", "great"
+    first, second = vocabulary[one], vocabulary[two]
+    vocabulary[one], vocabulary[two] = second, first
+    write_json(champion / "tokenizer.json", tokenizer)
+    weights = load_file(champion / "model.safetensors")
+    name = "bert.embeddings.word_embeddings.weight"
+    weights[name][[first, second]] = weights[name][[second, first]]
+    save_file(weights, champion / "model.safetensors", metadata={"format": "pt"})
+    write_json(
+        champion / "training.json",
+        {**read_json(model / "training.json"), "facts": {"data_fingerprint": "data-0"}},
+    )
+    comparison = evaluated(run_artifacts, tmp_path, champion=champion)["champion"]
+    assert not comparison["reads_alike"]
+    assert comparison["only_new_right"] == comparison["only_champion_right"] == 0
+    assert comparison["may_have_seen_test"]
+
+
+def test_champion_folder_that_is_not_whole_is_named(run_artifacts, tmp_path):
+    champion = tmp_path / "champion"
+    champion.mkdir()
+    (champion / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"champion is not a whole model folder"):
+        evaluated(run_artifacts, tmp_path, champion=champion)
+
+
+def test_one_class_absent_in_test(tiny_bert, run_artifacts, tmp_path):
+    rows = review_rows(120, seed=3)
+    kept = [row for row in rows if row["split"] != "test" or row["sentiment"] != 0]
+    training_set, prepared = write_run(tmp_path, kept, tiny_bert)
+    summary = evaluated((run_artifacts[0], training_set, prepared), tmp_path)
+    assert summary["roc"][1]["auc"] is None
+    assert any("no neutral review" in warning for warning in summary["warnings"])
+    predictions = read_parquet(tmp_path / "predictions", PREDICTIONS_SCHEMA)
+    assert summary["scores"]["macro_f1"]["value"] == pytest.approx(
+        sklearn_metrics.f1_score(
+            predictions["sentiment"], predictions["predicted"], labels=[-1, 1], average="macro"
+        )
+    )
+
+
+def test_no_test_rows_is_a_clear_error_and_nothing_is_written(tiny_bert, run_artifacts, tmp_path):
+    rows = [row for row in review_rows(40) if row["split"] != "test"]
+    training_set, prepared = write_run(tmp_path, rows, tiny_bert)
+    with pytest.raises(UserError, match="no test rows"):
+        evaluated((run_artifacts[0], training_set, prepared), tmp_path)
+    assert not (tmp_path / "summary").exists()
+
+
+def test_texts_of_another_run_are_refused(tiny_bert, run_artifacts, tmp_path):
+    _, prepared = write_run(tmp_path, review_rows(20), tiny_bert)
+    with pytest.raises(UserError, match=r"review r\d+ of the test split"):
+        evaluated((run_artifacts[0], run_artifacts[1], prepared), tmp_path)
+
+
+def test_diverged_model_is_refused(tiny_bert, run_artifacts, tmp_path):
+    import torch
+
+    from components.contracts.inference import load_model
+
+    broken = write_model(tmp_path / "model", tiny_bert)
+    model = load_model(broken)
+    with torch.no_grad():
+        model.classifier.bias.fill_(float("nan"))
+    model.save_pretrained(broken)
+    with pytest.raises(UserError, match="not finite"):
+        evaluated((broken, *run_artifacts[1:]), tmp_path)
+
+
+def test_class_that_training_never_showed_is_never_decided_for(run_artifacts, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(run_artifacts[0], model)
+    facts = read_json(model / "training.json")
+    write_json(model / "training.json", {**facts, "class_prior": [0.4, 0.0, 0.6]})
+    view = evaluated((model, *run_artifacts[1:]), tmp_path)["balanced_view"]
+    assert np.asarray(view["confusion_matrix"])[:, 1].sum() == 0
+
+
+def test_balanced_view_is_what_equal_classes_would_give(outcome):
+    view = outcome[0]["balanced_view"]
+    matrix = np.asarray(view["confusion_matrix"], dtype=float)
+    assert view["accuracy"]["value"] == pytest.approx(
+        np.mean(np.diagonal(matrix) / matrix.sum(axis=1))
+    )
+
+
+def test_wrong_temperature_is_seen(run_artifacts, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(run_artifacts[0], model)
+    write_json(
+        model / "calibration.json", {"temperature": 0.05, "decision_offsets": [0.0, 0.0, 0.0]}
+    )
+    calibration = evaluated((model, *run_artifacts[1:]), tmp_path)["calibration"]
+    assert not calibration["temperature_agrees"]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, 85])
+def test_threshold_that_is_no_share_is_refused_before_anything_is_read(tmp_path, threshold):
+    with pytest.raises(UserError, match="accuracy_threshold"):
+        evaluated((Path("x"), Path("y"), Path("z")), tmp_path, accuracy_threshold=threshold)
