@@ -17,6 +17,7 @@ EXPERIMENT ?= review-sentiment
 RUN_NAME ?= training
 
 MODEL_NAME ?= review-sentiment
+APPROVED_BY ?= $(shell id -un)
 PORT ?= 8080
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -42,7 +43,8 @@ run: $(INSTALLED) ## Run the training pipeline on this machine  [DATA= BASE_MODE
 
 approve: $(INSTALLED) ## Promote a version that waits for approval  VERSION=
 	@test -n "$(VERSION)" || { echo 'error: say which: make approve VERSION=1' >&2; exit 2; }
-	$(BIN)/python -m pipelines.run approval --version '$(VERSION)' --model-name '$(MODEL_NAME)'
+	$(BIN)/python -m pipelines.run approval --version '$(VERSION)' \
+	  --approved-by '$(APPROVED_BY)' --model-name '$(MODEL_NAME)'
 
 serve: $(INSTALLED) ## Serve the champion  [PORT=8080]
 	$(BIN)/python -m pipelines.serve --model-name '$(MODEL_NAME)' --port '$(PORT)'

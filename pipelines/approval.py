@@ -11,11 +11,12 @@ from pipelines.step_settings import place
     name="review-sentiment-approval",
     description="Check that a registered version serves, and make it champion.",
 )
-def approval_pipeline(version: str, model_name: str = "review-sentiment") -> None:
+def approval_pipeline(version: str, approved_by: str, model_name: str = "review-sentiment") -> None:
     """Fetch a registered version, start it in a model server, check its answers, promote it.
 
     Args:
         version: Version number in the model registry.
+        approved_by: Who approves; kept with the version.
         model_name: Name in the model registry.
     """
     fetched = place(fetch_version(model_name=model_name, version=version))
@@ -27,4 +28,8 @@ def approval_pipeline(version: str, model_name: str = "review-sentiment") -> Non
             version=version,
         )
     )
-    place(promote_model(model_name=model_name, version=version).after(checked))
+    place(
+        promote_model(model_name=model_name, version=version, approved_by=approved_by).after(
+            checked
+        )
+    )

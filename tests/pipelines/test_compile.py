@@ -1,0 +1,145 @@
+"""The compiled pipelines, field by field: what Kubeflow will really be asked for."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.contracts.images import STEP_IMAGE, TRAINING_IMAGE
+from pipelines.compile import compile_all
+from pipelines.step_settings import (
+    CONFIG_KEYS,
+    CONFIG_MAP,
+    SECRET,
+    SETTINGS,
+    STATE_CLAIM,
+    STATE_PATH,
+    StepSettings,
+)
+
+TRAINING_STEPS = set(SETTINGS) - {"fetch-version"}
+APPROVAL_STEPS = {"fetch-version", "check-deployment", "promote-model"}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict, dict]]:
+    """Pipeline spec and platform spec of each pipeline, by name."""
+    folder = tmp_path_factory.mktemp("build")
+    documents = {}
+    for path in compile_all(folder):
+        spec, platform = yaml.safe_load_all(Path(path).read_text())
+        documents[path.stem] = (spec, platform)
+    return documents
+
+
+def executors(spec: dict) -> dict[str, dict]:
+    """Container of each step, by the component's name."""
+    return {
+        name.removeprefix("exec-"): executor["container"]
+        for name, executor in spec["deploymentSpec"]["executors"].items()
+    }
+
+
+def tasks(spec: dict) -> dict[str, dict]:
+    """Every task of the root and of the condition branches, by the component's name."""
+    groups = [spec["root"], *spec["components"].values()]
+    return {
+        task["componentRef"]["name"].removeprefix("comp-"): task
+        for group in groups
+        for task in group.get("dag", {}).get("tasks", {}).values()
+    }
+
+
+def step_cases(kind: str) -> list[tuple[str, str, StepSettings]]:
+    names = {"training": TRAINING_STEPS, "approval": APPROVAL_STEPS}[kind]
+    return [(kind, name, SETTINGS[name]) for name in sorted(names)]
+
+
+CASES = step_cases("training") + step_cases("approval")
+
+
+def test_every_step_is_there_and_no_other(compiled) -> None:
+    assert set(executors(compiled["training"][0])) == TRAINING_STEPS
+    assert set(executors(compiled["approval"][0])) == APPROVAL_STEPS
+
+
+@pytest.mark.parametrize(("pipeline", "step", "settings"), CASES)
+def test_container_of_a_step(compiled, pipeline, step, settings) -> None:
+    container = executors(compiled[pipeline][0])[step]
+    assert container["image"] == (TRAINING_IMAGE if settings.gpu else STEP_IMAGE)
+    assert "pip install" not in " ".join(container["command"])
+    resources = container["resources"]
+    assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == settings.cpu
+    assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == settings.memory
+    accelerator = resources.get("accelerator")
+    if settings.gpu:
+        assert accelerator["resourceType"] == "nvidia.com/gpu"
+        assert accelerator["resourceCount"] == "1"
+    else:
+        assert accelerator is None
+
+
+@pytest.mark.parametrize(("pipeline", "step", "settings"), CASES)
+def test_rules_of_a_step(compiled, pipeline, step, settings) -> None:
+    task = tasks(compiled[pipeline][0])[step]
+    assert task["cachingOptions"].get("enableCache", False) == settings.cached
+    assert task["retryPolicy"]["maxRetryCount"] == settings.retries
+
+
+@pytest.mark.parametrize(("pipeline", "step", "settings"), CASES)
+def test_pod_of_a_step(compiled, pipeline, step, settings) -> None:
+    platform = compiled[pipeline][1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    pod = platform[f"exec-{step}"]
+    assert int(pod["activeDeadlineSeconds"]) == settings.minutes * 60
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert int(pod["securityContext"]["runAsUser"]) > 0
+    assert pod["pvcMount"][0]["constant"] == STATE_CLAIM
+    assert pod["pvcMount"][0]["mountPath"] == STATE_PATH
+    config = pod["configMapAsEnv"][0]
+    assert config["configMapName"] == CONFIG_MAP
+    assert {pair["envVar"] for pair in config["keyToEnv"]} == set(CONFIG_KEYS)
+    assert pod["secretAsEnv"][0]["secretName"] == SECRET
+    if settings.gpu:
+        assert pod["nodeSelector"]["labels"] == {"nvidia.com/gpu.present": "true"}
+        toleration = pod["tolerations"][0]
+        assert (toleration["key"], toleration["operator"]) == ("nvidia.com/gpu", "Exists")
+        memory = pod["emptyDirMounts"][0]
+        assert (memory["mountPath"], memory["medium"]) == ("/dev/shm", "Memory")
+    else:
+        assert "nodeSelector" not in pod
+        assert "emptyDirMounts" not in pod
+
+
+def test_steps_with_side_effects_are_never_cached() -> None:
+    for step in (
+        "ingest-reviews",
+        "build-features",
+        "fetch-champion",
+        "fetch-version",
+        "register-model",
+        "check-deployment",
+        "promote-model",
+    ):
+        assert not SETTINGS[step].cached
+
+
+def test_registering_stands_behind_all_three_conditions(compiled) -> None:
+    spec = compiled["training"][0]
+    text = yaml.safe_dump(spec)
+    conditions = re.findall(r"condition: (.*(?:\n {8,}\S.*)*)", text)
+    joined = " ".join(" ".join(conditions).split())
+    assert ">= inputs.parameter_values['pipelinechannel--accuracy_threshold']" in joined
+    assert ">= inputs.parameter_values['pipelinechannel--macro_f1_threshold']" in joined
+    assert "'yes'" in joined
+    root_tasks = set(spec["root"]["dag"]["tasks"])
+    assert not {"register-model", "check-deployment", "promote-model"} & root_tasks
+
+
+def test_the_cluster_is_told_what_the_manifests_hold() -> None:
+    base = Path(__file__).parents[2] / "manifests" / "base" / "pipeline"
+    config = yaml.safe_load((base / "configmap.yaml").read_text())
+    claim = yaml.safe_load((base / "state-claim.yaml").read_text())
+    assert config["metadata"]["name"] == CONFIG_MAP
+    assert set(config["data"]) == set(CONFIG_KEYS)
+    assert claim["metadata"]["name"] == STATE_CLAIM
