@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from components.contracts.errors import UserError
 from components.contracts.files import read_json, sha256_of_file, write_json
 from components.contracts.model_folder import WEIGHTS, check_model_folder, read_training_facts
-from components.registry.tracking import (
+from components.contracts.tracking import (
     INJECTED_RUN,
     errors_in_words,
     experiment_id,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from components.contracts.errors import UserError
 from components.contracts.files import replaced_when_whole, sha256_of_file
 from components.contracts.model_folder import WEIGHTS, check_model_folder
-from components.registry.tracking import errors_in_words, tracking_client
+from components.contracts.tracking import errors_in_words, tracking_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

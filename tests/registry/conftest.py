@@ -95,7 +95,7 @@ def mlflow_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A migrated SQLite database: a second's work, done once."""
-    from components.registry.tracking import tracking_client
+    from components.contracts.tracking import tracking_client
 
     database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:

@@ -4,7 +4,7 @@ import pytest
 
 from components.contracts.errors import UserError
 from components.registry.registration import numbers_of, register
-from components.registry.tracking import tracking_client
+from components.contracts.tracking import tracking_client
 from components.registry.versions import (
     approve,
     fetch_champion,

@@ -78,18 +78,19 @@ def uri_without_secrets() -> str:
     return parts._replace(netloc=host).geturl()
 
 
-def experiment_id(client: "MlflowClient", name: str) -> str:
+def experiment_id(client: "MlflowClient", name: str, *, injected: bool = True) -> str:
     """The experiment that runs are logged in, made if it is missing.
 
-    It is the one that the backend of Kubeflow Pipelines injects, where it does. With an embedded
+    With an embedded
     database the artifacts lie in the folder `artifacts` beside it; a server says itself where.
 
     Args:
         client: A client of `tracking_client`.
-        name: Name of the experiment, where none is injected.
+        name: Name of the experiment.
+        injected: Whether the experiment that the backend of Kubeflow Pipelines injects comes first.
     """
-    if injected := os.environ.get(INJECTED_EXPERIMENT):
-        return injected
+    if injected and os.environ.get(INJECTED_EXPERIMENT):
+        return os.environ[INJECTED_EXPERIMENT]
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)

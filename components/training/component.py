@@ -1,0 +1,125 @@
+"""Training's steps in a pipeline."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+
+from components.contracts.images import TRAINING_IMAGE
+
+
+@dsl.component(base_image=TRAINING_IMAGE, install_kfp_package=False)
+def tune_hyperparameters(
+    training_set: Input[Dataset],
+    base_model: str,
+    hyperparameters: dict,
+    trials: int,
+    seed: int,
+    trials_log: Output[Artifact],
+    trials_table: Output[HTML],
+    metrics: Output[Metrics],
+) -> NamedTuple("Outputs", hyperparameters=dict):  # type: ignore[valid-type]
+    """Search training options at random, in the space of the Katib Experiment.
+
+    Args:
+        training_set: What the feature store's join produced, Parquet.
+        base_model: minilm, a folder or a hub id.
+        hyperparameters: Training options by name; the search replaces those that it draws.
+        trials: How many to run.
+        seed: Of training, and of the draws where the Experiment has none.
+        trials_log: The trials, JSON.
+        trials_table: The trials, as a table.
+        metrics: Scores of the best trial on validation.
+
+    Returns:
+        hyperparameters: All training options of the best trial.
+    """
+    from typing import NamedTuple
+
+    from components.training.resumable import tune_resumably
+
+    best, scores = tune_resumably(
+        training_set.path,
+        base_model,
+        {"seed": seed, **hyperparameters},
+        trials,
+        trials_log.path,
+        trials_table.path,
+    )
+    for name, value in scores.items():
+        metrics.log_metric(name, value)
+    return NamedTuple("Outputs", hyperparameters=dict)(best)
+
+
+@dsl.component(base_image=TRAINING_IMAGE, install_kfp_package=False)
+def chosen_hyperparameters(hyperparameters: dict, seed: int) -> NamedTuple(
+    "Outputs", hyperparameters=dict
+):  # type: ignore[valid-type]
+    """Check the training options that were given, and fill in the others.
+
+    Args:
+        hyperparameters: Training options by name.
+        seed: Of training.
+
+    Returns:
+        hyperparameters: All training options.
+    """
+    from typing import NamedTuple
+
+    from components.training.options import TrainingOptions
+
+    options = TrainingOptions.from_dict({"seed": seed, **hyperparameters}).to_dict()
+    return NamedTuple("Outputs", hyperparameters=dict)(options)
+
+
+@dsl.component(base_image=TRAINING_IMAGE, install_kfp_package=False)
+def fine_tune_classifier(
+    training_set: Input[Dataset],
+    base_model: str,
+    hyperparameters: dict,
+    data_fingerprint: str,
+    feature_service: str,
+    model: Output[Model],
+    metrics: Output[Metrics],
+    training_curves: Output[HTML],
+) -> None:
+    """Fine-tune a BERT classifier; a killed step that starts again resumes.
+
+    Args:
+        training_set: What the feature store's join produced, Parquet.
+        base_model: minilm, a folder or a hub id.
+        hyperparameters: Training options by name.
+        data_fingerprint: Of the data, kept with the model.
+        feature_service: That the training set was read through, kept with the model.
+        model: The model folder.
+        metrics: Scores on validation, and speed.
+        training_curves: How training went.
+    """
+    from components.contracts.code_version import code_version
+    from components.contracts.labels import CLASS_NAMES
+    from components.training.curves import write_training_curves
+    from components.training.resumable import fine_tune_resumably
+
+    result = fine_tune_resumably(
+        training_set.path,
+        base_model,
+        hyperparameters,
+        model.path,
+        {
+            "data_fingerprint": data_fingerprint,
+            "feature_service": feature_service,
+            "code_version": code_version(),
+            "base_model": base_model,
+        },
+    )
+    write_training_curves(model.path, training_curves.path)
+    scores = {
+        f"validation_{name}": value
+        for name, value in result.validation.items()
+        if isinstance(value, (int, float)) and value == value
+    }
+    for name, value in scores.items():
+        metrics.log_metric(name, value)
+    model.metadata["framework"] = "transformers"
+    model.metadata["labels"] = ",".join(CLASS_NAMES)
+    model.metadata.update(scores)
