@@ -96,8 +96,6 @@ def as_record(text: pa.Table) -> dict[str, pa.Array]:
         Columns by field; `sentiment` follows from `rating` where it was not given, and
         `review_id` and `event_timestamp` may be null.
     """
-    import pandas as pd
-
     made: dict[str, pa.Array] = {}
     for name in FIELDS:
         column = text[name].combine_chunks()

@@ -51,7 +51,9 @@ def ingest_reviews(
     reviews.metadata["source"] = done.source
     reviews.metadata["rows"] = done.rows_kept
     quarantine.metadata["reasons"] = done.reasons
-    outputs = NamedTuple("Outputs", [("data_fingerprint", str), ("rows", int)])
+    outputs = NamedTuple(  # noqa: UP014 (the form in which KFP documents it)
+        "Outputs", [("data_fingerprint", str), ("rows", int)]
+    )
     return outputs(done.fingerprint, done.rows_kept)
 
 
@@ -65,7 +67,7 @@ def prepare_reviews(
     validation_share: float = 0.1,
     test_share: float = 0.1,
     balance: str = "none",
-):
+) -> None:
     """Clean the reviews, label them, and divide them into train, validation and test.
 
     Args:

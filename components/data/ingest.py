@@ -1,7 +1,6 @@
 """Ingest: from any source of reviews to one checked Parquet file, and account for every row."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,8 +120,10 @@ def ingest(
         ):
             for source in find_sources(data_uri):
                 rows = 0
+                ignored: dict[str, None] = {}
                 for layout, batch in read_batches(source, labels_required=labels_required):
                     rows += batch.rows
+                    ignored.update(dict.fromkeys(layout.ignored))
                     table, rejected, doubled = _sift(batch, seen)
                     rejects.add(source.name, rejected)
                     duplicates += doubled
@@ -130,7 +131,7 @@ def ingest(
                         writer.write_table(table)
                         profile.add(table)
                         rows_kept += table.num_rows
-                files.append({"name": source.name, "rows": rows, "ignored": layout.ignored})
+                files.append({"name": source.name, "rows": rows, "ignored": list(ignored)})
                 rows_in += rows
         shown = without_credentials(data_uri.strip()) or "sample"
         if rows_in == 0:
@@ -164,8 +165,12 @@ def ingest(
         made.rows_kept,
         made.duplicates,
         made.quarantined,
-        "".join(f"; {count} × {reason}" for reason, count in made.reasons.items()),
+        "".join(f"; {count} x {reason}" for reason, count in made.reasons.items()),
     )
+    if made.quarantined > made.rows_in / 2:
+        logger.warning(
+            "more than half of the rows were rejected; see %s for the reason of each", quarantine
+        )
     return made
 
 
@@ -197,9 +202,3 @@ def _sift(batch: Batch, seen: _Seen) -> tuple[pa.Table, list[Rejected], int]:
     )
     table = pa.table([columns[name] for name in REVIEW_SCHEMA.names], schema=REVIEW_SCHEMA)
     return table.take(pa.array(kept, pa.int64())), rejected, duplicates
-
-
-def iterate_reviews(path: str | Path, rows: int = 10_000) -> Iterator[pa.Table]:
-    """Read what ingest wrote in batches of at most `rows` rows."""
-    for part in pq.ParquetFile(path).iter_batches(batch_size=rows):
-        yield pa.Table.from_batches([part]).cast(REVIEW_SCHEMA)

@@ -37,8 +37,7 @@ def open_text(stream: IO[bytes], name: str) -> io.TextIOWrapper:
     """
     buffered = io.BufferedReader(stream)  # type: ignore[arg-type]
     start = buffered.peek(4096)[:4096]
-    if not start.strip():
-        # A file may begin with more blank space than was looked at: that is empty enough.
+    if not start:
         raise UserError(f"{name} is empty; give a file with a header and at least one review")
     for mark, encoding in _MARKS:
         if start.startswith(mark):

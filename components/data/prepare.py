@@ -17,7 +17,7 @@ from components.contracts.labels import CLASS_NAMES
 from components.contracts.reviews import PREPARED_SCHEMA, SPLITS
 from components.data.balance import BALANCES, copies_for_balance
 from components.data.clean import clean, text_identity
-from components.data.ingest import iterate_reviews
+from components.data.reviews_file import iterate_reviews
 from components.data.split import TEST, TRAIN, assign_splits, keyed_order
 
 logger = logging.getLogger(__name__)

@@ -157,7 +157,9 @@ def _read_delimited(
             for target, position in layout.positions.items()
         }
         taken = rows
-        return Batch(lines, columns, lambda i: _record(dict(zip(header, taken[i]))), rejected)
+        return Batch(
+            lines, columns, lambda i: _record(dict(zip(header, taken[i], strict=True))), rejected
+        )
 
     for line, row, problem in records:
         if problem is None and len(row) != width:
@@ -169,7 +171,9 @@ def _read_delimited(
         if problem is None:
             problem = _damage(row)
             if problem is not None:
-                rejected.append(Rejected(line, problem, _record(dict(zip(header, row)))))
+                rejected.append(
+                    Rejected(line, problem, _record(dict(zip(header, row, strict=True))))
+                )
                 continue
         if problem is not None:
             rejected.append(Rejected(line, problem, _record({"line": feed.record[0]})))

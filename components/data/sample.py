@@ -141,7 +141,7 @@ QUALITIES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (
         "the price",
-        ("fair", "reasonable", "more than fair"),
+        ("fair", "reasonable", "modest"),
         ("steep", "hard to justify", "out of proportion"),
     ),
     (
@@ -206,7 +206,10 @@ PRAISE_PARTS = (
     *("i had given up on finding {a} {noun} like this, and here {itis}",),
 )
 FAULT_PARTS = (
-    *("{part} do{pes} not fall the way {pthey} should", "{part} held up worse than in my old {noun}"),
+    *(
+        "{part} do{pes} not fall the way {pthey} should",
+        "{part} held up worse than in my old {noun}",
+    ),
     *("i would want {part} entirely different", "nobody would ask me where i found {them}"),
     *("i reach for anything else before {them}", "i constantly have to fuss with {part}"),
     *("{part} let me down", "{part} {pis} worse made than i would expect at this price"),
@@ -226,15 +229,27 @@ VERDICTS = {
         *("this is what i come to this store for", "the best thing i bought this season"),
     ),
     0: (
-        *("so i am of two minds", "{they} {are} fine, no more than that", "i may keep {them}, or not"),
+        *(
+            "so i am of two minds",
+            "{they} {are} fine, no more than that",
+            "i may keep {them}, or not",
+        ),
         *("neither a mistake nor a find", "on sale i would say yes, at full price i am unsure"),
         *("i neither love {them} nor regret {them}", "it evens out to average"),
-        *("some days i like {them}, some days i do not", "good in parts", "somewhere in the middle"),
+        *(
+            "some days i like {them}, some days i do not",
+            "good in parts",
+            "somewhere in the middle",
+        ),
         *("for wearing around the house {they} will do", "not bad, not special"),
         *("i cannot quite make up my mind", "{they} do{es} the job and little else"),
     ),
     -1: (
-        *("back {they} go{es}", "i am not ordering {another} in any color", "sadly a return for me"),
+        *(
+            "back {they} go{es}",
+            "i am not ordering {another} in any color",
+            "sadly a return for me",
+        ),
         *("i would not buy {them} again", "keeping {them} never crossed my mind"),
         *("good thing i kept the receipt, i will need it", "think twice", "not worth the wait"),
         *("my only regret is buying {them}", "i cannot recommend {them}"),
@@ -245,7 +260,11 @@ VERDICTS = {
 
 OPENERS = (
     *("i bought {these} for {occasion}", "i ordered {these} in {color}", "i usually wear {size}"),
-    *("i am 5'4\" and took {size}", "i am 5'9\" and ordered {size}", "i tried {these} on in the store"),
+    *(
+        "i am 5'4\" and took {size}",
+        "i am 5'9\" and ordered {size}",
+        "i tried {these} on in the store",
+    ),
     *("my daughter picked {these} for me", "i had {these} in my basket for weeks"),
     *("after reading the other reviews i went for {size}", "{these} arrived in two days"),
     *("i was torn between {color} and {color2}", "a friend has {these} in {color2}"),
@@ -255,7 +274,13 @@ OPENERS = (
 TITLES = {
     1: (
         *("Not disappointed", "A keeper", "So happy with this", "Better than the picture", "Love"),
-        *("Could not be happier", "My new favorite", "Worth it", "Surprisingly good {noun}", "Yes!"),
+        *(
+            "Could not be happier",
+            "My new favorite",
+            "Worth it",
+            "Surprisingly good {noun}",
+            "Yes!",
+        ),
         *("Wear it all the time", "Perfect for {occasion}", "No regrets", "Beautiful {noun}"),
     ),
     0: (
@@ -273,7 +298,14 @@ TITLES = {
 }
 
 SAME = (". ", ". ", ", and ", "; ", ". also, ", ". besides, ")
-TURN = (", but ", ". still, ", "; on the other hand ", ". then again, ", ". that said, ", ", though ")
+TURN = (
+    ", but ",
+    ". still, ",
+    "; on the other hand ",
+    ". then again, ",
+    ". that said, ",
+    ", though ",
+)
 
 
 class _Reviewer:
@@ -342,6 +374,8 @@ class _Reviewer:
         leading = mood >= 0 if mood else rng.random() < 0.5
         judged = [leading] * main
         if rng.random() < against:
+            # One remark against two or more leaves the mood plain; one against one is neutral.
+            judged = judged if rating == 3 else [leading] * max(main, 2)
             judged = [not leading] * (main if rating == 3 else 1) + judged
         if rating == 3 and rng.random() < 0.3:
             rng.shuffle(judged)
@@ -351,14 +385,14 @@ class _Reviewer:
             text += rng.choice(SAME if before == now else TURN) + piece
         if rng.random() < 0.5:
             text = f"{self.say(rng.choice(OPENERS))}. {text}"
-        if rng.random() < (0.8 if rating == 3 else 0.55):
+        if rng.random() < (0.6 if rating == 3 else 0.4):
             text += rng.choice((". ", ". ", "; ")) + self.say(rng.choice(VERDICTS[mood]))
         return text + rng.choice((".", ".", ".", "!", "...", ""))
 
     def title(self, rating: int) -> str:
-        """A headline; one in four says nothing about the mood."""
+        """A headline; two in five say nothing about the mood."""
         mood: int | None = (rating > 3) - (rating < 3)
-        if self._rng.random() < 0.25:
+        if self._rng.random() < 0.4:
             mood = None
         return self.say(self._rng.choice(TITLES[mood]))
 

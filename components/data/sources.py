@@ -2,6 +2,8 @@
 
 import logging
 import lzma
+import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ FORMATS: dict[str, str] = {
 }
 """File name endings and the format that each stands for."""
 
-COMPRESSIONS: dict[str, str] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
+COMPRESSIONS: dict[str, str] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 """Further endings that text formats may carry, and fsspec's names for them."""
 
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
@@ -57,8 +59,17 @@ class Source:
         """The file's bytes, decompressed; trouble while reading becomes a `UserError`."""
         with explained(self.name, remote=not _is_local(self.filesystem)):
             compression = COMPRESSIONS.get(_endings_of(self.path)[1])
-            with self.filesystem.open(self.path, "rb", compression=compression) as stream:
-                yield stream
+            # Web servers need not support reading from the middle: block size 0 reads through.
+            web = self.path.startswith(("http://", "https://"))
+            way = {"block_size": 0} if web else {}
+            with self.filesystem.open(self.path, "rb", compression=compression, **way) as stream:
+                if web and self.format == "parquet":
+                    with tempfile.TemporaryFile() as copy:
+                        shutil.copyfileobj(stream, copy)
+                        copy.seek(0)
+                        yield copy
+                else:
+                    yield stream
 
 
 def find_sources(data_uri: str) -> list[Source]:
@@ -184,4 +195,4 @@ def _format_of(path: str, shown: str) -> str:
 
 
 def _known_endings() -> str:
-    return ", ".join(FORMATS) + " (text also with .gz, .bz2, .xz or .zst)"
+    return ", ".join(FORMATS) + " (text also with .gz, .bz2 or .xz)"
