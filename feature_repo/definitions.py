@@ -4,6 +4,7 @@ A version is one prepared data set read by one tokenizer. Its Parquet files neve
 names of its views end in its hash, so that runs side by side cannot read each other's data.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,6 +51,12 @@ class FeatureVersion:
     def feature_service(self) -> str:
         """Name of the service that training reads."""
         return f"sentiment_training_{self.version}"
+
+
+def read_version(folder: Path) -> FeatureVersion:
+    """The version whose Parquet files lie in an absolute folder."""
+    facts = json.loads((folder / VERSION_FILE).read_text(encoding="utf-8"))
+    return FeatureVersion(folder.name, folder, facts["tags"])
 
 
 def review_entity() -> "Entity":

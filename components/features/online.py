@@ -1,17 +1,23 @@
 """Read features of single reviews from the online store."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import UserError
 from components.features.store import open_store
 
+if TYPE_CHECKING:
+    from feast import FeatureStore
 
-def online_features(review_ids: list[str], feature_service: str) -> list[dict[str, Any] | None]:
+
+def online_features(
+    review_ids: list[str], feature_service: str, store: "FeatureStore | None" = None
+) -> list[dict[str, Any] | None]:
     """Look up reviews by their ids.
 
     Args:
         review_ids: [n] ids.
         feature_service: Name of a feature service, as `build_features` returned it.
+        store: An open store, where many look-ups follow each other; opened for this one if None.
 
     Returns:
         [n] features by name, in the order of the ids, `review_id` included; None where the online
@@ -24,7 +30,7 @@ def online_features(review_ids: list[str], feature_service: str) -> list[dict[st
         return []
     from feast.errors import FeastObjectNotFoundException
 
-    store = open_store()
+    store = store or open_store()
     try:
         service = store.get_feature_service(feature_service)
     except FeastObjectNotFoundException:
@@ -42,13 +48,15 @@ def online_features(review_ids: list[str], feature_service: str) -> list[dict[st
     return [row if row["n_tokens"] is not None else None for row in rows]
 
 
-def latest_feature_service() -> str:
+def latest_feature_service(store: "FeatureStore") -> str:
     """Name of the feature service that was registered last.
+
+    Args:
+        store: An open store.
 
     Raises:
         UserError: If there is none.
     """
-    store = open_store()
     services = store.list_feature_services()
     if not services:
         raise UserError("the feature store is empty; run the pipeline first")

@@ -31,6 +31,7 @@ from feature_repo.definitions import (
     VERSION_FILE,
     FeatureVersion,
     feature_objects,
+    read_version,
 )
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def build_features(
         else:
             _write_version(folder, prepared, tokenizer, data_fingerprint)
     facts = read_json(folder / VERSION_FILE)
-    published = FeatureVersion(version, folder, facts["tags"])
+    published = read_version(folder)
     with locked(store_dir() / ".writing.lock"):
         store = open_store()
         apply_objects(store, feature_objects(published, store.config.offline_store.type))
@@ -248,8 +249,10 @@ def _materialise(store: "FeatureStore", published: FeatureVersion) -> tuple[int,
     Returns:
         How many reviews were compared, and the seconds that the copy took.
     """
-    if _is_materialised(store, published) and not _differences_online(published)[1]:
-        return _differences_online(published)[0], 0.0
+    if _is_materialised(store, published):
+        checked, differing = _differences_online(store, published)
+        if not differing:
+            return checked, 0.0
     started = time.perf_counter()
     logger.info("Copying %s reviews to the online store", published.tags["rows"])
     first, last = _time_range(published.folder / LABELS_FILE)
@@ -263,7 +266,7 @@ def _materialise(store: "FeatureStore", published: FeatureVersion) -> tuple[int,
             feature_views=[published.labels_view, published.tokens_view],
         )
     seconds = time.perf_counter() - started
-    checked, differing = _differences_online(published)
+    checked, differing = _differences_online(store, published)
     if differing:
         raise UserError(
             f"the online store returns other features than the files for review {differing[0]}; "
@@ -289,7 +292,7 @@ def _time_range(parquet: Path) -> tuple[datetime, datetime]:
     return times["min"].as_py(), times["max"].as_py()
 
 
-def _differences_online(published: FeatureVersion) -> tuple[int, list[str]]:
+def _differences_online(store: "FeatureStore", published: FeatureVersion) -> tuple[int, list[str]]:
     """Compare online features with the files for reviews spread evenly over the version.
 
     Returns:
@@ -313,7 +316,9 @@ def _differences_online(published: FeatureVersion) -> tuple[int, list[str]]:
             )
         ]
         expected += merged
-    found = online_features([row["review_id"] for row in expected], published.feature_service)
+    found = online_features(
+        [row["review_id"] for row in expected], published.feature_service, store
+    )
     differing = [
         row["review_id"]
         for row, features in zip(expected, found, strict=True)

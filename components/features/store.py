@@ -5,8 +5,12 @@ the embedded one of `feature_repo`), `FEATURE_STORE_DIR` the folder of the Parqu
 embedded, of the databases (default: `state/features` in the working directory).
 """
 
+import atexit
+import logging
 import os
 import re
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +84,8 @@ def open_store() -> "FeatureStore":
     from feast import FeatureStore
     from sqlalchemy.exc import SQLAlchemyError
 
+    _keep_quiet()
+
     try:
         for attempt in _attempts():
             with attempt:
@@ -92,6 +98,20 @@ def open_store() -> "FeatureStore":
             f"check its address and {DIR_VARIABLE}"
         ) from None
     return store
+
+
+def open_existing_store() -> "FeatureStore":
+    """Open the feature store to read it: an embedded one that is not there is not created.
+
+    Raises:
+        UserError: As `open_store`, and if nothing was published in the folder yet.
+    """
+    if not versions_dir().is_dir():
+        raise UserError(
+            f"there is no feature store in {store_dir()}; run the pipeline first or set "
+            f"{DIR_VARIABLE}"
+        )
+    return open_store()
 
 
 def apply_objects(store: "FeatureStore", objects: list) -> None:
@@ -118,6 +138,24 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path):
         yield
+
+
+def _keep_quiet() -> None:
+    """Keep the libraries' notes to their developers out of the user's terminal."""
+    logging.getLogger("feast").setLevel(logging.WARNING)
+    # ibis 12 calls a method that DuckDB 2 renamed.
+    warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
+    atexit.unregister(_close_duckdb)
+    atexit.register(_close_duckdb)
+
+
+def _close_duckdb() -> None:
+    """Let go of ibis's connection before the interpreter ends.
+
+    Where torch is loaded too, DuckDB would print a page about leaked instances otherwise.
+    """
+    if "ibis" in sys.modules:
+        sys.modules["ibis"].options.default_backend = None
 
 
 def _attempts() -> Iterator:

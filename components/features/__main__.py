@@ -1,0 +1,58 @@
+"""Command line of the features room: `python -m components.features lookup REVIEW_ID`."""
+
+import argparse
+import json
+
+from components.contracts.errors import UserError, exit_in_words
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: What follows the program's name; of the process where None.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m components.features", description="Look into the feature store."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    lookup = commands.add_parser("lookup", help="print the online features of reviews as JSON")
+    lookup.add_argument("review_id", nargs="+", help="ids of reviews")
+    lookup.add_argument(
+        "--feature-service", help="name of a feature service (default: the one published last)"
+    )
+    commands.add_parser("services", help="list the feature services, the last one published last")
+    options = parser.parse_args(arguments)
+    exit_in_words(lambda: _services() if options.command == "services" else _lookup(options))
+
+
+def _lookup(options: argparse.Namespace) -> None:
+    """Print one JSON object per review."""
+    from components.features.online import latest_feature_service, online_features
+    from components.features.store import open_existing_store
+
+    store = open_existing_store()
+    service = options.feature_service or latest_feature_service(store)
+    for review_id, features in zip(
+        options.review_id, online_features(options.review_id, service, store), strict=True
+    ):
+        if features is None:
+            raise UserError(
+                f"review {review_id} is not in the online store under {service}; "
+                "check the id or name another --feature-service"
+            )
+        print(json.dumps({"feature_service": service} | features, ensure_ascii=False))
+
+
+def _services() -> None:
+    """Print name and lineage of each feature service."""
+    from components.features.store import open_existing_store
+
+    services = open_existing_store().list_feature_services()
+    for service in sorted(services, key=lambda one: (one.created_timestamp, one.name)):
+        lineage = " ".join(f"{name}={value}" for name, value in sorted(service.tags.items()))
+        print(f"{service.name}  {lineage}")
+
+
+if __name__ == "__main__":
+    main()
