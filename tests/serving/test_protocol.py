@@ -1,0 +1,181 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.contracts.errors import UserError
+from components.contracts.text import model_text
+from components.serving.predictor import Predictions
+from components.serving.protocol import (
+    MAX_TEXTS,
+    predictions_of_v1,
+    response_of_v2,
+    texts_of_v1,
+    texts_of_v2,
+)
+
+SAID = Predictions(np.array([2, 0]), np.array([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1]]))
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner),
+    max_leaves=8,
+)
+
+
+def v2(*tensors, outputs=None, parameters=None):
+    from kserve import InferRequest
+    from kserve.protocol.rest.v2_datamodels import InferenceRequest
+
+    body = {"id": "7", "inputs": list(tensors)}
+    body |= {"outputs": outputs} if outputs else {}
+    body |= {"parameters": parameters} if parameters else {}
+    return InferRequest.from_inference_request(InferenceRequest.model_validate(body), "m")
+
+
+def tensor(name, data, shape=None, datatype="BYTES"):
+    return {"name": name, "shape": shape or [len(data)], "datatype": datatype, "data": data}
+
+
+def test_v1_takes_texts_and_objects():
+    body = {
+        "instances": ["soft", {"title": "Nice", "review_body": "fits"}, {"review_body": " ok "}]
+    }
+    expected = ["soft", "Nice. fits", "ok"]
+    assert texts_of_v1(body) == expected
+    assert texts_of_v1(json.dumps(body).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{", "not JSON"),
+        ([], "send"),
+        ({}, "send"),
+        ({"instances": "soft"}, "send"),
+        ({"instances": []}, "empty"),
+        ({"instances": ["soft", 3]}, r"instances\[1\] is neither"),
+        ({"instances": ["soft", " \n"]}, r"instances\[1\] is blank"),
+        ({"instances": [{"title": None, "review_body": ""}]}, r"instances\[0\] is blank"),
+        ({"instances": [{"review_body": 5}]}, r"instances\[0\]\.review_body is not a text"),
+        ({"instances": [{"review": "soft"}]}, "unknown key 'review'"),
+        ({"instances": ["soft"] * (MAX_TEXTS + 1)}, f"at most {MAX_TEXTS}"),
+    ],
+)
+def test_v1_says_what_is_wrong(body, reason):
+    with pytest.raises(UserError, match=reason):
+        texts_of_v1(body)
+
+
+@given(anything | st.fixed_dictionaries({"instances": anything}) | st.binary(max_size=40))
+def test_v1_never_fails_but_by_a_user_error(body):
+    try:
+        texts = texts_of_v1(body)
+    except UserError:
+        return
+    assert all(isinstance(text, str) and text.strip() for text in texts)
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), min_size=1, max_size=5))
+def test_v1_reads_the_text_that_training_reads(reviews):
+    instances = [{"title": title, "review_body": body} for title, body in reviews]
+    expected = [model_text(title, body) for title, body in reviews]
+    if all(expected):
+        assert texts_of_v1({"instances": instances}) == expected
+    else:
+        with pytest.raises(UserError, match="blank"):
+            texts_of_v1({"instances": instances})
+
+
+def test_v1_answers_label_and_probabilities():
+    first, second = predictions_of_v1(SAID, "m", "3")["predictions"]
+    assert first == {
+        "label": "positive",
+        "label_id": 2,
+        "probabilities": {"negative": 0.1, "neutral": 0.2, "positive": 0.7},
+        "model_name": "m",
+        "model_version": "3",
+    }
+    assert second["label"] == "negative"
+
+
+def test_v2_takes_text_with_and_without_titles():
+    assert texts_of_v2(v2(tensor("text", ["soft", "itchy"]))) == ["soft", "itchy"]
+    both = v2(tensor("title", ["Nice", ""]), tensor("text", ["soft", "itchy"]))
+    assert texts_of_v2(both) == ["Nice. soft", "itchy"]
+    assert texts_of_v2(v2(tensor("text", ["soft"], [1, 1]))) == ["soft"]
+
+
+def test_v2_takes_binary_tensors():
+    from kserve import InferInput, InferRequest
+
+    text = InferInput("text", [2], "BYTES")
+    text.set_data_from_numpy(np.array(["süß".encode(), b"itchy"], dtype=np.object_))
+    assert texts_of_v2(InferRequest("m", [text])) == ["süß", "itchy"]
+    text.set_data_from_numpy(np.array([b"\xff\xfe", b"itchy"], dtype=np.object_))
+    with pytest.raises(UserError, match=r"text\[0\] is not UTF-8"):
+        texts_of_v2(InferRequest("m", [text]))
+    text._raw_data = b"\x09\x00\x00\x00abc"
+    with pytest.raises(UserError, match="does not hold 2 texts"):
+        texts_of_v2(InferRequest("m", [text]))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ([], "'text' is missing"),
+        ([tensor("title", ["a"])], "'text' is missing"),
+        ([tensor("body", ["a"])], "no input 'body'"),
+        ([tensor("text", ["a"]), tensor("text", ["a"])], "given twice"),
+        ([tensor("text", ["a"]), tensor("title", ["a", "b"])], "'title' holds 2"),
+        ([tensor("text", [1], datatype="INT32")], "INT32; send BYTES"),
+        ([tensor("text", [1])], r"text\[0\] is not a text"),
+        ([tensor("text", ["a", " "])], r"text\[1\] is blank"),
+        ([tensor("text", ["a", "b"], [3])], "does not hold 3 texts"),
+        ([tensor("text", ["a", "b"], [1, 2])], "has shape"),
+        ([tensor("text", ["a"], [-1])], "has shape"),
+        ([tensor("text", [], [0])], "empty"),
+        ([tensor("text", ["a"], [10**12])], "at most"),
+    ],
+)
+def test_v2_says_what_is_wrong(tensors, reason):
+    with pytest.raises(UserError, match=reason):
+        texts_of_v2(v2(*tensors))
+
+
+def test_v2_refuses_outputs_that_do_not_exist():
+    with pytest.raises(UserError, match="no output 'score'"):
+        texts_of_v2(v2(tensor("text", ["a"]), outputs=[{"name": "score"}]))
+
+
+def test_v2_answers_typed_tensors():
+    request = v2(tensor("text", ["a", "b"]))
+    answer, _ = response_of_v2(SAID, request, "m", "3").to_rest()
+    assert answer["id"] == "7"
+    assert answer["model_version"] == "3"
+    assert answer["parameters"] == {"class_names": "negative,neutral,positive"}
+    outputs = {output["name"]: output for output in answer["outputs"]}
+    assert outputs["label"]["data"] == ["positive", "negative"]
+    assert outputs["label_id"] | {"parameters": None} == {
+        "name": "label_id",
+        "shape": [2],
+        "datatype": "INT32",
+        "data": [2, 0],
+        "parameters": None,
+    }
+    assert outputs["probabilities"]["shape"] == [2, 3]
+    assert np.allclose(outputs["probabilities"]["data"], SAID.probabilities.ravel())
+    assert outputs["model_version"]["data"] == ["3", "3"]
+
+
+def test_v2_answers_only_what_was_asked_for_and_in_binary_too():
+    request = v2(
+        tensor("text", ["a", "b"]),
+        outputs=[{"name": "label_id", "parameters": {"binary_data": True}}],
+    )
+    body, json_size = response_of_v2(SAID, request, "m", "3").to_rest()
+    described = json.loads(body[:json_size])["outputs"]
+    assert [output["name"] for output in described] == ["label_id"]
+    assert np.frombuffer(body[json_size:], np.int32).tolist() == [2, 0]
