@@ -123,6 +123,8 @@ def evaluate(
         "majority_class": {"name": CLASS_NAMES[majority], "rate": majority_rate},
         "majority_scores": _scores_of_always(majority, confusion),
         "intervals": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": seed},
+        "accuracy": scores.accuracy.value,
+        "macro_f1": scores.macro_f1.value,
         "scores": scores.to_dict(),
         "per_class": [
             {
@@ -142,6 +144,7 @@ def evaluate(
             logits, chances, truth, calibration, validation_logits, validation.classes
         ),
         "slices": _slices(test, decided, seed),
+        "tokens": _token_counts(test),
         "mistakes": worst_mistakes(test.reviews, truth, decided, chances, most_mistakes),
         "mistakes_in_all": int((truth != decided).sum()),
         "champion": comparison,
@@ -319,6 +322,20 @@ def _slices(
     # Lengths read best from short to long.
     slices["length"].sort(key=lambda entry: _first_number(entry["name"]))
     return slices
+
+
+def _token_counts(test: HeldOut) -> dict[str, Any]:
+    """Tokens per test review: mean, largest, and a histogram in bins of equal width."""
+    tokens = np.fromiter(map(len, test.input_ids), dtype=np.int64, count=len(test))
+    width = max(1, int(np.ceil((tokens.max() + 1) / 16)))
+    return {
+        "mean": float(tokens.mean()),
+        "largest": int(tokens.max()),
+        "histogram": [
+            {"from": number * width, "below": (number + 1) * width, "rows": rows}
+            for number, rows in enumerate(np.bincount(tokens // width).tolist())
+        ],
+    }
 
 
 def _first_number(name: str) -> float:

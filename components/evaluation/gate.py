@@ -18,11 +18,13 @@ class GateDecision:
     Attributes:
         passed: Whether the model may go on.
         reasons: One sentence per condition, with its numbers; first those that failed.
+        met: Whether each of those conditions is met.
         warnings: What makes the gate weaker than it looks.
     """
 
     passed: bool
     reasons: list[str]
+    met: list[bool]
     warnings: list[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,6 +86,7 @@ def decide(
         _compared("Macro-F1", macro_f1, macro_f1_threshold),
         (not_worse(champion_verdict), _CHAMPION_WORDS[champion_verdict]),
     ]
+    conditions.sort(key=lambda condition: condition[0])
     warnings = []
     if accuracy_threshold < majority_rate:
         warnings.append(
@@ -93,7 +96,8 @@ def decide(
         )
     return GateDecision(
         passed=all(met for met, _ in conditions),
-        reasons=[words for _, words in sorted(conditions, key=lambda condition: condition[0])],
+        reasons=[words for _, words in conditions],
+        met=[met for met, _ in conditions],
         warnings=warnings,
     )
 

@@ -1,0 +1,103 @@
+"""How numbers and texts are written on the page; what is missing becomes a dash."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Undefined
+
+MISSING = "\u2013"
+
+
+def _number(value: Any) -> float | None:
+    """The value as a finite number, or None."""
+    if value is None or isinstance(value, Undefined | bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def score(value: Any, decimals: int = 3) -> str:
+    """A share between 0 and 1 with three decimals, e.g. 0.872."""
+    number = _number(value)
+    return MISSING if number is None else f"{number:.{decimals}f}"
+
+
+def signed(value: Any) -> str:
+    """A difference with its sign, e.g. +0.012."""
+    number = _number(value)
+    return MISSING if number is None else f"{number:+.3f}".replace("-", "\u2212")
+
+
+def percent(value: Any, decimals: int = 1) -> str:
+    """A share in percent, e.g. 78.3 %."""
+    number = _number(value)
+    return MISSING if number is None else f"{100 * number:.{decimals}f}\u2009%"
+
+
+def count(value: Any) -> str:
+    """A count with thousands separated, e.g. 20,000."""
+    number = _number(value)
+    return MISSING if number is None else f"{number:,.0f}"
+
+
+def plain(value: Any) -> str:
+    """A number with four significant digits; anything else as the text it is."""
+    if value is None or isinstance(value, Undefined) or value == "":
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        number = _number(value)
+        return MISSING if number is None else f"{number:.4g}"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {plain(item)}" for key, item in value.items()) or MISSING
+    return readable(value)
+
+
+def duration(seconds: Any) -> str:
+    """A time span, e.g. 0.4 s, 12 s, 3 min 20 s, 1 h 5 min."""
+    number = _number(seconds)
+    if number is None:
+        return MISSING
+    if number < 10:
+        return f"{number:.1f}\u2009s"
+    whole = round(number)
+    if whole < 60:
+        return f"{whole}\u2009s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}\u2009min {rest}\u2009s" if rest else f"{minutes}\u2009min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}\u2009h {minutes}\u2009min" if minutes else f"{hours}\u2009h"
+
+
+def readable(text: Any) -> str:
+    """A text without the control characters that HTML does not allow; a dash where missing."""
+    if text is None or isinstance(text, Undefined):
+        return MISSING
+    return "".join(sign for sign in str(text) if sign in "\n\t" or ord(sign) >= 32)
+
+
+def named(key: Any) -> str:
+    """A key of a summary as words: `learning_rate` becomes `learning rate`."""
+    return str(key).replace("_", " ").replace("-", " ")
+
+
+FILTERS = {
+    "score": score,
+    "signed": signed,
+    "percent": percent,
+    "count": count,
+    "plain": plain,
+    "duration": duration,
+    "readable": readable,
+    "named": named,
+}
