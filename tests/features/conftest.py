@@ -1,0 +1,74 @@
+"""A feature store of its own for each test, and small prepared data sets."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.contracts.files import write_parquet
+from components.contracts.reviews import PREPARED_SCHEMA, SPLITS
+
+WORDS = [
+    "good",
+    "great",
+    "lovely",
+    "soft",
+    "fits",
+    "poor",
+    "awful",
+    "itchy",
+    "tight",
+    "okay",
+    "fine",
+    "dress",
+    "top",
+    "size",
+    "color",
+    "not",
+]
+
+
+@pytest.fixture
+def store_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the environment names as the feature store."""
+    folder = tmp_path / "store"
+    monkeypatch.setenv("FEATURE_STORE_DIR", str(folder))
+    monkeypatch.delenv("FEATURE_STORE_CONFIG", raising=False)
+    return folder
+
+
+@pytest.fixture
+def make_prepared(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a prepared Parquet file of seeded reviews and returns its path."""
+
+    def make(rows: int = 60, seed: int = 0, **replaced: list) -> Path:
+        random = np.random.default_rng(seed)
+        bodies = [" ".join(random.choice(WORDS, random.integers(1, 40))) for _ in range(rows)]
+        columns: dict[str, list] = {
+            "review_id": [f"r{row:05d}" for row in random.permutation(rows)],
+            "review_body": bodies,
+            "title": [None if row % 3 == 0 else "Très jolie" for row in range(rows)],
+            "rating": [None if row % 7 == 0 else int(1 + row % 5) for row in range(rows)],
+            "sentiment": [row % 3 - 1 for row in range(rows)],
+            "product_category": [None if row % 5 == 0 else "Dresses" for row in range(rows)],
+            "event_timestamp": [
+                datetime(2024, 1, 1 + row % 9, 7, tzinfo=UTC) for row in range(rows)
+            ],
+            "split": [SPLITS[row % 3] for row in range(rows)],
+            "copies": [row % 4 if row % 3 == 0 else 1 for row in range(rows)],
+        } | replaced
+        table = pa.table(
+            {
+                field.name: pa.array(columns.get(field.name, [None] * rows), field.type)
+                for field in PREPARED_SCHEMA
+            },
+            schema=PREPARED_SCHEMA,
+        )
+        path = tmp_path / f"prepared-{seed}-{rows}.parquet"
+        write_parquet(path, table)
+        return path
+
+    return make

@@ -1,0 +1,184 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.contracts.base_model import load_tokenizer
+from components.contracts.errors import UserError
+from components.contracts.text import TEXT_RULE_VERSION, model_text
+from components.features import tokenise
+from components.features.tokenise import (
+    TOKENS_SCHEMA,
+    ReviewTokenizer,
+    check_tokens,
+    tokenise_reviews,
+)
+
+MAX_TOKENS = 12
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_bert: Path) -> ReviewTokenizer:
+    return ReviewTokenizer(str(tiny_bert), MAX_TOKENS)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(texts=st.lists(st.text(max_size=80), max_size=9))
+def test_a_batch_equals_row_by_row_encoding(tiny_bert: Path, texts: list[str]) -> None:
+    ours, truncated = _cached(tiny_bert).encode(texts)
+    slow = _slow(tiny_bert)
+    whole = [slow(text)["input_ids"] for text in texts]
+    expected = [slow(text, truncation=True, max_length=MAX_TOKENS)["input_ids"] for text in texts]
+    assert ours.to_pylist() == expected
+    assert truncated == sum(len(ids) > MAX_TOKENS for ids in whole)
+    assert ours.type == pa.list_(pa.int32())
+    again, _ = _cached(tiny_bert).encode(texts)
+    assert again.equals(ours)
+
+
+_LOADED: dict[str, object] = {}
+
+
+def _cached(folder: Path) -> ReviewTokenizer:
+    if "ours" not in _LOADED:
+        _LOADED["ours"] = ReviewTokenizer(str(folder), MAX_TOKENS)
+    return _LOADED["ours"]
+
+
+def _slow(folder: Path):
+    if "slow" not in _LOADED:
+        _LOADED["slow"] = load_tokenizer(str(folder))
+    return _LOADED["slow"]
+
+
+def test_the_file_is_the_same_whatever_the_batch(
+    tokenizer: ReviewTokenizer,
+    make_prepared: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepared = make_prepared(rows=50)
+    whole = tokenise_reviews(prepared, tokenizer, tmp_path / "whole.parquet")
+    monkeypatch.setattr(tokenise, "BATCH_ROWS", 7)
+    parts = tokenise_reviews(prepared, tokenizer, tmp_path / "parts.parquet")
+    assert pq.read_table(tmp_path / "whole.parquet").equals(
+        pq.read_table(tmp_path / "parts.parquet")
+    )
+    assert (whole.rows, whole.tokens, whole.truncated) == (
+        parts.rows,
+        parts.tokens,
+        parts.truncated,
+    )
+
+
+def test_rows_keep_their_ids_and_read_title_and_body(
+    tokenizer: ReviewTokenizer, make_prepared: Callable[..., Path], tmp_path: Path
+) -> None:
+    prepared = make_prepared(rows=9)
+    counts = tokenise_reviews(prepared, tokenizer, tmp_path / "tokens.parquet")
+    written = pq.read_table(tmp_path / "tokens.parquet")
+    assert written.schema.equals(TOKENS_SCHEMA)
+    reviews = pq.read_table(prepared).to_pylist()
+    for review, row in zip(reviews, written.to_pylist(), strict=True):
+        ids, _ = tokenizer.encode([model_text(review["title"], review["review_body"])])
+        assert row["review_id"] == review["review_id"]
+        assert row["event_timestamp"] == review["event_timestamp"]
+        assert row["input_ids"] == ids[0].as_py()
+        assert row["n_tokens"] == len(row["input_ids"])
+    assert counts.tokens == sum(written["n_tokens"].to_pylist())
+
+
+def test_the_fingerprint_follows_the_limit_and_the_vocabulary(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    one = ReviewTokenizer(str(tiny_bert), 12).fingerprint
+    assert ReviewTokenizer(str(tiny_bert), 12).fingerprint == one
+    assert ReviewTokenizer(str(tiny_bert), 13).fingerprint != one
+    other = tmp_path / "other"
+    tokenizer = load_tokenizer(str(tiny_bert))
+    tokenizer.add_tokens(["newword"])
+    tokenizer.save_pretrained(other)
+    for name in ("config.json", "model.safetensors"):
+        (other / name).write_bytes((tiny_bert / name).read_bytes())
+    assert ReviewTokenizer(str(other), 12).fingerprint != one
+
+
+def test_a_changed_text_rule_needs_a_new_version() -> None:
+    pairs = [
+        (None, "b"),
+        ("t", None),
+        ("t", "b"),
+        ("t!", "b"),
+        (" t ", " b\n"),
+        ("", " "),
+        ("é…", "b"),
+    ]
+    texts = "\0".join(model_text(*pair) for pair in pairs)
+    known = {"1": "b\0t\0t. b\0t! b\0t. b\0\0é… b"}
+    assert hashlib.sha256(texts.encode()).hexdigest() == (
+        hashlib.sha256(known[TEXT_RULE_VERSION].encode()).hexdigest()
+    ), "model_text changed: raise TEXT_RULE_VERSION, or published features keep the old text"
+
+
+def test_a_minilm_review_is_not_padded() -> None:
+    tokenizer = ReviewTokenizer("minilm", 128)
+    ids, truncated = tokenizer.encode(["Lovely dress", "word " * 500])
+    assert ids.to_pylist()[0] == [101, 8403, 4377, 102]
+    assert [len(row) for row in ids.to_pylist()] == [4, 128]
+    assert truncated == 1
+
+
+@pytest.mark.parametrize(("limit", "words"), [(2, "no room"), (65, "at most 64")])
+def test_a_limit_that_cannot_be_is_refused(tiny_bert: Path, limit: int, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        ReviewTokenizer(str(tiny_bert), limit)
+
+
+def test_a_file_that_is_not_parquet_is_named(tokenizer: ReviewTokenizer, tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_text("no")
+    with pytest.raises(UserError, match=r"x\.parquet is not a Parquet file"):
+        tokenise_reviews(tmp_path / "x.parquet", tokenizer, tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"none\.parquet does not exist"):
+        tokenise_reviews(tmp_path / "none.parquet", tokenizer, tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("ids", "n_tokens", "words"),
+    [
+        ([[1, 2], None], [2, 0], "review b of here has no input_ids"),
+        ([[1, 2], []], [2, 0], "review b of here has not 1 to 3 tokens"),
+        ([[1, 2, 3, 4], [1]], [4, 1], "review a of here has not 1 to 3 tokens"),
+        ([[1, 2], [3]], [2, 2], "review b of here has an n_tokens"),
+        ([[1, 2], [3]], [2, None], "review b of here has an n_tokens"),
+        ([[1, 2], [9, 10]], [2, 2], "review b of here has a token id outside"),
+        ([[-1], [9]], [1, 1], "review a of here has a token id outside"),
+        ([[1], [2, None]], [1, 2], "review b of here has a token id outside"),
+    ],
+)
+def test_wrong_tokens_are_named(ids: list, n_tokens: list, words: str) -> None:
+    table = pa.table(
+        {
+            "review_id": ["a", "b"],
+            "input_ids": pa.array(ids, pa.list_(pa.int32())),
+            "n_tokens": pa.array(n_tokens, pa.int32()),
+        }
+    )
+    with pytest.raises(UserError, match=words):
+        check_tokens(table, vocab_size=10, max_tokens=3, source="here")
+
+
+def test_right_tokens_pass() -> None:
+    table = pa.table(
+        {
+            "review_id": ["a"],
+            "input_ids": pa.array([[0, 9, 3]], pa.list_(pa.int32())),
+            "n_tokens": pa.array([3], pa.int32()),
+        }
+    )
+    check_tokens(table, vocab_size=10, max_tokens=3, source="here")
+    check_tokens(table.slice(0, 0), vocab_size=10, max_tokens=3, source="here")
