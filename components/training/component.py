@@ -82,6 +82,7 @@ def fine_tune_classifier(
     model: Output[Model],
     metrics: Output[Metrics],
     training_curves: Output[HTML],
+    max_tokens: int = 0,
 ) -> None:
     """Fine-tune a BERT classifier; a killed step that starts again resumes.
 
@@ -94,6 +95,7 @@ def fine_tune_classifier(
         model: The model folder.
         metrics: Scores on validation, and speed.
         training_curves: How training went.
+        max_tokens: Where the features were cut; 0 takes the longest row of the training set.
     """
     from components.contracts.code_version import code_version
     from components.contracts.labels import CLASS_NAMES
@@ -111,12 +113,14 @@ def fine_tune_classifier(
             "code_version": code_version(),
             "base_model": base_model,
         },
+        max_tokens,
     )
     write_training_curves(model.path, training_curves.path)
     scores = {
-        f"validation_{name}": value
-        for name, value in result.validation.items()
-        if isinstance(value, (int, float)) and value == value
+        "validation_macro_f1": result.macro_f1,
+        "validation_accuracy": result.accuracy,
+        "validation_loss": result.validation_loss,
+        "samples_per_second": result.speed["samples_per_second"],
     }
     for name, value in scores.items():
         metrics.log_metric(name, value)

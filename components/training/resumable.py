@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.contracts.files import read_json, sha256_of_file
+from components.contracts.files import read_json, read_parquet, sha256_of_file
+from components.contracts.reviews import TRAINING_SET_SCHEMA
 
 if TYPE_CHECKING:
     from components.training.fine_tune import TrainingResult
@@ -40,6 +41,7 @@ def fine_tune_resumably(
     hyperparameters: Mapping[str, Any],
     model_folder: str | Path,
     facts: Mapping[str, str],
+    max_tokens: int = 0,
 ) -> "TrainingResult":
     """Fine-tune; the same call after a kill resumes, and a finished one leaves no checkpoints.
 
@@ -49,6 +51,8 @@ def fine_tune_resumably(
         hyperparameters: Training options by name.
         model_folder: Folder to write.
         facts: Lineage for the model folder.
+        max_tokens: Where the features were cut, so that the predictor cuts there too; 0 takes
+            the longest row of the training set, whatever its split.
 
     Returns:
         What fine-tuning found.
@@ -68,11 +72,24 @@ def fine_tune_resumably(
         options.to_dict(),
     )
     result = fine_tune(
-        Path(training_set), base_model, options, Path(model_folder), checkpoints, dict(facts)
+        training_set,
+        base_model,
+        options,
+        model_folder,
+        checkpoints,
+        {**facts, "max_tokens": max_tokens or _longest_row(training_set)},
     )
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)
     return result
+
+
+def _longest_row(training_set: str | Path) -> int:
+    """Tokens of the longest row, in all splits."""
+    import pyarrow.compute as pc
+
+    lengths = read_parquet(training_set, TRAINING_SET_SCHEMA, columns=["n_tokens"])["n_tokens"]
+    return int(pc.max(lengths).as_py() or 0)
 
 
 def tune_resumably(

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 _EXPERIMENT = Path(__file__).resolve().parents[2] / "manifests/base/katib/experiment.yaml"
 
+VALIDATION_SCORES = ("macro_f1", "accuracy", "validation_loss")
+"""The scores of a training run, by their names in its result."""
+
 Trial = dict[str, Any]
 """`trial` (its number), `parameters`, `status` (`finished` or `failed`), `metrics`, `seconds`, and
 `reason` where it failed."""
@@ -193,12 +196,12 @@ def _run(
             None,
         )
         metrics = {
-            name: float(value)
-            for name, value in result.validation.items()
-            if isinstance(value, int | float) and math.isfinite(value)
+            name: float(getattr(result, name))
+            for name in VALIDATION_SCORES
+            if math.isfinite(getattr(result, name))
         }
         if space.objective not in metrics:
-            raise UserError(f"training told no finite {space.objective}")
+            raise UserError(f"training ended without a finite {space.objective}")
         trial.update(status="finished", metrics=metrics)
     except Exception as error:
         logger.warning("trial %d failed: %s", number, error)
