@@ -10,7 +10,7 @@ from components.contracts.errors import UserError, exit_in_words
 from components.contracts.files import read_json
 from pipelines.local import Run, run_locally
 
-_READERS: Mapping[str, Any] = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
+_READERS: Mapping[str, Any] = {"String": str, "Integer": int, "Float": float}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,7 +57,7 @@ def _add_pipeline(pipelines: Any, name: str, pipeline: Any) -> None:
     for parameter, spec in (pipeline.component_spec.inputs or {}).items():
         flag = f"--{parameter.replace('_', '-')}"
         told = (spec.description or "").replace("%", "%%")
-        if spec.type == "STRUCT":
+        if spec.type == "Dict":
             parser.add_argument(
                 flag, nargs="*", metavar="NAME=VALUE", help=f"{told} (default: none)"
             )

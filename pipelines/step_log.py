@@ -49,6 +49,7 @@ class StepLog(io.TextIOBase):
         self._pending = ""
         self._started = time.perf_counter()
         self._in_traceback = False
+        self._in_dump = False
         self._progress_shown = False
 
     def writable(self) -> bool:
@@ -76,7 +77,7 @@ class StepLog(io.TextIOBase):
         self._file.flush()
         if started := _STARTED.search(line):
             self._started = time.perf_counter()
-            self._in_traceback = False
+            self._in_traceback = self._in_dump = False
             self._show(f"\n▸ {started[1]}")
         elif finished := _FINISHED.search(line):
             elapsed = time.perf_counter() - self._started
@@ -86,7 +87,11 @@ class StepLog(io.TextIOBase):
             else:
                 self.failed_step = finished[1]
                 self._show(f"  failed after {elapsed:.1f} s")
+        elif self._in_dump:
+            # KFP's executor prints its input as indented JSON, which the file keeps.
+            self._in_dump = line != "    }"
         elif spoken := _STEP_LINE.match(line):
+            self._in_dump = spoken[2].startswith("Got executor_input")
             if not _EXECUTOR_TALK.match(spoken[2]):
                 mark = "" if spoken[1] in ("INFO", "DEBUG") else f"{spoken[1].lower()}: "
                 self._show(f"  {mark}{spoken[2]}")

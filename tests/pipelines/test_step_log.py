@@ -11,6 +11,11 @@ LINES = """\
 12:00:00.002 - INFO - Streamed logs:
 
     [KFP Executor 2026-11-21 05:12:50,123 INFO]: Looking for component `ingest`
+    [KFP Executor 2026-11-21 05:12:50,123 INFO]: Got executor_input:
+    {
+        "inputs": {
+        }
+    }
     [KFP Executor 2026-11-21 05:12:50,124 INFO]: kept 10 rows
     [KFP Executor 2026-11-21 05:12:50,125 WARNING]: one row is odd
     plain words
@@ -40,6 +45,7 @@ def test_a_person_sees_steps_and_their_words(log) -> None:
     assert "  warning: one row is odd" in shown
     assert "  plain words" in shown
     assert "Looking for component" not in shown
+    assert "inputs" not in shown
     assert "Traceback" not in shown
 
 

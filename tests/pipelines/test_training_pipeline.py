@@ -1,0 +1,122 @@
+"""The pipelines end to end on this machine, each step in its own process, with a tiny BERT."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.contracts.errors import UserError
+from components.registry.versions import list_versions
+from pipelines.approval import approval_pipeline
+from pipelines.environment import local_environment
+from pipelines.local import Run, run_locally
+from pipelines.run import write_report
+from pipelines.training import training_pipeline
+
+pytestmark = pytest.mark.slow
+
+MODEL = "review-sentiment"
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in local_environment(tmp_path):
+        monkeypatch.delenv(name, raising=False)
+        # delenv alone would not undo what a run sets
+        monkeypatch.setenv(name, "")
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 400 records of the bundled sample."""
+    import pandas as pd
+
+    from components.data import sample
+
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    bundled = Path(sample.__file__).with_name("sample_reviews.csv")
+    pd.read_csv(bundled, dtype=str, keep_default_na=False).head(400).to_csv(path, index=False)
+    return path
+
+
+def run(tiny_bert: Path, reviews: Path, home: Path, changes: Mapping[str, Any]) -> Run:
+    parameters = {
+        "data_uri": str(reviews),
+        "base_model": str(tiny_bert),
+        "max_tokens": 48,
+        "hyperparameters": {"epochs": 1, "rating_loss_weight": 0.0},
+        "accuracy_threshold": 0.0,
+        "macro_f1_threshold": 0.0,
+    } | dict(changes)
+    return run_locally(
+        training_pipeline, parameters, runs=home / "runs", state=home / "state", quiet=True
+    )
+
+
+def champion_of(home: Path) -> list[str]:
+    os.environ |= {k: v for k, v in local_environment(home / "state").items() if v}
+    return [v.version for v in list_versions(MODEL) if "champion" in v.aliases]
+
+
+def test_a_model_above_the_gate_becomes_champion(tiny_bert, reviews, tmp_path) -> None:
+    first = run(tiny_bert, reviews, tmp_path, {})
+    assert champion_of(tmp_path) == ["1"]
+    check = json.loads(first.artifact("check-deployment", "deployment_check").read_text())
+    assert check["answered"] > 0
+    assert first.artifact("check-deployment", "manifest").read_text().count("InferenceService")
+    report = write_report(first).read_text()
+    assert "review-sentiment" in report
+    assert "http://" not in report.replace("http://www.w3.org", "").replace("http://localhost", "")
+
+    below = run(tiny_bert, reviews, tmp_path, {"accuracy_threshold": 1.01})
+    assert champion_of(tmp_path) == ["1"]
+    assert below.artifact("register-model", "registration") is None
+    gate = json.loads(below.artifact("evaluate-classifier", "evaluation_summary").read_text())
+    assert not gate["gate"]["passed"]
+    assert "1.01" in " ".join(gate["gate"]["reasons"])
+    assert gate["champion"]["verdict"] == "not worse"  # the same model, compared with itself
+    assert write_report(below).exists()
+
+
+def test_a_version_under_manual_approval_waits(tiny_bert, reviews, tmp_path) -> None:
+    waiting = run(tiny_bert, reviews, tmp_path, {"approval": "manual"})
+    assert champion_of(tmp_path) == []
+    assert waiting.artifact("check-deployment", "deployment_check") is None
+    run_locally(
+        approval_pipeline,
+        {"version": "1", "approved_by": "the tester"},
+        runs=tmp_path / "runs",
+        state=tmp_path / "state",
+        quiet=True,
+    )
+    assert champion_of(tmp_path) == ["1"]
+    assert [v.tags["approved_by"] for v in list_versions(MODEL)] == ["the tester"]
+
+
+def test_the_best_trial_is_what_training_uses(tiny_bert, reviews, tmp_path) -> None:
+    tuned = run(tiny_bert, reviews, tmp_path, {"tune_trials": 2})
+    log = json.loads(tuned.artifact("tune-hyperparameters", "trials_log").read_text())
+    trials = log["trials"]
+    assert len(trials) == 2
+    best = max(trials, key=lambda trial: trial["metrics"]["macro_f1"])
+    model = tuned.artifact("fine-tune-classifier", "model")
+    used = json.loads((model / "training.json").read_text())["options"]
+    assert {name: used[name] for name in best["drawn"]} == pytest.approx(best["drawn"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data_uri": "/nowhere/reviews.csv"}, r"step ingest-reviews failed: .*/nowhere"),
+        ({"base_model": "/nowhere/model"}, r"step build-features failed: base model '/nowhere"),
+        ({"hyperparameters": {"epoch": 1}}, "no training option epoch"),
+        ({"balance": "magic"}, "magic"),
+    ],
+)
+def test_what_cannot_run_is_one_sentence(tiny_bert, reviews, tmp_path, changes, message) -> None:
+    with pytest.raises(UserError, match=message):
+        run(tiny_bert, reviews, tmp_path, changes)
+    assert champion_of(tmp_path) == []
