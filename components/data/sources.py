@@ -33,7 +33,15 @@ FORMATS: dict[str, str] = {
 COMPRESSIONS: dict[str, str] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 """Further endings that text formats may carry, and fsspec's names for them."""
 
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+_PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "hf": "huggingface_hub",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
 _LOCAL = ("file", "local")
 _WEB = ("http", "https")
 
@@ -95,11 +103,7 @@ def find_sources(data_uri: str) -> list[Source]:
             filesystem, path = fsspec.core.url_to_fs(uri)
         except ImportError:
             package = _PACKAGES.get(protocol)
-            remedy = (
-                f"pip install '{package}', or review-sentiment[cloud]"
-                if package
-                else "install the package that fsspec names for it"
-            )
+            remedy = f"pip install '{package}'" if package else "install what fsspec asks for"
             raise UserError(
                 f"{shown} needs a package for {protocol}:// that is not installed; {remedy}"
             ) from None
@@ -149,7 +153,9 @@ def explained(name: str, *, remote: bool) -> Iterator[None]:
     except (UserError, GeneratorExit, KeyboardInterrupt):
         raise
     except FileNotFoundError as error:
-        raise UserError(f"{name} does not exist; check the address") from error
+        missing = "cannot be found or reached; check the address and the network"
+        words = missing if remote else "does not exist; check the path"
+        raise UserError(f"{name} {words}") from error
     except PermissionError as error:
         raise UserError(f"{name} may not be read; check its permissions") from error
     except (EOFError, zlib.error, lzma.LZMAError) as error:

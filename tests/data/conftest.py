@@ -1,0 +1,60 @@
+"""Sources of reviews written on the spot."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.data.ingest import ingest
+
+KAGGLE = (
+    *("", "Clothing ID", "Age", "Title", "Review Text", "Rating", "Recommended IND"),
+    *("Positive Feedback Count", "Division Name", "Department Name", "Class Name"),
+)
+
+
+def kaggle_row(text: str = "Fits well.", rating: str = "5", number: int = 0, **changes) -> list:
+    row = dict(
+        zip(
+            KAGGLE,
+            [str(number), "7", "40", "Nice", text, rating, "1", "0", "General", "Tops", "Knits"],
+            strict=True,
+        )
+    )
+    row.update(changes)
+    return list(row.values())
+
+
+def as_csv(*rows: list, header=KAGGLE, delimiter: str = ",") -> str:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+@pytest.fixture
+def run_ingest(tmp_path: Path) -> Callable[..., Any]:
+    """Ingest a file of the given content (or an existing path) and read back what it wrote."""
+
+    def run(content: str | bytes | Path, name: str = "reviews.csv", **options) -> Any:
+        source = content
+        if not isinstance(content, Path):
+            source = tmp_path / name
+            source.parent.mkdir(parents=True, exist_ok=True)
+            source.write_bytes(content.encode() if isinstance(content, str) else content)
+        paths = [tmp_path / "out" / part for part in ("reviews", "quarantine", "summary.json")]
+        summary = ingest(str(source), *paths, **options)
+        assert summary.rows_in == summary.rows_kept + summary.duplicates + summary.quarantined
+        kept = pq.read_table(paths[0]).to_pylist()
+        rejected = pq.read_table(paths[1]).to_pylist()
+        assert len(kept) == summary.rows_kept
+        assert len(rejected) == summary.quarantined == sum(summary.reasons.values())
+        return SimpleNamespace(summary=summary, kept=kept, rejected=rejected, paths=paths)
+
+    return run

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.contracts.errors import UserError
+from components.data.balance import BALANCES, copies_for_balance
+
+
+def shown(classes, copies) -> list[int]:
+    return np.bincount(classes, weights=copies, minlength=3).astype(int).tolist()
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=80),
+    st.sampled_from(BALANCES),
+    st.randoms(use_true_random=False),
+)
+def test_classes_come_out_even(rows, balance, rng) -> None:
+    rows = [*rows, (0, 0), (1, 1), (2, 2)]  # every class occurs, perhaps in one category each
+    classes = np.array([c for c, _ in rows], np.int8)
+    categories = np.array([k for _, k in rows], np.int32)
+    order = np.array([rng.getrandbits(64) for _ in rows], np.uint64)
+    copies = copies_for_balance(classes, categories, order, balance)
+    counts = np.bincount(classes)
+    if balance == "none":
+        assert (copies == 1).all()
+        return
+    assert len(set(shown(classes, copies))) == 1
+    if balance == "undersample":
+        assert shown(classes, copies)[0] == counts.min()
+    if balance == "oversample":
+        assert shown(classes, copies)[0] == counts.max()
+    if balance.startswith("under"):
+        assert copies.max() == 1
+    else:
+        assert copies.min() >= 1
+    shuffled = list(range(len(rows)))
+    rng.shuffle(shuffled)
+    again = copies_for_balance(classes[shuffled], categories[shuffled], order[shuffled], balance)
+    assert (again == copies[shuffled]).all()
+
+
+def test_each_complete_category_is_balanced_by_itself() -> None:
+    # Category 0 has 4, 2, 6; category 1 has 1, 1, 3; category 2 lacks a class.
+    cells = {(0, 0): 4, (0, 1): 2, (0, 2): 6, (1, 0): 1, (1, 1): 1, (1, 2): 3, (2, 2): 5}
+    rows = [cell for cell, n in cells.items() for _ in range(n)]
+    categories = np.array([k for k, _ in rows], np.int32)
+    classes = np.array([c for _, c in rows], np.int8)
+    order = np.arange(len(rows), dtype=np.uint64)
+    over = copies_for_balance(classes, categories, order, "oversample_by_category")
+    assert shown(classes[categories == 1], over[categories == 1]) == [3, 3, 3]
+    # Category 2 joins the largest, 0, where class 2 has 6 + 5 then.
+    joined = categories != 1
+    assert shown(classes[joined], over[joined]) == [11, 11, 11]
+    under = copies_for_balance(classes, categories, order, "undersample_by_category")
+    assert shown(classes[categories == 1], under[categories == 1]) == [1, 1, 1]
+    assert shown(classes[joined], under[joined]) == [2, 2, 2]
+
+
+def test_an_unknown_balance_is_named() -> None:
+    one = np.zeros(1)
+    with pytest.raises(UserError, match="'smote'; choose one of none, undersample"):
+        copies_for_balance(
+            one.astype(np.int8), one.astype(np.int32), one.astype(np.uint64), "smote"
+        )

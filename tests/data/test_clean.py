@@ -1,0 +1,37 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.contracts.text import clean_text
+from components.data.clean import clean, text_identity
+
+
+@given(st.text())
+def test_without_options_training_reads_what_serving_reads(text) -> None:
+    assert clean(text) == clean_text(text)
+
+
+def test_case_punctuation_and_mark_up_stay_unless_asked() -> None:
+    text = "LOVE it!!  <b>5'4\"</b> &amp; more<br/>end"
+    assert clean(text) == "LOVE it!! <b>5'4\"</b> &amp; more<br/>end"
+    assert clean(text, strip_html=True) == "LOVE it!! 5'4\" & more end"
+    assert clean(text, lowercase=True).startswith("love it!!")
+    assert clean("3 < 4 and 5 > 2", strip_html=True) == "3 < 4 and 5 > 2"
+
+
+@pytest.mark.parametrize("mark", ["<", "<a", "<!--", "<br "])
+def test_open_tags_take_no_quadratic_time(mark) -> None:
+    assert clean(mark * 20_000, strip_html=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Love it!", "love  IT"), ("so-so", "So so."), ("Straße", "STRASSE"), ("it's", "its")],
+)
+def test_texts_alike_but_for_dress_are_one(one, other) -> None:
+    assert text_identity(one) == text_identity(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("👍", "👎"), ("!!", "??"), ("a1", "a2"), ("é", "e")])
+def test_texts_that_differ_stay_apart(one, other) -> None:
+    assert text_identity(one) != text_identity(other)

@@ -1,0 +1,349 @@
+import gzip
+import json
+import multiprocessing
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.contracts.errors import UserError
+from components.contracts.reviews import REVIEW_SCHEMA
+from components.data import readers
+from components.data.ingest import ID_TAKEN, UNDATED, ingest
+from tests.data.conftest import as_csv, kaggle_row
+
+
+def test_kaggle_layout_becomes_review_records(run_ingest) -> None:
+    done = run_ingest(as_csv(kaggle_row('He said "wow", twice.\nThen left.', "4.0")))
+    (row,) = done.kept
+    assert row.pop("review_id")
+    assert row == {
+        "review_body": 'He said "wow", twice.\nThen left.',
+        "title": "Nice",
+        "rating": 4,
+        "sentiment": 1,
+        "product_category": "Knits",
+        "clothing_id": "7",
+        "age": 40,
+        "recommended": 1,
+        "positive_feedback_count": 0,
+        "division": "General",
+        "department": "Tops",
+        "event_timestamp": UNDATED,
+    }
+    assert pq.read_schema(done.paths[0]).equals(REVIEW_SCHEMA)
+    assert done.summary.files[0]["ignored"] == [""]
+
+
+def test_course_layout_has_sentiment_without_rating(run_ingest) -> None:
+    text = "review_body,product_category,sentiment\nLovely,Blouses,1\nAwful,Pants,-1\nSo so,,0\n"
+    kept = run_ingest(text).kept
+    assert [(r["sentiment"], r["rating"]) for r in kept] == [(1, None), (-1, None), (0, None)]
+    assert kept[2]["product_category"] is None
+
+
+def test_given_ids_and_times_are_kept(run_ingest) -> None:
+    text = (
+        "review_id,review_body,rating,event_timestamp\n"
+        "a,Good,5,2024-02-03\nb,Bad,1,2024-02-03T04:05:06+02:00\nc,So so,3,\n"
+    )
+    kept = run_ingest(text).kept
+    assert [row["review_id"] for row in kept] == ["a", "b", "c"]
+    assert [row["event_timestamp"] for row in kept] == [
+        datetime(2024, 2, 3, tzinfo=UTC),
+        datetime(2024, 2, 3, 2, 5, 6, tzinfo=UTC),
+        UNDATED,
+    ]
+
+
+def test_a_given_id_stands_for_one_review(run_ingest) -> None:
+    done = run_ingest("review_id,review_body,rating\na,Good,5\na,Bad,1\na,Good,5\nb,Good,5\n")
+    assert [row["review_id"] for row in done.kept] == ["a", "b"]
+    assert done.summary.duplicates == 1
+    assert [(r["line"], r["reason"]) for r in done.rejected] == [(3, ID_TAKEN)]
+
+
+def test_duplicates_differ_in_nothing_but_the_row_number(run_ingest) -> None:
+    rows = [kaggle_row("One", number=1), kaggle_row("One", number=2)]
+    done = run_ingest(as_csv(*rows, kaggle_row("One", "4")))
+    assert (done.summary.rows_kept, done.summary.duplicates) == (2, 1)
+
+
+def test_every_formats_rows_are_the_same_data(run_ingest, tmp_path: Path) -> None:
+    records = [
+        {"review_body": "Größe passt 😍", "rating": 5, "age": 30, "title": None},
+        {"review_body": 'Two\nlines, "quoted"', "rating": 2, "age": None, "title": "No"},
+    ]
+    header = list(records[0])
+    rows = [[r[name] if r[name] is not None else "" for name in header] for r in records]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    table = pa.Table.from_pylist(records)
+    pq.write_table(table, tmp_path / "a.parquet")
+    pq.write_table(
+        table.set_column(1, "rating", table["rating"].cast(pa.float64())), tmp_path / "b.parquet"
+    )
+    csv_text = as_csv(*rows, header=header)
+    made = [
+        run_ingest(csv_text),
+        run_ingest(csv_text.replace("\n", "\r\n"), "crlf.csv"),
+        run_ingest(as_csv(*rows[::-1], header=header), "reversed.csv"),
+        run_ingest(as_csv(*rows, rows[0], header=header), "doubled.csv"),
+        run_ingest(as_csv(*(r[::-1] for r in rows), header=header[::-1]), "columns.csv"),
+        run_ingest(as_csv(*rows, header=header, delimiter="\t"), "a.tsv"),
+        run_ingest("\ufeff" + csv_text, "bom.csv"),
+        run_ingest(csv_text.encode("utf-16"), "utf16.csv"),
+        run_ingest(gzip.compress(csv_text.encode()), "a.csv.gz"),
+        run_ingest(lines, "a.jsonl"),
+        run_ingest(gzip.compress(lines.encode()), "a.jsonl.gz"),
+        run_ingest(tmp_path / "a.parquet"),
+        run_ingest(tmp_path / "b.parquet"),
+    ]
+    assert len({done.summary.fingerprint for done in made}) == 1
+    for done in made:
+        assert sorted(r["review_id"] for r in done.kept) == sorted(
+            r["review_id"] for r in made[0].kept
+        )
+
+
+def test_a_folder_of_two_layouts_is_one_data_set(run_ingest, tmp_path: Path) -> None:
+    folder = tmp_path / "parts.csv"  # a folder may well be called like a file
+    folder.mkdir()
+    (folder / "b.csv").write_text("review_body,product_category,sentiment\nLovely,Tops,1\n,,1\n")
+    (folder / "a.csv").write_text(as_csv(kaggle_row("Good")))
+    (folder / "c.tsv").write_text("review_body\trating\n")
+    (folder / "_SUCCESS").write_text("")
+    (folder / ".hidden.csv").write_text("x\n")
+    (folder / "notes.txt").write_text("not data")
+    done = run_ingest(folder)
+    assert [row["review_body"] for row in done.kept] == ["Good", "Lovely"]
+    assert [Path(f["name"]).name for f in done.summary.files] == ["a.csv", "b.csv", "c.tsv"]
+    assert [(Path(r["source"]).name, r["line"]) for r in done.rejected] == [("b.csv", 3)]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"Rating": "0"}, "rating"),
+        ({"Rating": "6"}, "rating"),
+        ({"Rating": "3.5"}, "rating"),
+        ({"Rating": "five"}, "rating"),
+        ({"Rating": "1e0"}, "rating"),
+        ({"Rating": "9" * 40}, "rating"),
+        ({"Rating": "٣"}, "rating"),
+        ({"Review Text": ""}, "review text is empty"),
+        ({"Review Text": " \t\n\u00a0 "}, "review text is empty"),
+        ({"Review Text": "\u200b\ufeff\u0007"}, "review text is empty"),
+        ({"Review Text": "x" * 100_001}, "longer than 100,000"),
+        ({"Review Text": "nul\0byte"}, "NUL"),
+        ({"Title": "nul\0byte"}, "NUL"),
+        ({"Age": "old"}, "age"),
+        ({"Age": "-1"}, "age"),
+        ({"Age": "40.5"}, "age"),
+        ({"Recommended IND": "2"}, "recommended"),
+        ({"Positive Feedback Count": "99999999999"}, "positive feedback"),
+    ],
+)
+def test_a_bad_value_costs_its_row_alone(run_ingest, change, reason) -> None:
+    done = run_ingest(as_csv(kaggle_row("First"), kaggle_row(**change), kaggle_row("Last")))
+    assert [row["review_body"] for row in done.kept] == ["First", "Last"]
+    (rejected,) = done.rejected
+    assert reason in rejected["reason"]
+    assert rejected["line"] == 3
+    assert json.loads(rejected["record"])["Division Name"] == "General"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["😍😍👩\u200d👧", "<p>Nice &amp; <b>soft</b><br/></p>", "x" * 50_000, "ok", "!!!", "'; --"],
+)
+def test_odd_reviews_stand_as_they_are(run_ingest, text) -> None:
+    assert run_ingest(as_csv(kaggle_row(text))).kept[0]["review_body"] == text
+
+
+def test_rating_against_sentiment_is_rejected(run_ingest) -> None:
+    text = "review_body,rating,sentiment\na,5,1\nb,5,-1\nc,3,0\nd,,-1\ne,2,\nf,2,x\n"
+    done = run_ingest(text)
+    assert {r["review_body"]: r["sentiment"] for r in done.kept} == {
+        "a": 1,
+        "c": 0,
+        "d": -1,
+        "e": -1,
+    }
+    assert [r["line"] for r in done.rejected] == [3, 7]
+    assert "contradicts" in done.rejected[0]["reason"]
+    assert "sentiment is not" in done.rejected[1]["reason"]
+
+
+def test_reviews_to_be_predicted_need_no_label(run_ingest) -> None:
+    kept = run_ingest("review_body\nNice\n", labels_required=False).kept
+    assert (kept[0]["rating"], kept[0]["sentiment"]) == (None, None)
+    assert run_ingest(as_csv(kaggle_row(rating=""))).kept[0]["sentiment"] is None
+
+
+def test_bytes_that_are_not_utf8_cost_their_row_alone(run_ingest) -> None:
+    good = as_csv(kaggle_row("Good")).encode()
+    done = run_ingest(good + ",".join(kaggle_row("Größe")).encode("latin-1") + b"\n")
+    assert len(done.kept) == 1
+    (rejected,) = done.rejected
+    assert (rejected["line"], rejected["reason"]) == (3, readers.NOT_UTF8)
+    assert json.loads(rejected["record"])["Review Text"] == "Gr\\xf6\\xdfe"
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        ("", "a.csv", "empty"),
+        ("\n\n", "a.csv", "empty"),
+        ("", "a.jsonl", "empty"),
+        ("\n", "a.jsonl", "empty"),
+        (as_csv(), "a.csv", "no rows"),
+        ("Title,Rating\nx,5\n", "a.csv", "no column 'Review Text' .*'Title', 'Rating'"),
+        ("Review Text,Stars\nx,5\n", "a.csv", "no column 'Rating' .*'Stars'"),
+        ("Review Text;Rating\nx;5\n", "a.csv", "'Review Text;Rating'"),
+        ("Review Text,Rating,rating\nx,5,5\n", "a.csv", "two columns for rating"),
+        ("Review Text,Rating\nx,five\n", "a.csv", "none of the 1 rows.*rating.*line 2"),
+        ("x" * 3_000_000, "a.csv", "header in line 1.*too long"),
+        ('"Review Text,Rating\nx,5\n', "a.csv", "header in line 1.*quote"),
+        (",".join(f"c{i}" for i in range(9_999)) + "\n", "a.csv", "and 9979 more"),
+        ("Größe,Rating\nx,5\n".encode("latin-1"), "a.csv", "not UTF-8 text.*xf6"),
+        (as_csv(kaggle_row()).encode("utf-16-le"), "a.csv", "UTF-16 without"),
+        ("Review Text,Rating\nx,5\n".encode("utf-16")[:-1], "a.csv", "save it as UTF-8"),
+        ("[\n{}]", "a.json", "JSON array"),
+        ("5\n", "a.jsonl", "no JSON object: line 1"),
+        ('{"text": "x"}\n', "a.jsonl", "no column 'Review Text'.*'text'"),
+        ("PAR1 but not really", "a.parquet", "not a readable Parquet"),
+        ("", "a.parquet", "not a readable Parquet"),
+        (gzip.compress(as_csv(kaggle_row()).encode() * 500)[:-40], "a.csv.gz", "not whole"),
+        ("Review Text,Rating\nx,5\n", "a.csv.gz", "cannot be read.*check it"),
+        ("hello", "a.docx", "unknown kind.*.parquet"),
+        ("hello", "a.parquet.gz", "decompress"),
+    ],
+)
+def test_what_cannot_be_data_is_refused_in_words(run_ingest, content, name, words) -> None:
+    with pytest.raises(UserError, match=rf"(?s){words}") as caught:
+        run_ingest(content, name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_refusal_leaves_nothing_new_and_what_was_there(run_ingest, tmp_path: Path) -> None:
+    done = run_ingest(as_csv(kaggle_row()))
+    before = [path.read_bytes() for path in done.paths]
+    with pytest.raises(UserError):
+        run_ingest("Review Text,Rating\nx,five\n")
+    assert [path.read_bytes() for path in done.paths] == before
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
+        p.name for p in done.paths
+    )
+
+
+def _ingest_forever(folder: str) -> None:
+    import components.data.ingest as module
+
+    sift = module._sift
+
+    def slow(*arguments):
+        result = sift(*arguments)
+        Path(folder, "started").touch()
+        time.sleep(60)
+        return result
+
+    module._sift = slow
+    ingest(f"{folder}/a.csv", f"{folder}/reviews", f"{folder}/quarantine", f"{folder}/summary")
+
+
+def test_a_kill_halfway_leaves_no_artifact(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(as_csv(kaggle_row()))
+    process = multiprocessing.get_context("fork").Process(
+        target=_ingest_forever, args=(str(tmp_path),)
+    )
+    process.start()
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+        process.join(0.02)
+    process.kill()
+    process.join()
+    assert (tmp_path / "started").exists()
+    assert not [name for name in ("reviews", "quarantine", "summary") if (tmp_path / name).exists()]
+
+
+def test_batches_change_nothing(run_ingest, monkeypatch) -> None:
+    rows = [kaggle_row(f"Text {i % 40}", str(i % 7)) for i in range(100)]
+    whole = run_ingest(as_csv(*rows))
+    monkeypatch.setattr(readers, "MAX_BATCH_ROWS", 7)
+    pieces = run_ingest(as_csv(*rows))
+    assert pieces.summary == whole.summary
+    assert pieces.kept == whole.kept
+    assert pieces.rejected == whole.rejected
+
+
+_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(_texts, st.sampled_from(["1", "3", "5", "", "0", "five", "2.0"])), max_size=30
+    ),
+    batch=st.integers(1, 5),
+)
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_every_row_is_accounted_for_with_its_line(run_ingest, monkeypatch, rows, batch) -> None:
+    monkeypatch.setattr(readers, "MAX_BATCH_ROWS", batch)
+    written = [kaggle_row("Anchor", "5"), *(kaggle_row(text, rating) for text, rating in rows)]
+    content = as_csv(*written)
+    done = run_ingest(content)
+    assert done.summary.rows_in == len(written)
+    expected = {}
+    line = 2
+    for row in written:
+        expected[line] = row
+        line += _line_breaks(as_csv(row))
+    for rejected in done.rejected:
+        assert expected[rejected["line"]][5] in ("0", "five") or not _visible(
+            expected[rejected["line"]]
+        )
+    again = run_ingest(as_csv(*written[::-1]))
+    assert again.summary.fingerprint == done.summary.fingerprint
+
+
+def _line_breaks(text: str) -> int:
+    """Line ends of one CSV row, as universal newlines count them."""
+    body = text.split("\n", 1)[1]
+    return body.replace("\r\n", "\n").replace("\r", "\n").count("\n")
+
+
+def _visible(row: list[str]) -> bool:
+    return any(c.isprintable() and not c.isspace() for c in row[4]) and "\0" not in row[4]
+
+
+def test_the_fingerprint_changes_with_any_value(run_ingest) -> None:
+    base = run_ingest(as_csv(kaggle_row("One"), kaggle_row("Two"))).summary.fingerprint
+    others = [
+        as_csv(kaggle_row("One")),
+        as_csv(kaggle_row("One"), kaggle_row("Two!")),
+        as_csv(kaggle_row("One"), kaggle_row("Two", "4")),
+        as_csv(kaggle_row("One"), kaggle_row("Two", Title="")),
+        as_csv(kaggle_row("One"), kaggle_row("Two", Age="41")),
+        as_csv(kaggle_row("One"), kaggle_row("Two"), kaggle_row("Three")),
+    ]
+    prints = {run_ingest(text).summary.fingerprint for text in others}
+    assert len(prints) == len(others)
+    assert base not in prints
+    junk = as_csv(kaggle_row("One"), kaggle_row("Two"), kaggle_row("", "9"))
+    assert run_ingest(junk).summary.fingerprint == base
+
+
+def test_the_summary_on_disk_says_the_same(run_ingest) -> None:
+    done = run_ingest(as_csv(kaggle_row("One"), kaggle_row("", "5"), kaggle_row("Two", "1")))
+    summary = json.loads(done.paths[2].read_text())
+    assert summary["reasons"] == {"review text is empty": 1}
+    assert summary["examples"][0]["line"] == 3
+    assert summary["profile"]["sentiments"] == {"negative": 1, "neutral": 0, "positive": 1}
+    assert summary["profile"]["text_length"]["quantiles"]["p100"] == 3

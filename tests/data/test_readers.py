@@ -1,0 +1,166 @@
+import json
+import random
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.errors import UserError
+from components.data import lines, readers
+from components.data.readers import read_batches
+from components.data.sources import find_sources
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Rows that could be read as (line, body), and the rejected ones as (line, reason)."""
+
+    def run(content: str | bytes, name: str = "a.csv") -> tuple[list[Any], list[Any]]:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        rows: list[Any] = []
+        rejected: list[Any] = []
+        (source,) = find_sources(str(path))
+        for _, batch in read_batches(source, labels_required=False):
+            rows += zip(batch.lines, batch.columns["review_body"].to_pylist(), strict=True)
+            rejected += [(r.line, r.reason) for r in batch.rejected]
+            assert all(isinstance(json.loads(r.record), dict) for r in batch.rejected)
+        return rows, rejected
+
+    return run
+
+
+HEAD = "review_body,rating\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "rows", "rejected"),
+    [
+        # Fields that span lines: each record is known by the line it starts on.
+        ('"a\nb\nc",5\nd,4\n', [(2, "a\nb\nc"), (5, "d")], []),
+        ('"say ""hi""",5\n', [(2, 'say "hi"')], []),
+        # All line ends count, also mixed in one file.
+        ("a,5\r\nb,5\rc,5\nd,5", [(2, "a"), (3, "b"), (4, "c"), (5, "d")], []),
+        ("\n\na,5\n\n\nb,5\n", [(4, "a"), (7, "b")], []),
+        # A quote inside an unquoted field is a character like any other.
+        ("it is 5'8\" long,5\nb,5\n", [(2, "it is 5'8\" long"), (3, "b")], []),
+        # A quote that never closes loses its own line and no other.
+        ('"a,5\nb,5\nc,5\n', [(3, "b"), (4, "c")], [(2, readers.BAD_QUOTE)]),
+        ('a,5\n"b,5\n"c, too",5\nd,5\n', [(2, "a"), (4, "c, too"), (5, "d")], [(3, "bad")]),
+        ('"a,5\nb,""\nc,5\n"d",4\n', [(3, "b"), (4, "c"), (5, "d")], [(2, "bad")]),
+        ('"a" b,5\nc,5\n', [(3, "c")], [(2, readers.BAD_QUOTE)]),
+        ('"a,5\n"b,5\n"c,5\nd,5\n', [(5, "d")], [(2, "bad"), (3, "bad"), (4, "bad")]),
+        # Wrong numbers of fields.
+        ("a\nb,5\nc,5,6\n", [(3, "b")], [(2, readers.FEWER), (4, readers.MORE)]),
+        ("a,5\nb,5,\n", [(2, "a")], [(3, readers.MORE)]),
+        ("a\0b,5\nc,5\n", [(3, "c")], [(2, readers.HOLDS_NUL)]),
+    ],
+)
+def test_csv_lines_are_told_apart(read, content, rows, rejected) -> None:
+    found_rows, found_rejected = read(HEAD + content)
+    assert found_rows == rows
+    assert found_rejected == [
+        (line, readers.BAD_QUOTE if reason == "bad" else reason) for line, reason in rejected
+    ]
+
+
+def test_an_unclosed_quote_at_the_top_of_a_long_file_loses_one_row(read) -> None:
+    body = "".join(f"text {i},5\n" for i in range(3 * lines.MAX_RECORD_LINES))
+    rows, rejected = read(f'{HEAD}"open,5\n{body}')
+    assert rejected == [(2, readers.BAD_QUOTE)]
+    assert len(rows) == 3 * lines.MAX_RECORD_LINES
+    assert rows[-1] == (2 + len(rows), f"text {len(rows) - 1}")
+
+
+def test_a_line_without_end_is_cut_and_passed_over(read, monkeypatch) -> None:
+    monkeypatch.setattr(lines, "MAX_RECORD_CHARACTERS", 1_000)
+    rows, rejected = read(f'{HEAD}a,5\n{"x" * 5_000},5\nb,5\n"{"y" * 900}\n{"z" * 900}",5\nc,5\n')
+    assert [row for row in rows if len(row[1]) < 10] == [(2, "a"), (4, "b"), (7, "c")]
+    assert rejected[0] == (3, readers.TOO_LONG)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_damage_at_random_never_hides_a_whole_row(read, seed) -> None:
+    rng = random.Random(seed)
+    good = [f'"row {i}, ""quoted""\nsecond line",5\n' for i in range(30)]
+    where = rng.randrange(30)
+    junk = rng.choice(['"open,5\n', 'x"y"z\n', '"a"b,5\n', "1,2,3,4\n", '"\n', '""",5\n', ",\n\n"])
+    content = HEAD + "".join(good[:where]) + junk + "".join(good[where:])
+    rows, _ = read(content)
+    texts = [text for _, text in rows]
+    # Those before stand all; after the damage reading has to catch up within a row.
+    assert texts[:where] == [f'row {i}, "quoted"\nsecond line' for i in range(where)]
+    after = [t for t in texts if t in {f'row {i}, "quoted"\nsecond line' for i in range(where, 30)}]
+    assert len(after) >= 30 - where - 1
+
+
+def test_tsv_splits_at_tabs(read) -> None:
+    assert read("review_body\trating\na, b\t5\n", "a.tsv") == ([(2, "a, b")], [])
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{oops", readers.NOT_JSON),
+        ("[1]", readers.NOT_AN_OBJECT),
+        ("3", readers.NOT_AN_OBJECT),
+        ('{"review_body": ["a"]}', readers.NOT_PLAIN),
+        ('{"review_body": {"a": 1}}', readers.NOT_PLAIN),
+        ('{"review_body": "a\\u0000b"}', readers.HOLDS_NUL),
+        ('{"review_body": "a\\ud800b"}', readers.NOT_UTF8),
+        ('{"review_body": "\udce9"}', readers.NOT_UTF8),
+        ("[" * 100_000, readers.NOT_JSON),
+        ('{"rating": ' + "9" * 5_000 + "}", readers.NOT_JSON),
+    ],
+)
+def test_bad_json_costs_its_line_alone(read, line, reason) -> None:
+    content = f'{{"review_body": "first"}}\n\n{line}\n{{"rating": 5, "review_body": "last"}}\n'
+    rows, rejected = read(content.encode("utf-8", "surrogateescape"), "a.jsonl")
+    assert rows == [(1, "first"), (4, "last")]
+    assert rejected == [(3, reason)]
+
+
+def test_json_values_become_the_text_that_csv_would_hold(tmp_path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"review_body": 5, "rating": 4.0, "recommended": true, "age": NaN, "extra": [1]}\n'
+        '{"review_body": "x", "title": null}\n{"review_body": "y", "title": "T"}\n'
+    )
+    ((layout, batch),) = read_batches(find_sources(str(path))[0], labels_required=True)
+    assert {name: column.to_pylist() for name, column in batch.columns.items()} == {
+        "review_body": ["5", "x", "y"],
+        "rating": ["4.0", None, None],
+        "recommended": ["true", None, None],
+        "age": [None, None, None],
+        "title": [None, None, "T"],
+    }
+    assert layout.ignored == ["extra"]
+
+
+def test_parquet_rows_are_numbered_across_batches(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(readers, "MAX_BATCH_ROWS", 8)
+    table = pa.table({"review_body": [f"t{i}" if i != 5 else "a\0b" for i in range(9)]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=4)
+    source = find_sources(str(tmp_path / "a.parquet"))[0]
+    batches = [batch for _, batch in read_batches(source, labels_required=False)]
+    assert [line for b in batches for line in b.lines] == [1, 2, 3, 4, 5, 7, 8, 9]
+    (rejected,) = (r for b in batches for r in b.rejected)
+    assert (rejected.line, rejected.reason) == (6, readers.HOLDS_NUL)
+    late = next(b for b in batches if 7 in b.lines)
+    assert json.loads(late.raw(late.lines.index(7))) == {"review_body": "t6"}
+
+
+def test_parquet_lists_are_refused_by_column(tmp_path) -> None:
+    pq.write_table(pa.table({"review_body": ["a"], "Rating": [[5]]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="lists or structs in column 'Rating'"):
+        list(read_batches(find_sources(str(tmp_path / "a.parquet"))[0], labels_required=True))
+
+
+def test_memory_is_bounded_by_characters_too(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(readers, "MAX_BATCH_CHARACTERS", 10_000)
+    path = tmp_path / "a.csv"
+    path.write_text(HEAD + "".join(f"{'x' * 4_000}{i},5\n" for i in range(10)))
+    sizes = [b.rows for _, b in read_batches(find_sources(str(path))[0], labels_required=True)]
+    assert sum(sizes) == 10
+    assert max(sizes) <= 3

@@ -1,0 +1,148 @@
+import gzip
+import http.server
+import importlib
+import threading
+from typing import ClassVar
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.errors import UserError
+from components.data.sources import SAMPLE, explained, find_sources, without_credentials
+
+
+@pytest.mark.parametrize("uri", ["", "sample", " sample "])
+def test_no_uri_means_the_bundled_sample(uri) -> None:
+    (source,) = find_sources(uri)
+    assert source.path == str(SAMPLE)
+    assert source.format == "csv"
+
+
+def test_folder_and_glob_are_sorted_by_name(tmp_path) -> None:
+    for name in ("b.csv", "a.tsv", "c.jsonl.gz", "d.pq", "e.md", "_f.csv", ".g.csv"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub.csv").mkdir()
+    found = find_sources(str(tmp_path))
+    assert [(s.path.rsplit("/", 1)[1], s.format) for s in found] == [
+        ("a.tsv", "tsv"),
+        ("b.csv", "csv"),
+        ("c.jsonl.gz", "jsonl"),
+        ("d.pq", "parquet"),
+    ]
+    assert [s.path for s in find_sources(f"{tmp_path}/*.csv")] == [str(tmp_path / "b.csv")]
+
+
+def test_a_file_named_like_a_pattern_is_a_file(tmp_path) -> None:
+    (tmp_path / "a[1].csv").touch()
+    assert find_sources(f"{tmp_path}/a[1].csv")[0].path == f"{tmp_path}/a[1].csv"
+    (tmp_path / "a#b?.csv").touch()
+    assert find_sources(f"{tmp_path}/a#b?.csv")[0].format == "csv"
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("{tmp}/absent.csv", "absent.csv does not exist"),
+        ("{tmp}/*.csv", "holds no review file"),
+        ("{tmp}", "holds no review file"),
+        ("file://{tmp}/absent.csv", "does not exist"),
+        ("nonsense://bucket/a.csv", "nonsense://, which is not known"),
+        ("https://host.invalid/a.docx", "unknown kind"),
+        ("memory://absent/a.csv", "does not exist"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path, uri, words) -> None:
+    with pytest.raises(UserError, match=words):
+        find_sources(uri.format(tmp=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("hf", "huggingface_hub")]
+)
+def test_a_missing_package_is_named(monkeypatch, protocol, package) -> None:
+    def refuse(*_, **__):
+        raise ImportError(f"Install {package} to access {protocol}")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refuse)
+    with pytest.raises(UserError, match=rf"{protocol}://.* not installed; pip install '{package}'"):
+        find_sources(f"{protocol}://bucket/a.csv")
+
+
+@pytest.mark.slow
+def test_a_hub_without_network_is_an_error_in_words() -> None:
+    importlib.import_module("huggingface_hub")  # conftest set HF_HUB_OFFLINE
+    with pytest.raises(UserError, match=r"hf://datasets/a/b/c\.csv .*(network|exist)"):
+        find_sources("hf://datasets/a/b/c.csv")
+
+
+def test_an_unreachable_host_is_an_error_in_words() -> None:
+    (source,) = find_sources("http://127.0.0.1:9/a.csv?key=secret")
+    with (
+        pytest.raises(UserError, match="cannot be found or reached; check") as caught,
+        source.opened() as stream,
+    ):
+        stream.read()
+    assert "secret" not in str(caught.value)
+
+
+def test_credentials_are_not_shown() -> None:
+    shown = without_credentials("https://me:word@host:80/a/b.csv?X-Signature=abc#f")
+    assert shown == "https://host:80/a/b.csv"
+    assert without_credentials("/a/b?.csv") == "/a/b?.csv"
+
+
+def test_bugs_of_ours_are_not_dressed_up() -> None:
+    with pytest.raises(KeyError), explained("a.csv", remote=False):
+        raise KeyError("bug")
+
+
+class _Site(http.server.BaseHTTPRequestHandler):
+    """Serves without ranges, as simple servers do."""
+
+    pages: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self) -> None:
+        page = self.pages.get(self.path.split("?")[0])
+        self.send_response(200 if page is not None else 404)
+        self.send_header("Content-Length", str(len(page or b"")))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(page or b"")
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def site():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Site)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_web_is_read_from_start_to_end(site, run_ingest, tmp_path) -> None:
+    text = "review_body,rating\n" + "".join(f"{i}{'x' * 90_000},5\n" for i in range(80))
+    pq.write_table(pa.table({"review_body": ["a", "b"], "rating": [1, 5]}), tmp_path / "p.parquet")
+    _Site.pages = {
+        "/a.csv": text.encode(),
+        "/a.csv.gz": gzip.compress(text.encode()),
+        "/p.parquet": (tmp_path / "p.parquet").read_bytes(),
+    }
+    from components.data.ingest import ingest
+
+    def rows(name: str) -> int:
+        done = ingest(f"{site}/{name}", tmp_path / "r", tmp_path / "q", tmp_path / "s")
+        assert "secret" not in (tmp_path / "s").read_text()
+        return done.rows_kept
+
+    assert rows("a.csv?token=secret") == 80
+    assert rows("a.csv.gz") == 80
+    assert rows("p.parquet") == 2
+    with pytest.raises(UserError, match=r"absent\.csv cannot be found"):
+        rows("absent.csv")

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.contracts.errors import UserError
+from components.data.split import TEST, TRAIN, VALIDATION, assign_splits, keyed_order
+
+SHARES = {"validation_share": 0.1, "test_share": 0.1}
+
+
+def keys(texts, seed: int = 42) -> np.ndarray:
+    return np.array([keyed_order(str(t), seed) for t in texts], np.uint64)
+
+
+def classes(*counts: int) -> np.ndarray:
+    return np.repeat(np.arange(3, dtype=np.int8), counts)
+
+
+def test_quotas_are_exact_where_texts_do_not_repeat() -> None:
+    y = classes(104, 125, 771)
+    splits = assign_splits(keys(range(1000)), y, **SHARES)
+    for split in (TEST, VALIDATION):
+        assert np.bincount(y[splits == split]).tolist() == [10, 12, 77]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(0, 60), min_size=120, max_size=250),
+    st.integers(-(2**40), 2**40),
+    st.randoms(use_true_random=False),
+)
+def test_no_leak_and_no_dependence_on_order(texts, seed, rng) -> None:
+    # Thirty texts of each class for sure, and others that repeat, also across classes.
+    texts = [*range(1_000, 1_090), *texts]
+    y = np.array([i % 3 for i in range(90)] + [rng.randrange(3) for _ in texts[90:]], np.int8)
+    hashed = keys(texts, seed)
+    splits = assign_splits(hashed, y, **SHARES)
+    split_of = dict(zip(texts, splits, strict=True))
+    assert splits.tolist() == [split_of[text] for text in texts]
+    for split in (TRAIN, VALIDATION, TEST):
+        assert set(y[splits == split]) == {0, 1, 2}
+    order = list(range(len(texts)))
+    rng.shuffle(order)
+    again = assign_splits(hashed[order], y[order], **SHARES)
+    assert (again == splits[order]).all()
+
+
+def test_a_text_that_many_wrote_lands_in_train() -> None:
+    texts = keys([*range(300), *["nice"] * 200])
+    y = np.concatenate([classes(100, 100, 100), np.full(200, 2, np.int8)])
+    splits = assign_splits(texts, y, **SHARES)
+    assert set(splits[300:]) == {TRAIN}
+    assert (splits == TEST).sum() == 50
+
+
+def test_another_seed_divides_otherwise() -> None:
+    y = classes(100, 100, 100)
+    one = assign_splits(keys(range(300), 1), y, **SHARES)
+    other = assign_splits(keys(range(300), 2), y, **SHARES)
+    assert (one != other).any()
+
+
+def test_most_rows_stay_in_their_split_while_the_data_grow() -> None:
+    y = np.tile(np.array([0, 1, 2], np.int8), 1_100)
+    small = assign_splits(keys(range(3_000)), y[:3_000], **SHARES)
+    grown = assign_splits(keys(range(3_300)), y, **SHARES)
+    assert (small == grown[:3_000]).mean() > 0.96
+    tested = small == TEST
+    assert (grown[:3_000][tested] == TEST).mean() > 0.9
+
+
+@pytest.mark.parametrize("counts", [(0, 50, 50), (3, 3, 4), (9, 100, 100)])
+def test_too_few_of_a_class_is_an_error_in_words(counts) -> None:
+    with pytest.raises(UserError, match=f"{counts[0]} negative, {counts[1]} neutral"):
+        assign_splits(keys(range(sum(counts))), classes(*counts), **SHARES)
+
+
+def test_a_repeated_text_counts_once_towards_the_minimum() -> None:
+    texts = keys([*["same"] * 50, *range(100)])
+    with pytest.raises(UserError, match="1 negative"):
+        assign_splits(texts, classes(50, 50, 50), **SHARES)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 0.41, 1.0, float("nan")])
+def test_shares_out_of_bounds_are_named(share) -> None:
+    with pytest.raises(UserError, match="test_share is"):
+        assign_splits(keys(range(60)), classes(20, 20, 20), validation_share=0.1, test_share=share)
+    with pytest.raises(UserError, match="validation_share is"):
+        assign_splits(keys(range(60)), classes(20, 20, 20), validation_share=share, test_share=0.1)
