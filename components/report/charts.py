@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 440, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 34, 44
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def line_chart(
     )
     body = [frame.axes(x_label, y_label)]
     if diagonal:
-        body.append(frame.line([(0, 0), (1, 1)], "reference"))
+        body.append(frame.diagonal())
     if mark_x is not None:
         body.append(frame.mark(*mark_x))
     for one, points in drawn:
@@ -125,11 +125,11 @@ def column_chart(
     """
     if not any(value > 0 for _, value in columns):
         return Markup("")
-    frame = _Frame((0, len(columns)), (0, max(value for _, value in columns) * 1.08))
+    frame = _Frame((0, len(columns)), (0, max(value for _, value in columns) * 1.08), top=8)
     body = [frame.axes("", y_label, x_ticks=False)]
     # Names that would run into each other are thinned out.
     widest = max(len(name) for name, _ in columns)
-    every = max(1, math.ceil(len(columns) * widest * 7.2 / (WIDTH - _LEFT - _RIGHT)))
+    every = max(1, math.ceil(len(columns) * widest * 9 / (WIDTH - _LEFT - _RIGHT)))
     for index, (name, value) in enumerate(columns):
         style = styles[index] if styles else "c1"
         left, right = frame.x(index + 0.1), frame.x(index + 0.9)
@@ -206,9 +206,12 @@ def scale_chart(
 class _Frame:
     """Axes: from data units to places in the drawing."""
 
-    def __init__(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
+    def __init__(
+        self, x_range: tuple[float, float], y_range: tuple[float, float], top: int = _TOP
+    ) -> None:
         self._x_low, self._x_high = x_range
         self._y_low, self._y_high = y_range
+        self._top = top
 
     def x(self, value: float) -> float:
         """Place of an x value."""
@@ -218,7 +221,7 @@ class _Frame:
     def y(self, value: float) -> float:
         """Place of a y value; up is smaller."""
         share = (value - self._y_low) / ((self._y_high - self._y_low) or 1)
-        return HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM)
+        return HEIGHT - _BOTTOM - share * (HEIGHT - self._top - _BOTTOM)
 
     def axes(self, x_label: str, y_label: str, *, x_ticks: bool = True) -> Markup:
         """Grid, ticks and labels."""
@@ -241,7 +244,7 @@ class _Frame:
             Markup(
                 '<text class="label" text-anchor="middle" transform="translate(12 {}) '
                 'rotate(-90)">{}</text>'
-            ).format(_n((_TOP + HEIGHT - _BOTTOM) / 2), y_label)
+            ).format(_n((self._top + HEIGHT - _BOTTOM) / 2), y_label)
         )
         return Markup("").join(parts)
 
@@ -249,6 +252,11 @@ class _Frame:
         """A polyline."""
         places = " ".join(f"{_n(self.x(x))},{_n(self.y(y))}" for x, y in points)
         return Markup('<polyline class="line {}" points="{}"/>').format(style, places)
+
+    def diagonal(self) -> Markup:
+        """The line y = x inside the frame."""
+        ends = max(self._x_low, self._y_low), min(self._x_high, self._y_high)
+        return self.line([(end, end) for end in ends], "reference")
 
     def dot(self, x: float, y: float, series: Series) -> Markup:
         """A point that says its numbers when pointed at."""
@@ -262,9 +270,9 @@ class _Frame:
         anchor = "end" if place > WIDTH * 0.6 else "start"
         shift = -5 if anchor == "end" else 5
         return Markup('<line class="mark" x1="{x}" x2="{x}" y1="{}" y2="{}"/>{}').format(
-            _TOP,
+            self._top,
             HEIGHT - _BOTTOM,
-            _text(place + shift, _TOP + 10, words, anchor, "label"),
+            _text(place + shift, self._top + 10, words, anchor, "label"),
             x=_n(place),
         )
 

@@ -101,6 +101,7 @@ def _render(
         conditions=_conditions(evaluation),
         figures=figures_of(ingest, training, evaluation),
         ingest=ingest,
+        source_name=str(ingest.get("source") or "").rstrip("/").rsplit("/", 1)[-1],
         prepare=prepare,
         features=features,
         training=training,

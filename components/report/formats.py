@@ -1,5 +1,6 @@
 """How numbers and texts are written on the page; what is missing becomes a dash."""
 
+import datetime
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -79,6 +80,17 @@ def duration(seconds: Any) -> str:
     return f"{hours}\u2009h {minutes}\u2009min" if minutes else f"{hours}\u2009h"
 
 
+def moment(value: Any) -> str:
+    """An ISO time stamp as date and time in UTC; what is not one stays as it is."""
+    try:
+        parsed = datetime.datetime.fromisoformat(str(value))
+    except ValueError:
+        return readable(value)
+    if parsed.tzinfo is None:
+        return f"{parsed:%Y-%m-%d %H:%M}"
+    return f"{parsed.astimezone(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def readable(text: Any) -> str:
     """A text without the control characters that HTML does not allow; a dash where missing."""
     if text is None or isinstance(text, Undefined):
@@ -98,6 +110,7 @@ FILTERS = {
     "count": count,
     "plain": plain,
     "duration": duration,
+    "moment": moment,
     "readable": readable,
     "named": named,
 }
