@@ -1,0 +1,187 @@
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from components.contracts.errors import UserError
+from components.contracts.files import read_json, read_parquet, write_json, write_parquet
+from components.contracts.labels import CLASS_NAMES, SENTIMENTS
+from components.contracts.reviews import PREDICTIONS_SCHEMA
+from components.contracts.text import model_text
+from components.deployment import check as subject
+from components.deployment.check import check_deployment
+
+REVIEWS = [
+    (None, "lovely dress, fits very good"),
+    ("Awful!", "the fabric is itchy and i returned it " * 9),
+    ("okay", 'a "quoted" <b>top</b> \U0001f600'),
+]
+
+
+def write_predictions(path, labels, chances):
+    rows = [
+        {
+            "review_id": f"r{position}",
+            "title": title,
+            "review_body": body,
+            "sentiment": 0,
+            "predicted": SENTIMENTS[CLASS_NAMES.index(label)],
+            "label": label,
+            **{f"p_{name}": float(p) for name, p in zip(CLASS_NAMES, chance, strict=True)},
+        }
+        for position, ((title, body), label, chance) in enumerate(
+            zip(REVIEWS, labels, chances, strict=True)
+        )
+    ]
+    write_parquet(path, pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA))
+    return path
+
+
+def complete(folder):
+    """Add what makes a folder with a model a model folder."""
+    write_json(folder / "training.json", {"facts": {}, "max_tokens": 32})
+    write_json(
+        folder / "calibration.json", {"temperature": 1.5, "decision_offsets": [0.0, 0.0, 0.0]}
+    )
+    (folder / "model_card.md").write_text("# A tiny model\n")
+    return folder
+
+
+@pytest.fixture
+def checked(tmp_path):
+    """The check of a folder that no server could load, unless told otherwise."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        (folder / name).write_text("{}")
+
+    def run(**changes):
+        arguments = {
+            "model_folder": complete(folder),
+            "predictions": tmp_path / "predictions.parquet",
+            "check": tmp_path / "check.json",
+            "manifest": tmp_path / "service.yaml",
+            "model_name": "review-sentiment",
+            "version": "3",
+        }
+        return check_deployment(**{**arguments, **changes})
+
+    write_predictions(tmp_path / "predictions.parquet", ["neutral"] * 3, [[0.2, 0.5, 0.3]] * 3)
+    return run
+
+
+@pytest.fixture(scope="module")
+def served(tiny_bert, tmp_path_factory):
+    """A model folder that works, and what evaluation would have predicted with it."""
+    from components.serving.predictor import Predictor
+
+    folder = tmp_path_factory.mktemp("served")
+    model = complete(shutil.copytree(tiny_bert, folder / "model"))
+    said = Predictor(model).predict([model_text(*review) for review in REVIEWS])
+    predictions = write_predictions(folder / "p.parquet", said.labels, said.probabilities)
+    return {"model_folder": model, "predictions": predictions}
+
+
+@pytest.fixture
+def children(monkeypatch):
+    """The processes that the check starts."""
+    started = []
+    popen = subprocess.Popen
+
+    def remember(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subject.subprocess, "Popen", remember)
+    return started
+
+
+@pytest.mark.slow
+def test_a_real_server_answers_as_evaluated(checked, served, children, tmp_path):
+    findings = checked(**served)
+    assert findings["reviews_asked"] == findings["labels_equal"] == 3
+    assert findings["max_probability_difference"] < 1e-5
+    assert 0 < findings["latency_ms"]["p50"] <= findings["latency_ms"]["p95"]
+    assert read_json(tmp_path / "check.json") == findings
+    service = yaml.safe_load((tmp_path / "service.yaml").read_text())
+    assert service["kind"] == "InferenceService"
+    assert children[0].poll() is not None
+
+
+@pytest.mark.slow
+def test_a_different_answer_names_the_review_and_ends_the_server(
+    checked, served, children, tmp_path
+):
+    table = read_parquet(served["predictions"], PREDICTIONS_SCHEMA).to_pydict()
+    table["p_neutral"][2] += 0.01
+    write_parquet(
+        tmp_path / "other.parquet", pa.Table.from_pydict(table, schema=PREDICTIONS_SCHEMA)
+    )
+    with pytest.raises(UserError, match=r"review r2 is served as .* but was evaluated as"):
+        checked(**{**served, "predictions": tmp_path / "other.parquet"})
+    assert children[0].poll() is not None
+    assert not (tmp_path / "check.json").exists()
+    assert not (tmp_path / "service.yaml").exists()
+
+
+def _server_that(monkeypatch, code):
+    """Replaces the model server by a small program."""
+    popen = subprocess.Popen
+
+    def start(command, **options):
+        return popen([sys.executable, "-c", code, *command[3:]], **options)
+
+    monkeypatch.setattr(
+        subject, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": start})
+    )
+
+
+def test_a_server_that_dies_is_reported_with_its_last_words(checked, monkeypatch):
+    _server_that(monkeypatch, "print('cannot load this'); raise SystemExit(3)")
+    with pytest.raises(UserError, match="ended with code 3 before it was ready: cannot load this"):
+        checked()
+
+
+def test_a_server_that_never_gets_ready_is_ended(checked, monkeypatch):
+    _server_that(monkeypatch, "import time; print('loading', flush=True); time.sleep(600)")
+    with pytest.raises(UserError, match="not ready within 1 s: "):
+        checked(ready_within=1)
+
+
+def test_bad_input_is_refused_before_a_server_starts(checked, children, tmp_path):
+    with pytest.raises(UserError, match="cannot name a service"):
+        checked(model_name="Not A Name")
+    with pytest.raises(UserError, match="not a whole model folder"):
+        checked(model_folder=tmp_path / "nothing")
+    write_parquet(tmp_path / "none.parquet", PREDICTIONS_SCHEMA.empty_table())
+    with pytest.raises(UserError, match="holds no rows"):
+        checked(predictions=tmp_path / "none.parquet")
+    assert children == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 64])
+def test_the_sample_is_spread_over_all_rows(tmp_path, size):
+    predictions = write_predictions(tmp_path / "p", ["neutral"] * 3, [[0.2, 0.5, 0.3]] * 3)
+    names = [row["review_id"] for row in subject._sample(predictions, size)]
+    assert len(names) == min(size, 3)
+    assert names[0] == "r0"
+    assert size == 1 or names[-1] == "r2"
+
+
+def test_a_label_a_version_or_a_probability_may_not_differ():
+    row = {"review_id": "r1", "label": "neutral"}
+    row |= {"p_negative": 0.2, "p_neutral": 0.5, "p_positive": 0.3}
+    close = [0.20001, 0.49999, 0.3]
+    assert subject._compare(row, "neutral", close, "3", "3") == pytest.approx(1e-5)
+    for label, chances, version in (
+        ("positive", close, "3"),
+        ("neutral", [0.21, 0.49, 0.3], "3"),
+        ("neutral", [float("nan"), 0.5, 0.3], "3"),
+        ("neutral", close, "2"),
+    ):
+        with pytest.raises(UserError):
+            subject._compare(row, label, chances, version, "3")
