@@ -1,0 +1,51 @@
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.files import read_json
+from components.contracts.reviews import PREPARED_SCHEMA
+from components.data.component import ingest_reviews, prepare_reviews
+
+
+def artifact(path) -> SimpleNamespace:
+    logged: dict = {}
+    return SimpleNamespace(
+        path=str(path), metadata={}, logged=logged, log_metric=logged.__setitem__
+    )
+
+
+def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path) -> None:
+    made = {
+        name: artifact(tmp_path / name)
+        for name in ("reviews", "quarantine", "ingest_summary", "metrics")
+    }
+    outputs = ingest_reviews.python_func(**made)
+    summary = read_json(tmp_path / "ingest_summary")
+    assert outputs == (summary["fingerprint"], summary["rows_kept"])
+    assert outputs._fields == ("data_fingerprint", "rows")
+    assert made["metrics"].logged["rows_in"] == 1_500
+    assert made["reviews"].metadata["data_fingerprint"] == summary["fingerprint"]
+    done = {name: artifact(tmp_path / name) for name in ("prepared", "prepare_summary", "metrics")}
+    prepare_reviews.python_func(reviews=made["reviews"], balance="undersample", **done)
+    assert pq.read_schema(tmp_path / "prepared").equals(PREPARED_SCHEMA)
+    assert done["metrics"].logged["majority_rate"] > 0.6
+    assert read_json(tmp_path / "prepare_summary")["options"]["balance"] == "undersample"
+
+
+@pytest.mark.slow
+def test_components_run_in_a_local_pipeline(tmp_path) -> None:
+    from kfp import dsl, local
+
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
+
+    @dsl.pipeline(name="data")
+    def pipeline() -> str:
+        ingested = ingest_reviews(data_uri="sample")
+        prepare_reviews(reviews=ingested.outputs["reviews"])
+        return ingested.outputs["data_fingerprint"]
+
+    task = pipeline()
+    assert len(task.output) == 32
+    (prepared,) = (tmp_path / "root").rglob("prepared")
+    assert pq.read_schema(prepared).equals(PREPARED_SCHEMA)

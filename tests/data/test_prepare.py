@@ -1,0 +1,156 @@
+import random
+import signal
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.errors import UserError
+from components.contracts.files import read_json, write_parquet
+from components.contracts.reviews import PREPARED_SCHEMA, REVIEW_SCHEMA, SPLITS
+from components.data import reviews_file
+from components.data.balance import BALANCES
+from components.data.clean import text_identity
+from components.data.ingest import UNDATED
+from components.data.prepare import prepare
+
+CATEGORIES = ("Dresses", "Knits", None, "Pants")
+
+
+def records(n: int = 400, seed: int = 0) -> list[dict]:
+    rng = random.Random(seed)
+    made = []
+    for i in range(n):
+        sentiment = rng.choices((-1, 0, 1), (0.12, 0.12, 0.76))[0]
+        made.append(
+            {
+                "review_id": f"id{i}",
+                "review_body": f"Review  number {i} &amp; more",
+                "title": None if i % 5 else "  A\u200b  title ",
+                "sentiment": sentiment,
+                "rating": {-1: 1, 0: 3, 1: 5}[sentiment],
+                "product_category": CATEGORIES[i % 4],
+                "event_timestamp": UNDATED,
+            }
+        )
+    return made
+
+
+@pytest.fixture
+def run(tmp_path):
+    def prepared(rows: list[dict], **options):
+        write_parquet(tmp_path / "r", pa.Table.from_pylist(rows, schema=REVIEW_SCHEMA))
+        summary = prepare(tmp_path / "r", tmp_path / "p", tmp_path / "s", **options)
+        assert summary.rows_in == summary.rows + summary.unlabelled + summary.emptied
+        assert read_json(tmp_path / "s")["splits"] == summary.splits
+        return summary, pq.read_table(tmp_path / "p").to_pylist()
+
+    return prepared
+
+
+def test_rows_come_out_whole_cleaned_and_in_their_order(run, tmp_path) -> None:
+    rows = records()
+    summary, out = run(rows)
+    assert pq.read_schema(tmp_path / "p").equals(PREPARED_SCHEMA)
+    assert [r["review_id"] for r in out] == [r["review_id"] for r in rows]
+    assert out[0]["review_body"] == "Review number 0 &amp; more"
+    assert (out[0]["title"], out[1]["title"]) == ("A title", None)
+    assert {r["copies"] for r in out} == {1}
+    for name in SPLITS:
+        assert summary.splits[name]["rows"] == sum(r["split"] == name for r in out)
+    assert summary.majority_class == "positive"
+    tested = [r["sentiment"] for r in out if r["split"] == "test"]
+    assert summary.majority_rate == tested.count(1) / len(tested)
+
+
+def test_neither_the_order_of_rows_nor_batches_move_a_row(run, monkeypatch) -> None:
+    rows = records()
+    _, out = run(rows, balance="undersample")
+    monkeypatch.setattr(reviews_file, "BATCH_ROWS", 17)
+    _, again = run(rows[::-1], balance="undersample")
+    assert out == again[::-1]
+
+
+def test_the_same_text_never_stands_in_two_splits(run) -> None:
+    rows = records()
+    rng = random.Random(1)
+    for i, row in enumerate(records(300)):
+        copy = rng.choice(rows[:400])["review_body"]
+        dressed = rng.choice((copy.upper(), f" {copy}!!", copy.replace(" ", "\n"), f"<{copy}>"))
+        rows.append({**row, "review_id": f"twin{i}", "review_body": dressed})
+    summary, out = run(rows)
+    by_text: dict[str, set[str]] = {}
+    for row in out:
+        by_text.setdefault(text_identity(row["review_body"]), set()).add(row["split"])
+    assert {len(splits) for splits in by_text.values()} == {1}
+    assert summary.repeated_texts == 300
+    assert summary.conflicting_texts > 0
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+def test_only_training_is_balanced(run, balance) -> None:
+    summary, out = run(records(), balance=balance)
+    assert {r["copies"] for r in out if r["split"] != "train"} == {1}
+    counts = {summary.copies[name] for name in ("negative", "neutral", "positive")}
+    assert len(counts) == (3 if balance == "none" else 1)
+    training = [r for r in out if r["split"] == "train"]
+    assert summary.copies["shown"] == sum(r["copies"] for r in training)
+    assert summary.copies["left_out"] == sum(r["copies"] == 0 for r in training)
+    assert summary.copies["largest"] == max(r["copies"] for r in training)
+    assert summary.options["balance"] == balance
+
+
+def test_rows_without_label_or_text_are_left_out_and_counted(run) -> None:
+    rows = records()
+    rows[3] |= {"sentiment": None, "rating": None}
+    rows[5]["review_body"] = "<br/>"
+    summary, out = run(rows, strip_html=True)
+    assert (summary.unlabelled, summary.emptied) == (1, 1)
+    assert {"id3", "id5"}.isdisjoint(r["review_id"] for r in out)
+    assert next(r for r in out if r["review_id"] == "id6")["review_body"].endswith("6 & more")
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        (records(10), {}, "at least 10 of each sentiment"),
+        ([r for r in records() if r["sentiment"] != 0], {}, "0 neutral"),
+        ([], {}, "has no rows"),
+        ([{**r, "sentiment": None, "rating": None} for r in records(20)], {}, "none of the 20"),
+        (records(), {"balance": "smote"}, "balance is 'smote'"),
+        (records(), {"test_share": 0.9}, "test_share is 0.9"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused_in_words(run, tmp_path, rows, options, words) -> None:
+    with pytest.raises(UserError, match=words):
+        run(rows, **options)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no parquet"])
+def test_a_file_that_is_no_reviews_file_is_named(tmp_path, content) -> None:
+    if content is not None:
+        (tmp_path / "r").write_bytes(content)
+    with pytest.raises(UserError, match=r"/r (does not exist|does not hold reviews)"):
+        prepare(tmp_path / "r", tmp_path / "p", tmp_path / "s")
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "r")
+    with pytest.raises(UserError, match="does not hold reviews"):
+        prepare(tmp_path / "r", tmp_path / "p", tmp_path / "s")
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_kill_while_writing_leaves_no_artifact(tmp_path) -> None:
+    write_parquet(tmp_path / "r", pa.Table.from_pylist(records(), schema=REVIEW_SCHEMA))
+    code = (
+        "import os, sys; from components.data import prepare as p; "
+        "p.write_json = lambda *_: os.kill(os.getpid(), 9); "
+        "p.prepare(*sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *(str(tmp_path / name) for name in "rps")], check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "p").exists()
+    assert not (tmp_path / "s").exists()
