@@ -54,6 +54,7 @@ def retrieve_training_set(
         UserError: If the service is not registered, was made from other data, or its features
             are not whole.
     """
+    import duckdb
     from feast.errors import FeastObjectNotFoundException
 
     columns = ["review_id", "event_timestamp", "split", "sentiment", "copies"]
@@ -73,9 +74,10 @@ def retrieve_training_set(
     entities["event_timestamp"] = as_of
     try:
         retrieved = store.get_historical_features(entity_df=entities, features=service).to_arrow()
-    except OSError as error:
+    except (OSError, duckdb.Error) as error:
+        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"the files of feature service {feature_service} cannot be read ({error}); "
+            f"the files of feature service {feature_service} cannot be read ({reason}); "
             "build the features again"
         ) from None
     joined = time.perf_counter()

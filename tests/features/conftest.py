@@ -12,22 +12,8 @@ from components.contracts.files import write_parquet
 from components.contracts.reviews import PREPARED_SCHEMA, SPLITS
 
 WORDS = [
-    "good",
-    "great",
-    "lovely",
-    "soft",
-    "fits",
-    "poor",
-    "awful",
-    "itchy",
-    "tight",
-    "okay",
-    "fine",
-    "dress",
-    "top",
-    "size",
-    "color",
-    "not",
+    *("good", "great", "lovely", "soft", "fits", "poor", "awful", "itchy", "tight"),
+    *("okay", "fine", "dress", "top", "size", "color", "not"),
 ]
 
 

@@ -1,0 +1,40 @@
+"""Feast's own command line, as a user who looks into the store would call it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.features.publish import build_features
+from components.features.retrieve import retrieve_training_set
+from components.features.store import open_store
+
+REPOSITORY = Path(__file__).parents[2] / "feature_repo"
+
+
+@pytest.mark.slow
+def test_feast_apply_keeps_what_was_published(
+    store_dir: Path, make_prepared: Callable[..., Path], tiny_bert: Path, tmp_path: Path
+) -> None:
+    data = [make_prepared(seed=seed) for seed in (1, 2)]
+    services = [
+        build_features(
+            prepared, str(tiny_bert), 16, "d", tmp_path / "f.parquet", tmp_path / "s.json"
+        ).feature_service
+        for prepared in data
+    ]
+    feast = [str(Path(sys.executable).with_name("feast"))]
+    applied = subprocess.run(
+        [*feast, "apply"], cwd=REPOSITORY, env=os.environ, capture_output=True, text=True
+    )
+    assert applied.returncode == 0, applied.stderr
+    listed = subprocess.run(
+        [*feast, "feature-services", "list"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert all(service in listed.stdout for service in services)
+    assert open_store().list_feature_views()[0].materialization_intervals
+    for prepared, service in zip(data, services, strict=True):
+        retrieve_training_set(prepared, service, tmp_path / "set.parquet")

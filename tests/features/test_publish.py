@@ -1,0 +1,215 @@
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.errors import UserError
+from components.contracts.files import sha256_of_file
+from components.contracts.reviews import TRAINING_SET_SCHEMA
+from components.features import publish
+from components.features.online import latest_feature_service, online_features
+from components.features.publish import FeatureSummary, build_features
+from components.features.retrieve import retrieve_training_set
+from components.features.store import open_store, versions_dir
+
+pytestmark = pytest.mark.usefixtures("store_dir")
+
+
+@pytest.fixture
+def build(tiny_bert: Path, tmp_path: Path) -> Callable[..., FeatureSummary]:
+    def run(prepared: Path, max_tokens: int = 24, fingerprint: str = "data-1") -> FeatureSummary:
+        return build_features(
+            prepared,
+            str(tiny_bert),
+            max_tokens,
+            fingerprint,
+            tmp_path / "features.parquet",
+            tmp_path / "summary.json",
+        )
+
+    return run
+
+
+def _registered() -> set[str]:
+    return {service.name for service in open_store().list_feature_services()}
+
+
+def test_what_goes_in_comes_out_offline_and_online(
+    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path], tmp_path: Path
+) -> None:
+    prepared = make_prepared(rows=90)
+    summary = build(prepared)
+    assert json.loads((tmp_path / "summary.json").read_text())["rows"] == summary.rows == 90
+    assert summary.truncated > 0
+    assert not summary.reused
+    assert summary.checked_online >= 20
+
+    retrieved = retrieve_training_set(prepared, summary.feature_service, tmp_path / "set.parquet")
+    table = pq.ParquetFile(tmp_path / "set.parquet").read()
+    assert table.schema.equals(TRAINING_SET_SCHEMA)
+    assert retrieved.rows == 90
+    assert retrieved.sha256 == sha256_of_file(tmp_path / "set.parquet")
+    assert sum(retrieved.rows_per_split.values()) == 90
+
+    tokens = {
+        row["review_id"]: row for row in pq.read_table(tmp_path / "features.parquet").to_pylist()
+    }
+    reviews = {row["review_id"]: row for row in pq.read_table(prepared).to_pylist()}
+    rows = table.to_pylist()
+    assert [row["review_id"] for row in rows] == sorted(reviews)
+    for row in rows:
+        for name in ("split", "sentiment", "rating", "product_category", "copies"):
+            assert row[name] == reviews[row["review_id"]][name]
+        for name in ("input_ids", "n_tokens"):
+            assert row[name] == tokens[row["review_id"]][name]
+
+    ids = [row["review_id"] for row in rows]
+    online = online_features([*ids, "unknown"], summary.feature_service)
+    assert online == [*rows, None]
+
+
+def test_a_second_run_uses_what_is_there(
+    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path], tmp_path: Path
+) -> None:
+    prepared = make_prepared()
+    first = build(prepared)
+    before = sha256_of_file(tmp_path / "features.parquet")
+    second = build(prepared)
+    assert second.reused
+    assert second.materialise_seconds == 0
+    assert second.feature_service == first.feature_service
+    assert sha256_of_file(tmp_path / "features.parquet") == before
+
+
+def test_other_data_or_limits_stand_beside_it(
+    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path], tmp_path: Path
+) -> None:
+    prepared, other = make_prepared(seed=1), make_prepared(seed=2)
+    names = [
+        build(prepared).feature_service,
+        build(other).feature_service,
+        build(prepared, max_tokens=8).feature_service,
+        build(prepared, fingerprint="data-2").feature_service,
+    ]
+    assert _registered() == set(names)
+    assert len(set(names)) == 4
+    assert latest_feature_service(open_store()) == names[-1]
+    # The first version still reads its own rows.
+    retrieve_training_set(prepared, names[0], tmp_path / "set.parquet")
+    assert max(pq.read_table(tmp_path / "set.parquet")["n_tokens"].to_pylist()) == 24
+    # And the data of one version is refused under the name of another.
+    with pytest.raises(UserError, match="made from other data"):
+        retrieve_training_set(prepared, names[1], tmp_path / "other.parquet")
+    assert not (tmp_path / "other.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    "victim", ["_write_labels", "tokenise_reviews", "apply_objects", "materialize", "_link_or_copy"]
+)
+def test_a_run_that_dies_is_made_good_by_the_next(
+    victim: str,
+    build: Callable[..., FeatureSummary],
+    make_prepared: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepared = make_prepared()
+
+    def die(*_: object, **__: object) -> None:
+        raise SystemExit(9)
+
+    with monkeypatch.context() as patched:
+        if victim == "materialize":
+            # Dies half-way: one view is copied, the other is left in the state "materialising".
+            from feast.infra.online_stores.sqlite import SqliteOnlineStore
+
+            write = SqliteOnlineStore.online_write_batch
+
+            def write_once(*args: object, **named: object) -> None:
+                patched.setattr(SqliteOnlineStore, "online_write_batch", die)
+                write(*args, **named)
+
+            patched.setattr(SqliteOnlineStore, "online_write_batch", write_once)
+        else:
+            patched.setattr(publish, victim, die)
+        with pytest.raises(SystemExit):
+            build(prepared)
+    assert not (tmp_path / "features.parquet").exists()
+    assert not (tmp_path / "summary.json").exists()
+    summary = build(prepared)
+    retrieved = retrieve_training_set(prepared, summary.feature_service, tmp_path / "set.parquet")
+    assert retrieved.rows == summary.rows
+    assert [path.name for path in versions_dir().glob("*") if path.is_dir()] == [summary.version]
+
+
+def test_leftovers_of_a_killed_run_go(
+    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path]
+) -> None:
+    prepared = make_prepared()
+    version = build(prepared).version
+    leftover = versions_dir() / f".{version}.abc"
+    leftover.mkdir()
+    (versions_dir() / version / "review_tokens.parquet").write_bytes(b"half")
+    assert not build(prepared).reused
+    assert not leftover.exists()
+
+
+def test_a_wiped_online_store_is_filled_again(
+    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path], store_dir: Path
+) -> None:
+    prepared = make_prepared()
+    version = build(prepared).version
+    with sqlite3.connect(store_dir / "online.db") as online:
+        online.execute(f'DELETE FROM "review_sentiment_review_tokens_{version}"')
+    assert build(prepared).materialise_seconds > 0
+
+
+def test_a_failed_run_leaves_the_registry_as_it_was(
+    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path]
+) -> None:
+    first = build(make_prepared(seed=1)).feature_service
+    broken = make_prepared(seed=3, review_id=["same"] * 60)
+    with pytest.raises(UserError, match="has review_id same twice"):
+        build(broken)
+    assert _registered() == {first}
+
+
+def test_bad_prepared_files_are_named(
+    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        build(tmp_path / "none.parquet")
+    with pytest.raises(UserError, match="holds no reviews"):
+        build(make_prepared(rows=0))
+    lacking = tmp_path / "lacking.parquet"
+    pq.write_table(pq.read_table(make_prepared()).drop_columns(["split"]), lacking)
+    with pytest.raises(UserError, match="has no column split"):
+        build(lacking)
+    nulls = tmp_path / "nulls.parquet"
+    table = pq.read_table(make_prepared())
+    at = table.schema.get_field_index("sentiment")
+    pq.write_table(table.set_column(at, "sentiment", pa.nulls(table.num_rows, pa.int32())), nulls)
+    with pytest.raises(UserError, match="rows without sentiment"):
+        build(nulls)
+
+
+def test_the_artifact_outlives_the_store(
+    build: Callable[..., FeatureSummary],
+    make_prepared: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError("another file system")
+
+    prepared = make_prepared()
+    build(prepared)
+    linked = (tmp_path / "features.parquet").read_bytes()
+    monkeypatch.setattr(os, "link", no_links)
+    build(prepared)
+    assert (tmp_path / "features.parquet").read_bytes() == linked

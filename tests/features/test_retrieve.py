@@ -1,0 +1,57 @@
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.errors import UserError
+from components.features.online import latest_feature_service, online_features
+from components.features.publish import build_features
+from components.features.retrieve import retrieve_training_set
+from components.features.store import open_store, versions_dir
+
+pytestmark = pytest.mark.usefixtures("store_dir")
+
+
+def test_the_same_data_gives_the_same_file(
+    make_prepared: Callable[..., Path], tiny_bert: Path, tmp_path: Path
+) -> None:
+    prepared = make_prepared()
+    service = build_features(
+        prepared, str(tiny_bert), 16, "d", tmp_path / "f.parquet", tmp_path / "s.json"
+    ).feature_service
+    one = retrieve_training_set(prepared, service, tmp_path / "one.parquet")
+    two = retrieve_training_set(prepared, service, tmp_path / "two.parquet")
+    assert one.sha256 == two.sha256
+    assert one.as_of == datetime(2024, 1, 9, 7, tzinfo=UTC).isoformat()
+
+
+def test_rows_of_the_store_that_were_not_asked_for_stay_there(
+    make_prepared: Callable[..., Path], tiny_bert: Path, tmp_path: Path
+) -> None:
+    prepared = make_prepared()
+    service = build_features(
+        prepared, str(tiny_bert), 16, "d", tmp_path / "f.parquet", tmp_path / "s.json"
+    ).feature_service
+    some = tmp_path / "some.parquet"
+    pq.write_table(pq.read_table(prepared).slice(50), some)
+    assert retrieve_training_set(some, service, tmp_path / "set.parquet").rows == 10
+    more = make_prepared(rows=61)
+    with pytest.raises(UserError, match="lacks split of 1 of 61 reviews"):
+        retrieve_training_set(more, service, tmp_path / "more.parquet")
+    (
+        versions_dir() / service.removeprefix("sentiment_training_") / "review_tokens.parquet"
+    ).unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        retrieve_training_set(some, service, tmp_path / "gone.parquet")
+
+
+def test_an_unknown_service_is_named(make_prepared: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="feature service nope is not registered"):
+        retrieve_training_set(make_prepared(), "nope", tmp_path / "set.parquet")
+    with pytest.raises(UserError, match="feature service nope is not registered"):
+        online_features(["a"], "nope")
+    with pytest.raises(UserError, match="the feature store is empty"):
+        latest_feature_service(open_store())
+    assert online_features([], "nope") == []
