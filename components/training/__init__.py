@@ -1,0 +1,1 @@
+"""Fine-tuning: the loop, its options, its command line, its checkpoints."""

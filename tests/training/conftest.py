@@ -1,0 +1,69 @@
+"""A training set that the tiny BERT can learn from in a few steps."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.contracts.files import write_parquet
+from components.contracts.reviews import TRAINING_SET_SCHEMA
+
+WORDS_BY_SENTIMENT = {
+    -1: ("poor", "awful", "itchy", "returned"),
+    0: ("okay", "fine", "average"),
+    1: ("good", "great", "lovely", "love"),
+}
+FILLER = ("the", "a", "dress", "top", "is", "it", "and", "fabric", "i", "this")
+
+
+def training_rows(tokenizer, split: str, count: int, seed: int) -> list[dict]:
+    """Rows whose sentiment shows in one word among filler."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        sentiment = (-1, 0, 1, 1)[number % 4]
+        words = [*random.choice(FILLER, size=random.integers(1, 12))]
+        words.insert(
+            int(random.integers(len(words) + 1)), str(random.choice(WORDS_BY_SENTIMENT[sentiment]))
+        )
+        ids = tokenizer(" ".join(words))["input_ids"]
+        rows.append(
+            {
+                "review_id": f"{split}-{number}",
+                "split": split,
+                "sentiment": sentiment,
+                "rating": {-1: 1 + number % 2, 0: 3, 1: 4 + number % 2}[sentiment],
+                "product_category": "dresses",
+                "copies": 1,
+                "input_ids": ids,
+                "n_tokens": len(ids),
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_bert: Path):
+    from components.contracts.base_model import load_tokenizer
+
+    return load_tokenizer(str(tiny_bert))
+
+
+@pytest.fixture(scope="session")
+def small_set(tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parquet file: 96 training rows, 32 of validation, 4 of test."""
+    path = tmp_path_factory.mktemp("set") / "training_set.parquet"
+    rows = [
+        *training_rows(tokenizer, "train", 96, seed=1),
+        *training_rows(tokenizer, "validation", 32, seed=2),
+        *training_rows(tokenizer, "test", 4, seed=3),
+    ]
+    write_parquet(path, pa.Table.from_pylist(rows, schema=TRAINING_SET_SCHEMA))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_matmul_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's matrix rate takes seconds to measure and matters to no test of the loop."""
+    monkeypatch.setattr("components.training.fine_tune.matmul_rate", lambda *_: 1e12)

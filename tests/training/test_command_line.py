@@ -1,0 +1,61 @@
+import re
+import subprocess
+import sys
+
+import pytest
+
+from components.training.__main__ import build_parser, main
+from components.training.options import TrainingOptions
+
+
+def test_every_option_is_an_argument():
+    told = build_parser().format_help()
+    for name in TrainingOptions().to_dict():
+        assert f"--{name.replace('_', '-')}" in told
+
+
+def test_help_loads_no_heavy_library():
+    code = (
+        "import sys\n"
+        "from components.training.__main__ import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit as done:\n    assert done.code == 0\n"
+        "heavy = {'torch', 'transformers', 'kfp', 'feast', 'kserve'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_metrics_are_lines_that_katib_reads(small_set, tiny_bert, tmp_path, capsys):
+    main(
+        [
+            *("--training-set", str(small_set), "--base-model", str(tiny_bert)),
+            *("--output", str(tmp_path / "model"), "--epochs", "1", "--precision", "fp32"),
+            *("--batch-size", "16", "--learning-rate", "1e-3"),
+        ]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert all(re.fullmatch(r"[a-z_0-9]+=\d+\.\d+", line) for line in lines), lines
+    names = [line.split("=")[0] for line in lines]
+    assert names.count("macro_f1") == 3  # two looks at validation, and the weights kept
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--epochs", "none"], "epochs must be a whole number"),
+        (["--base-model", "no/such/place"], "no/such/place"),
+        (["--training-set", "missing.parquet"], "missing.parquet"),
+    ],
+)
+def test_mistakes_end_in_one_sentence_and_code_2(
+    arguments, told, small_set, tiny_bert, tmp_path, capsys
+):
+    given = ["--training-set", str(small_set), "--base-model", str(tiny_bert)]
+    with pytest.raises(SystemExit) as ended:
+        main([*given, "--output", str(tmp_path / "model"), *arguments])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "Traceback" not in error

@@ -1,0 +1,62 @@
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.contracts.errors import UserError
+from components.training.options import TrainingOptions
+
+
+def test_text_and_numbers_give_the_same_options():
+    as_text = TrainingOptions.from_dict(
+        {"learning_rate": "3e-5", "epochs": "2", "freeze_embeddings": "false"}
+    )
+    as_values = TrainingOptions.from_dict(
+        {"learning_rate": 3e-5, "epochs": 2.0, "freeze_embeddings": False}
+    )
+    assert as_text == as_values
+    assert as_values.learning_rate == 3e-5
+    assert as_values.epochs == 2
+    assert isinstance(as_text.epochs, int)
+    assert as_text.freeze_embeddings is False
+
+
+def test_to_dict_is_json_and_comes_back():
+    options = TrainingOptions(batch_size=7, class_weights="sqrt")
+    assert TrainingOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"learning_rat": 1}, "no training option learning_rat"),
+        ({"epochs": "two"}, "epochs must be a whole number"),
+        ({"epochs": 1.5}, "epochs must be a whole number"),
+        ({"epochs": True}, "epochs must be a whole number"),
+        ({"epochs": "inf"}, "epochs must be a whole number"),
+        ({"epochs": 0}, "epochs must lie from 1"),
+        ({"learning_rate": "nan"}, "learning_rate must lie"),
+        ({"learning_rate": -1}, "learning_rate must lie"),
+        ({"learning_rate": None}, "learning_rate must be a number"),
+        ({"class_weights": "heavy"}, "class_weights must be one of none, sqrt, balanced"),
+        ({"freeze_embeddings": "perhaps"}, "freeze_embeddings must be true or false"),
+        ({"precision": "int8"}, "precision must be one of"),
+    ],
+)
+def test_wrong_options_are_refused_in_words(values, told):
+    with pytest.raises(UserError, match=told):
+        TrainingOptions.from_dict(values)
+
+
+@given(st.dictionaries(st.text(max_size=12), st.text(max_size=12), min_size=1, max_size=3))
+def test_names_that_do_not_exist_are_refused(values):
+    with pytest.raises(UserError, match="no training option"):
+        TrainingOptions.from_dict(values)
+
+
+@given(st.sampled_from(sorted(TrainingOptions().to_dict())), st.text(max_size=12))
+def test_any_text_is_taken_or_refused_in_words(name, text):
+    with contextlib.suppress(UserError):
+        TrainingOptions.from_dict({name: text})
