@@ -295,7 +295,7 @@ def _legend(series: Sequence[Series]) -> Markup:
             )
         )
         parts.append(_text(place + 21, 18, one.name, "start"))
-        place += 21 + 7 * len(one.name) + 16
+        place += 21 + 8.2 * len(one.name) + 16
     return Markup("").join(parts)
 
 

@@ -1,0 +1,97 @@
+"""The paired comparison: McNemar by hand, bootstrap by rows, the rule at its boundaries."""
+
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from components.evaluation.comparison import compare, mcnemar_p_value, verdict_of
+from components.evaluation.intervals import Estimate, percentile_interval
+from components.evaluation.metrics import confusion_matrix, scores_of
+
+
+def noisy(truth, share_right, seed):
+    generator = np.random.default_rng(seed)
+    wrong = (truth + generator.integers(1, 3, len(truth))) % 3
+    return np.where(generator.random(len(truth)) < share_right, truth, wrong)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return np.random.default_rng(0).choice(3, 500, p=[0.15, 0.15, 0.7])
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mcnemar_is_twice_the_binomial_tail(first, second):
+    total = first + second
+    tail = sum(comb(total, k) for k in range(min(first, second) + 1)) / 2**total
+    assert mcnemar_p_value(first, second) == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_mcnemar_by_hand():
+    assert mcnemar_p_value(5, 0) == pytest.approx(2 / 32)
+    assert mcnemar_p_value(8, 1) == pytest.approx(2 * (1 + 9) / 512)
+    assert mcnemar_p_value(0, 0) == 1
+
+
+def test_difference_and_discordant_rows(truth):
+    new, champion = noisy(truth, 0.9, 1), noisy(truth, 0.7, 2)
+    found = compare(truth, new, champion, 3, margin=0.01)
+    assert found.macro_f1.value == pytest.approx(
+        f1_score(truth, new, average="macro") - f1_score(truth, champion, average="macro")
+    )
+    assert found.accuracy.value == pytest.approx((new == truth).mean() - (champion == truth).mean())
+    assert found.only_new_right == ((new == truth) & (champion != truth)).sum()
+    assert found.only_champion_right == ((new != truth) & (champion == truth)).sum()
+    assert (found.verdict, found.significant) == ("better", True)
+
+
+def test_swapping_the_models_turns_the_signs(truth):
+    new, champion = noisy(truth, 0.9, 1), noisy(truth, 0.7, 2)
+    there, back = compare(truth, new, champion, 3, 0.01), compare(truth, champion, new, 3, 0.01)
+    assert back.macro_f1.value == pytest.approx(-there.macro_f1.value)
+    assert back.p_value == pytest.approx(there.p_value)
+    assert (back.verdict, back.significant) == ("worse", True)
+
+
+def test_interval_agrees_with_resampling_pairs_of_rows(truth):
+    new, champion = noisy(truth, 0.85, 3), noisy(truth, 0.8, 4)
+    generator = np.random.default_rng(5)
+    slow = []
+    for _ in range(1000):
+        rows = generator.integers(0, len(truth), len(truth))
+        one, other = (
+            scores_of(confusion_matrix(truth[rows], decided[rows], 3)).macro_f1
+            for decided in (new, champion)
+        )
+        slow.append(one - other)
+    fast = compare(truth, new, champion, 3, 0.01).macro_f1
+    assert (fast.low, fast.high) == pytest.approx(percentile_interval(np.array(slow)), abs=0.012)
+
+
+def test_pairing_makes_the_interval_narrower_than_independent_models(truth):
+    champion = noisy(truth, 0.8, 6)
+    near = champion.copy()
+    near[:5] = truth[:5]
+    paired = compare(truth, near, champion, 3, 0.01).macro_f1
+    independent = compare(truth, noisy(truth, 0.8, 7), champion, 3, 0.01).macro_f1
+    assert paired.high - paired.low < (independent.high - independent.low) / 3
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        (-0.02, -0.05, 0.01, "worse"),
+        (-0.0100001, -0.05, 0.01, "worse"),
+        (-0.01, -0.05, 0.01, "not worse"),
+        (0.0, 0.0, 0.0, "not worse"),
+        (0.03, -0.01, 0.05, "not worse"),
+        (0.03, 0.0, 0.05, "not worse"),
+        (0.03, 0.001, 0.05, "better"),
+    ],
+)
+def test_rule_at_its_boundaries(value, low, high, verdict):
+    assert verdict_of(Estimate(value, low, high), margin=0.01) == verdict

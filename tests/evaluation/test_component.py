@@ -1,0 +1,68 @@
+"""The pipeline step: outputs, metrics and the orientation of what the dashboard draws."""
+
+import json
+
+import pytest
+from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Metrics, Model
+
+from components.contracts.files import read_json
+from components.evaluation.component import evaluate_classifier
+
+
+@pytest.fixture(scope="module")
+def step(run_artifacts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("step")
+    (folder / "champion").mkdir()
+    model, training_set, prepared = run_artifacts
+    artifacts = {
+        "model": Model(uri=str(model)),
+        "training_set": Dataset(uri=str(training_set)),
+        "prepared": Dataset(uri=str(prepared)),
+        "champion": Model(uri=str(folder / "champion")),
+        "metrics": Metrics(uri=str(folder / "metrics")),
+        "confusion_matrix": ClassificationMetrics(uri=str(folder / "confusion")),
+        "roc_curve": ClassificationMetrics(uri=str(folder / "roc")),
+        "predictions": Dataset(uri=str(folder / "predictions")),
+        "evaluation_summary": Artifact(uri=str(folder / "summary")),
+    }
+    outputs = evaluate_classifier.python_func(
+        **artifacts, accuracy_threshold=0.3, macro_f1_threshold=0.1, champion_margin=0.01
+    )
+    return outputs, artifacts, read_json(folder / "summary")
+
+
+def test_outputs_are_those_of_the_summary(step):
+    outputs, _, summary = step
+    assert outputs.accuracy == summary["scores"]["accuracy"]["value"]
+    assert outputs.macro_f1 == summary["scores"]["macro_f1"]["value"]
+    assert (outputs.champion_verdict, outputs.not_worse_than_champion) == ("no champion", "yes")
+
+
+def test_dashboard_metrics_are_json_without_nan_and_rows_are_the_truth(step):
+    _, artifacts, summary = step
+    for name in ("metrics", "confusion_matrix", "roc_curve"):
+        json.dumps(artifacts[name].metadata, allow_nan=False)
+    matrix = artifacts["confusion_matrix"].metadata["confusionMatrix"]
+    assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == summary["classes"]
+    assert [sum(row["row"]) for row in matrix["rows"]] == [
+        entry["support"] for entry in summary["per_class"]
+    ]
+
+
+def test_roc_curve_is_that_of_the_negative_class(step):
+    _, artifacts, summary = step
+    points = artifacts["roc_curve"].metadata["confidenceMetrics"]
+    assert [point["recall"] for point in points] == summary["roc"][0]["true_positive_rate"]
+    assert artifacts["roc_curve"].metadata["curve"] == "negative against the rest"
+
+
+def test_interface_is_what_the_pipeline_wires():
+    spec = evaluate_classifier.component_spec
+    assert set(spec.outputs) == {
+        *("accuracy", "macro_f1", "champion_verdict", "not_worse_than_champion"),
+        *("metrics", "confusion_matrix", "roc_curve", "predictions", "evaluation_summary"),
+    }
+    assert set(spec.inputs) == {
+        *("model", "training_set", "prepared", "champion"),
+        *("accuracy_threshold", "macro_f1_threshold", "champion_margin"),
+    }

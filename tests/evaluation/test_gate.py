@@ -1,0 +1,59 @@
+"""The gate on a grid of boundaries: as the pipeline's conditions decide, and in words."""
+
+import itertools
+import math
+
+import pytest
+
+from components.contracts.errors import UserError
+from components.evaluation.gate import check_thresholds, decide, not_worse
+
+VERDICTS = ("better", "not worse", "worse", "no champion")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "macro_f1", "verdict"),
+    list(
+        itertools.product(
+            (math.nextafter(0.8, 0), 0.8, math.nextafter(0.8, 1)),
+            (math.nextafter(0.6, 0), 0.6, math.nextafter(0.6, 1)),
+            VERDICTS,
+        )
+    ),
+)
+def test_same_as_the_conditions_of_the_pipeline(accuracy, macro_f1, verdict):
+    decision = decide(accuracy, macro_f1, 0.7, 0.8, 0.6, verdict)
+    not_worse_output = "yes" if not_worse(verdict) else "no"
+    assert decision.passed == (accuracy >= 0.8 and macro_f1 >= 0.6 and not_worse_output == "yes")
+    assert len(decision.reasons) == len(decision.met) == 3
+    assert all(decision.met) == decision.passed
+    assert decision.met == sorted(decision.met)
+
+
+def test_reasons_are_sentences_with_numbers():
+    decision = decide(0.842, 0.55, 0.78, 0.8, 0.6, "worse")
+    assert decision.reasons[-1] == "Accuracy 0.842 reaches the threshold 0.800."
+    assert "Macro-F1 0.550 is below the threshold 0.600." in decision.reasons[:2]
+    assert any("worse than the champion" in reason for reason in decision.reasons[:2])
+
+
+def test_a_hair_below_says_so():
+    below = math.nextafter(0.8, 0)
+    reason = decide(below, 0.9, 0.7, 0.8, 0.6, "no champion").reasons[0]
+    assert repr(below) in reason
+
+
+def test_warning_when_the_majority_class_alone_would_pass():
+    warned = decide(0.9, 0.7, 0.78, 0.75, 0.6, "no champion")
+    assert warned.passed
+    assert "0.750 is below the majority-class rate 0.780" in warned.warnings[0]
+    assert decide(0.9, 0.7, 0.78, 0.78, 0.6, "no champion").warnings == []
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), 80])
+@pytest.mark.parametrize("place", range(3))
+def test_thresholds_must_be_shares(value, place):
+    thresholds = [0.8, 0.6, 0.01]
+    thresholds[place] = value
+    with pytest.raises(UserError, match=r"between 0 and 1"):
+        check_thresholds(*thresholds)
