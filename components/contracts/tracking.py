@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ def tracking_client() -> "MlflowClient":
 
     from mlflow import MlflowClient
 
+    # MLflow's own use of SQLAlchemy; nobody here can act on it.
+    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)

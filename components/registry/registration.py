@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -256,13 +257,13 @@ def _log_numbers(
     now = int(time.time() * 1000)
     options = {"max_tokens": training.get("max_tokens"), **training.get("options", {})}
     parameters = [Param(str(key), str(value)[:6000]) for key, value in options.items()]
-    metrics = [Metric(key, value, now, 0) for key, value in numbers_of(summary).items()]
+    metrics = [Metric(_key(name), value, now, 0) for name, value in numbers_of(summary).items()]
     metrics += [
-        Metric(f"training.{key}", value, now, step)
+        Metric(_key(f"training.{key}"), value, now, step)
         for step, key, value in _curve_points(training.get("history"))
     ]
     metrics += [
-        Metric(f"speed.{key}", value, now, 0)
+        Metric(_key(f"speed.{key}"), value, now, 0)
         for key, value in numbers_of(training.get("speed", {})).items()
     ]
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -270,6 +271,11 @@ def _log_numbers(
         client.log_batch(run_id, params=parameters[start : start + _BATCH])
     for start in range(0, len(metrics), _BATCH * 10):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH * 10])
+
+
+def _key(name: str) -> str:
+    """A metric's name in the letters that MLflow takes; a category may be called `Tops & more`."""
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
 
 
 def _curve_points(history: Any) -> Iterator[tuple[int, str, float]]:

@@ -1,6 +1,7 @@
 """A model folder, its evaluation, and an MLflow of the test's own."""
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def model_folder(tmp_path: Path) -> Path:
 def evaluation_summary(tmp_path: Path) -> Path:
     path = tmp_path / "summary.json"
     path.write_text(
-        json.dumps({"accuracy": 0.87, "macro_f1": 0.71, "slices": {"Dresses": {"n": 12}}})
+        json.dumps({"accuracy": 0.87, "macro_f1": 0.71, "slices": {"Tops & more": {"n": 12}}})
     )
     return path
 
@@ -102,3 +103,11 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
         tracking_client().search_experiments()
     return database.read_bytes()
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from components.contracts.errors import UserError
-from components.registry.registration import numbers_of, register
 from components.contracts.tracking import tracking_client
+from components.registry.registration import numbers_of, register
 from components.registry.versions import (
     approve,
     fetch_champion,
@@ -40,6 +40,7 @@ def test_a_version_carries_lineage_scores_curves_and_files(registered, tmp_path,
     assert run.info.status == "FINISHED"
     assert run.data.params["learning_rate"] == "3e-05"
     assert run.data.metrics["macro_f1"] == 0.71
+    assert run.data.metrics["slices.Tops _ more.n"] == 12
     curve = client.get_metric_history(result.run_id, "training.loss")
     assert [(point.step, point.value) for point in curve] == [(10, 0.9), (20, 0.5)]
 

@@ -1,0 +1,93 @@
+import sys
+
+import pytest
+
+from components.contracts.errors import UserError
+from components.registry import __main__ as command
+from components.registry import component
+from components.registry.registration import register
+from components.registry.versions import promote
+
+
+@pytest.fixture
+def one_version(mlflow_file, model_folder, evaluation_summary, predictions, tmp_path):
+    register(
+        model_folder,
+        evaluation_summary,
+        predictions,
+        tmp_path / "registration.json",
+        model_name="review-sentiment",
+        approval="auto",
+        facts={"pipeline_run": "run-1"},
+    )
+
+
+def printed(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["registry", *arguments])
+    command.main()
+    return capsys.readouterr().out
+
+
+def test_the_list_is_a_table(one_version, monkeypatch, capsys):
+    head, row = printed(monkeypatch, capsys, "list").splitlines()
+    assert head.split()[:5] == ["version", "alias", "approval", "accuracy", "macro-F1"]
+    assert row.split()[:5] == ["1", "challenger", "approved", "0.8700", "0.7100"]
+    assert head.index("approval") == row.index("approved")
+
+
+def test_a_version_is_shown_with_its_lineage(one_version, monkeypatch, capsys):
+    sheet = printed(monkeypatch, capsys, "show", "challenger")
+    for fact in ("data-1", "service-1", "abc123", "run-1", "minilm", "model_digest"):
+        assert fact in sheet
+
+
+def test_the_champion_is_shown_or_said_to_be_missing(one_version, monkeypatch, capsys):
+    with pytest.raises(UserError, match="has no champion yet"):
+        printed(monkeypatch, capsys, "champion")
+    promote("review-sentiment", "1")
+    assert "champion" in printed(monkeypatch, capsys, "champion")
+    with pytest.raises(UserError, match="no version '9'"):
+        printed(monkeypatch, capsys, "show", "9")
+
+
+def test_nothing_registered_is_no_error(mlflow_file, monkeypatch, capsys):
+    assert "no versions yet" in printed(monkeypatch, capsys, "list")
+
+
+def test_without_a_tracking_uri_the_remedy_is_said(monkeypatch, capsys):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI is not set"):
+        printed(monkeypatch, capsys, "list")
+
+
+class FakeArtifact:
+    def __init__(self, path):
+        self.path, self.metadata = str(path), {}
+
+
+def test_the_steps_hand_over_what_the_functions_do(
+    mlflow_file, model_folder, evaluation_summary, predictions, tmp_path
+):
+    registration = FakeArtifact(tmp_path / "registration")
+    version = component.register_model.python_func(
+        FakeArtifact(model_folder),
+        FakeArtifact(evaluation_summary),
+        FakeArtifact(predictions),
+        "m",
+        "manual",
+        "data-1",
+        "service-1",
+        "run-1",
+        registration,
+    ).version
+    assert version == "1"
+    assert registration.metadata == {"version": "1", "approval": "pending"}
+    with pytest.raises(UserError, match="waits for approval"):
+        component.promote_model.python_func("m", "1")
+    component.promote_model.python_func("m", "1", approved_by="ada")
+    champion = FakeArtifact(tmp_path / "champion")
+    assert component.fetch_champion.python_func("m", champion).version == "1"
+    assert champion.metadata == {"version": "1"}
+    model, table = FakeArtifact(tmp_path / "model"), FakeArtifact(tmp_path / "table")
+    component.fetch_version.python_func("m", "champion", model, table)
+    assert (tmp_path / "table").read_bytes() == predictions.read_bytes()
