@@ -166,7 +166,7 @@ def test_training_stops_when_validation_does_not_improve(
     small_set, tiny_bert, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "components.training.fine_tune.score",
+        "components.training.training_run.score",
         lambda *_: {"validation_loss": 1.0, "accuracy": 0.5, "macro_f1": 0.5},
     )
     options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "patience": 2})
@@ -193,7 +193,7 @@ def test_frozen_layers_and_embeddings_stay_as_they_were(small_set, tiny_bert, tm
 
 def test_a_diverging_run_is_told_in_words(small_set, tiny_bert, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "components.training.fine_tune.total_loss",
+        "components.training.training_run.total_loss",
         lambda outputs, *_: outputs[0].sum() * float("nan"),
     )
     with pytest.raises(UserError, match="diverged"):

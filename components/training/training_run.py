@@ -1,0 +1,290 @@
+"""One training run: its state, its step, and the loop that takes it from start to end."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.errors import UserError
+from components.training.batching import epoch_batches, padded
+from components.training.network import build_network, load_classifier
+from components.training.objective import class_weights, total_loss
+from components.training.optimiser import build_optimiser, set_learning_rate
+from components.training.options import TrainingOptions
+from components.training.progress import TrainingProgress
+from components.training.speed import SpeedMeter, TrainingWork
+from components.training.training_data import TokenisedReviews
+from components.training.validation import network_logits, score
+from components.training.weight_average import WeightAverage
+from components.training.working_copy import WorkingCopy, fast_precision
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+Metrics = dict[str, float]
+"""An entry of the history: step, epoch, train_loss, validation_loss, accuracy, macro_f1,
+samples_per_second."""
+
+
+class TrainingRun:
+    """The state of one training run and the loop that moves it.
+
+    Attributes:
+        steps: Optimiser steps of the whole run.
+        steps_per_epoch: Of one epoch.
+        step: Steps done.
+        history: Entries of the evaluations so far.
+        best: The entry whose weights are kept.
+        meter: Speed so far.
+        precision: `bf16` or `fp32`.
+        device: Where it computes.
+    """
+
+    def __init__(
+        self,
+        training: TokenisedReviews,
+        validation: TokenisedReviews,
+        base_model: str,
+        options: TrainingOptions,
+    ) -> None:
+        """Load the base model and set everything to the start.
+
+        Args:
+            training: Rows to learn from.
+            validation: Rows to choose the weights by.
+            base_model: `minilm`, a folder or a hub id.
+            options: How to train.
+
+        Raises:
+            UserError: If the base model cannot be loaded or cannot read the rows' tokens.
+        """
+        import torch
+
+        self.options = options
+        self.training = training
+        self.validation = validation
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.precision = (
+            fast_precision(self.device) if options.precision == "auto" else options.precision
+        )
+        classifier = load_classifier(base_model, options.seed)
+        _check_fit(classifier, training, validation)
+        self.pad_id = int(classifier.config.pad_token_id or 0)
+        self.network = build_network(classifier, options)
+        self.working = WorkingCopy(self.network, self.precision, self.device)
+        self.optimiser = build_optimiser(self.network, options)
+        self.average = WeightAverage(self.working.masters, options.average_decay)
+        self.best_weights = [weight.clone() for weight in self.average.weights]
+        self.best: Metrics = {}
+        self.stale = 0
+        self.step = 0
+        self.loss_sum = 0.0
+        self.loss_steps = 0
+        self.history: list[Metrics] = []
+        self.class_counts = training.class_counts()
+        self.weights = torch.from_numpy(class_weights(self.class_counts, options.class_weights)).to(
+            self.device
+        )
+        self.meter = SpeedMeter(
+            TrainingWork(self.network.classifier, self.working.first_token_only)
+        )
+        self.steps_per_epoch = len(self.batches(epoch=0))
+        self.steps = self.steps_per_epoch * options.epochs
+        self.evaluation_steps = {
+            math.ceil(self.steps_per_epoch * number / options.evaluations_per_epoch)
+            for number in range(1, options.epochs * options.evaluations_per_epoch + 1)
+        }
+
+    def train(self, checkpoint: Callable[[], None], on_metrics: Callable[[Metrics], None]) -> None:
+        """Step until the end or until validation has stopped improving.
+
+        Args:
+            checkpoint: Called when a checkpoint is due.
+            on_metrics: Called after each evaluation with its entry of the history.
+        """
+        self.network.train()
+        self.working.network.train()
+        self.working.refresh()
+        saved = time.monotonic()
+        epoch, batches = -1, []
+        with TrainingProgress(self.steps, self.step) as progress:
+            while self.step < self.steps and not self._out_of_patience():
+                if self.step // self.steps_per_epoch != epoch:
+                    epoch = self.step // self.steps_per_epoch
+                    batches = self.batches(epoch)
+                loss = self.train_step(batches[self.step % self.steps_per_epoch])
+                self.step += 1
+                progress.step(loss, self.meter.samples_per_second)
+                evaluated = self.step in self.evaluation_steps
+                if evaluated:
+                    self._evaluate()
+                    progress.evaluation(self.history[-1])
+                if time.monotonic() - saved >= 60 * self.options.checkpoint_minutes:
+                    checkpoint()
+                    saved = time.monotonic()
+                if evaluated:
+                    on_metrics(dict(self.history[-1]))
+
+    def state(self) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
+        """Everything that the rest of the run depends on: tensors and numbers."""
+        tensors = {}
+        for index, weight in enumerate(self.working.masters):
+            moments = self.optimiser.state.get(weight, {})
+            tensors[f"weight.{index}"] = weight
+            tensors[f"average.{index}"] = self.average.weights[index]
+            tensors[f"best.{index}"] = self.best_weights[index]
+            for name, value in moments.items():
+                tensors[f"optimiser.{name}.{index}"] = value
+        return tensors, {
+            "step": self.step,
+            "best": self.best,
+            "stale": self.stale,
+            "loss_sum": self.loss_sum,
+            "loss_steps": self.loss_steps,
+            "history": self.history,
+            "speed": self.meter.totals,
+        }
+
+    def restore(self, tensors: "dict[str, torch.Tensor]", progress: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        import torch
+
+        with torch.no_grad():
+            for index, weight in enumerate(self.working.masters):
+                weight.copy_(tensors[f"weight.{index}"])
+                self.average.weights[index].copy_(tensors[f"average.{index}"])
+                self.best_weights[index].copy_(tensors[f"best.{index}"])
+                # Fused AdamW keeps its step count beside the moments, on the weight's device.
+                self.optimiser.state[weight] = {
+                    name: tensors[f"optimiser.{name}.{index}"].to(self.device)
+                    for name in ("step", "exp_avg", "exp_avg_sq")
+                }
+        self.step = progress["step"]
+        self.best = progress["best"]
+        self.stale = progress["stale"]
+        self.loss_sum = progress["loss_sum"]
+        self.loss_steps = progress["loss_steps"]
+        self.history = progress["history"]
+        self.meter.totals = dict(progress["speed"])
+
+    def keep_best(self) -> "PreTrainedModel":
+        """Put the best weights into the plain fp32 classifier and return it, ready to predict."""
+        import torch
+
+        with torch.no_grad():
+            torch._foreach_copy_(self.working.masters, self.best_weights)
+        return self.network.classifier.eval()
+
+    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Row numbers of each batch of an epoch, counted from 0."""
+        return epoch_batches(
+            self.training.lengths,
+            self.training.copies,
+            self.options.batch_size,
+            self.options.seed,
+            epoch,
+        )
+
+    def train_step(self, rows: NDArray[np.int64]) -> float:
+        """Take one optimiser step on some rows.
+
+        What is random depends on the seed and the step alone, so a run that goes on from a
+        checkpoint draws the same numbers.
+
+        Args:
+            rows: Row numbers in the training split.
+
+        Returns:
+            Mean loss of the steps since the last evaluation.
+
+        Raises:
+            UserError: If the loss is not a number.
+        """
+        import torch
+
+        begun = time.perf_counter()
+        options = self.options
+        torch.manual_seed(options.seed * 1_000_003 + self.step)
+        generator = np.random.default_rng([options.seed, self.step, 1])
+        tokens, mask = padded(self.training, rows, self.pad_id, options.token_dropout, generator)
+        outputs = self.working.network(
+            torch.from_numpy(tokens).to(self.device),
+            None if mask.all() else torch.from_numpy(mask).to(self.device),
+        )
+        loss = total_loss(
+            outputs,
+            torch.from_numpy(self.training.classes[rows]).to(self.device),
+            torch.from_numpy(self.training.ratings[rows]).to(self.device),
+            self.weights,
+            options,
+        )
+        loss.backward()
+        self.working.collect_gradients()
+        torch.nn.utils.clip_grad_norm_(self.working.masters, options.max_grad_norm)
+        set_learning_rate(self.optimiser, self.step, self.steps, options.warmup_fraction)
+        self.optimiser.step()
+        self.working.refresh()
+        self.average.update(self.working.masters, self.step)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise UserError(
+                f"the training loss is {value} at step {self.step + 1}: training has diverged; "
+                "lower learning_rate or max_grad_norm"
+            )
+        self.loss_sum += value
+        self.loss_steps += 1
+        self.meter.add(mask.sum(axis=1), time.perf_counter() - begun)
+        return self.loss_sum / self.loss_steps
+
+    def _evaluate(self) -> None:
+        """Look at the validation split with the averaged weights, and keep them if they lead."""
+        self.working.load(self.average.weights)
+        logits = network_logits(self.working.network, self.validation, self.pad_id, self.device)
+        self.working.refresh()
+        found = {
+            "step": self.step,
+            "epoch": round(self.step / self.steps_per_epoch, 4),
+            "train_loss": self.loss_sum / max(1, self.loss_steps),
+            **score(logits, self.validation.classes),
+            "samples_per_second": round(self.meter.samples_per_second, 2),
+        }
+        self.loss_sum, self.loss_steps = 0.0, 0
+        self.history.append(found)
+        if not self.best or _rank(found) > _rank(self.best):
+            self.best = found
+            self.stale = 0
+            self.best_weights = [weight.clone() for weight in self.average.weights]
+        else:
+            self.stale += 1
+
+    def _out_of_patience(self) -> bool:
+        """Whether the last evaluations brought nothing better."""
+        return 0 < self.options.patience <= self.stale
+
+
+def _rank(found: Metrics) -> tuple[float, float]:
+    """Macro-F1 first; where it is equal, as early on with rare classes, the lower loss."""
+    return found["macro_f1"], -found["validation_loss"]
+
+
+def _check_fit(classifier: Any, *splits: TokenisedReviews) -> None:
+    """Raise `UserError` if the model cannot read the tokens."""
+    config = classifier.config
+    for reviews in splits:
+        if reviews.tokens.max() >= config.vocab_size:
+            raise UserError(
+                f"the training set has token id {reviews.tokens.max()}, beyond the base model's "
+                f"vocabulary of {config.vocab_size}; build the features with the same base model"
+            )
+        limit = getattr(config, "max_position_embeddings", None)
+        if limit and "roberta" in config.model_type:
+            limit -= config.pad_token_id + 1  # RoBERTa counts positions from there
+        if limit and reviews.lengths.max() > limit:
+            raise UserError(
+                f"the training set has a review of {reviews.lengths.max()} tokens and the base "
+                f"model reads {limit}; build the features with a smaller max_tokens"
+            )
