@@ -7,7 +7,7 @@ are read into the same texts and written from the same predictions. What a clien
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -224,29 +224,3 @@ def _text(title: str | None, review: str | None, place: str) -> str:
     if not text:
         raise UserError(f"{place} is blank; send a review")
     return text
-
-
-def as_instance(title: str | None, review_body: str) -> dict[str, str]:
-    """The v1 instance of a review."""
-    return {"review_body": review_body} | ({"title": title} if title else {})
-
-
-def v2_request(reviews: Sequence[tuple[str | None, str]]) -> dict[str, Any]:
-    """The v2 request of reviews (title, body), as JSON-ready values."""
-    n = len(reviews)
-    return {
-        "inputs": [
-            {
-                "name": "text",
-                "datatype": "BYTES",
-                "shape": [n],
-                "data": [body for _, body in reviews],
-            },
-            {
-                "name": "title",
-                "datatype": "BYTES",
-                "shape": [n],
-                "data": [title or "" for title, _ in reviews],
-            },
-        ]
-    }

@@ -106,9 +106,9 @@ def test_a_version_without_its_alias_does_not_stay(registered, monkeypatch):
     assert list_versions(NAME) == []
 
 
-def test_an_injected_run_is_used_and_left_open(registered, monkeypatch):
+def test_an_injected_run_is_used_and_left_open(registered, monkeypatch, tmp_path):
     client = tracking_client()
-    experiment = client.create_experiment("injected")
+    experiment = client.create_experiment("injected", (tmp_path / "kept").as_uri())
     run_id = client.create_run(experiment).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
