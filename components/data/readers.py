@@ -304,7 +304,7 @@ def _read_parquet(stream: Any, name: str, labels_required: bool) -> Iterator[tup
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(stream)
+        file = pq.ParquetFile(stream, pre_buffer=False)
         names = file.schema_arrow.names
         layout = Layout(tuple(names), map_header(names, name, labels_required=labels_required))
         row = 0

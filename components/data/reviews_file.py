@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from components.contracts.errors import UserError
 from components.contracts.reviews import REVIEW_SCHEMA
 
-BATCH_ROWS = 10_000
+BATCH_ROWS = 5_000
 
 
 def iterate_reviews(path: str | Path) -> Iterator[pa.Table]:
@@ -25,8 +25,10 @@ def iterate_reviews(path: str | Path) -> Iterator[pa.Table]:
         UserError: If the file is missing, damaged or in another form.
     """
     try:
-        file = pq.ParquetFile(path)
-        for part in file.iter_batches(batch_size=BATCH_ROWS, columns=REVIEW_SCHEMA.names):
+        # Buffering ahead would hold the whole file, and more threads hold more batches.
+        file = pq.ParquetFile(path, pre_buffer=False)
+        batches = file.iter_batches(BATCH_ROWS, columns=REVIEW_SCHEMA.names, use_threads=False)
+        for part in batches:
             yield pa.Table.from_batches([part]).select(REVIEW_SCHEMA.names).cast(REVIEW_SCHEMA)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; ingest reviews first") from None

@@ -35,3 +35,9 @@ def test_texts_alike_but_for_dress_are_one(one, other) -> None:
 @pytest.mark.parametrize(("one", "other"), [("👍", "👎"), ("!!", "??"), ("a1", "a2"), ("é", "e")])
 def test_texts_that_differ_stay_apart(one, other) -> None:
     assert text_identity(one) != text_identity(other)
+
+
+@given(st.text(st.characters(max_codepoint=127), min_size=1))
+def test_the_fast_way_for_ascii_is_the_same(text) -> None:
+    # A letter that is not ASCII sends the text the general way.
+    assert text_identity(text + "xé") == text_identity(text + "x") + "é"
