@@ -10,7 +10,7 @@ from components.contracts.errors import UserError
 MAX_RECORD_CHARACTERS = 1_000_000
 """A record longer than this is damage, such as a quote that never closes, not a review."""
 
-MAX_RECORD_LINES = 1_000
+MAX_RECORD_LINES = 400
 """Likewise for the lines that one record may span."""
 
 _MARKS: tuple[tuple[bytes, str], ...] = (
