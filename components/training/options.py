@@ -45,7 +45,8 @@ class TrainingOptions:
     max_grad_norm: float = _option(1.0, "gradients are scaled down to this norm", 1e-6, 1e6)
     class_weights: str = _option(
         "none",
-        "weight of each class in the loss: none, inverse frequency (balanced) or its root (sqrt)",
+        "weight of each class in the loss: none, inverse frequency (balanced) or its root (sqrt); "
+        "the probabilities are corrected for it afterwards",
         choices=("none", "sqrt", "balanced"),
     )
     label_smoothing: float = _option(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from components.contracts.errors import UserError
 from components.training.batching import epoch_batches, padded
-from components.training.network import build_network, load_classifier
+from components.training.network import build_network, final_linear, load_classifier
 from components.training.objective import class_weights, total_loss
 from components.training.optimiser import build_optimiser, set_learning_rate
 from components.training.options import TrainingOptions
@@ -86,9 +86,9 @@ class TrainingRun:
         self.loss_steps = 0
         self.history: list[Metrics] = []
         self.class_counts = training.class_counts()
-        self.weights = torch.from_numpy(class_weights(self.class_counts, options.class_weights)).to(
-            self.device
-        )
+        weights = class_weights(self.class_counts, options.class_weights)
+        self.weights = torch.from_numpy(weights).to(self.device)
+        self.log_weights = np.log(weights)
         self.meter = SpeedMeter(
             TrainingWork(self.network.classifier, self.working.first_token_only)
         )
@@ -172,11 +172,18 @@ class TrainingRun:
         self.meter.totals = dict(progress["speed"])
 
     def keep_best(self) -> "PreTrainedModel":
-        """Put the best weights into the plain fp32 classifier and return it, ready to predict."""
+        """Put the best weights into the plain fp32 classifier and return it, ready to predict.
+
+        Class weights in the loss raise the odds of rare classes by those weights. Their logarithm
+        is taken off the last layer's bias (Menon et al. 2021, "Long-tail Learning via Logit
+        Adjustment"), so that the probabilities are those of the training frequencies.
+        """
         import torch
 
         with torch.no_grad():
             torch._foreach_copy_(self.working.masters, self.best_weights)
+            bias = final_linear(self.network.classifier).bias
+            bias.sub_(torch.from_numpy(self.log_weights).to(bias))
         return self.network.classifier.eval()
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -244,6 +251,7 @@ class TrainingRun:
         """Look at the validation split with the averaged weights, and keep them if they lead."""
         self.working.load(self.average.weights)
         logits = network_logits(self.working.network, self.validation, self.pad_id, self.device)
+        logits -= self.log_weights
         self.working.refresh()
         found = {
             "step": self.step,

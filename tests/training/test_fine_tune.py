@@ -14,6 +14,7 @@ from components.training.checkpoint import FILE_NAME
 from components.training.fine_tune import fine_tune
 from components.training.options import TrainingOptions
 from components.training.training_data import read_training_set
+from components.training.validation import score
 
 OPTIONS = TrainingOptions(
     learning_rate=0.01,
@@ -223,6 +224,19 @@ def test_data_that_cannot_be_trained_on_is_told_in_words(
     with pytest.raises(UserError, match=told):
         fine_tune(path, str(tiny_bert), OPTIONS, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_class_weights_are_taken_out_of_the_probabilities(small_set, tiny_bert, tmp_path):
+    """What validation measured during the run is what the model folder gives."""
+    options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "class_weights": "balanced"})
+    result = fine_tune(small_set, str(tiny_bert), options, tmp_path / "m")
+    _, validation = read_training_set(small_set)
+    logits = predict_logits(
+        load_model(result.model_folder), [validation.row(i) for i in range(len(validation))]
+    )
+    kept = next(found for found in result.history if found["step"] == result.step)
+    found = score(logits, validation.classes)
+    assert found["validation_loss"] == pytest.approx(kept["validation_loss"], rel=1e-4)
 
 
 def test_rows_without_a_rating_train_too(small_set, tiny_bert, tmp_path):
