@@ -15,6 +15,7 @@ from components.features import tokenise
 from components.features.tokenise import (
     TOKENS_SCHEMA,
     ReviewTokenizer,
+    _frame_of_word_pieces,
     check_tokens,
     tokenise_reviews,
 )
@@ -39,6 +40,35 @@ def test_a_batch_equals_row_by_row_encoding(tiny_bert: Path, texts: list[str]) -
     assert ours.type == pa.list_(pa.int32())
     again, _ = _cached(tiny_bert).encode(texts)
     assert again.equals(ours)
+
+
+@pytest.mark.parametrize("model", ["minilm", "tiny"])
+def test_word_by_word_equals_the_tokenizer_on_whole_texts(model: str, tiny_bert: Path) -> None:
+    texts = [
+        "",
+        "  two  spaces ",
+        "I'm 5'4\" -- it's [MASK] soft[SEP] good\tgreat\x1cline\x85next\u2003em\u00a0nbsp",
+        "中文 dress É e\u0301 \u0301x ΣΑΣ İstanbul \x00nul \u200bzero 😀😀",
+        "x" * 50_000,
+        "a.b," * 5_000,
+        "good " * 500,
+        "[CLS] [PAD] [UNK] ##s",
+    ]
+    tokenizer = ReviewTokenizer(model if model == "minilm" else str(tiny_bert), 32)
+    assert tokenizer._frame is not None
+    fast, cut = tokenizer.encode(texts)
+    tokenizer._frame = None
+    plain, cut_plainly = tokenizer.encode(texts)
+    assert fast.to_pylist() == plain.to_pylist()
+    assert cut == cut_plainly > 0
+
+
+def test_a_tokenizer_that_reads_across_spaces_is_left_alone() -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    core = Tokenizer(models.BPE(vocab={"a": 0, "Ġ": 1}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel()
+    assert _frame_of_word_pieces(core) is None
 
 
 _LOADED: dict[str, object] = {}

@@ -1,0 +1,221 @@
+"""How fast and how large the features step is: `python tests/benchmarks/bench_features.py`.
+
+Prints one line per measure: tokenisation against the course's way, retrieval through Feast with
+DuckDB against Feast's default store, and duration and peak memory at once and ten times the rows.
+Wall time is what a user waits; CPU time tells the same story on a busy machine.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.contracts.base_model import load_tokenizer, resolve_base_model
+from components.contracts.reviews import PREPARED_SCHEMA, SPLITS
+from components.contracts.text import model_text
+
+MAX_TOKENS = 128
+BARS = {"tokenisation": 20.0, "retrieval_seconds": 1.0}
+
+
+def main() -> None:
+    """Run the parts named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="prepared reviews (Parquet); synthesised if none")
+    parser.add_argument("--rows", type=int, default=20_000, help="reviews at 1x")
+    parser.add_argument("--times", type=int, default=10, help="the larger size of the last part")
+    parser.add_argument(
+        "--only", choices=["tokenise", "retrieve", "scale"], help="one part instead of all"
+    )
+    parser.add_argument("--without-dask", action="store_true", help="skip the slow default store")
+    options = parser.parse_args()
+    print(
+        f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load "
+        f"{os.getloadavg()[0]:.1f}, TOKENIZERS_PARALLELISM="
+        f"{os.environ.get('TOKENIZERS_PARALLELISM', 'unset (on)')}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        os.environ["FEATURE_STORE_DIR"] = str(work / "store")
+        os.environ.pop("FEATURE_STORE_CONFIG", None)
+        if options.only in (None, "tokenise"):
+            bench_tokenise(reviews(work, options.data, options.rows), work)
+        if options.only in (None, "retrieve"):
+            for times in (1, 2, 4):
+                path = reviews(work, options.data, options.rows * times)
+                bench_retrieve(path, work, with_dask=times == 1 and not options.without_dask)
+        if options.only in (None, "scale"):
+            for times in (1, options.times):
+                bench_scale(reviews(work, options.data, options.rows * times), times)
+
+
+def reviews(work: Path, data: Path | None, rows: int) -> Path:
+    """Write a prepared file of exactly `rows` reviews: given ones repeated, or made-up ones."""
+    path = work / f"prepared-{rows}.parquet"
+    if path.exists():
+        return path
+    random = np.random.default_rng(0)
+    if data is None:
+        vocabulary = Path(resolve_base_model("minilm"), "vocab.txt").read_text("utf-8").split("\n")
+        words = np.array([word for word in vocabulary if word.isalpha() and word.isascii()])
+        columns: dict[str, list] = {
+            "review_body": [
+                " ".join(random.choice(words, size)) for size in random.integers(5, 115, rows)
+            ],
+            "title": [" ".join(random.choice(words, 3)) for _ in range(rows)],
+        }
+    else:
+        given = pq.read_table(data, columns=["review_body", "title"])
+        table = given.take(pa.array(np.arange(rows) % given.num_rows))
+        columns = table.to_pydict()
+    columns |= {
+        "review_id": [f"r{row:08d}" for row in random.permutation(rows)],
+        "sentiment": [row % 3 - 1 for row in range(rows)],
+        "rating": [1 + row % 5 for row in range(rows)],
+        "product_category": ["Dresses"] * rows,
+        "event_timestamp": [datetime(2024, 1, 1, tzinfo=UTC)] * rows,
+        "split": [SPLITS[row % 3] for row in range(rows)],
+        "copies": [1] * rows,
+    }
+    arrays = {
+        field.name: pa.array(columns.get(field.name, [None] * rows), field.type)
+        for field in PREPARED_SCHEMA
+    }
+    pq.write_table(pa.table(arrays, schema=PREPARED_SCHEMA), path)
+    return path
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall and CPU seconds (all threads) of a call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def bench_tokenise(prepared: Path, work: Path) -> None:
+    """Compare with the course's way on the same rows: one call per review, padded to 128.
+
+    The course calls `encode_plus`; since transformers 5 that is the tokenizer's own call. The same
+    fast tokenizer is given to both; reading and writing Parquet counts for ours only.
+    """
+    from components.features.tokenise import ReviewTokenizer, tokenise_reviews
+
+    table = pq.read_table(prepared, columns=["title", "review_body"])
+    titles, bodies = table["title"].to_pylist(), table["review_body"].to_pylist()
+    ours, theirs = ReviewTokenizer("minilm", MAX_TOKENS), load_tokenizer("minilm")
+
+    def row_by_row() -> None:
+        for title, body in zip(titles, bodies, strict=True):
+            theirs(
+                model_text(title, body),
+                padding="max_length",
+                truncation=True,
+                max_length=MAX_TOKENS,
+            )
+
+    walls: list[tuple[float, float, float, float]] = []
+    for _ in range(3):  # interleaved, so that a busy moment hits both
+        slow = timed(row_by_row)
+        fast = timed(lambda: tokenise_reviews(prepared, ours, work / "tokens.parquet"))
+        walls.append((*slow, *fast))
+    slow_wall, slow_cpu, fast_wall, fast_cpu = np.median(np.array(walls), axis=0)
+    rows = len(bodies)
+    print(
+        f"tokenise {rows} reviews: row by row {rows / slow_wall:.0f}/s "
+        f"(CPU {slow_cpu:.2f} s), ours {rows / fast_wall:.0f}/s (CPU {fast_cpu:.2f} s), "
+        f"ratio {slow_wall / fast_wall:.1f} wall (bar {BARS['tokenisation']:.0f}), "
+        f"{slow_cpu / fast_cpu:.1f} CPU"
+    )
+
+
+def bench_retrieve(prepared: Path, work: Path, with_dask: bool) -> None:
+    """Time the point-in-time join, with its checks, sorting and writing; Feast imported before."""
+    import feature_repo
+    from components.features import publish
+    from components.features.retrieve import retrieve_training_set
+
+    # The online copy has no part in this and would take most of the time.
+    materialise, publish._materialise = publish._materialise, lambda *_: (0, 0.0)
+    try:
+        summary = publish.build_features(
+            prepared, "minilm", MAX_TOKENS, "bench", work / "f.parquet", work / "s.json"
+        )
+    finally:
+        publish._materialise = materialise
+    os.environ.pop("FEATURE_STORE_CONFIG", None)
+    retrieve_training_set(prepared, summary.feature_service, work / "warm.parquet")
+    results = [
+        retrieve_training_set(prepared, summary.feature_service, work / "set.parquet")
+        for _ in range(5)
+    ]
+    seconds = float(np.median([result.seconds for result in results]))
+    print(
+        f"retrieve {summary.rows} reviews, DuckDB: {seconds:.2f} s, of it Feast's join "
+        f"{np.median([result.join_seconds for result in results]):.2f} s; "
+        f"{seconds / summary.rows * 1e6:.1f} µs a review"
+        + (f" (bar {BARS['retrieval_seconds']:.0f} s)" if summary.rows == 20_000 else "")
+    )
+    if not with_dask:
+        return
+    config = work / "dask.yaml"
+    embedded = Path(feature_repo.__path__[0]) / "feature_store.yaml"
+    config.write_text(embedded.read_text().replace("type: duckdb", "type: dask"))
+    os.environ["FEATURE_STORE_CONFIG"] = str(config)
+    slow = retrieve_training_set(prepared, summary.feature_service, work / "dask.parquet")
+    os.environ.pop("FEATURE_STORE_CONFIG")
+    same = pq.read_table(work / "dask.parquet").equals(pq.read_table(work / "set.parquet"))
+    print(
+        f"retrieve {slow.rows} reviews, Feast's default store (dask): {slow.seconds:.2f} s, "
+        f"ratio {slow.seconds / seconds:.0f}, same result: {same}"
+    )
+
+
+def bench_scale(prepared: Path, times: int) -> None:
+    """Run both steps in a process of their own; print duration and peak memory of each."""
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from components.features.publish import build_features\n"
+        "from components.features.retrieve import retrieve_training_set\n"
+        "from components.features.store import open_store\n"
+        "import time; open_store(); base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "p = Path(sys.argv[1]); o = p.parent; start = time.perf_counter()\n"
+        "if sys.argv[2] == 'build':\n"
+        "    s = build_features(p, 'minilm', 128, 'scale', o / 'f', o / 's')\n"
+        "    (o / 'service').write_text(s.feature_service)\n"
+        "else:\n"
+        "    retrieve_training_set(p, (o / 'service').read_text(), o / 't')\n"
+        "use = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(time.perf_counter() - start, use.ru_utime + use.ru_stime, base, use.ru_maxrss)\n"
+    )
+    for step in ("build", "retrieve"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(prepared), step],
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        wall, cpu, base, peak = map(float, done.stdout.split()[-4:])
+        rows = pq.ParquetFile(prepared).metadata.num_rows
+        print(
+            f"{step} at {times}x ({rows} reviews): {wall:.1f} s after imports (CPU with imports "
+            f"{cpu:.1f} s), peak memory {peak / 1024:.0f} MiB, of it imports {base / 1024:.0f} MiB"
+        )
+
+
+if __name__ == "__main__":
+    main()
+    print(
+        f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
+    )
