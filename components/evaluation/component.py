@@ -51,12 +51,14 @@ def evaluate_classifier(
         Accuracy, macro-F1, the verdict on the champion (better, not worse, worse, no champion),
         and `yes` or `no`: whether the model is not worse than the champion.
     """
+    import logging
     from collections import namedtuple
     from pathlib import Path
 
     from components.evaluation import gate
     from components.evaluation.evaluate import evaluate
 
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     summary = evaluate(
         Path(model.path),
         Path(training_set.path),

@@ -25,10 +25,12 @@ def compose_report(
         evaluation_summary: Scores, calibration, comparison and the gate's decision.
         report: One HTML page that needs nothing beside it.
     """
+    import logging
     from pathlib import Path
 
     from components.report.compose import compose_report
 
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     compose_report(
         Path(ingest_summary.path),
         Path(prepare_summary.path),

@@ -111,7 +111,6 @@ def _render(
         run=run,
         steps=list(step_seconds.items()),
         total_seconds=sum(step_seconds.values()) if step_seconds else None,
-        longest_step=max(step_seconds.values(), default=1.0) or 1.0,
         missing=[(name, rows) for name, rows in missing.items() if rows],
         decision_offsets=(
             list(zip(evaluation.get("classes") or [], offsets, strict=False))

@@ -72,5 +72,5 @@ def verdict_of(
     return Verdict(
         "waiting",
         f"Version {version} waits for approval",
-        f"{numbers} {baseline}; `make approve VERSION={version}` deploys it.",
+        f"{numbers} {baseline}; “make approve VERSION={version}” deploys it.",
     )

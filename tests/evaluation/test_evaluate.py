@@ -208,3 +208,17 @@ def test_wrong_temperature_is_seen(run_artifacts, tmp_path):
 def test_threshold_that_is_no_share_is_refused_before_anything_is_read(tmp_path, threshold):
     with pytest.raises(UserError, match="accuracy_threshold"):
         evaluated((Path("x"), Path("y"), Path("z")), tmp_path, accuracy_threshold=threshold)
+
+
+def test_report_reads_what_evaluation_writes(run_artifacts, outcome, tmp_path):
+    from components.report.compose import compose_report
+
+    summary, _, folder = outcome
+    missing = tmp_path / "none"
+    report = tmp_path / "report.html"
+    compose_report(missing, missing, missing, run_artifacts[0], folder / "summary", report)
+    page = report.read_text(encoding="utf-8")
+    assert f"{summary['scores']['macro_f1']['value']:.3f}" in page
+    assert "\u2013</dd>" not in page[: page.index("<main>")]  # no tile without its number
+    for entry in summary["slices"]["length"]:
+        assert entry["name"] in page
