@@ -1,5 +1,6 @@
 """The MLflow that the environment names: embedded on a file database, or a server."""
 
+import fcntl
 import logging
 import os
 import warnings
@@ -45,7 +46,14 @@ def tracking_client() -> "MlflowClient":
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    if database is None:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with _alone_with(database):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        # The tables are made at first use, of the runs and of the models.
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+    return client
 
 
 @contextmanager
@@ -63,6 +71,18 @@ def errors_in_words() -> Iterator[None]:
             f"MLflow at {uri_without_secrets()} answered with an error: {reason}; "
             f"check {TRACKING_URI} and that the server runs"
         ) from error
+
+
+@contextmanager
+def _alone_with(database: Path) -> Iterator[None]:
+    """Keep other processes away while the tables of a database are made.
+
+    Of three processes that began on a new file at once, MLflow 3.17 let two fail because a table
+    existed already.
+    """
+    with database.with_name(f"{database.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def embedded_database(uri: str) -> Path | None:

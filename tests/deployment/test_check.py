@@ -129,15 +129,18 @@ def test_a_different_answer_names_the_review_and_ends_the_server(
 
 
 def _server_that(monkeypatch, code):
-    """Replaces the model server by a small program."""
+    """Replaces the model server by a small program; the processes that were started."""
     popen = subprocess.Popen
+    started = []
 
     def start(command, **options):
-        return popen([sys.executable, "-c", code, *command[3:]], **options)
+        started.append(popen([sys.executable, "-c", code, *command[3:]], **options))
+        return started[-1]
 
     monkeypatch.setattr(
         subject, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": start})
     )
+    return started
 
 
 def test_a_server_that_dies_is_reported_with_its_last_words(checked, monkeypatch):
@@ -147,9 +150,12 @@ def test_a_server_that_dies_is_reported_with_its_last_words(checked, monkeypatch
 
 
 def test_a_server_that_never_gets_ready_is_ended(checked, monkeypatch):
-    _server_that(monkeypatch, "import time; print('loading', flush=True); time.sleep(600)")
+    started = _server_that(
+        monkeypatch, "import time; print('loading', flush=True); time.sleep(600)"
+    )
     with pytest.raises(UserError, match="not ready within 1 s: "):
         checked(ready_within=1)
+    assert [process.poll() is None for process in started] == [False]
 
 
 def test_bad_input_is_refused_before_a_server_starts(checked, children, tmp_path):

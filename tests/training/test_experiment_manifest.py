@@ -64,6 +64,9 @@ def test_the_command_survives_the_webhooks_shell_and_is_one_that_we_have(experim
     arguments = [
         re.sub(r"\$\{trialParameters\.(.+?)\}", "1", argument) for argument in container["args"]
     ]
+    # Spelled out: argparse would also take a shortened name.
+    options = {name for action in build_parser()._actions for name in action.option_strings}
+    assert {argument.split("=")[0] for argument in arguments} <= options
     given = vars(build_parser().parse_args(arguments))
     for parameter in experiment["spec"]["parameters"]:
         assert given[parameter["name"]] == "1"
