@@ -176,15 +176,11 @@ def depth_of(classifier: "PreTrainedModel") -> "Callable[[str], int | None]":
 def _freeze(classifier: "PreTrainedModel", options: TrainingOptions) -> None:
     """Exclude the embeddings and lowest layers from training as the options say."""
     layers = encoder_layers(classifier)
-    if options.frozen_layers > len(layers):
-        raise UserError(
-            f"training option frozen_layers is {options.frozen_layers}, "
-            f"but the model has {len(layers)} layers"
-        )
-    if options.freeze_embeddings or options.frozen_layers:
+    frozen = int(options.frozen_share * len(layers))
+    if options.freeze_embeddings or frozen:
         trained = {id(p) for layer in layers for p in layer.parameters()}
         trained |= {id(p) for module in head_modules(classifier) for p in module.parameters()}
         for parameter in classifier.parameters():
             parameter.requires_grad_(id(parameter) in trained)
-    for layer in layers[: options.frozen_layers]:
+    for layer in layers[:frozen]:
         layer.requires_grad_(False)

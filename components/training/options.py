@@ -34,7 +34,7 @@ class TrainingOptions:
         1e-3, "peak learning rate of the new classification layers", 1e-8, 1.0
     )
     layer_decay: float = _option(
-        0.95, "learning rate of a layer as a share of that of the layer above", 0.1, 1.0
+        0.9, "learning rate of a layer as a share of that of the layer above", 0.1, 1.0
     )
     epochs: int = _option(3, "passes over the training rows", 1, 1000)
     batch_size: int = _option(32, "reviews per optimiser step", 1, 4096)
@@ -53,14 +53,14 @@ class TrainingOptions:
         0.0, "share of each target spread evenly over the classes", 0.0, 0.5
     )
     rating_loss_weight: float = _option(
-        0.5,
+        1.0,
         "weight of a second loss, on the star rating; its layer is dropped afterwards",
         0.0,
         10.0,
     )
-    dropout: float = _option(0.1, "dropout before the classification layer, the only one", 0.0, 0.9)
+    dropout: float = _option(0.2, "dropout before the classification layer, the only one", 0.0, 0.9)
     token_dropout: float = _option(
-        0.1,
+        0.15,
         "share of the tokens that each batch leaves out: regularisation that saves time",
         0,
         0.9,
@@ -72,7 +72,12 @@ class TrainingOptions:
         1.0,
     )
     freeze_embeddings: bool = _option(True, "keep the word and position embeddings as they are")
-    frozen_layers: int = _option(0, "lowest encoder layers to keep as they are", 0, 1000)
+    frozen_share: float = _option(
+        0.34,
+        "share of the encoder layers, the lowest, to keep as they are (rounded down)",
+        0.0,
+        1.0,
+    )
     evaluations_per_epoch: int = _option(2, "looks at the validation split per epoch", 1, 1000)
     patience: int = _option(
         4, "evaluations without a better macro-F1 after which training stops; 0: never", 0, 10000

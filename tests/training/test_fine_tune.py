@@ -25,6 +25,8 @@ OPTIONS = TrainingOptions(
     evaluations_per_epoch=2,
     freeze_embeddings=False,
     token_dropout=0.1,
+    dropout=0.1,
+    rating_loss_weight=0.5,
     average_decay=0.5,
     precision="fp32",
     checkpoint_minutes=0,
@@ -178,7 +180,7 @@ def test_training_stops_when_validation_does_not_improve(
 
 def test_frozen_layers_and_embeddings_stay_as_they_were(small_set, tiny_bert, tmp_path):
     options = TrainingOptions.from_dict(
-        {**OPTIONS.to_dict(), "freeze_embeddings": True, "frozen_layers": 1, "epochs": 1}
+        {**OPTIONS.to_dict(), "freeze_embeddings": True, "frozen_share": 0.5, "epochs": 1}
     )
     result = fine_tune(small_set, str(tiny_bert), options, tmp_path / "m")
     before, after = weights(tiny_bert), weights(result.model_folder)

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from components.contracts.base_model import resolve_base_model
-from components.contracts.errors import UserError
 from components.training.first_token_layer import compute_first_token_only
-from components.training.network import build_network, load_classifier
+from components.training.network import build_network, encoder_layers, load_classifier
 from components.training.objective import class_weights, rating_loss, sentiment_loss, total_loss
 from components.training.optimiser import build_optimiser, rate_share
 from components.training.options import TrainingOptions
@@ -187,9 +186,14 @@ def test_unrated_rows_have_no_part_in_the_rating_loss():
     assert float(rating_loss(logits, torch.tensor([0, 0, 0, 0]))) == 0.0
 
 
-def test_more_frozen_layers_than_there_are_is_refused(tiny_bert):
-    with pytest.raises(UserError, match="the model has 2 layers"):
-        build_network(load_classifier(str(tiny_bert), 1), TrainingOptions(frozen_layers=3))
+@pytest.mark.parametrize(("share", "layers"), [(0.0, 0), (0.34, 0), (0.5, 1), (0.99, 1), (1.0, 2)])
+def test_the_frozen_share_is_rounded_down_to_layers(share, layers, tiny_bert):
+    classifier = load_classifier(str(tiny_bert), 1)
+    build_network(classifier, TrainingOptions(frozen_share=share))
+    trained = [
+        any(p.requires_grad for p in layer.parameters()) for layer in encoder_layers(classifier)
+    ]
+    assert trained == [False] * layers + [True] * (2 - layers)
 
 
 def test_the_packaged_encoder_resolves():

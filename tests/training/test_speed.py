@@ -26,7 +26,7 @@ def test_all_layers_in_full_cost_six_operations_per_weight_and_token(tiny_bert):
 def test_what_is_not_computed_is_not_counted(tiny_bert):
     frozen = work(tiny_bert, freeze_embeddings=True).flops(LENGTHS)
     assert frozen == 2 * (6 * LAYER * TOKENS + 12 * WIDTH * PAIRS) - 2 * 3 * WIDTH**2 * TOKENS
-    half = work(tiny_bert, frozen_layers=1).flops(LENGTHS)
+    half = work(tiny_bert, frozen_share=0.5).flops(LENGTHS)
     assert half == (
         (2 * LAYER * TOKENS + 4 * WIDTH * PAIRS)
         + (6 * LAYER * TOKENS + 12 * WIDTH * PAIRS)

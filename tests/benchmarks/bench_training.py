@@ -1,0 +1,268 @@
+"""Training speed beside the plain way: `python tests/benchmarks/bench_training.py [--data FILE]`.
+
+The plain way is Hugging Face's Trainer as it comes: 8 reviews per step, fp32, every review padded
+to 128 tokens. Both train the packaged encoder on the same rows of the same data, turn by turn in
+this process, so that a busy neighbour meets both; medians over the turns are compared. The
+machine's own matrix rate is measured in each turn too. Set-up and each side's first turn, in which
+kernels are chosen and memory is first touched, do not count.
+
+With `--quality ROWS` both also train to the end on that many rows, and the macro-F1 on the
+validation split is printed (minutes per thousand rows).
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from components.contracts.base_model import MINILM, resolve_base_model
+from components.contracts.errors import UserError, exit_in_words
+from components.contracts.files import read_parquet, write_parquet
+from components.contracts.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
+from components.contracts.text import model_text
+from components.training.options import TrainingOptions
+from components.training.speed import matmul_rate
+from components.training.training_data import TokenisedReviews, read_training_set
+from components.training.training_run import TrainingRun
+from components.training.validation import score
+
+PADDED_TO = 128
+PLAIN_STEPS_PER_TURN = 12
+OUR_STEPS_PER_TURN = 12
+BAR, AIM, SHARE_BAR = 5.0, 8.0, 0.5
+
+
+def main() -> None:
+    """Run the benchmark as the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", default="sample", help="reviews at any URI, or a training set (.parquet)"
+    )
+    parser.add_argument("--turns", type=int, default=7, help="turns that count (default: 7)")
+    parser.add_argument("--quality", type=int, default=0, metavar="ROWS", help="also compare F1")
+    arguments = parser.parse_args()
+    try:
+        import accelerate  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "the plain Trainer needs the package accelerate; install it with pip"
+        ) from None
+    with tempfile.TemporaryDirectory() as folder:
+        training, validation = load(arguments.data, Path(folder))
+        compare_speed(training, validation, arguments.turns, Path(folder))
+        if arguments.quality:
+            compare_quality(first(training, arguments.quality), validation, Path(folder))
+
+
+def load(data: str, work: Path) -> tuple[TokenisedReviews, TokenisedReviews]:
+    """Training and validation rows of a training set, or of raw reviews taken through the steps."""
+    if data.endswith(".parquet"):
+        return read_training_set(data)
+    from components.data.ingest import ingest
+    from components.data.prepare import prepare
+    from components.features.tokenise import ReviewTokenizer
+
+    ingest(data, work / "reviews", work / "quarantine", work / "ingest.json")
+    prepare(work / "reviews", work / "prepared", work / "prepare.json")
+    rows = read_parquet(work / "prepared", PREPARED_SCHEMA)
+    texts = list(map(model_text, rows["title"].to_pylist(), rows["review_body"].to_pylist()))
+    tokens, _ = ReviewTokenizer(MINILM, PADDED_TO).encode(texts)
+    columns = {
+        name: rows[name] for name in TRAINING_SET_SCHEMA.names if name in PREPARED_SCHEMA.names
+    }
+    columns |= {"input_ids": tokens, "n_tokens": tokens.value_lengths()}
+    table = pa.table({name: columns[name] for name in TRAINING_SET_SCHEMA.names})
+    write_parquet(work / "training_set.parquet", table.cast(TRAINING_SET_SCHEMA))
+    return read_training_set(work / "training_set.parquet")
+
+
+def first(reviews: TokenisedReviews, count: int) -> TokenisedReviews:
+    """The first rows, in the order of the file."""
+    starts = reviews.starts[: count + 1]
+    return TokenisedReviews(
+        reviews.tokens[: starts[-1]],
+        starts,
+        reviews.classes[:count],
+        reviews.ratings[:count],
+        reviews.copies[:count],
+    )
+
+
+def compare_speed(
+    training: TokenisedReviews, validation: TokenisedReviews, turns: int, work: Path
+) -> None:
+    """Take turns and print medians, ratio and share of the matrix rate."""
+    run = TrainingRun(training, validation, MINILM, TrainingOptions())
+    without = TrainingRun(training, validation, MINILM, plain_options())
+    plain = plain_trainer(training, work)
+    print(
+        f"machine: {cpu_name()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads, "
+        f"load {os.getloadavg()[0]:.1f}; torch {torch.__version__}; {len(training)} rows, "
+        f"{training.lengths.mean():.1f} tokens on average; encoder in {run.precision}"
+    )
+    ways: dict[str, Callable[[int], dict[str, float]]] = {
+        "plain": lambda turn: plain_turn(plain, turn),
+        "ours": lambda turn: our_turn(run, turn),
+        "full": lambda turn: our_turn(without, turn),
+    }
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    rates = []
+    for turn in range(turns + 1):
+        for name, way in ways.items():
+            measured = way(turn)
+            if turn:
+                found[name].append(measured)
+        if turn:
+            rates.append(matmul_rate(run.precision, run.device))
+            print(
+                f"turn {turn}: "
+                + ", ".join(f"{n} {found[n][-1]['samples']:.1f}/s" for n in ways)
+                + f", matrix rate {rates[-1] / 1e9:.0f} GFLOP/s",
+                flush=True,
+            )
+    rate = statistics.median(rates)
+    titles = {
+        "plain": "Trainer as it comes (fp32, padded to 128)",
+        "ours": "ours, default options",
+        "full": "ours, nothing frozen but embeddings, no token dropout",
+    }
+    for name, title in titles.items():
+        samples = statistics.median(entry["samples"] for entry in found[name])
+        ratio = samples / statistics.median(entry["samples"] for entry in found["plain"])
+        line = f"{title}: {samples:.1f} samples/s, {ratio:.2f}x"
+        if name != "plain":
+            flops = statistics.median(entry["flops"] for entry in found[name])
+            line += (
+                f", {flops / 1e9:.0f} GFLOP/s executed on real tokens = {flops / rate:.0%} of the "
+                f"{run.precision} matrix rate ({rate / 1e9:.0f} GFLOP/s)"
+            )
+        print(line)
+    print(f"bars: {BAR:.0f}x (aim {AIM:.0f}x), {SHARE_BAR:.0%} of the matrix rate")
+
+
+def our_turn(run: TrainingRun, turn: int) -> dict[str, float]:
+    """Some steps of our loop: samples and FLOPs per second."""
+    run.network.train()
+    run.working.network.train()
+    before = dict(run.meter.totals)
+    batches = run.batches(turn)
+    for index in range(OUR_STEPS_PER_TURN):
+        run.train_step(batches[index % len(batches)])
+        run.step += 1
+    spent = {name: run.meter.totals[name] - before[name] for name in before}
+    return {
+        "samples": spent["rows"] / spent["seconds"],
+        "flops": spent["flops"] / spent["seconds"],
+    }
+
+
+def plain_options() -> TrainingOptions:
+    """Ours with each row's every token, and all layers trained."""
+    return TrainingOptions(token_dropout=0.0, frozen_share=0.0)
+
+
+def plain_trainer(training: TokenisedReviews, work: Path, epochs: int = 1) -> Any:
+    """Hugging Face's Trainer with its defaults on rows padded to 128 tokens."""
+    from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        resolve_base_model(MINILM), num_labels=3
+    )
+    arguments = TrainingArguments(
+        output_dir=str(work / "trainer"),
+        report_to=[],
+        disable_tqdm=True,
+        save_strategy="no",
+        logging_strategy="no",
+        num_train_epochs=epochs,
+    )
+    return Trainer(model=model, args=arguments, train_dataset=PaddedRows(training))
+
+
+class PaddedRows(torch.utils.data.Dataset):
+    """Rows as the Trainer takes them, each padded to 128 tokens."""
+
+    def __init__(self, reviews: TokenisedReviews) -> None:
+        self._reviews = reviews
+        self.order = np.arange(len(reviews))
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """One row."""
+        row = self.order[index]
+        ids = self._reviews.row(row)[:PADDED_TO]
+        padded = torch.zeros(PADDED_TO, dtype=torch.long)
+        padded[: len(ids)] = torch.from_numpy(ids.astype(np.int64))
+        mask = (torch.arange(PADDED_TO) < len(ids)).long()
+        label = torch.tensor(int(self._reviews.classes[row]))
+        return {"input_ids": padded, "attention_mask": mask, "labels": label}
+
+
+def plain_turn(trainer: Any, turn: int) -> dict[str, float]:
+    """Some steps of the Trainer: samples per second, its own figure."""
+    rows = trainer.args.per_device_train_batch_size * PLAIN_STEPS_PER_TURN
+    every = np.random.default_rng(turn).permutation(len(trainer.train_dataset._reviews))
+    trainer.train_dataset.order = every[:rows]
+    trainer.args.num_train_epochs = 1
+    begun = time.perf_counter()
+    done = trainer.train()
+    seconds = min(time.perf_counter() - begun, float(done.metrics["train_runtime"]))
+    return {"samples": min(rows, len(every)) / seconds}
+
+
+def compare_quality(training: TokenisedReviews, validation: TokenisedReviews, work: Path) -> None:
+    """Train both ways to the end, three epochs each, and print their scores on validation."""
+    from components.contracts.inference import predict_logits
+
+    rows = [validation.row(index) for index in range(len(validation))]
+    trainer = plain_trainer(training, work, epochs=3)
+    begun = time.perf_counter()
+    trainer.train()
+    plain_seconds = time.perf_counter() - begun
+    run = TrainingRun(training, validation, MINILM, TrainingOptions(epochs=3))
+    begun = time.perf_counter()
+    run.train(lambda: None, lambda _: None)
+    our_seconds = time.perf_counter() - begun
+    for title, model, seconds in (
+        ("Trainer as it comes", trainer.model.eval(), plain_seconds),
+        ("ours", run.keep_best(), our_seconds),
+    ):
+        found = score(predict_logits(model, rows), validation.classes)
+        print(
+            f"{title}: {seconds:.0f} s for 3 epochs of {len(training)} rows, validation macro-F1 "
+            f"{found['macro_f1']:.4f}, accuracy {found['accuracy']:.4f}, "
+            f"loss {found['validation_loss']:.4f}"
+        )
+
+
+def cpu_name() -> str:
+    """The CPU's name and whether it multiplies bf16."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    names = [line.split(":")[1].strip() for line in text.splitlines() if "model name" in line]
+    flags = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in text]
+    return f"{names[0] if names else platform.processor()} ({', '.join(flags) or 'no bf16'})"
+
+
+if __name__ == "__main__":
+    if sys.platform != "linux":
+        print("measured on Linux only; figures elsewhere may mean little", file=sys.stderr)
+    exit_in_words(main)
