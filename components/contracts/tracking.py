@@ -66,7 +66,8 @@ def errors_in_words() -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError) as error:
-        reason = " ".join(str(error).split())[:300]
+        told = str(error).replace(os.environ.get(TRACKING_URI, ""), uri_without_secrets())
+        reason = " ".join(told.split())[:300]
         raise UserError(
             f"MLflow at {uri_without_secrets()} answered with an error: {reason}; "
             f"check {TRACKING_URI} and that the server runs"
