@@ -83,8 +83,8 @@ def evaluate(
         What was written to `summary`.
 
     Raises:
-        UserError: If a threshold is no share, a folder is not whole, the test split is empty, or
-            the model's logits are not finite.
+        UserError: If a threshold is no finite number, a folder is not whole, the test split is
+            empty, or the model's logits are not finite.
     """
     started = time.perf_counter()
     gate.check_thresholds(accuracy_threshold, macro_f1_threshold, champion_margin)

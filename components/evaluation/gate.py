@@ -4,6 +4,7 @@ The pipeline decides by the same comparisons (`dsl.If` on the step's outputs); w
 is written into the summary and the report. Both use `>=` on unrounded numbers.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,15 +38,18 @@ def check_thresholds(
 ) -> None:
     """Refuse thresholds that no score can be compared with.
 
+    A threshold above 1 is let through, with a warning by `decide`: it is a way to keep the gate
+    closed, and whoever meant 85 % should not lose the training that came before.
+
     Raises:
-        UserError: If a threshold is not a share between 0 and 1.
+        UserError: If one is not a finite number.
     """
     for name, value in (
         ("accuracy_threshold", accuracy_threshold),
         ("macro_f1_threshold", macro_f1_threshold),
         ("champion_margin", champion_margin),
     ):
-        if not 0 <= value <= 1:
+        if not math.isfinite(value):
             raise UserError(f"{name} is {value}; give a share between 0 and 1, such as 0.85")
 
 
@@ -94,6 +98,12 @@ def decide(
             f"rate {_number(majority_rate)}: a model that always gives the most frequent class "
             "would pass it. Macro-F1 is what guards this gate."
         )
+    warnings += [
+        f"The {name} threshold {threshold:g} is above 1, so no model can reach it; give a share "
+        "such as 0.85."
+        for name, threshold in (("accuracy", accuracy_threshold), ("macro-F1", macro_f1_threshold))
+        if threshold > 1
+    ]
     return GateDecision(
         passed=all(met for met, _ in conditions),
         reasons=[words for _, words in conditions],

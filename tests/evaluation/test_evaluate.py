@@ -204,10 +204,9 @@ def test_wrong_temperature_is_seen(run_artifacts, tmp_path):
     assert not calibration["temperature_agrees"]
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.5, 85])
-def test_threshold_that_is_no_share_is_refused_before_anything_is_read(tmp_path, threshold):
+def test_threshold_that_is_no_number_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(UserError, match="accuracy_threshold"):
-        evaluated((Path("x"), Path("y"), Path("z")), tmp_path, accuracy_threshold=threshold)
+        evaluated((Path("x"), Path("y"), Path("z")), tmp_path, accuracy_threshold=float("nan"))
 
 
 def test_report_reads_what_evaluation_writes(run_artifacts, outcome, tmp_path):
