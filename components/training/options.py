@@ -37,6 +37,9 @@ class TrainingOptions:
         0.9, "learning rate of a layer as a share of that of the layer above", 0.1, 1.0
     )
     epochs: int = _option(3, "passes over the training rows", 1, 1000)
+    min_steps: int = _option(
+        300, "optimiser steps that small data get at least, by more epochs than asked for", 0, 10**6
+    )
     batch_size: int = _option(32, "reviews per optimiser step", 1, 4096)
     warmup_fraction: float = _option(
         0.1, "share of the steps in which the learning rate rises; then it falls to 0", 0.0, 1.0
@@ -44,7 +47,7 @@ class TrainingOptions:
     weight_decay: float = _option(0.01, "decoupled weight decay of the matrices", 0.0, 1.0)
     max_grad_norm: float = _option(1.0, "gradients are scaled down to this norm", 1e-6, 1e6)
     class_weights: str = _option(
-        "none",
+        "sqrt",
         "weight of each class in the loss: none, inverse frequency (balanced) or its root (sqrt); "
         "the probabilities are corrected for it afterwards",
         choices=("none", "sqrt", "balanced"),
@@ -80,7 +83,7 @@ class TrainingOptions:
     )
     evaluations_per_epoch: int = _option(2, "looks at the validation split per epoch", 1, 1000)
     patience: int = _option(
-        4, "evaluations without a better macro-F1 after which training stops; 0: never", 0, 10000
+        8, "evaluations without a better macro-F1 after which training stops; 0: never", 0, 10000
     )
     tune_decisions: bool = _option(
         False, "choose decision offsets for macro-F1 on the validation split"

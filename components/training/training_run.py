@@ -93,10 +93,11 @@ class TrainingRun:
             TrainingWork(self.network.classifier, self.working.first_token_only)
         )
         self.steps_per_epoch = len(self.batches(epoch=0))
-        self.steps = self.steps_per_epoch * options.epochs
+        epochs = max(options.epochs, math.ceil(options.min_steps / self.steps_per_epoch))
+        self.steps = self.steps_per_epoch * epochs
         self.evaluation_steps = {
             math.ceil(self.steps_per_epoch * number / options.evaluations_per_epoch)
-            for number in range(1, options.epochs * options.evaluations_per_epoch + 1)
+            for number in range(1, epochs * options.evaluations_per_epoch + 1)
         }
 
     def train(self, checkpoint: Callable[[], None], on_metrics: Callable[[Metrics], None]) -> None:

@@ -21,6 +21,7 @@ OPTIONS = TrainingOptions(
     head_learning_rate=0.01,
     layer_decay=1.0,
     epochs=3,
+    min_steps=0,
     batch_size=8,
     evaluations_per_epoch=2,
     freeze_embeddings=False,
@@ -176,6 +177,12 @@ def test_training_stops_when_validation_does_not_improve(
     result = fine_tune(small_set, str(tiny_bert), options, tmp_path / "m")
     assert [found["step"] for found in result.history] == [6, 12, 18]
     assert result.step == 6
+
+
+def test_small_data_get_more_epochs(small_set, tiny_bert, tmp_path):
+    options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "epochs": 1, "min_steps": 30})
+    result = fine_tune(small_set, str(tiny_bert), options, tmp_path / "m")
+    assert result.history[-1]["step"] == 36  # three epochs of twelve steps
 
 
 def test_frozen_layers_and_embeddings_stay_as_they_were(small_set, tiny_bert, tmp_path):
