@@ -1,0 +1,51 @@
+"""A real kill -9 of the command line, and what the next start makes of it."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+
+def command(training_set: Path, base_model: Path, output: Path, checkpoints: Path) -> list[str]:
+    options = {
+        **{"learning-rate": 0.01, "epochs": 4, "min-steps": 0, "batch-size": 8, "seed": 3},
+        **{"precision": "fp32", "checkpoint-minutes": 0},
+    }
+    return [
+        *(sys.executable, "-m", "components.training", "--training-set", str(training_set)),
+        *("--base-model", str(base_model), "--output", str(output)),
+        *("--checkpoints", str(checkpoints)),
+        *(f"--{name}={value}" for name, value in options.items()),
+    ]
+
+
+@pytest.mark.slow
+def test_a_run_killed_with_signal_9_goes_on_and_ends_the_same(small_set, tiny_bert, tmp_path):
+    whole = command(small_set, tiny_bert, tmp_path / "whole", tmp_path / "whole-checkpoints")
+    subprocess.run(whole, check=True, capture_output=True, timeout=300)
+
+    again = command(small_set, tiny_bert, tmp_path / "killed", tmp_path / "checkpoints")
+    with subprocess.Popen(
+        again, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as first:
+        for line in first.stdout:
+            if line.startswith("macro_f1="):
+                first.send_signal(signal.SIGKILL)
+                break
+    assert first.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed").exists()
+    second = subprocess.run(again, check=True, capture_output=True, text=True, timeout=300)
+    assert "going on from step" in second.stderr
+    expected = load_file(tmp_path / "whole" / "model.safetensors")
+    found = load_file(tmp_path / "killed" / "model.safetensors")
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoints",
+        "killed",
+        "whole",
+        "whole-checkpoints",
+    ]
