@@ -12,6 +12,7 @@ _STARTED = re.compile(r" - INFO - Executing task '([^']+)'")
 _FINISHED = re.compile(r" - (?:INFO|ERROR) - Task '([^']+)' finished with status (\w+)")
 _KFP_LINE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} - (INFO|WARNING|ERROR) - (.*)")
 _STEP_LINE = re.compile(r"^    \[KFP Executor [^\]]*? (DEBUG|INFO|WARNING|ERROR)\]: (.*)")
+_OUTPUTS = re.compile(r"Task '[^']+' (?:outputs:|has no outputs)")
 _USER_ERROR = re.compile(r"components\.contracts\.errors\.UserError: (.*)")
 _ERROR = re.compile(r"^    ((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)")
 _PROGRESS = re.compile(r"\d+%\|")
@@ -88,14 +89,15 @@ class StepLog(io.TextIOBase):
                 self.failed_step = finished[1]
                 self._show(f"  failed after {elapsed:.1f} s")
         elif self._in_dump:
-            # KFP's executor prints its input as indented JSON, which the file keeps.
-            self._in_dump = line != "    }"
+            # A step's input as indented JSON, or its outputs up to a rule: for the file alone.
+            self._in_dump = line != "    }" and not line.startswith("-----")
         elif spoken := _STEP_LINE.match(line):
             self._in_dump = spoken[2].startswith("Got executor_input")
             if not _EXECUTOR_TALK.match(spoken[2]):
                 mark = "" if spoken[1] in ("INFO", "DEBUG") else f"{spoken[1].lower()}: "
                 self._show(f"  {mark}{spoken[2]}")
         elif kfp_line := _KFP_LINE.match(line):
+            self._in_dump = bool(_OUTPUTS.match(kfp_line[2]))
             if kfp_line[2].startswith(("Condition evaluation failed", "Could not resolve")):
                 self.unresolved = kfp_line[2]
             if kfp_line[1] == "WARNING":

@@ -20,6 +20,9 @@ LINES = """\
     [KFP Executor 2026-11-21 05:12:50,125 WARNING]: one row is odd
     plain words
 12:00:01.000 - INFO - Task \x1b[96m'ingest'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m
+12:00:01.000 - INFO - Task \x1b[96m'ingest'\x1b[0m outputs:
+    reviews: Dataset( name='reviews' )
+--------------------------------------------------------------------------------
 12:00:01.001 - INFO - Executing task \x1b[96m'prepare'\x1b[0m
     Traceback (most recent call last):
       File "x.py", line 1, in <module>
@@ -46,6 +49,7 @@ def test_a_person_sees_steps_and_their_words(log) -> None:
     assert "  plain words" in shown
     assert "Looking for component" not in shown
     assert "inputs" not in shown
+    assert "Dataset" not in shown
     assert "Traceback" not in shown
 
 
