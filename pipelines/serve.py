@@ -41,7 +41,8 @@ def _serve(arguments: Sequence[str] | None) -> None:
         flush=True,
     )
     command = ["-m", "components.serving", "--model-dir", str(folder)]
-    command += ["--model-name", options.model_name, "--http-port", str(options.port)]
+    command += ["--model-name", options.model_name, "--model-version", version]
+    command += ["--http-port", str(options.port)]
     os.execv(sys.executable, [sys.executable, *command])  # noqa: S606 - arguments are our own
 
 

@@ -3,17 +3,14 @@
 from kfp import dsl
 
 from components.data.component import ingest_reviews, prepare_reviews
-from components.deployment.component import check_deployment
 from components.evaluation.component import evaluate_classifier
 from components.features.component import build_features, retrieve_training_set
-from components.registry.component import fetch_champion, promote_model, register_model
+from components.registry.component import fetch_champion
 from components.report.component import compose_report
-from components.training.component import (
-    chosen_hyperparameters,
-    fine_tune_classifier,
-    tune_hyperparameters,
-)
+from components.training.component import fine_tune_classifier
+from pipelines.release import release_pipeline
 from pipelines.step_settings import place
+from pipelines.tuning import tuning_pipeline
 
 
 @dsl.pipeline(
@@ -80,27 +77,21 @@ def training_pipeline(
             feature_service=features.outputs["feature_service"],
         )
     )
-    with dsl.If(tune_trials > 0, name="tune"):
-        tuned = place(
-            tune_hyperparameters(
-                training_set=retrieved.outputs["training_set"],
-                base_model=base_model,
-                hyperparameters=hyperparameters,
-                trials=tune_trials,
-                seed=seed,
-            )
-        )
-    with dsl.Else(name="as-given"):
-        given = place(chosen_hyperparameters(hyperparameters=hyperparameters, seed=seed))
+    options = tuning_pipeline(
+        training_set=retrieved.outputs["training_set"],
+        base_model=base_model,
+        hyperparameters=hyperparameters,
+        tune_trials=tune_trials,
+        seed=seed,
+    )
     trained = place(
         fine_tune_classifier(
             training_set=retrieved.outputs["training_set"],
             base_model=base_model,
-            hyperparameters=dsl.OneOf(
-                tuned.outputs["hyperparameters"], given.outputs["hyperparameters"]
-            ),
+            hyperparameters=options.output,
             data_fingerprint=ingested.outputs["data_fingerprint"],
             feature_service=features.outputs["feature_service"],
+            max_tokens=max_tokens,
         )
     )
     # Fetched after training, so that the comparison is with the champion of that hour.
@@ -125,34 +116,17 @@ def training_pipeline(
             evaluation_summary=evaluated.outputs["evaluation_summary"],
         )
     )
-    with (
-        dsl.If(evaluated.outputs["accuracy"] >= accuracy_threshold, name="accurate-enough"),
-        dsl.If(evaluated.outputs["macro_f1"] >= macro_f1_threshold, name="macro-f1-high-enough"),
-        dsl.If(evaluated.outputs["not_worse_than_champion"] == "yes", name="not-worse"),
-    ):
-        registered = place(
-            register_model(
-                model=trained.outputs["model"],
-                evaluation_summary=evaluated.outputs["evaluation_summary"],
-                predictions=evaluated.outputs["predictions"],
-                model_name=model_name,
-                approval=approval,
-                data_fingerprint=ingested.outputs["data_fingerprint"],
-                feature_service=features.outputs["feature_service"],
-                pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-            )
-        )
-        with dsl.If(approval == "auto", name="approved"):
-            checked = place(
-                check_deployment(
-                    model=trained.outputs["model"],
-                    predictions=evaluated.outputs["predictions"],
-                    model_name=model_name,
-                    version=registered.outputs["version"],
-                )
-            )
-            place(
-                promote_model(model_name=model_name, version=registered.outputs["version"]).after(
-                    checked
-                )
-            )
+    release_pipeline(
+        model=trained.outputs["model"],
+        evaluation_summary=evaluated.outputs["evaluation_summary"],
+        predictions=evaluated.outputs["predictions"],
+        accuracy=evaluated.outputs["accuracy"],
+        macro_f1=evaluated.outputs["macro_f1"],
+        not_worse_than_champion=evaluated.outputs["not_worse_than_champion"],
+        accuracy_threshold=accuracy_threshold,
+        macro_f1_threshold=macro_f1_threshold,
+        model_name=model_name,
+        approval=approval,
+        data_fingerprint=ingested.outputs["data_fingerprint"],
+        feature_service=features.outputs["feature_service"],
+    )

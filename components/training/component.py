@@ -5,7 +5,7 @@ from typing import NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
-from components.contracts.images import TRAINING_IMAGE
+from components.contracts.images import STEP_IMAGE, TRAINING_IMAGE
 
 
 @dsl.component(base_image=TRAINING_IMAGE, install_kfp_package=False)
@@ -51,7 +51,7 @@ def tune_hyperparameters(
     return NamedTuple("Outputs", hyperparameters=dict)(best)
 
 
-@dsl.component(base_image=TRAINING_IMAGE, install_kfp_package=False)
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def chosen_hyperparameters(hyperparameters: dict, seed: int) -> NamedTuple(
     "Outputs", hyperparameters=dict
 ):  # type: ignore[valid-type]

@@ -1,6 +1,5 @@
 """The compiled pipelines, field by field: what Kubeflow will really be asked for."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -126,12 +125,20 @@ def test_steps_with_side_effects_are_never_cached() -> None:
 
 def test_registering_stands_behind_all_three_conditions(compiled) -> None:
     spec = compiled["training"][0]
-    text = yaml.safe_dump(spec)
-    conditions = re.findall(r"condition: (.*(?:\n {8,}\S.*)*)", text)
-    joined = " ".join(" ".join(conditions).split())
-    assert ">= inputs.parameter_values['pipelinechannel--accuracy_threshold']" in joined
-    assert ">= inputs.parameter_values['pipelinechannel--macro_f1_threshold']" in joined
-    assert "'yes'" in joined
+    conditions = [
+        task["triggerPolicy"]["condition"]
+        for component in spec["components"].values()
+        for task in component.get("dag", {}).get("tasks", {}).values()
+        if "triggerPolicy" in task
+    ]
+    for name in ("accuracy", "macro_f1"):
+        held = f"inputs.parameter_values['pipelinechannel--{name}']"
+        least = f"inputs.parameter_values['pipelinechannel--{name}_threshold']"
+        assert f"{held} >= {least}" in conditions
+    assert (
+        "inputs.parameter_values['pipelinechannel--not_worse_than_champion'] == 'yes'" in conditions
+    )
+    assert "inputs.parameter_values['pipelinechannel--approval'] == 'auto'" in conditions
     root_tasks = set(spec["root"]["dag"]["tasks"])
     assert not {"register-model", "check-deployment", "promote-model"} & root_tasks
 

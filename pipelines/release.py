@@ -1,0 +1,79 @@
+"""What lies behind the gate: register, check that it serves, promote. Part of training's pipeline.
+
+A pipeline of its own, because kfp.local resolves a condition on a pipeline's parameter but not one
+on a task's named output.
+"""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Model
+
+from components.deployment.component import check_deployment
+from components.registry.component import promote_model, register_model
+from pipelines.step_settings import place
+
+
+@dsl.pipeline(
+    name="release",
+    description="Register, check and promote a model that passes the gate.",
+)
+def release_pipeline(
+    model: Input[Model],
+    evaluation_summary: Input[Artifact],
+    predictions: Input[Dataset],
+    accuracy: float,
+    macro_f1: float,
+    not_worse_than_champion: str,
+    accuracy_threshold: float,
+    macro_f1_threshold: float,
+    model_name: str,
+    approval: str,
+    data_fingerprint: str,
+    feature_service: str,
+) -> None:
+    """Three conditions, then the registry, then a model server, then the champion's alias.
+
+    Args:
+        model: The model folder.
+        evaluation_summary: Scores of the evaluation.
+        predictions: Predictions for the test split.
+        accuracy: On the test split.
+        macro_f1: On the test split.
+        not_worse_than_champion: `yes` or `no`.
+        accuracy_threshold: Below it nothing is registered.
+        macro_f1_threshold: Below it nothing is registered.
+        model_name: Name in the model registry.
+        approval: `auto` promotes at once; `manual` registers and waits for approval.
+        data_fingerprint: Of the data that the model was trained on.
+        feature_service: That the training set was read through.
+    """
+    with (
+        dsl.If(accuracy >= accuracy_threshold, name="accurate-enough"),
+        dsl.If(macro_f1 >= macro_f1_threshold, name="macro-f1-high-enough"),
+        dsl.If(not_worse_than_champion == "yes", name="not-worse"),
+    ):
+        registered = place(
+            register_model(
+                model=model,
+                evaluation_summary=evaluation_summary,
+                predictions=predictions,
+                model_name=model_name,
+                approval=approval,
+                data_fingerprint=data_fingerprint,
+                feature_service=feature_service,
+                pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            )
+        )
+        with dsl.If(approval == "auto", name="approved"):
+            checked = place(
+                check_deployment(
+                    model=model,
+                    predictions=predictions,
+                    model_name=model_name,
+                    version=registered.outputs["version"],
+                )
+            )
+            place(
+                promote_model(model_name=model_name, version=registered.outputs["version"]).after(
+                    checked
+                )
+            )
