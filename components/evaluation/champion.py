@@ -9,6 +9,7 @@ import pyarrow as pa
 from components.contracts.base_model import load_tokenizer
 from components.contracts.files import sha256_of_file
 from components.contracts.model_folder import (
+    NO_CHAMPION,
     TOKENIZER,
     check_model_folder,
     read_training_facts,
@@ -38,7 +39,8 @@ def find_champion(folder: Path | None, model_folder: Path) -> Champion | None:
     """The champion in a folder, if there is one.
 
     Args:
-        folder: The champion's model folder; None, missing or empty means no champion.
+        folder: The champion's model folder; None, missing, empty or with the note `NO_CHAMPION`
+            means no champion.
         model_folder: The new model's folder.
 
     Returns:
@@ -48,6 +50,8 @@ def find_champion(folder: Path | None, model_folder: Path) -> Champion | None:
         UserError: If the folder holds something else than a whole model folder.
     """
     if folder is None or not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    if (folder / NO_CHAMPION).is_file():
         return None
     check_model_folder(folder)
     own, new = read_training_facts(folder), read_training_facts(model_folder)

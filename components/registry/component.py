@@ -14,7 +14,7 @@ def fetch_champion(model_name: str, champion: Output[Model]) -> NamedTuple("Outp
 
     Args:
         model_name: Registered model.
-        champion: The champion's model folder; empty where there is none yet.
+        champion: The champion's model folder, or a note that there is none yet.
 
     Returns:
         version: The champion's version; empty where there is none yet.

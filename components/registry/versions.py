@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.contracts.errors import UserError
 from components.contracts.files import replaced_when_whole, sha256_of_file
-from components.contracts.model_folder import WEIGHTS, check_model_folder
+from components.contracts.model_folder import NO_CHAMPION, WEIGHTS, check_model_folder
 from components.contracts.tracking import errors_in_words, tracking_client
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def fetch_champion(model_name: str, champion: str | Path) -> str:
 
     Args:
         model_name: Registered model.
-        champion: Folder to write; empty where there is no champion.
+        champion: Folder to write; it holds `NO_CHAMPION` alone where there is none.
 
     Returns:
         The champion's version, or an empty text.
@@ -79,6 +79,7 @@ def fetch_champion(model_name: str, champion: str | Path) -> str:
             return version
     with replaced_when_whole(champion) as draft:
         draft.mkdir()
+        (draft / NO_CHAMPION).write_text(f"{model_name} has no champion yet\n", encoding="utf-8")
     logger.info("%s has no champion yet", model_name)
     return ""
 

@@ -9,6 +9,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from components.contracts.errors import UserError
+from components.contracts.model_folder import NO_CHAMPION
 from components.contracts.files import read_json, read_parquet, write_json
 from components.contracts.reviews import PREDICTIONS_SCHEMA
 from components.evaluation.evaluate import evaluate
@@ -85,8 +86,11 @@ def test_mistakes_are_mistakes_and_carry_their_text(outcome):
         assert entry["probability"] == pytest.approx(row[f"p_{entry['predicted']}"])
 
 
-def test_no_champion_in_an_empty_folder(run_artifacts, tmp_path):
+@pytest.mark.parametrize("note", [[], [NO_CHAMPION]])
+def test_no_champion_in_an_empty_folder_or_beside_a_note(run_artifacts, tmp_path, note):
     (tmp_path / "champion").mkdir()
+    for name in note:
+        (tmp_path / "champion" / name).touch()
     summary = evaluated(run_artifacts, tmp_path, champion=tmp_path / "champion")
     assert summary["champion"]["verdict"] == "no champion"
 

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from components.contracts.errors import UserError
+from components.contracts.model_folder import NO_CHAMPION
 from components.contracts.tracking import tracking_client
 from components.registry.registration import numbers_of, register
 from components.registry.versions import (
@@ -139,7 +140,7 @@ def test_promotion_waits_for_approval_and_keeps_the_previous_champion(
 ):
     registered()
     assert fetch_champion(NAME, tmp_path / "champion") == ""
-    assert list((tmp_path / "champion").iterdir()) == []
+    assert [path.name for path in (tmp_path / "champion").iterdir()] == [NO_CHAMPION]
     promote(NAME, "1")
     assert show_version(NAME, "1").aliases == ("champion",)
 
