@@ -9,8 +9,8 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from components.contracts.errors import UserError
-from components.contracts.model_folder import NO_CHAMPION
 from components.contracts.files import read_json, read_parquet, write_json
+from components.contracts.model_folder import NO_CHAMPION
 from components.contracts.reviews import PREDICTIONS_SCHEMA
 from components.evaluation.evaluate import evaluate
 from tests.evaluation.conftest import review_rows, write_model, write_run
