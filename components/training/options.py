@@ -1,7 +1,8 @@
 """The options of fine-tuning: their names, defaults, bounds and meaning, here and nowhere else.
 
 The defaults were chosen on the validation split of some 19,000 clothing reviews with the packaged
-MiniLM encoder. Freezing the embeddings and the lowest third of the layers saves a third of the time.
+MiniLM encoder. Freezing the embeddings and the lowest third of the layers saves a third of the
+time.
 With it, more token dropout and more weight on the star rating, the third epoch no longer overfits
 and macro-F1 is not lower than with all layers trained. Weights by the root of the inverse class
 frequency change little there, but teach rare classes in far fewer steps where reviews are few.
