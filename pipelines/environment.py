@@ -44,6 +44,8 @@ def local_environment(state: Path) -> dict[str, str]:
         "CODE_VERSION": code_version(),
         "TOKENIZERS_PARALLELISM": "true",
         "PYTHONWARNINGS": "ignore",
+        # In a terminal a progress bar is redrawn in place; in a log each drawing is a line.
+        "TQDM_MININTERVAL": "0.5" if sys.stdout.isatty() else "10",
     }
     return {name: os.environ.get(name) or value for name, value in variables.items()}
 

@@ -15,7 +15,8 @@ _STEP_LINE = re.compile(r"^    \[KFP Executor [^\]]*? (DEBUG|INFO|WARNING|ERROR)
 _OUTPUTS = re.compile(r"Task '[^']+' (?:outputs:|has no outputs)")
 _USER_ERROR = re.compile(r"components\.contracts\.errors\.UserError: (.*)")
 _ERROR = re.compile(r"^    ((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)")
-_PROGRESS = re.compile(r"\d+%\|")
+# A bar of tqdm, or training's own line.
+_PROGRESS = re.compile(r"\d+%\||^step \d+ of \d+, ")
 # What KFP's executor says of its own work; the log file keeps it.
 _EXECUTOR_TALK = re.compile(
     r"^(--component_module_path|Looking for component |Loading KFP component|Got executor_input|"
@@ -93,7 +94,9 @@ class StepLog(io.TextIOBase):
             self._in_dump = line != "    }" and not line.startswith("-----")
         elif spoken := _STEP_LINE.match(line):
             self._in_dump = spoken[2].startswith("Got executor_input")
-            if not _EXECUTOR_TALK.match(spoken[2]):
+            if _PROGRESS.search(spoken[2]):
+                self._show_step_output(spoken[2])
+            elif not _EXECUTOR_TALK.match(spoken[2]):
                 mark = "" if spoken[1] in ("INFO", "DEBUG") else f"{spoken[1].lower()}: "
                 self._show(f"  {mark}{spoken[2]}")
         elif kfp_line := _KFP_LINE.match(line):
