@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from components.contracts.errors import UserError
+from pipelines import run as command
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """What the command line asked the runner for; the run itself is left out."""
+    seen: dict = {}
+
+    def runner(pipeline, parameters, *, runs, state):
+        seen.update(name=pipeline.name, parameters=parameters, runs=runs, state=state)
+        raise UserError("that is enough")
+
+    monkeypatch.setattr(command, "run_locally", runner)
+    return seen
+
+
+def call(*words: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(words)
+    assert ended.value.code == 2
+
+
+def test_only_what_is_given_is_passed_on(asked: dict) -> None:
+    call("training", "--max-tokens", "64", "--accuracy-threshold", "0.9")
+    assert asked["name"] == "review-sentiment-training"
+    assert asked["parameters"] == {"max_tokens": 64, "accuracy_threshold": 0.9}
+    assert (asked["runs"], asked["state"]) == (Path("runs"), Path("state"))
+
+
+def test_hyperparameters_are_read_by_name(asked: dict) -> None:
+    call("training", "--hyperparameters", "epochs=2", "learning_rate=1e-4", "class_weights=none")
+    assert asked["parameters"]["hyperparameters"] == {
+        "epochs": 2,
+        "learning_rate": 1e-4,
+        "class_weights": "none",
+    }
+
+
+def test_a_hyperparameter_without_a_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    call("training", "--hyperparameters", "epochs")
+    assert "error: hyperparameter 'epochs' is not of the form name=value" in capsys.readouterr().err
+
+
+def test_local_paths_are_made_absolute_and_uris_are_not(
+    asked: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "reviews.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    call("training", "--data-uri", "reviews.csv", "--base-model", "roberta-base")
+    assert asked["parameters"]["data_uri"] == str(tmp_path / "reviews.csv")
+    assert asked["parameters"]["base_model"] == "roberta-base"
+
+
+def test_approval_needs_a_version_and_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    call("approval")
+    assert "--version" in capsys.readouterr().err
