@@ -76,7 +76,7 @@ compile: $(INSTALLED) ## Write the pipelines as YAML for Kubeflow to build/
 	$(BIN)/python -m pipelines.compile --output build
 
 submit: compile ## Submit the training pipeline to Kubeflow  [KFP_ENDPOINT= EXPERIMENT= ARGS="name=value"]
-	$(BIN)/kfp $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') run submit \
+	PYTHONWARNINGS=ignore $(BIN)/kfp $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') run submit \
 	  --experiment-name '$(EXPERIMENT)' --run-name '$(RUN_NAME)' \
 	  --package-file build/training.yaml data_uri='$(DATA)' base_model='$(BASE_MODEL)' $(ARGS)
 
