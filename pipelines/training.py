@@ -20,7 +20,7 @@ from pipelines.tuning import tuning_pipeline
 def training_pipeline(
     data_uri: str = "sample",
     base_model: str = "minilm",
-    max_tokens: int = 128,
+    max_tokens: int = 160,
     validation_share: float = 0.1,
     test_share: float = 0.1,
     balance: str = "none",
