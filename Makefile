@@ -80,16 +80,18 @@ submit: compile ## Submit the training pipeline to Kubeflow  [KFP_ENDPOINT= EXPE
 	  --experiment-name '$(EXPERIMENT)' --run-name '$(RUN_NAME)' \
 	  --package-file build/training.yaml data_uri='$(DATA)' base_model='$(BASE_MODEL)' $(ARGS)
 
-bench: bench-data bench-features bench-training ## Run all benchmarks
+BENCH_DATA = $(if $(filter-out sample,$(DATA)),--data '$(DATA)')
+
+bench: bench-data bench-features bench-training ## Run all benchmarks  [DATA=]
 
 bench-data: $(INSTALLED) ## Time and memory of ingest and prepare at 1x and 10x the rows
-	$(BIN)/python tests/benchmarks/bench_data.py
+	$(BIN)/python tests/benchmarks/bench_data.py $(BENCH_DATA)
 
 bench-features: $(INSTALLED) ## Tokenisation and feature retrieval against the usual ways
 	$(BIN)/python tests/benchmarks/bench_features.py
 
 bench-training: $(INSTALLED) ## Training speed against the plain Trainer
-	$(BIN)/python tests/benchmarks/bench_training.py
+	$(BIN)/python tests/benchmarks/bench_training.py $(BENCH_DATA)
 
 sample: $(INSTALLED) ## Write the bundled sample again from its generator
 	$(BIN)/python -m components.data.sample

@@ -106,14 +106,15 @@ def compare_speed(
     """Take turns and print medians, ratio and share of the matrix rate."""
     run = TrainingRun(training, validation, MINILM, TrainingOptions())
     without = TrainingRun(training, validation, MINILM, plain_options())
-    plain = plain_trainer(training, work)
+    rows = padded_rows(training)
+    plain = plain_trainer(rows, work)
     print(
         f"machine: {cpu_name()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads, "
         f"load {os.getloadavg()[0]:.1f}; torch {torch.__version__}; {len(training)} rows, "
         f"{training.lengths.mean():.1f} tokens on average; encoder in {run.precision}"
     )
     ways: dict[str, Callable[[int], dict[str, float]]] = {
-        "plain": lambda turn: plain_turn(plain, turn),
+        "plain": lambda turn: plain_turn(plain, rows, turn),
         "ours": lambda turn: our_turn(run, turn),
         "full": lambda turn: our_turn(without, turn),
     }
@@ -173,7 +174,7 @@ def plain_options() -> TrainingOptions:
     return TrainingOptions(token_dropout=0.0, frozen_share=0.0)
 
 
-def plain_trainer(training: TokenisedReviews, work: Path, epochs: int = 1) -> Any:
+def plain_trainer(rows: Any, work: Path, epochs: int = 1) -> Any:
     """Hugging Face's Trainer with its defaults on rows padded to 128 tokens."""
     from transformers import (
         AutoModelForSequenceClassification,
@@ -197,43 +198,34 @@ def plain_trainer(training: TokenisedReviews, work: Path, epochs: int = 1) -> An
         num_train_epochs=epochs,
         dataloader_pin_memory=False,  # without a GPU it does nothing but warn
     )
-    trainer = Trainer(model=model, args=arguments, train_dataset=PaddedRows(training))
+    trainer = Trainer(model=model, args=arguments, train_dataset=rows)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-class PaddedRows(torch.utils.data.Dataset):
-    """Rows as the Trainer takes them, each padded to 128 tokens."""
+def padded_rows(reviews: TokenisedReviews) -> Any:
+    """Rows as the Trainer takes them, each padded to 128 tokens: a `datasets.Dataset`."""
+    from datasets import Dataset
 
-    def __init__(self, reviews: TokenisedReviews) -> None:
-        self._reviews = reviews
-        self.order = np.arange(len(reviews))
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.order)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """One row."""
-        row = self.order[index]
-        ids = self._reviews.row(row)[:PADDED_TO]
-        padded = torch.zeros(PADDED_TO, dtype=torch.long)
-        padded[: len(ids)] = torch.from_numpy(ids.astype(np.int64))
-        mask = (torch.arange(PADDED_TO) < len(ids)).long()
-        label = torch.tensor(int(self._reviews.classes[row]))
-        return {"input_ids": padded, "attention_mask": mask, "labels": label}
+    tokens = np.zeros((len(reviews), PADDED_TO), np.int64)
+    mask = np.zeros_like(tokens)
+    for index in range(len(reviews)):
+        ids = reviews.row(index)[:PADDED_TO]
+        tokens[index, : len(ids)] = ids
+        mask[index, : len(ids)] = 1
+    columns = {"input_ids": tokens, "attention_mask": mask, "labels": reviews.classes}
+    return Dataset.from_dict(columns).with_format("torch")
 
 
-def plain_turn(trainer: Any, turn: int) -> dict[str, float]:
-    """Some steps of the Trainer: samples per second, its own figure."""
-    rows = trainer.args.per_device_train_batch_size * PLAIN_STEPS_PER_TURN
-    every = np.random.default_rng(turn).permutation(len(trainer.train_dataset._reviews))
-    trainer.train_dataset.order = every[:rows]
+def plain_turn(trainer: Any, rows: Any, turn: int) -> dict[str, float]:
+    """Some steps of the Trainer on some of the rows: samples per second, its own figure."""
+    count = min(trainer.args.per_device_train_batch_size * PLAIN_STEPS_PER_TURN, len(rows))
+    trainer.train_dataset = rows.select(np.random.default_rng(turn).permutation(len(rows))[:count])
     trainer.args.num_train_epochs = 1
     begun = time.perf_counter()
     done = trainer.train()
     seconds = min(time.perf_counter() - begun, float(done.metrics["train_runtime"]))
-    return {"samples": min(rows, len(every)) / seconds}
+    return {"samples": count / seconds}
 
 
 def compare_quality(training: TokenisedReviews, validation: TokenisedReviews, work: Path) -> None:
@@ -241,7 +233,7 @@ def compare_quality(training: TokenisedReviews, validation: TokenisedReviews, wo
     from components.contracts.inference import predict_logits
 
     rows = [validation.row(index) for index in range(len(validation))]
-    trainer = plain_trainer(training, work, epochs=3)  # the Trainer's own number
+    trainer = plain_trainer(padded_rows(training), work, epochs=3)  # the Trainer's own number
     begun = time.perf_counter()
     trainer.train()
     plain_seconds = time.perf_counter() - begun
