@@ -87,8 +87,8 @@ bench: bench-data bench-features bench-training ## Run all benchmarks  [DATA=]
 bench-data: $(INSTALLED) ## Time and memory of ingest and prepare at 1x and 10x the rows
 	$(BIN)/python tests/benchmarks/bench_data.py $(BENCH_DATA)
 
-bench-features: $(INSTALLED) ## Tokenisation and feature retrieval against the usual ways
-	$(BIN)/python tests/benchmarks/bench_features.py
+bench-features: $(INSTALLED) ## Tokenisation and feature retrieval against the usual ways  [PREPARED=]
+	$(BIN)/python tests/benchmarks/bench_features.py $(if $(PREPARED),--data '$(PREPARED)')
 
 bench-training: $(INSTALLED) ## Training speed against the plain Trainer
 	$(BIN)/python tests/benchmarks/bench_training.py $(BENCH_DATA)
