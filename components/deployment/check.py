@@ -2,14 +2,10 @@
 
 import json
 import logging
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -31,28 +27,12 @@ from components.deployment.inference_service import (
     storage_uri_of,
     to_yaml,
 )
+from components.deployment.model_process import ModelProcess, ServedModel
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
 """Largest difference of a probability: the server rounds to fp32 and pads other batches."""
-
-_LAST_LINES = 15
-
-
-@dataclass(frozen=True)
-class RunningServer:
-    """A model server that answers.
-
-    Attributes:
-        process: The server's process.
-        port: Its port on this machine.
-        ready_seconds: From the start of the process until it was ready.
-    """
-
-    process: subprocess.Popen[bytes]
-    port: int
-    ready_seconds: float
 
 
 def check_deployment(
@@ -95,7 +75,7 @@ def check_deployment(
         storage_uri_of(storage_uri, model_name, version),
         model_digest=sha256_of_file(folder / WEIGHTS),
     )
-    with model_server(folder, model_name, version, ready_within) as server:
+    with model_server(folder, model_name, version, ready_within) as (server, ready_seconds):
         client = HTTPConnection("127.0.0.1", server.port, timeout=120)
         try:
             latencies, v2_difference = _ask_v2(client, rows, model_name, version)
@@ -107,7 +87,7 @@ def check_deployment(
         finally:
             client.close()
         stopping = time.monotonic()
-        _end(server.process)
+        server.end()
         ended_seconds = time.monotonic() - stopping
     findings = {
         "model_name": model_name,
@@ -121,7 +101,7 @@ def check_deployment(
             "p50": round(float(np.percentile(latencies, 50)), 2),
             "p95": round(float(np.percentile(latencies, 95)), 2),
         },
-        "ready_seconds": round(server.ready_seconds, 2),
+        "ready_seconds": round(ready_seconds, 2),
         "ended_seconds": round(ended_seconds, 2),
         "storage_uri": service["spec"]["predictor"]["model"]["storageUri"],
     }
@@ -139,86 +119,24 @@ def check_deployment(
 @contextmanager
 def model_server(
     model_folder: Path, model_name: str, version: str, ready_within: float
-) -> Iterator[RunningServer]:
-    """A model server process on a free port of this machine; it never outlives the block.
+) -> Iterator[tuple[ModelProcess, float]]:
+    """A model server on a free port of this machine; it never outlives the block.
+
+    Yields:
+        The process, ready, and the seconds that it took to become so.
 
     Raises:
         UserError: If it ends early or is not ready in time, with the last lines it printed.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        port_file, log_file = Path(scratch) / "port", Path(scratch) / "log"
-        command = [sys.executable, "-m", "components.serving"]
-        command += ["--model-dir", str(model_folder), "--model-name", model_name]
-        command += ["--model-version", version, "--http-port", "0", "--port-file", str(port_file)]
         started = time.monotonic()
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 (our own module, arguments not shell text)
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONWARNINGS": "ignore"},
-            )
+        model = ServedModel(model_name, str(model_folder), version)
+        process = ModelProcess.start(model, Path(scratch))
         try:
-            port = _wait_until_ready(process, port_file, log_file, model_name, ready_within)
-            yield RunningServer(process, port, time.monotonic() - started)
+            process.wait_until_ready(ready_within)
+            yield process, time.monotonic() - started
         finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-
-
-def _wait_until_ready(
-    process: subprocess.Popen[bytes],
-    port_file: Path,
-    log_file: Path,
-    model_name: str,
-    ready_within: float,
-) -> int:
-    """The port of the server once its model is ready."""
-    deadline = time.monotonic() + ready_within
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise UserError(
-                f"the model server ended with code {process.returncode} before it was ready: "
-                f"{_last_lines(log_file)}"
-            )
-        if port_file.exists():
-            port = int(port_file.read_text())
-            if _is_ready(port, model_name):
-                return port
-        time.sleep(0.1)
-    raise UserError(
-        f"the model server was not ready within {ready_within:.0f} s: {_last_lines(log_file)}"
-    )
-
-
-def _is_ready(port: int, model_name: str) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", f"/v2/models/{model_name}/ready")
-        return connection.getresponse().status == 200
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _last_lines(log_file: Path) -> str:
-    """The end of what a process printed, on one line."""
-    lines = log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return " | ".join(lines[-_LAST_LINES:]) or "it printed nothing"
-
-
-def _end(process: subprocess.Popen[bytes], within: float = 60.0) -> None:
-    """End the server as Kubernetes does, by SIGTERM."""
-    process.terminate()
-    try:
-        code = process.wait(within)
-    except subprocess.TimeoutExpired:
-        raise UserError(f"the model server did not end within {within:.0f} s of SIGTERM") from None
-    if code not in (0, -15):
-        raise UserError(f"the model server ended with code {code} after SIGTERM")
+            process.kill()
 
 
 def _sample(predictions: Path, size: int) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from components.contracts.labels import CLASS_NAMES, SENTIMENTS
 from components.contracts.reviews import PREDICTIONS_SCHEMA
 from components.contracts.text import model_text
 from components.deployment import check as subject
+from components.deployment import model_process
 from components.deployment.check import check_deployment
 
 REVIEWS = [
@@ -96,7 +97,7 @@ def children(monkeypatch):
         started.append(popen(*arguments, **options))
         return started[-1]
 
-    monkeypatch.setattr(subject.subprocess, "Popen", remember)
+    monkeypatch.setattr(model_process.subprocess, "Popen", remember)
     return started
 
 
@@ -138,7 +139,7 @@ def _server_that(monkeypatch, code):
         return started[-1]
 
     monkeypatch.setattr(
-        subject, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": start})
+        model_process, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": start})
     )
     return started
 

@@ -1,0 +1,269 @@
+"""One model server as a process of this machine: started, awaited, adopted, ended."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from uuid import uuid4
+
+from components.contracts.errors import UserError
+from components.contracts.files import write_json
+
+_LAST_LINES = 15
+_LOG_BYTES = 50_000_000
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """What a server serves; two of them are equal where one process can stand for both.
+
+    Attributes:
+        name: Name in the URLs.
+        folder: The model folder.
+        version: Version in the registry, told in every answer.
+        environment: Further environment variables of the server.
+    """
+
+    name: str
+    folder: str
+    version: str
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Short name that is another for another model, fit for a file's name."""
+        content = json.dumps([self.name, self.folder, self.version, self.environment])
+        readable = "".join(c if c.isalnum() or c in "._" else "_" for c in self.version)[:24]
+        return f"v{readable}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+
+ServerCommand = Callable[[ServedModel, Path], Sequence[str]]
+"""The command that serves a model on a free port of 127.0.0.1 and writes the port to a file."""
+
+
+def serving_command(model: ServedModel, port_file: Path) -> list[str]:
+    """The command of our own model server."""
+    command = [sys.executable, "-m", "components.serving"]
+    command += ["--model-dir", model.folder, "--model-name", model.name]
+    command += ["--model-version", model.version]
+    return [*command, "--http-port", "0", "--port-file", str(port_file)]
+
+
+class ModelProcess:
+    """A model server's process.
+
+    Attributes:
+        model: What it serves.
+        id: Name of this one process; another start of the same model has another.
+        pid: Of the operating system.
+        log_file: What it printed.
+        started: `time.time()` of its start.
+    """
+
+    def __init__(
+        self, model: ServedModel, folder: Path, identity: str, pid: int, started: float
+    ) -> None:
+        """Stand for a process that runs; use `start` or `adopt`."""
+        self.model = model
+        self.id = identity
+        self.pid = pid
+        self.log_file = folder / f"{identity}.log"
+        self.started = started
+        self._folder = folder
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(
+        cls, model: ServedModel, folder: Path, command: ServerCommand = serving_command
+    ) -> "ModelProcess":
+        """Start a server in a session of its own, so that it does not get our signals.
+
+        Args:
+            model: What it serves.
+            folder: Folder of its log, its port file and its record.
+            command: Makes the command line.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        identity = f"{model.key}-{uuid4().hex[:6]}"
+        with (folder / f"{identity}.log").open("ab") as log:
+            child = subprocess.Popen(  # noqa: S603 (a list of arguments, not shell text)
+                command(model, folder / f"{identity}.port"),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    "PYTHONWARNINGS": "ignore",
+                    "MODEL_VERSION": model.version,
+                    **dict(model.environment),
+                },
+            )
+        process = cls(model, folder, identity, child.pid, time.time())
+        process._child = child
+        return process
+
+    def record(self) -> None:
+        """Write down who this is, so that another process can `adopt` it."""
+        import psutil
+
+        try:
+            created = psutil.Process(self.pid).create_time()
+        except psutil.NoSuchProcess:
+            return
+        write_json(
+            self._folder / f"{self.id}.json",
+            {
+                "pid": self.pid,
+                # A process id is given anew once its process has ended; with the time it is unique.
+                "created": created,
+                "name": self.model.name,
+                "folder": self.model.folder,
+                "version": self.model.version,
+                "environment": [list(pair) for pair in self.model.environment],
+            },
+        )
+
+    @classmethod
+    def adopt(cls, record: Path) -> "ModelProcess | None":
+        """Take over the process that a record names; None where it runs no more."""
+        import psutil
+
+        try:
+            told = json.loads(record.read_text(encoding="utf-8"))
+            process = psutil.Process(told["pid"])
+            if process.create_time() != told["created"]:
+                return None
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            model = ServedModel(
+                told["name"],
+                told["folder"],
+                told["version"],
+                tuple((name, value) for name, value in told["environment"]),
+            )
+        except (OSError, ValueError, KeyError, psutil.Error):
+            return None
+        return cls(model, record.parent, record.stem, told["pid"], told["created"])
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs or where it is not ours."""
+        return self._child.poll() if self._child else None
+
+    def is_running(self) -> bool:
+        """Whether the process is there, and not only as a zombie."""
+        if self._child:
+            return self._child.poll() is None
+        import psutil
+
+        try:
+            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    @property
+    def port(self) -> int | None:
+        """The port that it listens on, once it says so."""
+        try:
+            return int((self._folder / f"{self.id}.port").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def is_ready(self, timeout: float = 5.0) -> bool:
+        """Whether it says that its model is ready."""
+        if (port := self.port) is None:
+            return False
+        connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
+        try:
+            connection.request("GET", f"/v2/models/{self.model.name}/ready")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def wait_until_ready(self, within: float) -> int:
+        """Its port, once it is ready.
+
+        Raises:
+            UserError: If it ends before, or is not ready in time, with its last lines.
+        """
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            if not self.is_running():
+                raise UserError(
+                    f"the model server ended with code {self.exit_code} before it was ready: "
+                    f"{self.last_lines()}"
+                )
+            if (port := self.port) is not None and self.is_ready():
+                return port
+            time.sleep(0.1)
+        raise UserError(
+            f"the model server was not ready within {within:.0f} s: {self.last_lines()}"
+        )
+
+    def last_lines(self) -> str:
+        """The end of what it printed, on one line."""
+        try:
+            with self.log_file.open("rb") as log:
+                log.seek(max(0, self.log_file.stat().st_size - 20_000))
+                lines = log.read().decode("utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return " | ".join(lines[-_LAST_LINES:]) or "it printed nothing"
+
+    def terminate(self) -> None:
+        """Ask it to end as Kubernetes does: by SIGTERM, upon which it drains."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, and reap it."""
+        self._signal(signal.SIGKILL)
+        if self._child:
+            self._child.wait()
+
+    def end(self, within: float = 60.0) -> None:
+        """End it by SIGTERM and wait.
+
+        Raises:
+            UserError: If it does not end in time, or not well.
+        """
+        self.terminate()
+        deadline = time.monotonic() + within
+        while self.is_running():
+            if time.monotonic() >= deadline:
+                raise UserError(f"the model server did not end within {within:.0f} s of SIGTERM")
+            time.sleep(0.02)
+        if self.exit_code not in (None, 0, -signal.SIGTERM):
+            raise UserError(f"the model server ended with code {self.exit_code} after SIGTERM")
+
+    def forget(self, *, keep_log: bool = False) -> None:
+        """Remove its files, once it has ended."""
+        for kind in ("json", "port") if keep_log else ("json", "port", "log", "log.1"):
+            (self._folder / f"{self.id}.{kind}").unlink(missing_ok=True)
+
+    def bound_log(self, most: int = _LOG_BYTES) -> None:
+        """Begin the log anew once it is large; the one before stays as `.log.1`."""
+        with suppress(OSError):
+            if self.log_file.stat().st_size > most:
+                shutil.copyfile(self.log_file, self.log_file.with_suffix(".log.1"))
+                # The server appends, so it goes on at the new end.
+                os.truncate(self.log_file, 0)
+
+    def _signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self._child:
+            self._child.send_signal(number)  # does nothing once it was reaped
+        elif self.is_running():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
