@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from components.cluster.conflict import Conflict
 
-class Conflict(Exception):  # noqa: N818 (it is an answer to decide anew on, not a fault)
-    """The object is no longer as it was read: read it again and decide anew."""
+
+__all__ = ["Conflict", "ServiceStore"]
 
 
 class ServiceStore(Protocol):

@@ -1,0 +1,1 @@
+"""The Kubernetes API as the rooms use it: objects, refusals in words, retries and waiting."""
