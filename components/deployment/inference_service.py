@@ -1,6 +1,10 @@
-"""The KServe InferenceService that serves one version of the model."""
+"""The KServe InferenceService that serves one version of the model, or two while one is tried."""
 
+import hashlib
+import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from components.contracts.errors import UserError
@@ -9,11 +13,113 @@ RUNTIME = "review-sentiment"
 """ServingRuntime and model format of `manifests/base/serving/servingruntime.yaml`."""
 
 VERSION_ANNOTATION = "review-sentiment/model-version"
+"""Version that gets the traffic that no canary gets."""
+
 DIGEST_ANNOTATION = "review-sentiment/model-digest"
+"""SHA-256 of its weights."""
+
+CANARY_ANNOTATION = "review-sentiment/canary-version"
+"""Version that is being tried."""
+
+CANARY_DIGEST_ANNOTATION = "review-sentiment/canary-digest"
+"""SHA-256 of its weights."""
+
+AFTER_REVISION_ANNOTATION = "review-sentiment/canary-after-revision"
+"""Knative: newest revision before the canary's, by which the canary's own is told."""
+
+EVIDENCE_ANNOTATION = "review-sentiment/stable-evidence"
+"""JSON: what was seen of the stable version in the last step, for the step that leaves it idle."""
+
+REJECTED_ANNOTATION = "review-sentiment/rejected-version"
+"""Last version that was tried and rolled back."""
+
+REJECTED_BECAUSE_ANNOTATION = "review-sentiment/rejected-because"
+"""Why, in one sentence."""
+
+FIRST_ANNOTATION = "review-sentiment/first-deployment"
+"""There until the very first version of the service has become ready."""
+
+_KEPT_ON_THE_SERVICE = (
+    CANARY_ANNOTATION,
+    CANARY_DIGEST_ANNOTATION,
+    AFTER_REVISION_ANNOTATION,
+    EVIDENCE_ANNOTATION,
+    REJECTED_ANNOTATION,
+    REJECTED_BECAUSE_ANNOTATION,
+    FIRST_ANNOTATION,
+)
+
+MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
+AUTOSCALER_ANNOTATION = "serving.kserve.io/autoscalerClass"
+
+Mode = Literal["Knative", "Standard"]
+
+_OLD_MODES = {"Serverless": "Knative", "RawDeployment": "Standard"}
 
 # RFC 1123 label, short enough for the suffixes that KServe and Knative append.
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _STORAGE = re.compile(r"(s3|gs|hf|pvc|https?|abfss?|oci)://\S+")
+_USER = 10001
+
+
+@dataclass(frozen=True)
+class Autoscaling:
+    """What makes KServe start and end pods.
+
+    Attributes:
+        metric: `concurrency` or `rps` (requests at a time, requests per second and pod; Knative's
+            autoscaler), `cpu` or `memory` (percent of the request; a HorizontalPodAutoscaler),
+            `prometheus` (a query; KEDA), or `none` (always the fewest pods).
+        target: Of the metric, per pod; for a query its threshold.
+        server: Address of Prometheus, for a query.
+        query: In PromQL.
+    """
+
+    metric: Literal["concurrency", "rps", "cpu", "memory", "prometheus", "none"]
+    target: int = 0
+    server: str = ""
+    query: str = ""
+
+
+AUTOSCALING = {
+    "Knative": Autoscaling("concurrency", 16),
+    "Standard": Autoscaling("cpu", 70),
+}
+"""Used where nothing else is asked for."""
+
+_METRICS = {
+    "Knative": ("concurrency", "rps"),
+    "Standard": ("cpu", "memory", "prometheus", "none"),
+}
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """How much of the cluster a service gets, and how it behaves there.
+
+    Attributes:
+        min_replicas: Fewest pods. A canary in Standard mode has a fixed number of pods and never
+            more than this, so it should be what all of the traffic needs; 0 only in Knative mode.
+        max_replicas: Most pods.
+        cpu: Request and limit of a pod, in cores.
+        memory: Request and limit of a pod, as a Kubernetes quantity.
+        autoscaling: What starts and ends pods; `AUTOSCALING` of the mode where None.
+        timeout_seconds: Longest time of a request. In Knative mode also the time that a pod has
+            to finish what it accepted.
+        drain_seconds: Time that a pod has to finish what it accepted, in Standard mode.
+        grpc: Serve gRPC on port 8081 too; Standard mode only, Knative allows one port.
+        server_arguments: Further arguments of the model server.
+    """
+
+    min_replicas: int = 1
+    max_replicas: int = 3
+    cpu: str = "2"
+    memory: str = "4Gi"
+    autoscaling: Autoscaling | None = None
+    timeout_seconds: int = 60
+    drain_seconds: int = 60
+    grpc: bool = False
+    server_arguments: tuple[str, ...] = ()
 
 
 def render_inference_service(
@@ -21,12 +127,9 @@ def render_inference_service(
     version: str,
     storage_uri: str,
     *,
-    mode: Literal["Knative", "Standard"] = "Standard",
+    mode: Mode = "Standard",
     model_digest: str = "",
-    min_replicas: int = 1,
-    max_replicas: int = 3,
-    cpu: str = "2",
-    memory: str = "4Gi",
+    settings: ServiceSettings | None = None,
 ) -> dict[str, Any]:
     """Describe the service of a model version.
 
@@ -39,34 +142,48 @@ def render_inference_service(
         storage_uri: Where KServe fetches the model folder from.
         mode: KServe's deployment mode.
         model_digest: SHA-256 of the weights, kept as an annotation.
-        min_replicas: Fewest pods.
-        max_replicas: Most pods.
-        cpu: Request and limit of a pod, in cores.
-        memory: Request and limit of a pod, as a Kubernetes quantity.
+        settings: Size and scaling.
 
     Returns:
         The object, as `kubectl apply` takes it.
 
     Raises:
-        UserError: If the name cannot be a service's name, or the URI is none that KServe reads.
+        UserError: If the name cannot be a service's name, the URI is none that KServe reads, or
+            the settings do not fit the mode.
     """
+    settings = settings or ServiceSettings()
     if not _NAME.fullmatch(model_name):
         raise UserError(
             f"model name {model_name!r} cannot name a service; "
             "use at most 40 lower-case letters, digits and hyphens, a letter first"
         )
-    if not _STORAGE.fullmatch(storage_uri):
-        raise UserError(
-            f"KServe cannot fetch a model from {storage_uri!r}; "
-            "give an s3, gs, hf, pvc, https, abfs or oci URI"
-        )
-    annotations = {
-        "serving.kserve.io/deploymentMode": mode,
-        VERSION_ANNOTATION: version,
-    }
+    annotations = {MODE_ANNOTATION: mode, "serving.kserve.io/enable-prometheus-scraping": "true"}
+    annotations |= {VERSION_ANNOTATION: version}
     if model_digest:
         annotations[DIGEST_ANNOTATION] = model_digest
-    resources = {"cpu": cpu, "memory": memory}
+    predictor: dict[str, Any] = {
+        "minReplicas": settings.min_replicas,
+        "maxReplicas": settings.max_replicas,
+        **_scaling(mode, settings, annotations),
+        "timeout": settings.timeout_seconds,
+        "automountServiceAccountToken": False,
+        "annotations": pod_annotations(version, model_digest),
+        "model": model_of(version, storage_uri, mode, settings),
+    }
+    if mode == "Knative":
+        # Hosts `latest-` and `prev-`, to ask a canary that gets no traffic yet. Knative refuses
+        # the pod's securityContext and termination grace period by default; the container's
+        # securityContext is the ServingRuntime's, the grace period follows from the timeout.
+        annotations["serving.kserve.io/enable-tag-routing"] = "true"
+    else:
+        predictor["terminationGracePeriodSeconds"] = settings.drain_seconds
+        predictor["securityContext"] = {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
@@ -78,29 +195,207 @@ def render_inference_service(
             },
             "annotations": annotations,
         },
-        "spec": {
-            "predictor": {
-                "minReplicas": min_replicas,
-                "maxReplicas": max_replicas,
-                "automountServiceAccountToken": False,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 10001,
-                    "runAsGroup": 10001,
-                    "fsGroup": 10001,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "model": {
-                    "modelFormat": {"name": RUNTIME},
-                    "runtime": RUNTIME,
-                    "protocolVersion": "v2",
-                    "storageUri": storage_uri,
-                    "env": [{"name": "MODEL_VERSION", "value": version}],
-                    "resources": {"requests": dict(resources), "limits": dict(resources)},
-                },
-            }
-        },
+        "spec": {"predictor": predictor},
     }
+
+
+def model_of(
+    version: str, storage_uri: str, mode: Mode, settings: ServiceSettings
+) -> dict[str, Any]:
+    """The part of a service that names the model: `spec.predictor.model`.
+
+    Raises:
+        UserError: If KServe cannot fetch the model, or gRPC is wanted in Knative mode.
+    """
+    if not _STORAGE.fullmatch(storage_uri):
+        raise UserError(
+            f"KServe cannot fetch a model from {storage_uri!r}; "
+            "give an s3, gs, hf, pvc, https, abfs or oci URI"
+        )
+    resources = {"cpu": settings.cpu, "memory": settings.memory}
+    model: dict[str, Any] = {
+        "modelFormat": {"name": RUNTIME},
+        "runtime": RUNTIME,
+        "protocolVersion": "v2",
+        "storageUri": storage_uri,
+        "env": [{"name": "MODEL_VERSION", "value": version}],
+        "resources": {"requests": dict(resources), "limits": dict(resources)},
+    }
+    arguments = list(settings.server_arguments)
+    if settings.grpc:
+        if mode == "Knative":
+            raise UserError("Knative allows one port: serve gRPC in Standard mode, or leave it off")
+        # KServe appends these arguments to the runtime's and adds the port to its ports.
+        arguments.append("--grpc-port=8081")
+        model["ports"] = [{"containerPort": 8081, "name": "h2c", "protocol": "TCP"}]
+    if arguments:
+        model["args"] = arguments
+    if mode == "Standard":
+        # The pod is taken off the endpoints while it still answers; then SIGTERM drains it.
+        model["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "5"]}}}
+    return model
+
+
+def pod_annotations(version: str, model_digest: str) -> dict[str, str]:
+    """Annotations of one version's pods: `spec.predictor.annotations`.
+
+    KServe copies a service's own annotations to its pods, where a change makes a new Knative
+    revision or restarts a Deployment. Those of `spec.predictor` come before them (buildObjectMeta
+    in KServe's components/predictor.go), so each annotation that a rollout changes has a fixed
+    value here: the service's bookkeeping then never touches a pod.
+    """
+    return {
+        VERSION_ANNOTATION: version,
+        DIGEST_ANNOTATION: model_digest,
+        **dict.fromkeys(_KEPT_ON_THE_SERVICE, "see the InferenceService"),
+    }
+
+
+def _scaling(mode: Mode, settings: ServiceSettings, annotations: dict[str, str]) -> dict[str, Any]:
+    """Autoscaling fields of the predictor; the autoscaler's class goes into the annotations."""
+    wanted = settings.autoscaling or AUTOSCALING[mode]
+    fewest = 0 if mode == "Knative" else 1
+    if not fewest <= settings.min_replicas <= settings.max_replicas or settings.max_replicas < 1:
+        raise UserError(
+            f"{settings.min_replicas} to {settings.max_replicas} replicas cannot be had in {mode} "
+            f"mode; give at least {fewest}, and no more as the minimum than as the maximum"
+        )
+    if wanted.metric not in _METRICS[mode]:
+        raise UserError(
+            f"{mode} mode does not scale by {wanted.metric}; use {' or '.join(_METRICS[mode])}"
+        )
+    if wanted.metric != "none" and wanted.target < 1:
+        raise UserError(f"autoscaling by {wanted.metric} needs a target of at least 1")
+    if wanted.metric in ("cpu", "memory") and wanted.target > 100:
+        raise UserError(
+            f"autoscaling by {wanted.metric} has a target in percent of the request; "
+            f"{wanted.target} is more than 100"
+        )
+    if mode == "Knative":
+        return {"scaleMetric": wanted.metric, "scaleTarget": wanted.target}
+    annotations[AUTOSCALER_ANNOTATION] = {"prometheus": "keda", "none": "none"}.get(
+        wanted.metric, "hpa"
+    )
+    if wanted.metric == "prometheus":
+        if not wanted.server or not wanted.query:
+            raise UserError("autoscaling by prometheus needs its server's address and a query")
+        metric = {"backend": "prometheus", "serverAddress": wanted.server, "query": wanted.query}
+        target = {"type": "Value", "value": str(wanted.target)}
+        external = {"type": "External", "external": {"metric": metric, "target": target}}
+        return {"autoScaling": {"metrics": [external]}}
+    if wanted.metric == "none":
+        return {}
+    return {"scaleMetric": wanted.metric, "scaleTarget": wanted.target}
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """Who serves what, as the object says it should be.
+
+    Attributes:
+        mode: KServe's deployment mode.
+        stable: Version that gets the traffic that no canary gets.
+        canary: Version that is being tried; None where none is.
+        percent: The canary's share of the traffic.
+        rejected: Last version that was rolled back; None where none was.
+        rejected_because: Why.
+        first: Whether no version has been ready yet.
+        evidence: What was seen of the stable version in the last step.
+    """
+
+    mode: Mode
+    stable: str
+    canary: str | None = None
+    percent: int = 0
+    rejected: str | None = None
+    rejected_because: str = ""
+    first: bool = False
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def state_of(service: Mapping[str, Any]) -> ServiceState:
+    """Read an InferenceService's state from its spec and annotations.
+
+    What a version's pods are told (`MODEL_VERSION`) counts, as far as the spec holds it: in
+    Knative mode the stable version beside a canary is known from the annotation only.
+
+    Raises:
+        UserError: If the service was not made by this project, or has several canaries.
+    """
+    name, annotations = service["metadata"]["name"], annotations_of(service)
+    mode = annotations.get(MODE_ANNOTATION, "")
+    mode = _OLD_MODES.get(mode, mode)
+    predictor = service["spec"]["predictor"]
+    latest = _version_of(predictor, name)
+    canary, percent, stable = None, 0, latest
+    rejected = annotations.get(REJECTED_ANNOTATION)
+    if mode == "Knative":
+        share = predictor.get("canaryTrafficPercent")
+        if share is not None:
+            stable = annotations.get(VERSION_ANNOTATION, "")
+            # Rolled back, the rejected version stays in the spec at 0 percent.
+            if not (share == 0 and rejected == latest):
+                canary, percent = latest, int(share)
+    elif mode == "Standard":
+        tried = service["spec"].get("canary") or []
+        if len(tried) > 1:
+            raise UserError(
+                f"service {name} has {len(tried)} canaries, of which a rollout understands one; "
+                "remove the others"
+            )
+        for one in tried:
+            canary, percent = _version_of(one["predictor"], name), int(one["trafficPercent"])
+    else:
+        raise UserError(
+            f"service {name} does not say its deployment mode; "
+            f"annotate it with {MODE_ANNOTATION}=Standard or =Knative"
+        )
+    return ServiceState(
+        mode=mode,
+        stable=stable,
+        canary=canary,
+        percent=percent,
+        rejected=rejected,
+        rejected_because=annotations.get(REJECTED_BECAUSE_ANNOTATION, ""),
+        first=FIRST_ANNOTATION in annotations,
+        evidence=_evidence(annotations.get(EVIDENCE_ANNOTATION, "")),
+    )
+
+
+def annotations_of(service: Mapping[str, Any]) -> dict[str, str]:
+    """The object's own annotations."""
+    return service["metadata"].get("annotations") or {}
+
+
+def canary_name(version: str) -> str:
+    """Name of a version in Standard mode: part of its Deployment's and Service's name.
+
+    `<service>-<name>-predictor` has to be a DNS label of at most 63 characters, so a version that
+    is long or has other characters is named by a hash.
+    """
+    name = f"v{version}"
+    if re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,9}[a-z0-9])?", name):
+        return name
+    return "v" + hashlib.sha256(version.encode()).hexdigest()[:8]
+
+
+def _version_of(predictor: Mapping[str, Any], name: str) -> str:
+    """The version that a predictor's pods are told."""
+    for variable in (predictor.get("model") or {}).get("env") or []:
+        if variable.get("name") == "MODEL_VERSION" and variable.get("value"):
+            return str(variable["value"])
+    raise UserError(
+        f"service {name} does not say which model version it serves (MODEL_VERSION); it was not "
+        "made by this project: delete it, or roll out under another name"
+    )
+
+
+def _evidence(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def storage_uri_of(artifact_uri: str, model_name: str, version: str) -> str:
