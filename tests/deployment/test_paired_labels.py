@@ -1,0 +1,218 @@
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.contracts.errors import UserError
+from components.contracts.payloads import PAYLOAD_SCHEMA
+from components.deployment import paired_labels
+from components.deployment.confidence_sequence import Pairs
+from components.deployment.observations import NotObserved
+from components.deployment.paired_labels import (
+    ModelAddress,
+    PairedLabels,
+    ask_labelled_reviews,
+    canary_wins,
+    compare_shadow,
+)
+
+NAMES = ("negative", "neutral", "positive")
+
+
+class Model:
+    """A v2 server that calls a review by the last word of its title and body."""
+
+    def __init__(self, wrong_on: str = "") -> None:
+        self.wrong_on = wrong_on
+        self.asked: list[str] = []
+        self.statuses: list[int] = []
+        self.body: bytes | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[ModelAddress]:
+        model = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                inputs = {one["name"]: one["data"] for one in content["inputs"]}
+                status = model.statuses.pop(0) if model.statuses else 200
+                if self.path != "/v2/models/reviews/infer" or self.headers["Host"] != "model.test":
+                    status = 404
+                labels = []
+                for title, text in zip(inputs["title"], inputs["text"], strict=True):
+                    word = text.split()[-1]
+                    labels.append("neutral" if model.wrong_on and model.wrong_on in title else word)
+                if status == 200:
+                    model.asked += inputs["text"]
+                self.send_response(status)
+                self.send_header("Retry-After", "0")
+                self.end_headers()
+                outputs = [{"name": "label_id", "data": [0]}, {"name": "label", "data": labels}]
+                self.wfile.write(model.body or json.dumps({"outputs": outputs}).encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield ModelAddress(f"127.0.0.1:{server.server_port}", "reviews", {"Host": "model.test"})
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    rows = [
+        {
+            "review_body": f"number {i} is {NAMES[i % 3]}",
+            "title": None if i % 2 else f"odd {i % 5}",
+            "sentiment": i % 3 - 1 if i != 7 else None,
+            "other": i,
+        }
+        for i in range(50)
+    ]
+    path = tmp_path / "reviews.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def test_both_are_asked_the_same_reviews_and_compared_with_the_truth(reviews):
+    good, bad = Model(), Model(wrong_on="odd 4")
+    with good.listening() as stable, bad.listening() as canary:
+        found = ask_labelled_reviews(reviews, stable, canary)
+    assert good.asked == bad.asked
+    assert sorted(good.asked) == sorted(
+        f"number {i} is {NAMES[i % 3]}" for i in range(50) if i != 7
+    )
+    assert found.stable == found.truth
+    wrong = sum(i % 10 == 4 and i % 3 != 1 for i in range(50))
+    assert found.pairs == Pairs(both_right=49 - wrong, only_first=wrong, only_second=0, of=49)
+
+
+def test_parts_asked_one_after_the_other_are_the_whole(reviews):
+    model = Model()
+    with model.listening() as address:
+        whole = ask_labelled_reviews(reviews, address, address)
+        parts = PairedLabels()
+        for first in (0, 20, 40):
+            parts += ask_labelled_reviews(reviews, address, address, first=first, count=20)
+        assert parts == whole
+        assert ask_labelled_reviews(reviews, address, address, first=60) == PairedLabels()
+        other = ask_labelled_reviews(reviews, address, address, count=20, seed=1)
+    assert other.truth != whole.truth[:20]
+
+
+def test_a_full_server_is_asked_again_and_one_that_fails_is_told(reviews, monkeypatch):
+    monkeypatch.setattr(paired_labels.time, "sleep", lambda _: None)
+    model = Model()
+    with model.listening() as address:
+        model.statuses = [503, 503]
+        assert len(ask_labelled_reviews(reviews, address, address, count=3).truth) == 3
+        model.statuses = [503] * 5
+        with pytest.raises(NotObserved, match="status 503"):
+            ask_labelled_reviews(reviews, address, address, count=3)
+        model.statuses = [500]
+        with pytest.raises(NotObserved, match="status 500"):
+            ask_labelled_reviews(reviews, address, address, count=3)
+        for body in (b"<html>", b"{}", b'{"outputs": [{"name": "label", "data": ["positive"]}]}'):
+            model.body = body
+            with pytest.raises(NotObserved, match=address.url):
+                ask_labelled_reviews(reviews, address, address, count=3)
+    with pytest.raises(NotObserved, match="ConnectionError"):
+        ask_labelled_reviews(reviews, address, address, count=3)
+
+
+@given(st.lists(st.tuples(*[st.sampled_from(NAMES)] * 3)))
+def test_pairs_count_every_review_once(rows):
+    columns = tuple(zip(*rows, strict=True)) or ((), (), ())
+    pairs = PairedLabels(*columns).pairs
+    assert pairs.of == len(rows)
+    assert pairs.first.happened == sum(truth == stable for truth, stable, _ in rows)
+    assert pairs.second.happened == sum(truth == canary for truth, _, canary in rows)
+
+
+def test_the_mcnemar_interval_leaves_out_a_half_when_one_is_better():
+    assert canary_wins(Pairs(500, 40, 5, 600)).high < 0.5
+    assert canary_wins(Pairs(500, 5, 40, 600)).low > 0.5
+    low, high = canary_wins(Pairs(500, 20, 22, 600))
+    assert low < 0.5 < high
+    assert canary_wins(Pairs(600, 0, 0, 600)) == (0, 1)
+
+
+def log_of(folder, rows):
+    """A payload log of (version, request, position, text, label)."""
+    day = folder / "date=2026-11-20"
+    day.mkdir(parents=True)
+    records = [
+        {
+            "time": datetime(2026, 11, 20, 12, 0, i % 60, tzinfo=UTC),
+            "request_id": request,
+            "position": position,
+            "model_name": "reviews",
+            "model_version": version,
+            "text_sha256": text,
+            "text": None,
+            "label": label,
+            **{f"p_{name}": 0.8 if name == label else 0.1 for name in NAMES},
+            "truncated": False,
+        }
+        for i, (version, request, position, text, label) in enumerate(rows)
+    ]
+    pq.write_table(pa.Table.from_pylist(records, schema=PAYLOAD_SCHEMA), day / "a.parquet")
+    return str(folder)
+
+
+def test_a_shadow_is_compared_review_by_review(tmp_path):
+    stable = log_of(
+        tmp_path / "stable",
+        [
+            ("1", "r1", 0, "a", "positive"),
+            ("1", "r1", 1, "b", "negative"),
+            ("1", "r2", 0, "c", "neutral"),
+            ("1", "r2", 0, "c", "negative"),  # the same request again
+            ("1", "r3", 0, "d", "neutral"),  # the shadow has not seen it
+            ("1", "r4", 0, "e", "neutral"),  # another text under the same id
+            ("0", "r5", 0, "f", "neutral"),  # an older version
+        ],
+    )
+    canary = log_of(
+        tmp_path / "canary",
+        [
+            ("2", "r2", 0, "c", "positive"),
+            ("2", "r1", 1, "b", "negative"),
+            ("2", "r1", 0, "a", "positive"),
+            ("2", "r4", 0, "x", "neutral"),
+            ("2", "r5", 0, "f", "neutral"),
+        ],
+    )
+    found = compare_shadow(stable, canary, "1", "2")
+    assert found.agreed == (2, 3)
+    assert found.changes == ((1, 0, 0), (0, 0, 1), (0, 0, 1))
+    assert (found.only_stable, found.only_canary, found.mismatched) == (1, 1, 1)
+    assert found.probability_change == pytest.approx(0.7 / 3, abs=1e-6)
+    assert found.interval.low < 2 / 3 < found.interval.high
+    json.dumps(found.to_dict(), allow_nan=False)
+    later = compare_shadow(stable, canary, "1", "2", since=datetime(2026, 11, 21, tzinfo=UTC))
+    assert later.agreed == (0, 0)
+    assert later.probability_change is None
+    json.dumps(later.to_dict(), allow_nan=False)
+
+
+def test_one_log_may_hold_both_versions(tmp_path):
+    log = log_of(tmp_path / "log", [("1", "r", 0, "a", "positive"), ("2", "r", 0, "a", "positive")])
+    assert compare_shadow(log, log, "1", "2").agreed == (1, 1)
+    with pytest.raises(UserError, match="both versions are 1"):
+        compare_shadow(log, log, "1", "1")
