@@ -31,17 +31,21 @@ class ServedModel:
         folder: The model folder.
         version: Version in the registry, told in every answer.
         environment: Further environment variables of the server.
+        arguments: Further arguments of the server.
     """
 
     name: str
     folder: str
     version: str
     environment: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Short name that is another for another model, fit for a file's name."""
-        content = json.dumps([self.name, self.folder, self.version, self.environment])
+        content = json.dumps(
+            [self.name, self.folder, self.version, self.environment, self.arguments]
+        )
         readable = "".join(c if c.isalnum() or c in "._" else "_" for c in self.version)[:24]
         return f"v{readable}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
@@ -51,11 +55,16 @@ ServerCommand = Callable[[ServedModel, Path], Sequence[str]]
 
 
 def serving_command(model: ServedModel, port_file: Path) -> list[str]:
-    """The command of our own model server."""
-    command = [sys.executable, "-m", "components.serving"]
-    command += ["--model-dir", model.folder, "--model-name", model.name]
-    command += ["--model-version", model.version]
-    return [*command, "--http-port", "0", "--port-file", str(port_file)]
+    """The command of our own model server, on this machine only and without gRPC.
+
+    The last of an argument that is given twice counts, so the model's own come first.
+    """
+    return [
+        *(sys.executable, "-m", "components.serving", *model.arguments),
+        *("--model-dir", model.folder, "--model-name", model.name),
+        *("--model-version", model.version, "--host", "127.0.0.1", "--grpc-port", "0"),
+        *("--http-port", "0", "--port-file", str(port_file)),
+    ]
 
 
 class ModelProcess:
@@ -130,6 +139,7 @@ class ModelProcess:
                 "folder": self.model.folder,
                 "version": self.model.version,
                 "environment": [list(pair) for pair in self.model.environment],
+                "arguments": list(self.model.arguments),
             },
         )
 
@@ -150,6 +160,7 @@ class ModelProcess:
                 told["folder"],
                 told["version"],
                 tuple((name, value) for name, value in told["environment"]),
+                tuple(told["arguments"]),
             )
         except (OSError, ValueError, KeyError, psutil.Error):
             return None

@@ -12,9 +12,10 @@ InferenceService controller):
 - a changed predictor replaces the one before when it is ready, never sooner;
 - a canary inherits from the predictor what it does not say itself.
 
-What is better here: a promoted canary's process becomes the stable one as it is, so nothing is
-started for a promotion. What is not the same: one process stands for all replicas, and where the
-stable process is down, canaries take over its share, by which KServe would lose requests.
+A promoted canary's process becomes the stable one as it is, as on a cluster where the predictor
+takes over the canary's name. What is not the same: one process stands for all replicas; gRPC is
+not served; and where the stable process is down, canaries take over its share, where KServe would
+let requests fail.
 
 Beyond KServe, `status.components.predictor.traffic` names each version's own address, from which
 its metrics are read past the splitter (`components.deployment.local_store.server_addresses`).
@@ -194,7 +195,8 @@ def _model_of(name: str, predictor: Mapping[str, Any]) -> tuple[ServedModel | No
     }
     version = environment.pop("MODEL_VERSION", "")
     folder = unquote(uri.path)
-    return ServedModel(name, folder, version, tuple(sorted(environment.items()))), ""
+    arguments = tuple(map(str, model.get("args") or []))
+    return ServedModel(name, folder, version, tuple(sorted(environment.items())), arguments), ""
 
 
 def reconcile(
