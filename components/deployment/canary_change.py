@@ -21,6 +21,7 @@ from components.deployment.inference_service import (
     FIRST_ANNOTATION,
     REJECTED_ANNOTATION,
     REJECTED_BECAUSE_ANNOTATION,
+    SHADOW_ANNOTATION,
     VERSION_ANNOTATION,
     ServiceSettings,
     annotations_of,
@@ -46,6 +47,7 @@ def start_canary(
     model_digest: str = "",
     settings: ServiceSettings | None = None,
     first_percent: int,
+    shadow: bool = False,
 ) -> dict[str, Any]:
     """Start a version beside the stable one, without any traffic.
 
@@ -56,6 +58,7 @@ def start_canary(
         model_digest: SHA-256 of its weights.
         settings: Its resources; replicas and scaling stay as the object has them.
         first_percent: Share that it gets next, for which it gets its pods in Standard mode.
+        shadow: Ask for a copy of the traffic while it gets none of its own.
     """
     state = state_of(service)
     model = model_of(version, storage_uri, state.mode, settings or ServiceSettings())
@@ -64,6 +67,7 @@ def start_canary(
         CANARY_ANNOTATION: version,
         CANARY_DIGEST_ANNOTATION: model_digest or None,
         EVIDENCE_ANNOTATION: None,
+        SHADOW_ANNOTATION: "true" if shadow else None,
         REJECTED_ANNOTATION: None,
         REJECTED_BECAUSE_ANNOTATION: None,
     }
@@ -164,6 +168,7 @@ _NO_CANARY: dict[str, None] = dict.fromkeys(
         CANARY_DIGEST_ANNOTATION,
         AFTER_REVISION_ANNOTATION,
         EVIDENCE_ANNOTATION,
+        SHADOW_ANNOTATION,
     )
 )
 

@@ -120,6 +120,14 @@ def rolled_back(service: Mapping[str, Any]) -> Readiness:
     return _REACHED
 
 
+def settled(service: Mapping[str, Any]) -> Readiness:
+    """Does the stable version get all of the traffic, after whatever came before?"""
+    knative = state_of(service).mode == "Knative"
+    if knative and service["spec"]["predictor"].get("canaryTrafficPercent") is not None:
+        return rolled_back(service)
+    return serving_alone(service)
+
+
 def _revision_share(
     service: Mapping[str, Any], status: Mapping[str, Any], percent: int
 ) -> Readiness:

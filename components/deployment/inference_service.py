@@ -39,7 +39,11 @@ REJECTED_BECAUSE_ANNOTATION = "review-sentiment/rejected-because"
 FIRST_ANNOTATION = "review-sentiment/first-deployment"
 """There until the very first version of the service has become ready."""
 
+SHADOW_ANNOTATION = "review-sentiment/shadow"
+"""`true`: a canary at 0 percent gets a copy of each request, where something mirrors traffic."""
+
 _KEPT_ON_THE_SERVICE = (
+    SHADOW_ANNOTATION,
     CANARY_ANNOTATION,
     CANARY_DIGEST_ANNOTATION,
     AFTER_REVISION_ANNOTATION,
@@ -207,7 +211,8 @@ def model_of(
     Raises:
         UserError: If KServe cannot fetch the model, or gRPC is wanted in Knative mode.
     """
-    if not _STORAGE.fullmatch(storage_uri):
+    # A folder of this machine is for a site on this machine; a cluster could not read it.
+    if not _STORAGE.fullmatch(storage_uri) and not storage_uri.startswith("file:///"):
         raise UserError(
             f"KServe cannot fetch a model from {storage_uri!r}; "
             "give an s3, gs, hf, pvc, https, abfs or oci URI"

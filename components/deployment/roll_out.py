@@ -1,0 +1,599 @@
+"""Replace the version that serves, step by step, and go back by itself where the new one is worse.
+
+All that has to be remembered is on the InferenceService, so a rollout that was killed goes on where
+it stopped when it is run again. Each change is decided on the object as it was read and refused by
+the store if the object is another by then; it is then decided anew. What someone else did to the
+canary meanwhile is never overwritten: it ends the rollout with a sentence.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from components.contracts.errors import UserError
+from components.deployment import canary_change
+from components.deployment.canary_analysis import (
+    Analysis,
+    CanaryWatch,
+    LatencyEvidence,
+    Limits,
+    Verdict,
+)
+from components.deployment.canary_readiness import (
+    Progress,
+    Readiness,
+    rolled_back,
+    serving_alone,
+    settled,
+    share_in_force,
+)
+from components.deployment.confidence_sequence import Pairs
+from components.deployment.inference_service import (
+    FIRST_ANNOTATION,
+    Mode,
+    ServiceSettings,
+    ServiceState,
+    render_inference_service,
+    state_of,
+)
+from components.deployment.observations import NotObserved, Observations, ObservationSource
+from components.deployment.service_store import Conflict, ServiceStore
+
+logger = logging.getLogger(__name__)
+
+_DECIDED_ANEW_AT_MOST = 50
+_PAUSE_AFTER_CONFLICT = 0.2
+
+
+class Interfered(UserError):  # noqa: N818 (what it says is that someone else decided)
+    """Someone else changed the canary while it was being tried."""
+
+
+class Decision(StrEnum):
+    """How a rollout ended."""
+
+    PROMOTE = "promote"
+    ROLL_BACK = "roll_back"
+    FIRST_DEPLOYMENT = "first_deployment"
+    ALREADY_SERVING = "already_serving"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A share of the traffic that the canary was given, and what was seen meanwhile.
+
+    Attributes:
+        percent: The share.
+        seconds: From the share being in force until the verdict.
+        verdict: Promote or roll back; hold where the canary was not proven in time.
+        reason: The deciding numbers, in words.
+        analyses: Of each look, in order.
+    """
+
+    percent: int
+    seconds: float
+    verdict: Verdict
+    reason: str
+    analyses: tuple[Analysis, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return {
+            "percent": self.percent,
+            "seconds": round(self.seconds, 1),
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+            "analyses": [analysis.to_dict() for analysis in self.analyses],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Step":
+        """From what `to_dict` wrote."""
+        return cls(
+            int(values["percent"]),
+            float(values["seconds"]),
+            Verdict(values["verdict"]),
+            str(values["reason"]),
+            tuple(map(Analysis.from_dict, values["analyses"])),
+        )
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """How a rollout went.
+
+    Attributes:
+        decision: How it ended.
+        reason: Why, in one sentence.
+        model_name: Name of the service.
+        version: Version that was rolled out.
+        stable_version: Version that served before; the same where there was none.
+        mode: KServe's deployment mode.
+        steps: What was done in this run, in order; after a crash without the steps before it.
+    """
+
+    decision: Decision
+    reason: str
+    model_name: str
+    version: str
+    stable_version: str
+    mode: Mode
+    steps: tuple[Step, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return {
+            "decision": str(self.decision),
+            "reason": self.reason,
+            "model_name": self.model_name,
+            "version": self.version,
+            "stable_version": self.stable_version,
+            "mode": self.mode,
+            "steps": [step.to_dict() for step in self.steps],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Rollout":
+        """From what `to_dict` wrote."""
+        return cls(
+            Decision(values["decision"]),
+            str(values["reason"]),
+            str(values["model_name"]),
+            str(values["version"]),
+            str(values["stable_version"]),
+            values["mode"],
+            tuple(map(Step.from_dict, values["steps"])),
+        )
+
+
+def roll_out(
+    store: ServiceStore,
+    source: ObservationSource,
+    *,
+    model_name: str,
+    version: str,
+    storage_uri: str,
+    model_digest: str = "",
+    mode: Mode = "Standard",
+    steps: Sequence[int] = (10, 50, 100),
+    limits: Limits | None = None,
+    look_every_seconds: float = 15.0,
+    step_deadline_seconds: float = 3600.0,
+    ready_within_seconds: float = 600.0,
+    settings: ServiceSettings | None = None,
+    labelled: Callable[[str, str], Pairs | None] | None = None,
+    retry_rejected: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Rollout:
+    """Serve a version: at once where nothing serves yet, else as a canary that has to prove itself.
+
+    Args:
+        store: Where the service is kept.
+        source: What was seen of each version.
+        model_name: Name of the service.
+        version: Version in the registry.
+        storage_uri: Where its model folder lies.
+        model_digest: SHA-256 of its weights.
+        mode: KServe's deployment mode.
+        steps: Percent of the traffic that the canary gets in turn, rising to 100. A first step of 0
+            is a shadow step, for where something copies the traffic to the canary.
+        limits: How much worse the canary may be; `alpha` is for the whole rollout and shared
+            evenly between the steps.
+        look_every_seconds: Pause between two looks at the numbers.
+        step_deadline_seconds: A canary that is not proven within this time of a step goes back.
+        ready_within_seconds: Time that the cluster has for each change.
+        settings: Size and scaling of a first deployment; of a canary its resources and arguments.
+        labelled: Given the stable version and the canary, the labelled reviews that both have
+            answered up to now; None where there are none.
+        retry_rejected: Try a version again that was rolled back before.
+        clock: Seconds that only grow.
+        sleep: Waits that many seconds.
+
+    Returns:
+        How it went.
+
+    Raises:
+        UserError: If the arguments are of no use, the store refuses, a first deployment never
+            becomes ready (it is removed), or the cluster does not follow.
+        Interfered: If someone else changed the canary meanwhile; what they did stays.
+    """
+    rising = list(steps) == sorted(set(steps)) and len(steps) > 1
+    if not rising or steps[0] < 0 or steps[-1] != 100 or steps[-2] <= 0:
+        raise UserError(
+            f"steps {', '.join(map(str, steps)) or '(none)'} cannot be rolled out; give rising "
+            "percentages that end in 100, with one between 0 and 100 to compare at"
+        )
+    limits = limits or Limits()
+    return _Attempt(
+        store=store,
+        source=source,
+        model_name=model_name,
+        version=version,
+        storage_uri=storage_uri,
+        model_digest=model_digest,
+        mode=mode,
+        steps=tuple(steps),
+        limits=replace(limits, alpha=limits.alpha / len(steps)),
+        look_every_seconds=look_every_seconds,
+        step_deadline_seconds=step_deadline_seconds,
+        ready_within_seconds=ready_within_seconds,
+        settings=settings or ServiceSettings(),
+        labelled=labelled,
+        retry_rejected=retry_rejected,
+        clock=clock,
+        sleep=sleep,
+    ).run()
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One run of a rollout; see `roll_out`."""
+
+    store: ServiceStore
+    source: ObservationSource
+    model_name: str
+    version: str
+    storage_uri: str
+    model_digest: str
+    mode: Mode
+    steps: tuple[int, ...]
+    limits: Limits
+    look_every_seconds: float
+    step_deadline_seconds: float
+    ready_within_seconds: float
+    settings: ServiceSettings
+    labelled: Callable[[str, str], Pairs | None] | None
+    retry_rejected: bool
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+
+    def run(self) -> Rollout:
+        """Look at what is there and do what is missing."""
+        state = self._state(self._read_or_create())
+        if state.first:
+            self._finish_first_deployment(state)
+            if state.stable == self.version:
+                return self._end(
+                    Decision.FIRST_DEPLOYMENT, f"version {self.version} is ready", state
+                )
+            state = self._state(self._read())
+        if state.canary not in (None, self.version):
+            raise UserError(
+                f"service {self.model_name} is trying version {state.canary} at {state.percent} "
+                f"percent; let that rollout end, or run it again, before version {self.version}"
+            )
+        if state.canary is None and state.stable == self.version:
+            self._wait(settled)
+            return self._end(
+                Decision.ALREADY_SERVING, f"version {self.version} serves already", state
+            )
+        if state.canary is None and state.rejected == self.version and not self.retry_rejected:
+            self._wait(rolled_back)
+            return self._end(Decision.ROLL_BACK, state.rejected_because, state)
+        return self._try(state)
+
+    # A first deployment
+
+    def _read_or_create(self) -> dict[str, Any]:
+        """The service; where there is none it is created, not ready yet."""
+        for _ in range(_DECIDED_ANEW_AT_MOST):
+            service = self.store.read()
+            if service is not None:
+                return service
+            manifest = render_inference_service(
+                self.model_name,
+                self.version,
+                self.storage_uri,
+                mode=self.mode,
+                model_digest=self.model_digest,
+                settings=self.settings,
+            )
+            manifest["metadata"]["annotations"][FIRST_ANNOTATION] = "in progress"
+            try:
+                created = self.store.create(manifest)
+            except Conflict:
+                self.sleep(_PAUSE_AFTER_CONFLICT)
+                continue
+            logger.info("version %s is the first of %s", self.version, self.model_name)
+            return created
+        raise UserError(
+            f"service {self.model_name} appears and disappears; something else manages it"
+        )
+
+    def _finish_first_deployment(self, state: ServiceState) -> None:
+        """Wait until the first version is ready; remove it where it never is.
+
+        A first deployment of another version that was killed is finished too: a canary needs
+        something to be compared with.
+        """
+        try:
+            self._wait(serving_alone)
+        except UserError as error:
+            service = self.store.read()
+            if service is None:
+                raise
+            now = self._state(service)
+            if not serving_alone(service).reached:
+                if not now.first or now.stable != self.version:
+                    raise
+                self.store.delete()
+                raise UserError(
+                    f"version {self.version} never became ready as the first of "
+                    f"{self.model_name}, and was removed again: {error}"
+                ) from None
+        self._change(lambda now: canary_change.served(now) if self._state(now).first else None)
+
+    # A canary
+
+    def _try(self, state: ServiceState) -> Rollout:
+        """Give the version its share step by step; promote it, or roll it back."""
+        done: list[Step] = []
+        if state.canary is None:
+            self._change(self._start)
+            logger.info("version %s starts beside %s", self.version, state.stable)
+        percent, evidence = state.percent, dict(state.evidence)
+        todo = [step for step in self.steps if step >= percent]
+        if percent == 100 and not evidence:
+            # At 100 percent nothing can be learned of the stable version: one step back.
+            todo = list(self.steps[-2:])
+        if percent == 0:
+            failure = self._in_force(0)
+            if failure:
+                return self._roll_back(state, f"it never became ready: {failure}", done)
+        for step, following in zip(todo, [*todo[1:], 100], strict=True):
+            if step != percent:
+                self._shift(percent, step, following, evidence)
+            percent = step
+            failure = self._in_force(step)
+            if failure:
+                reason = f"it never got its {step} percent of the traffic: {failure}"
+                return self._roll_back(state, reason, done)
+            seen, evidence = self._watch(state.stable, step, evidence)
+            done.append(seen)
+            logger.info(
+                "version %s at %d percent: %s (%s)", self.version, step, seen.verdict, seen.reason
+            )
+            if seen.verdict is not Verdict.PROMOTE:
+                return self._roll_back(state, f"at {step} percent, {seen.reason}", done)
+        self._change(self._promote)
+        self._wait(serving_alone)
+        return self._end(
+            Decision.PROMOTE,
+            f"version {self.version} proved itself beside {state.stable}: {done[-1].reason}",
+            state,
+            done,
+        )
+
+    def _start(self, service: dict[str, Any]) -> dict[str, Any] | None:
+        """The change that starts the canary, decided on the object as it is."""
+        state = self._state(service)
+        if state.canary == self.version:
+            return None
+        if state.canary is not None or state.stable == self.version:
+            raise self._interference(state)
+        return canary_change.start_canary(
+            service,
+            self.version,
+            self.storage_uri,
+            model_digest=self.model_digest,
+            settings=self.settings,
+            first_percent=next(step for step in self.steps if step > 0),
+            shadow=self.steps[0] == 0,
+        )
+
+    def _shift(self, percent: int, step: int, following: int, evidence: Mapping[str, Any]) -> None:
+        """Move the canary's share from one step to another."""
+
+        def change(service: dict[str, Any]) -> dict[str, Any] | None:
+            now = self._state(service)
+            if now.canary == self.version and now.percent == step:
+                return None
+            self._must_be_ours(now, percent)
+            return canary_change.shift(service, step, next_percent=following, evidence=evidence)
+
+        self._change(change)
+
+    def _promote(self, service: dict[str, Any]) -> dict[str, Any] | None:
+        """The change that makes the canary the stable version."""
+        state = self._state(service)
+        if state.canary is None and state.stable == self.version:
+            return None
+        self._must_be_ours(state, 100)
+        return canary_change.promote(service)
+
+    def _roll_back(self, before: ServiceState, reason: str, done: list[Step]) -> Rollout:
+        """Give the traffic back to the stable version, and wait until it has it."""
+
+        def change(service: dict[str, Any]) -> dict[str, Any] | None:
+            now = self._state(service)
+            if now.canary is None and now.rejected == self.version:
+                return None
+            self._must_be_ours(now, now.percent)
+            return canary_change.roll_back(service, reason)
+
+        self._change(change)
+        logger.warning("version %s goes back: %s", self.version, reason)
+        self._wait(rolled_back)
+        return self._end(Decision.ROLL_BACK, reason, before, done)
+
+    def _in_force(self, percent: int) -> str:
+        """Wait until the canary has its share; why it never got it, empty where it did."""
+
+        def rule(service: dict[str, Any]) -> Readiness:
+            self._must_be_ours(self._state(service), percent)
+            return share_in_force(service, self.version, percent)
+
+        try:
+            self._wait(rule)
+        except Interfered:
+            raise
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def _watch(
+        self, stable: str, percent: int, evidence: Mapping[str, Any]
+    ) -> tuple[Step, dict[str, Any]]:
+        """Look again and again until the numbers decide or time is up.
+
+        Returns:
+            What was seen, and the evidence about the stable version for the next step.
+        """
+        started = self.clock()
+        analyses: list[Analysis] = []
+        watch: CanaryWatch | None = None
+        reason = "nothing was seen of it"
+        at_start = reading = Observations()
+        while True:
+            self._must_be_ours(self._state(self._read()), percent)
+            try:
+                canary = self.source.read(self.version)
+                if percent < 100:
+                    reading = self.source.read(stable)
+                elif watch is None:
+                    watch, reading = _from_evidence(evidence, canary, self.limits)
+                if watch is None:
+                    watch, at_start = CanaryWatch.begin(reading, canary, self.limits), reading
+                pairs = self.labelled(stable, self.version) if self.labelled else None
+                watch, analysis = watch.look(reading, canary, pairs)
+            except NotObserved as error:
+                reason = str(error)
+            else:
+                reason = analysis.reason
+                analyses.append(analysis)
+                if analysis.verdict is not Verdict.HOLD:
+                    return (
+                        Step(
+                            percent,
+                            self.clock() - started,
+                            analysis.verdict,
+                            reason,
+                            tuple(analyses),
+                        ),
+                        _evidence(watch, reading, at_start),
+                    )
+            if self.clock() - started + self.look_every_seconds > self.step_deadline_seconds:
+                reason = f"not proven within {self.step_deadline_seconds:.0f} s ({reason})"
+                seconds = self.clock() - started
+                return Step(percent, seconds, Verdict.HOLD, reason, tuple(analyses)), {}
+            self.sleep(self.look_every_seconds)
+
+    # The object
+
+    def _change(self, decide: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        """Read, decide, patch what was read; on a conflict begin anew."""
+        for _ in range(_DECIDED_ANEW_AT_MOST):
+            service = self._read()
+            change = decide(service)
+            if change is None:
+                return
+            try:
+                self.store.patch(change, service["metadata"]["resourceVersion"])
+            except Conflict:
+                self.sleep(_PAUSE_AFTER_CONFLICT)
+                continue
+            return
+        raise UserError(
+            f"service {self.model_name} was changed by someone else at each of "
+            f"{_DECIDED_ANEW_AT_MOST} attempts to change it; find out by whom and run again"
+        )
+
+    def _wait(self, rule: Callable[[dict[str, Any]], Readiness]) -> None:
+        """Wait until the cluster has followed; at once an error where it never will."""
+
+        def reached(service: dict[str, Any]) -> bool:
+            found = rule(service)
+            if found.progress is Progress.FAILED:
+                raise UserError(found.reason)
+            return found.reached
+
+        self.store.wait(reached, self.ready_within_seconds)
+
+    def _read(self) -> dict[str, Any]:
+        service = self.store.read()
+        if service is None:
+            raise Interfered(
+                f"someone deleted service {self.model_name} while version {self.version} was "
+                "rolled out; run again to deploy it anew"
+            )
+        return service
+
+    def _state(self, service: dict[str, Any]) -> ServiceState:
+        """The object's state; the mode cannot be changed by a rollout."""
+        state = state_of(service)
+        if state.mode != self.mode:
+            raise UserError(
+                f"service {self.model_name} runs in {state.mode} mode, not in {self.mode}; roll "
+                "out in its mode, or delete it first"
+            )
+        return state
+
+    def _must_be_ours(self, state: ServiceState, percent: int) -> None:
+        """Stop where someone else decided on the canary."""
+        if state.canary != self.version or state.percent != percent:
+            raise self._interference(state)
+
+    def _interference(self, state: ServiceState) -> Interfered:
+        if state.canary == self.version:
+            what = f"gave version {self.version} {state.percent} percent of the traffic"
+        elif state.canary is not None:
+            what = f"is trying version {state.canary} instead"
+        elif state.stable == self.version:
+            what = f"made version {self.version} the stable one"
+        else:
+            what = f"removed version {self.version}; {state.stable} serves alone"
+        return Interfered(
+            f"someone else {what} while it was rolled out on {self.model_name}; this rollout ends "
+            "here and leaves that as it is"
+        )
+
+    def _end(
+        self,
+        decision: Decision,
+        reason: str,
+        before: ServiceState,
+        done: Sequence[Step] = (),
+    ) -> Rollout:
+        return Rollout(
+            decision,
+            reason,
+            self.model_name,
+            self.version,
+            before.stable,
+            before.mode,
+            tuple(done),
+        )
+
+
+def _evidence(watch: CanaryWatch, reading: Observations, at_start: Observations) -> dict[str, Any]:
+    """What a step saw of the stable version, for the annotation."""
+    if watch.frozen is None:
+        return {}
+    return {
+        "seen": (reading - at_start).to_dict(),
+        "frozen": (watch.frozen.stable - at_start).to_dict(),
+        "median_edge": watch.frozen.median_edge,
+        "p99_edge": watch.frozen.p99_edge,
+    }
+
+
+def _from_evidence(
+    evidence: Mapping[str, Any], canary: Observations, limits: Limits
+) -> tuple[CanaryWatch, Observations]:
+    """A watch that begins now for the canary, with what the step before saw of the stable version.
+
+    Returns:
+        The watch, and the stable version's reading to look with.
+    """
+    frozen = LatencyEvidence(
+        int(evidence["median_edge"]),
+        int(evidence["p99_edge"]),
+        Observations.from_dict(evidence["frozen"]),
+        canary,
+    )
+    seen = Observations.from_dict(evidence["seen"])
+    return CanaryWatch(limits, Observations(), canary, frozen), seen
