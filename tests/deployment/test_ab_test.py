@@ -1,0 +1,234 @@
+import json
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.contracts.errors import UserError
+from components.contracts.payloads import PAYLOAD_SCHEMA
+from components.contracts.text import model_text
+from components.deployment.ab_test import (
+    AbResult,
+    Arm,
+    Plan,
+    Winner,
+    analyse_ab,
+    compare_proportions,
+    labelled_accuracy,
+    needed_per_arm,
+    power_of,
+    wilson_interval,
+)
+from components.deployment.confidence_sequence import Count
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "interval"),
+    [  # Newcombe 1998, Statistics in Medicine 17:873-890, table II, method 10
+        (Count(48, 80), Count(56, 70), (0.0524, 0.3339)),
+        (Count(3, 10), Count(9, 10), (0.1705, 0.8090)),
+        (Count(2, 7), Count(6, 7), (0.0582, 0.8062)),
+        (Count(0, 29), Count(5, 56), (-0.0381, 0.1926)),
+        (Count(0, 20), Count(0, 10), (-0.1611, 0.2775)),
+        (Count(0, 10), Count(10, 10), (0.6075, 1.0000)),
+    ],
+)
+def test_the_difference_has_newcombes_own_intervals(a, b, interval):
+    assert compare_proportions(a, b).interval == pytest.approx(interval, abs=5e-5)
+
+
+def test_wilson_interval_of_the_textbook():
+    # Newcombe 1998, Statistics in Medicine 17:857-872, table I, method 3
+    assert wilson_interval(Count(81, 263)) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(Count(15, 148)) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson_interval(Count(0, 20)) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson_interval(Count(0, 0)) == (0, 1)
+
+
+def test_the_z_test_is_the_chi_squared_test_and_small_samples_get_fishers():
+    from scipy.stats import chi2_contingency
+
+    found = compare_proportions(Count(60, 200), Count(90, 210))
+    table = [[60, 140], [90, 120]]
+    assert found.p_value == pytest.approx(chi2_contingency(table, correction=False).pvalue)
+    assert found.test.startswith("z test")
+    # Fisher's lady tasting tea: 3 of 4 against 1 of 4, two-sided p = 34/70
+    tea = compare_proportions(Count(3, 4), Count(1, 4))
+    assert tea.p_value == pytest.approx(34 / 70)
+    assert tea.test.startswith("Fisher")
+
+
+def test_cohens_h():
+    # Cohen 1988, section 6.2: proportions .50 and .40 give h = .20; .65 and .45 give .40
+    assert compare_proportions(Count(40, 100), Count(50, 100)).cohens_h == pytest.approx(
+        0.20, abs=5e-3
+    )
+    assert compare_proportions(Count(45, 100), Count(65, 100)).cohens_h == pytest.approx(
+        0.40, abs=5e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "power", "n"),
+    [(0.6, 0.7, 0.8, 356), (0.10, 0.15, 0.8, 686), (0.05, 0.10, 0.9, 582), (0.5, 0.6, 0.8, 388)],
+)
+def test_needed_sample_sizes_of_the_tables(first, second, power, n):
+    assert needed_per_arm(first, second, power=power) == (n, n)
+
+
+def test_unequal_shares_need_more_in_all():
+    equal = sum(needed_per_arm(0.85, 0.88))
+    at_ten = needed_per_arm(0.85, 0.88, share_second=0.1)
+    assert at_ten[0] == pytest.approx(9 * at_ten[1], rel=0.01)
+    assert sum(at_ten) > 2.5 * equal
+
+
+@settings(deadline=None)
+@given(
+    st.floats(0.02, 0.98),
+    st.floats(0.02, 0.98),
+    st.floats(0.1, 0.9),
+    st.floats(0.5, 0.99),
+    st.floats(0.001, 0.2),
+)
+def test_the_needed_sample_has_the_power(first, second, share, power, alpha):
+    if abs(first - second) < 0.01:
+        return
+    n1, n2 = needed_per_arm(first, second, share_second=share, power=power, alpha=alpha)
+    assert power_of(first, second, n1, n2, alpha) >= power - 0.02
+    if min(n1, n2) > 60:
+        assert power_of(first, second, n1, n2, alpha) == pytest.approx(power, abs=0.02)
+
+
+def test_the_power_is_what_a_simulation_shows():
+    rng = np.random.default_rng(1)
+    n1, n2 = needed_per_arm(0.6, 0.7, share_second=0.3)
+    found = [
+        compare_proportions(Count(int(x), n1), Count(int(y), n2)).p_value < 0.05
+        for x, y in zip(rng.binomial(n1, 0.6, 1500), rng.binomial(n2, 0.7, 1500), strict=True)
+    ]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.035)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"power": 1.0}, {"alpha": 0.0}, {"share_second": 1.0}, {"first": 0.7}, {"second": 1.2}],
+)
+def test_impossible_plans_are_refused(wrong):
+    with pytest.raises(UserError, match="give"):
+        needed_per_arm(**({"first": 0.6, "second": 0.7} | wrong))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"smallest_effect": 0.0},
+        {"smallest_effect": 0.9},
+        {"baseline": 1.2},
+        {"share_b": 0.0},
+        {"power": 2.0},
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_at_once(wrong):
+    with pytest.raises(UserError, match="give"):
+        Plan(**({"baseline": 0.85} | wrong))
+
+
+PLAN = Plan(baseline=0.85, smallest_effect=0.03)
+
+
+def read(
+    right_a, right_b, n=2500, failed_a=10, failed_b=10, requests=(5000, 5000), plan=PLAN
+) -> AbResult:
+    found = analyse_ab(
+        Arm("4", Count(right_a, n), Count(failed_a, requests[0])),
+        Arm("5", Count(right_b, n), Count(failed_b, requests[1])),
+        plan,
+    )
+    json.dumps(found.to_dict(), allow_nan=False)
+    return found
+
+
+def test_the_better_arm_wins_either_way():
+    assert read(2125, 2225).winner is Winner.B
+    assert read(2225, 2125).winner is Winner.A
+    assert (
+        "B is more often right: accuracy 89.0 % of B against 85.0 % of A" in read(2125, 2225).reason
+    )
+
+
+def test_before_the_planned_sample_nothing_wins_and_it_tells_what_is_needed():
+    assert max(PLAN.needed) > 2000
+    found = read(850, 950, n=1000)
+    assert found.accuracy.p_value < 1e-6
+    assert found.winner is Winner.UNDECIDED
+    assert f"1,000 of {PLAN.needed[0]:,}" in found.reason
+    assert read(0, 0, n=0, requests=(0, 0), failed_a=0, failed_b=0).winner is Winner.UNDECIDED
+
+
+def test_no_difference_is_undecided_and_says_whether_that_is_enough():
+    assert "choose by cost" in read(2125, 2130).reason
+    assert "a further test needs more" in read(2125, 2165).reason
+
+
+def test_a_winner_that_fails_more_requests_does_not_win():
+    found = read(2125, 2225, failed_b=60)
+    assert found.winner is Winner.UNDECIDED
+    assert "fails more requests" in found.reason
+    assert read(2125, 2225, failed_a=60).winner is Winner.B
+
+
+def test_a_split_that_is_not_as_planned_concludes_nothing():
+    assert "mend the split" in read(2125, 2225, requests=(5000, 4500)).reason
+    assert read(2125, 2225, requests=(5000, 4950)).winner is Winner.B
+    tenth = Plan(baseline=0.85, share_b=0.1)
+    assert "mend the split" in read(2125, 2225, plan=tenth).reason
+
+
+def test_accuracy_is_read_from_the_log_by_the_hash_of_the_text(tmp_path):
+    labelled = [
+        {"review_body": "lovely", "title": "Yes", "sentiment": 1},
+        {"review_body": "awful", "title": None, "sentiment": -1},
+        {"review_body": "hm", "title": None, "sentiment": 0},
+        {"review_body": "hm", "title": None, "sentiment": 1},  # labelled in two ways
+        {"review_body": "unlabelled", "title": None, "sentiment": None},
+    ]
+    pq.write_table(pa.Table.from_pylist(labelled), tmp_path / "labelled.parquet")
+    answered = [
+        ("5", model_text("Yes", "lovely"), "positive"),
+        ("5", model_text("Yes", "lovely"), "negative"),  # again: the first answer counts
+        ("5", "awful", "neutral"),
+        ("5", "hm", "neutral"),
+        ("5", "unlabelled", "neutral"),
+        ("4", "awful", "negative"),
+    ]
+    rows = [
+        {
+            "time": datetime(2026, 11, 20, 12, 0, i, tzinfo=UTC),
+            "request_id": f"r{i}",
+            "position": 0,
+            "model_name": "reviews",
+            "model_version": version,
+            "text_sha256": sha256(text.encode()).hexdigest(),
+            "text": None,
+            "label": label,
+            "p_negative": 0.1,
+            "p_neutral": 0.1,
+            "p_positive": 0.8,
+            "truncated": False,
+        }
+        for i, (version, text, label) in enumerate(answered)
+    ]
+    (tmp_path / "log" / "date=2026-11-20").mkdir(parents=True)
+    table = pa.Table.from_pylist(rows, schema=PAYLOAD_SCHEMA)
+    pq.write_table(table, tmp_path / "log" / "date=2026-11-20" / "a.parquet")
+    log, file = str(tmp_path / "log"), tmp_path / "labelled.parquet"
+    assert labelled_accuracy(log, "5", file) == Count(1, 2)
+    assert labelled_accuracy(log, "4", file) == Count(1, 1)
+    later = datetime(2026, 11, 20, 12, 0, 1, tzinfo=UTC)
+    assert labelled_accuracy(log, "5", file, since=later) == Count(0, 2)
