@@ -8,7 +8,7 @@ then tell how often they agree, without any labels.
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +36,6 @@ _LABELLED = pa.schema(
         REVIEW_SCHEMA.field("sentiment"),
     ]
 )
-_REVIEWS_PER_REQUEST = 16
 _ATTEMPTS = 5
 _LONGEST_WAIT_SECONDS = 5.0
 _MATCHED_BY = ["request_id", "position"]
@@ -120,8 +119,9 @@ def ask_labelled_reviews(
 
     The reviews are shuffled by the seed, so that the first `count` are a fair sample; the next call
     with a higher `first` goes on where this one ended. The questions count in the servers' metrics
-    like any other: ask them while no `CanaryWatch` runs (before it begins), or they would blur its
-    comparison of the live traffic.
+    like any other. They go one review at a time, so that they take no longer than live requests;
+    still it is cleanest to ask them before a `CanaryWatch` begins, because they are a larger part
+    of the canary's few requests than of the stable version's many.
 
     Args:
         reviews: Parquet file with `review_body`, `title` and `sentiment`; rows without a sentiment
@@ -140,17 +140,18 @@ def ask_labelled_reviews(
         UserError: If the file cannot be read.
         NotObserved: If a server does not answer, or refuses again and again.
     """
+    from tqdm import tqdm
+
     rows = [
         row for row in read_parquet(reviews, _LABELLED).to_pylist() if row["sentiment"] is not None
     ]
     random.Random(seed).shuffle(rows)  # noqa: S311 (a sample, not a secret)
     rows = rows[first : first + count]
     answers: dict[str, list[str]] = {"stable": [], "canary": []}
-    for start in range(0, len(rows), _REVIEWS_PER_REQUEST):
-        asked = rows[start : start + _REVIEWS_PER_REQUEST]
+    for row in tqdm(rows, unit=" reviews", delay=3.0):
         # In turns, so that both are asked under the same circumstances.
-        answers["stable"] += _labels_of(stable, asked, timeout_seconds)
-        answers["canary"] += _labels_of(canary, asked, timeout_seconds)
+        answers["stable"].append(_label_of(stable, row, timeout_seconds))
+        answers["canary"].append(_label_of(canary, row, timeout_seconds))
     logger.info("asked both versions %d labelled reviews", len(rows))
     return PairedLabels(
         tuple(ID2LABEL[sentiment_to_class(row["sentiment"])] for row in rows),
@@ -264,10 +265,8 @@ def _answers(
     return frame.drop_duplicates(_MATCHED_BY)
 
 
-def _labels_of(
-    server: ModelAddress, rows: Sequence[Mapping[str, Any]], timeout_seconds: float
-) -> list[str]:
-    """What a server calls some reviews."""
+def _label_of(server: ModelAddress, review: Mapping[str, Any], timeout_seconds: float) -> str:
+    """What a server calls a review."""
     import requests
 
     url = server.url if "://" in server.url else f"http://{server.url}"
@@ -277,8 +276,8 @@ def _labels_of(
             {
                 "name": name,
                 "datatype": "BYTES",
-                "shape": [len(rows)],
-                "data": [row[column] or "" for row in rows],
+                "shape": [1],
+                "data": [review[column] or ""],
             }
             for name, column in (("text", "review_body"), ("title", "title"))
         ]
@@ -290,13 +289,19 @@ def _labels_of(
                 url, json=body, headers=dict(server.headers), timeout=timeout_seconds
             )
             if answer.ok:
-                (labels,) = (
+                (label,) = next(
                     one["data"] for one in answer.json()["outputs"] if one["name"] == "label"
                 )
-                if len(labels) != len(rows) or not set(labels) <= set(CLASS_NAMES):
-                    raise ValueError("other labels than asked for")
-                return [str(label) for label in labels]
-        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+                if label not in CLASS_NAMES:
+                    raise ValueError(label)
+                return str(label)
+        except (
+            requests.RequestException,
+            LookupError,
+            TypeError,
+            ValueError,
+            StopIteration,
+        ) as error:
             why = type(error).__name__
             break
         why = f"status {answer.status_code}"
@@ -305,7 +310,7 @@ def _labels_of(
         if attempt < _ATTEMPTS - 1:
             time.sleep(_wait_seconds(answer.headers.get("Retry-After")))
     raise NotObserved(
-        f"{url} does not label the reviews ({why}); check the address and that the model is ready"
+        f"{url} does not label a review ({why}); check the address and that the model is ready"
     )
 
 

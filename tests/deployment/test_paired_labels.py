@@ -127,7 +127,13 @@ def test_a_full_server_is_asked_again_and_one_that_fails_is_told(reviews, monkey
         model.statuses = [500]
         with pytest.raises(NotObserved, match="status 500"):
             ask_labelled_reviews(reviews, address, address, count=3)
-        for body in (b"<html>", b"{}", b'{"outputs": [{"name": "label", "data": ["positive"]}]}'):
+        for body in (
+            b"<html>",
+            b"{}",
+            b'{"outputs": [{"name": "label", "data": ["good"]}]}',
+            b'{"outputs": [3]}',
+            b'{"outputs": []}',
+        ):
             model.body = body
             with pytest.raises(NotObserved, match=address.url):
                 ask_labelled_reviews(reviews, address, address, count=3)
