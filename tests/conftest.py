@@ -59,3 +59,12 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def store_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the environment names as the feature store."""
+    folder = tmp_path / "store"
+    monkeypatch.setenv("FEATURE_STORE_DIR", str(folder))
+    monkeypatch.delenv("FEATURE_STORE_CONFIG", raising=False)
+    return folder

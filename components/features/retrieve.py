@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from components.contracts.errors import UserError
+from components.contracts.feature_store import open_store
 from components.contracts.files import read_parquet, sha256_of_file, write_parquet
 from components.contracts.reviews import PREPARED_SCHEMA, SPLITS, TRAINING_SET_SCHEMA
-from components.features.store import open_store
 from components.features.tokenise import check_tokens
 
 logger = logging.getLogger(__name__)

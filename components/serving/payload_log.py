@@ -33,6 +33,8 @@ RETRY_AFTER_SECONDS: tuple[float, ...] = (0.5, 1.0, 2.0)
 TOLD_EVERY_SECONDS = 60.0
 """Dropped rows are told in the log at most this often."""
 
+_ANSWERS_AT_A_STRETCH = 100
+
 _WHOLE_OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
 """Stores in which an object is there whole or not at all; elsewhere a rename makes it so."""
 
@@ -197,6 +199,9 @@ class PayloadLog:
 
     def _run(self) -> None:
         """Write batches until closed and empty."""
+        # What Arrow imports at its first table (pandas) takes a quarter of a second: now, while the
+        # server starts, not under load.
+        self._parquet([_Answer(0, "", [""], [0], [[0.0] * len(CLASS_NAMES)], [False])])
         while True:
             self._enough.wait(self._flush_seconds)
             self._enough.clear()
@@ -292,7 +297,10 @@ class PayloadLog:
         classes: list[int] = []
         chances: list[list[float]] = []
         truncated: list[bool] = []
-        for answer in answers:
+        for number, answer in enumerate(answers):
+            if number % _ANSWERS_AT_A_STRETCH == 0:
+                # Hands the interpreter to the event loop, which would wait up to 5 ms for it.
+                time.sleep(0)
             rows = len(answer.texts)
             times += [answer.microseconds] * rows
             ids += [_utf8(answer.request_id).decode()] * rows
@@ -310,11 +318,11 @@ class PayloadLog:
                 pa.array(times, pa.int64()).cast(PAYLOAD_SCHEMA.field("time").type),
                 ids,
                 pa.array(positions, pa.int32()),
-                [self._model_name] * len(ids),
-                [self._model_version] * len(ids),
+                pa.repeat(pa.scalar(self._model_name), len(ids)),
+                pa.repeat(pa.scalar(self._model_version), len(ids)),
                 digests,
                 pa.array(texts, pa.string()),
-                [CLASS_NAMES[index] for index in classes],
+                pa.array(CLASS_NAMES).take(pa.array(classes, pa.int64())),
                 negative,
                 neutral,
                 positive,

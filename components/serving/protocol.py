@@ -1,14 +1,14 @@
 """The two inference protocols: what a client may send, and what it gets back.
 
 v1 is KServe's own (`instances`, `predictions`); v2 is the Open Inference Protocol (tensors). Both
-are read into the same texts and written from the same predictions. What a client does wrong is a
+are read into the same reviews and written from the same predictions. What a client does wrong is a
 `UserError` that says where; the server answers it with status 400.
 """
 
 import json
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
     from components.serving.predictor import Predictions
 
-MAX_TEXTS = 1000
-"""Most texts in a request; more would hold the server for too long."""
+MAX_REVIEWS = 1000
+"""Most reviews in a request; more would hold the server for too long."""
 
 V2_INPUTS: list[dict[str, Any]] = [
     {"name": "text", "datatype": "BYTES", "shape": [-1]},
     {"name": "title", "datatype": "BYTES", "shape": [-1]},
+    {"name": "review_id", "datatype": "BYTES", "shape": [-1]},
 ]
-"""The tensors of a v2 request. `title` may be left out, and may hold empty texts."""
+"""The tensors of a v2 request: `text`, with or without `title`, which may hold empty texts; or
+`review_id` alone, for reviews that the feature store holds."""
 
 V2_OUTPUTS: list[dict[str, Any]] = [
     {"name": "label", "datatype": "BYTES", "shape": [-1]},
@@ -39,18 +41,30 @@ V2_OUTPUTS: list[dict[str, Any]] = [
 ]
 """The tensors of a v2 answer. `label_id` is the class index, the column in `probabilities`."""
 
-_INSTANCE_KEYS = ("title", "review_body")
+_INSTANCE_KEYS = ("title", "review_body", "review_id")
 
 
-def texts_of_v1(body: Any) -> list[str]:
-    """The texts of a v1 request.
+class Review(NamedTuple):
+    """What is asked: a text, or a key under which the feature store holds one.
+
+    Attributes:
+        text: What the model reads; '' where a key is given.
+        review_id: Key in the feature store; '' where a text is given.
+    """
+
+    text: str
+    review_id: str = ""
+
+
+def reviews_of_v1(body: Any) -> list[Review]:
+    """The reviews of a v1 request.
 
     Args:
-        body: `{"instances": [...]}`, decoded or as JSON bytes; each instance is a text, or a
-            mapping with `review_body`, `title` or both.
+        body: `{"instances": [...]}`, decoded or as JSON bytes; each instance is a text, a mapping
+            with `review_body`, `title` or both, or one with `review_id` alone.
 
     Returns:
-        What the model reads, one text for each instance.
+        One review for each instance.
 
     Raises:
         UserError: If the request is not of that form, or an instance is blank.
@@ -64,17 +78,10 @@ def texts_of_v1(body: Any) -> list[str]:
         raise UserError('send {"instances": ["a review", ...]}')
     instances = body["instances"]
     _check_count(len(instances), "instances")
-    texts = []
-    for position, instance in enumerate(instances):
-        place = f"instances[{position}]"
-        if isinstance(instance, str):
-            title, review = None, instance
-        elif isinstance(instance, Mapping):
-            title, review = _title_and_review(instance, place)
-        else:
-            raise UserError(f"{place} is neither a text nor an object with title and review_body")
-        texts.append(_text(title, review, place))
-    return texts
+    return [
+        _review_of_v1(instance, f"instances[{position}]")
+        for position, instance in enumerate(instances)
+    ]
 
 
 def predictions_of_v1(
@@ -85,29 +92,32 @@ def predictions_of_v1(
         "predictions": [
             {
                 "label": label,
-                "label_id": int(index),
-                "probabilities": {
-                    name: float(value) for name, value in zip(CLASS_NAMES, row, strict=True)
-                },
+                "label_id": index,
+                "probabilities": dict(zip(CLASS_NAMES, row, strict=True)),
+                "truncated": truncated,
                 "model_name": model_name,
                 "model_version": model_version,
             }
-            for label, index, row in zip(
-                predictions.labels, predictions.classes, predictions.probabilities, strict=True
+            for label, index, row, truncated in zip(
+                predictions.labels,
+                predictions.classes.tolist(),
+                predictions.probabilities.tolist(),
+                predictions.truncated,
+                strict=True,
             )
         ]
     }
 
 
-def texts_of_v2(request: "InferRequest") -> list[str]:
-    """The texts of a v2 request.
+def reviews_of_v2(request: "InferRequest") -> list[Review]:
+    """The reviews of a v2 request.
 
     Args:
-        request: With the tensor `text`, and `title` where there are titles; each BYTES of shape
-            [n] or [n, 1], as JSON or binary data.
+        request: With the tensor `text`, and `title` where there are titles, or with `review_id`;
+            each BYTES of shape [n] or [n, 1], as JSON or binary data.
 
     Returns:
-        What the model reads, n texts.
+        n reviews.
 
     Raises:
         UserError: If a tensor is missing, unknown, repeated, of another type or shape, not UTF-8,
@@ -121,6 +131,15 @@ def texts_of_v2(request: "InferRequest") -> list[str]:
         if tensor.name in tensors:
             raise UserError(f"input {tensor.name!r} is given twice")
         tensors[tensor.name] = _texts_of_tensor(tensor)
+    for output in request.request_outputs or []:
+        names = [tensor["name"] for tensor in V2_OUTPUTS]
+        if output.name not in names:
+            raise UserError(f"there is no output {output.name!r}; ask for {', '.join(names)}")
+    if "review_id" in tensors:
+        if len(tensors) > 1:
+            raise UserError("input 'review_id' stands alone; send it or 'text', not both")
+        keys = tensors["review_id"]
+        return [_key(key, f"review_id[{position}]") for position, key in enumerate(keys)]
     if "text" not in tensors:
         raise UserError("input 'text' is missing")
     bodies = tensors["text"]
@@ -129,10 +148,6 @@ def texts_of_v2(request: "InferRequest") -> list[str]:
         raise UserError(
             f"input 'title' holds {len(titles)} texts, but input 'text' holds {len(bodies)}"
         )
-    for output in request.request_outputs or []:
-        names = [tensor["name"] for tensor in V2_OUTPUTS]
-        if output.name not in names:
-            raise UserError(f"there is no output {output.name!r}; ask for {', '.join(names)}")
     return [
         _text(title, body, f"text[{position}]")
         for position, (title, body) in enumerate(zip(titles, bodies, strict=True))
@@ -140,9 +155,17 @@ def texts_of_v2(request: "InferRequest") -> list[str]:
 
 
 def response_of_v2(
-    predictions: "Predictions", request: "InferRequest", model_name: str, model_version: str
+    predictions: "Predictions",
+    request: "InferRequest",
+    model_name: str,
+    model_version: str,
+    max_tokens: int,
 ) -> "InferResponse":
-    """The v2 answer: the tensors of `V2_OUTPUTS`, or those of them that were asked for."""
+    """The v2 answer: the tensors of `V2_OUTPUTS`, or those of them that were asked for.
+
+    Where reviews were cut, the parameter `truncated` holds their positions and `truncation` says by
+    which rule.
+    """
     from kserve import InferOutput, InferResponse
 
     n = len(predictions.classes)
@@ -163,23 +186,39 @@ def response_of_v2(
         model_name=model_name,
         model_version=model_version,
         infer_outputs=outputs,
-        parameters={"class_names": ",".join(CLASS_NAMES)},
+        parameters={"class_names": ",".join(CLASS_NAMES), **_truncation(predictions, max_tokens)},
         use_binary_outputs=request.use_binary_outputs,
         requested_outputs=request.request_outputs,
     )
 
 
-def _title_and_review(instance: Mapping[str, Any], place: str) -> tuple[str | None, str | None]:
-    """Title and review of a v1 object."""
+def _truncation(predictions: "Predictions", max_tokens: int) -> dict[str, str]:
+    """What a v2 answer says of the reviews that were cut; nothing where none was."""
+    cut = [str(position) for position, was_cut in enumerate(predictions.truncated) if was_cut]
+    if not cut:
+        return {}
+    return {"truncated": ",".join(cut), "truncation": f"the first {max_tokens} tokens are read"}
+
+
+def _review_of_v1(instance: Any, place: str) -> Review:
+    """The review of one instance of a v1 request."""
+    if isinstance(instance, str):
+        return _text(None, instance, place)
+    if not isinstance(instance, Mapping):
+        raise UserError(f"{place} is neither a text nor an object with title and review_body")
     unknown = [key for key in instance if key not in _INSTANCE_KEYS]
     if unknown:
         raise UserError(
-            f"{place} has the unknown key {unknown[0]!r}; give {' and '.join(_INSTANCE_KEYS)}"
+            f"{place} has the unknown key {unknown[0]!r}; give {', '.join(_INSTANCE_KEYS)}"
         )
     for key, value in instance.items():
         if value is not None and not isinstance(value, str):
             raise UserError(f"{place}.{key} is not a text")
-    return instance.get("title"), instance.get("review_body")
+    if "review_id" in instance:
+        if len(instance) > 1:
+            raise UserError(f"{place} has a review_id and a text; send one of them")
+        return _key(instance["review_id"], place)
+    return _text(instance.get("title"), instance.get("review_body"), place)
 
 
 def _texts_of_tensor(tensor: "InferInput") -> list[str]:
@@ -211,16 +250,23 @@ def _texts_of_tensor(tensor: "InferInput") -> list[str]:
 
 
 def _check_count(count: int, name: str) -> None:
-    """Refuse requests without texts, and with too many."""
+    """Refuse requests without reviews, and with too many."""
     if count == 0:
-        raise UserError(f"{name} is empty; send at least one text")
-    if count > MAX_TEXTS:
-        raise UserError(f"{name} holds {count} texts; send at most {MAX_TEXTS} at a time")
+        raise UserError(f"{name} is empty; send at least one review")
+    if count > MAX_REVIEWS:
+        raise UserError(f"{name} holds {count} reviews; send at most {MAX_REVIEWS} at a time")
 
 
-def _text(title: str | None, review: str | None, place: str) -> str:
-    """What the model reads of a title and a review that came in at `place`."""
+def _text(title: str | None, review: str | None, place: str) -> Review:
+    """The review whose title and body came in at `place`."""
     text = model_text(title, review)
     if not text:
         raise UserError(f"{place} is blank; send a review")
-    return text
+    return Review(text)
+
+
+def _key(review_id: str | None, place: str) -> Review:
+    """The review whose key came in at `place`."""
+    if not review_id:
+        raise UserError(f"{place} is blank; send the id of a review")
+    return Review("", review_id)

@@ -200,7 +200,7 @@ def bench_scale(prepared: Path, times: int) -> None:
         "import resource, sys; from pathlib import Path\n"
         "from components.features.publish import build_features\n"
         "from components.features.retrieve import retrieve_training_set\n"
-        "from components.features.store import open_store\n"
+        "from components.contracts.feature_store import open_store\n"
         "import time; open_store()\n"
         # Not ru_maxrss: a child inherits that of its parent.
         "def peak():\n"

@@ -18,15 +18,6 @@ WORDS = [
 
 
 @pytest.fixture
-def store_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that the environment names as the feature store."""
-    folder = tmp_path / "store"
-    monkeypatch.setenv("FEATURE_STORE_DIR", str(folder))
-    monkeypatch.delenv("FEATURE_STORE_CONFIG", raising=False)
-    return folder
-
-
-@pytest.fixture
 def make_prepared(tmp_path: Path) -> Callable[..., Path]:
     """Writes a prepared Parquet file of seeded reviews and returns its path."""
 

@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.contracts.errors import UserError
-from components.features.online import latest_feature_service, online_features
+from components.contracts.feature_store import open_store, versions_dir
+from components.contracts.online_features import latest_feature_service, online_features
 from components.features.publish import build_features
 from components.features.retrieve import retrieve_training_set
-from components.features.store import open_store, versions_dir
 
 pytestmark = pytest.mark.usefixtures("store_dir")
 

@@ -9,11 +9,11 @@ from components.contracts.errors import UserError
 from components.contracts.text import model_text
 from components.serving.predictor import Predictions
 from components.serving.protocol import (
-    MAX_TEXTS,
+    MAX_REVIEWS,
     predictions_of_v1,
     response_of_v2,
-    texts_of_v1,
-    texts_of_v2,
+    reviews_of_v1,
+    reviews_of_v2,
 )
 
 SAID = Predictions(np.array([2, 0]), np.array([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1]]))
@@ -44,8 +44,8 @@ def test_v1_takes_texts_and_objects():
         "instances": ["soft", {"title": "Nice", "review_body": "fits"}, {"review_body": " ok "}]
     }
     expected = ["soft", "Nice. fits", "ok"]
-    assert texts_of_v1(body) == expected
-    assert texts_of_v1(json.dumps(body).encode()) == expected
+    assert reviews_of_v1(body) == expected
+    assert reviews_of_v1(json.dumps(body).encode()) == expected
 
 
 @pytest.mark.parametrize(
@@ -61,18 +61,18 @@ def test_v1_takes_texts_and_objects():
         ({"instances": [{"title": None, "review_body": ""}]}, r"instances\[0\] is blank"),
         ({"instances": [{"review_body": 5}]}, r"instances\[0\]\.review_body is not a text"),
         ({"instances": [{"review": "soft"}]}, "unknown key 'review'"),
-        ({"instances": ["soft"] * (MAX_TEXTS + 1)}, f"at most {MAX_TEXTS}"),
+        ({"instances": ["soft"] * (MAX_REVIEWS + 1)}, f"at most {MAX_REVIEWS}"),
     ],
 )
 def test_v1_says_what_is_wrong(body, reason):
     with pytest.raises(UserError, match=reason):
-        texts_of_v1(body)
+        reviews_of_v1(body)
 
 
 @given(anything | st.fixed_dictionaries({"instances": anything}) | st.binary(max_size=40))
 def test_v1_never_fails_but_by_a_user_error(body):
     try:
-        texts = texts_of_v1(body)
+        texts = reviews_of_v1(body)
     except UserError:
         return
     assert all(isinstance(text, str) and text.strip() for text in texts)
@@ -83,10 +83,10 @@ def test_v1_reads_the_text_that_training_reads(reviews):
     instances = [{"title": title, "review_body": body} for title, body in reviews]
     expected = [model_text(title, body) for title, body in reviews]
     if all(expected):
-        assert texts_of_v1({"instances": instances}) == expected
+        assert reviews_of_v1({"instances": instances}) == expected
     else:
         with pytest.raises(UserError, match="blank"):
-            texts_of_v1({"instances": instances})
+            reviews_of_v1({"instances": instances})
 
 
 def test_v1_answers_label_and_probabilities():
@@ -102,10 +102,10 @@ def test_v1_answers_label_and_probabilities():
 
 
 def test_v2_takes_text_with_and_without_titles():
-    assert texts_of_v2(v2(tensor("text", ["soft", "itchy"]))) == ["soft", "itchy"]
+    assert reviews_of_v2(v2(tensor("text", ["soft", "itchy"]))) == ["soft", "itchy"]
     both = v2(tensor("title", ["Nice", ""]), tensor("text", ["soft", "itchy"]))
-    assert texts_of_v2(both) == ["Nice. soft", "itchy"]
-    assert texts_of_v2(v2(tensor("text", ["soft"], [1, 1]))) == ["soft"]
+    assert reviews_of_v2(both) == ["Nice. soft", "itchy"]
+    assert reviews_of_v2(v2(tensor("text", ["soft"], [1, 1]))) == ["soft"]
 
 
 def test_v2_takes_binary_tensors():
@@ -113,13 +113,13 @@ def test_v2_takes_binary_tensors():
 
     text = InferInput("text", [2], "BYTES")
     text.set_data_from_numpy(np.array(["süß".encode(), b"itchy"], dtype=np.object_))
-    assert texts_of_v2(InferRequest("m", [text])) == ["süß", "itchy"]
+    assert reviews_of_v2(InferRequest("m", [text])) == ["süß", "itchy"]
     text.set_data_from_numpy(np.array([b"\xff\xfe", b"itchy"], dtype=np.object_))
     with pytest.raises(UserError, match=r"text\[0\] is not UTF-8"):
-        texts_of_v2(InferRequest("m", [text]))
+        reviews_of_v2(InferRequest("m", [text]))
     text._raw_data = b"\x09\x00\x00\x00abc"
     with pytest.raises(UserError, match="does not hold 2 texts"):
-        texts_of_v2(InferRequest("m", [text]))
+        reviews_of_v2(InferRequest("m", [text]))
 
 
 @pytest.mark.parametrize(
@@ -142,12 +142,12 @@ def test_v2_takes_binary_tensors():
 )
 def test_v2_says_what_is_wrong(tensors, reason):
     with pytest.raises(UserError, match=reason):
-        texts_of_v2(v2(*tensors))
+        reviews_of_v2(v2(*tensors))
 
 
 def test_v2_refuses_outputs_that_do_not_exist():
     with pytest.raises(UserError, match="no output 'score'"):
-        texts_of_v2(v2(tensor("text", ["a"]), outputs=[{"name": "score"}]))
+        reviews_of_v2(v2(tensor("text", ["a"]), outputs=[{"name": "score"}]))
 
 
 def test_v2_answers_typed_tensors():

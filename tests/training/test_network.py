@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from components.contracts.base_model import resolve_base_model
-from components.training.first_token_layer import compute_first_token_only
+from components.contracts.first_token_layer import compute_first_token_only
 from components.training.network import build_network, encoder_layers, load_classifier
 from components.training.objective import class_weights, rating_loss, sentiment_loss, total_loss
 from components.training.optimiser import build_optimiser, rate_share

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from components.contracts.errors import UserError
-from components.features.store import (
+from components.contracts.feature_store import (
     open_existing_store,
     open_store,
     store_config,

@@ -47,11 +47,14 @@ def _first_token_forward(
     Args:
         layer: Whose parts are used.
         hidden_states: [b, tokens, width].
-        attention_mask: Added to the scores, [b, 1, tokens or 1, tokens].
+        attention_mask: [b, 1, tokens or 1, tokens]; added to the scores, or whether a token may be
+            seen where it is boolean, as PyTorch's own attention wants it.
 
     Returns:
         [b, 1, width].
     """
+    import torch
+
     attention = layer.attention.self
     first = hidden_states[:, :1]
     heads = (
@@ -65,7 +68,11 @@ def _first_token_forward(
     value = attention.value(hidden_states).view(heads).transpose(1, 2)
     scores = (query * attention.scaling) @ key.transpose(2, 3)
     if attention_mask is not None:
-        scores = scores + attention_mask[:, :, :1]
+        mask = attention_mask[:, :, :1]
+        if mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        else:
+            scores = scores + mask
     context = (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
     attended = layer.attention.output(context, first)
     return layer.output(layer.intermediate(attended), attended)

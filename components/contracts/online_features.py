@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import UserError
-from components.features.store import open_store
+from components.contracts.feature_store import open_store
 
 if TYPE_CHECKING:
     from feast import FeatureStore

@@ -1,0 +1,204 @@
+"""From a trained model folder to one that serves fast: the same network for OpenVINO, checked."""
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.decision import decide, probabilities
+from components.contracts.engines import EngineCheck, write_engines
+from components.contracts.errors import UserError
+from components.contracts.files import read_parquet, replaced_when_whole, sha256_of_file
+from components.contracts.first_token_layer import compute_first_token_only
+from components.contracts.inference import load_model, predict_logits
+from components.contracts.labels import SENTIMENTS
+from components.contracts.model_folder import check_model_folder, read_calibration
+from components.contracts.reviews import TRAINING_SET_SCHEMA
+from components.serving.openvino_engine import OpenVinoEngine, padded
+
+if TYPE_CHECKING:
+    from openvino import Model
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+FULL = "openvino/model.xml"
+"""The network with weights of 16 bits, computed in fp32 or bf16."""
+INT8 = "openvino/model_int8.xml"
+"""The network with weights and activations of 8 bits."""
+
+ENGINES: tuple[tuple[str, str, str], ...] = (
+    ("openvino-int8", INT8, "f32"),
+    ("openvino-bf16", FULL, "bf16"),
+    ("openvino-fp32", FULL, "f32"),
+)
+"""Name, file and precision of each engine."""
+
+CALIBRATION_REVIEWS = 300
+"""Training reviews whose activations decide the ranges of the 8-bit numbers."""
+
+_BATCH = 8
+
+
+def export_for_serving(
+    model_folder: str | Path,
+    training_set: str | Path,
+    exported: str | Path,
+    *,
+    max_reviews: int = 2000,
+) -> list[EngineCheck]:
+    """Copy a model folder and add the network for OpenVINO, in 16 and in 8 bits.
+
+    Each engine is compared with torch in fp32 on the validation split; one that differs stays in
+    the folder, marked as not to be served.
+
+    Args:
+        model_folder: What training wrote.
+        training_set: Parquet with the tokenised reviews: `train` calibrates the 8-bit network,
+            `validation` checks the engines.
+        exported: Folder to write.
+        max_reviews: Most validation reviews to compare, spread evenly.
+
+    Returns:
+        What the comparison found, engine by engine.
+
+    Raises:
+        UserError: If the folder is not whole, or the training set lacks one of the splits.
+    """
+    folder = check_model_folder(model_folder)
+    splits = _splits(Path(training_set), max_reviews)
+    model = load_model(folder).cpu()
+    reference = predict_logits(model, splits["validation"][0])
+    with replaced_when_whole(exported) as draft:
+        shutil.copytree(folder, draft)
+        (draft / FULL).parent.mkdir()
+        _write_networks(model, splits["train"][0], draft)
+        checks = [
+            _check(draft, name, file, precision, *splits["validation"], reference)
+            for name, file, precision in ENGINES
+        ]
+        write_engines(draft, checks)
+    for check in checks:
+        logger.log(
+            logging.INFO if check.may_serve else logging.WARNING,
+            "%s: %.1f %% of %d labels as torch's, macro-F1 %.3f (torch %.3f)%s",
+            check.name,
+            check.labels_equal * 100,
+            check.reviews,
+            check.macro_f1,
+            check.macro_f1_reference,
+            "" if check.may_serve else "; it will not serve",
+        )
+    return checks
+
+
+def _splits(
+    training_set: Path, max_reviews: int
+) -> dict[str, tuple[list[list[int]], NDArray[np.int64]]]:
+    """Token ids and class indices of evenly spread rows of the two splits."""
+    table = read_parquet(training_set, TRAINING_SET_SCHEMA)
+    split = np.asarray(table["split"].to_pylist())
+    found = {}
+    for name, limit in (("train", CALIBRATION_REVIEWS), ("validation", max_reviews)):
+        rows = np.flatnonzero(split == name)
+        if not len(rows):
+            raise UserError(f"{training_set} has no {name} rows; prepare the data again")
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int))]
+        chosen = table.take(rows)
+        classes = np.array([SENTIMENTS.index(value) for value in chosen["sentiment"].to_pylist()])
+        found[name] = (chosen["input_ids"].to_pylist(), classes)
+    return found
+
+
+def _write_networks(
+    model: "PreTrainedModel", calibration: Sequence[Sequence[int]], folder: Path
+) -> None:
+    """Convert the model, quantise it, and write both networks."""
+    # Read by OpenVINO's and NNCF's telemetry, which is on otherwise and would send what we do.
+    os.environ.setdefault("CI", "true")
+    import nncf
+    import openvino
+
+    nncf.set_log_level(logging.ERROR)
+    pad_id = int(model.config.pad_token_id or 0)
+    network = _converted(model, pad_id)
+    openvino.save_model(network, folder / FULL, compress_to_fp16=True)
+    quantised = nncf.quantize(
+        network,
+        nncf.Dataset(
+            [padded([row], pad_id) for row in calibration],
+            lambda pair: {"input_ids": pair[0], "attention_mask": pair[1]},
+        ),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(calibration),
+    )
+    openvino.save_model(quantised, folder / INT8, compress_to_fp16=True)
+
+
+def _converted(model: "PreTrainedModel", pad_id: int) -> "Model":
+    """The model as an OpenVINO network from ids and mask to logits, of any batch and length."""
+    import openvino
+    import torch
+
+    class Logits(torch.nn.Module):
+        """The classifier with tensors in and a tensor out, as tracing wants it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.classifier = model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+            return self.classifier(input_ids=input_ids, attention_mask=attention_mask).logits
+
+    compute_first_token_only(model)
+    # Two rows, of which one is padded: a mask of ones alone would be traced away.
+    tokens, mask = map(torch.from_numpy, padded([[pad_id] * 12, [pad_id] * 7], pad_id))
+    with torch.no_grad():
+        return openvino.convert_model(
+            Logits().eval(), example_input={"input_ids": tokens, "attention_mask": mask}
+        )
+
+
+def _check(
+    folder: Path,
+    name: str,
+    file: str,
+    precision: str,
+    input_ids: list[list[int]],
+    classes: NDArray[np.int64],
+    reference: NDArray[np.float32],
+) -> EngineCheck:
+    """Compare an engine's answers with the reference's."""
+    from sklearn.metrics import f1_score
+
+    calibration = read_calibration(folder)
+    sha256 = sha256_of_file((folder / file).with_suffix(".bin"))
+    empty = EngineCheck(name, file, sha256, precision, 0.0, 0.0, 0.0, 0.0, len(input_ids))
+    engine = OpenVinoEngine(folder, empty, threads=len(os.sched_getaffinity(0)))
+    logits = np.empty_like(reference)
+    order = np.argsort([len(row) for row in input_ids], kind="stable")
+    for rows in np.array_split(order, max(1, len(order) // _BATCH)):
+        logits[rows] = engine.logits([input_ids[row] for row in rows])
+    found, expected = decide(logits, calibration), decide(reference, calibration)
+    difference = probabilities(logits, calibration) - probabilities(reference, calibration)
+
+    def macro_f1(predicted: NDArray[np.int64]) -> float:
+        labels = range(len(SENTIMENTS))
+        return float(f1_score(classes, predicted, labels=labels, average="macro", zero_division=0))
+
+    return EngineCheck(
+        name=name,
+        file=file,
+        sha256=sha256,
+        precision=precision,
+        labels_equal=float((found == expected).mean()),
+        macro_f1=macro_f1(found),
+        macro_f1_reference=macro_f1(expected),
+        max_probability_difference=float(np.abs(difference).max()),
+        reviews=len(input_ids),
+    )

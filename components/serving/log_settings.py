@@ -1,0 +1,43 @@
+"""What the model server says on its standard error: when it is ready, and errors in words."""
+
+import logging
+import logging.config
+
+from kserve.errors import InvalidInput, ModelNotFound
+
+from components.serving.sentiment_model import Refusal
+
+
+class _Answered(logging.Filter):
+    """Drops KServe's stack traces of what was answered: mistakes of clients, and refusals."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        return not (kind and issubclass(kind, InvalidInput | ModelNotFound | Refusal))
+
+
+def configure_logging() -> None:
+    """One line when the server is ready, and errors; requests have a log of their own."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+            "filters": {"answered": {"()": _Answered}},
+            "handlers": {
+                "plain": {
+                    "class": "logging.StreamHandler",
+                    "stream": "ext://sys.stderr",
+                    "formatter": "plain",
+                    "filters": ["answered"],
+                },
+            },
+            "root": {"level": "WARNING", "handlers": ["plain"]},
+            "loggers": {
+                "components": {"level": "INFO"},
+                "kserve": {"level": "WARNING", "handlers": ["plain"], "propagate": False},
+                "kserve.trace": {"level": "WARNING"},
+                "uvicorn": {"level": "WARNING"},
+            },
+        }
+    )
