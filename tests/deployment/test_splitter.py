@@ -1,0 +1,335 @@
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from components.contracts.errors import UserError
+from components.deployment import splitter as subject
+from components.deployment.model_process import ModelProcess, ServedModel
+from components.deployment.splitter import Backend, Split, Splitter, render_configuration
+
+STUB = Path(__file__).with_name("stub_server.py")
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+needs_nginx = pytest.mark.skipif(not NGINX, reason="nginx is missing; apt install nginx")
+PATH = "/v2/models/review-sentiment/infer"
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """Starts stubs of the model server; the port of each."""
+    started = []
+
+    def start(version, fault=""):
+        process = ModelProcess.start(
+            ServedModel("m", "/m", version, (("FAULT", fault),)),
+            tmp_path / "servers",
+            lambda model, port_file: [sys.executable, str(STUB), model.version, str(port_file)],
+        )
+        started.append(process)
+        return process.wait_until_ready(10)
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture
+def splitter(tmp_path):
+    made = Splitter(tmp_path / "nginx", "127.0.0.1", 0)
+    yield made
+    made.end(5)
+
+
+def ask(splitter, body=b"{}", request_id=None):
+    """Status, headers and body of an answer."""
+    request = urllib.request.Request(f"http://127.0.0.1:{splitter.port}{PATH}", data=body)
+    if request_id:
+        request.add_header("X-Request-Id", request_id)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, dict(answer.headers), answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read()
+
+
+def seen_by(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/seen") as answer:
+        return json.load(answer)
+
+
+def closed_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@needs_nginx
+def test_requests_are_split_by_independent_draws(servers, splitter):
+    one, two = servers("1"), servers("2")
+    splitter.apply(Split((Backend("1", one, 90), Backend("2", two, 10))))
+    by_version = Counter()
+    for _ in range(800):
+        status, headers, body = ask(splitter)
+        assert status == 200
+        by_version[headers["X-Model-Version"]] += 1
+        assert json.loads(body)["outputs"][0]["data"] == [headers["X-Model-Version"]]
+    assert set(by_version) == {"1", "2"}
+    # Of a splitter that is right, one run in ten thousand fails.
+    assert binomtest(by_version["2"], 800, 0.1).pvalue > 1e-4
+
+
+@needs_nginx
+def test_a_request_that_is_sent_again_goes_the_same_way(servers, splitter):
+    splitter.apply(Split((Backend("1", servers("1"), 50), Backend("2", servers("2"), 50))))
+    went = {ask(splitter, request_id="r1")[1]["X-Model-Version"] for _ in range(12)}
+    assert len(went) == 1
+
+
+@needs_nginx
+def test_a_change_of_the_split_loses_no_request(servers, splitter):
+    one, two = servers("1"), servers("2")
+    splitter.apply(Split((Backend("1", one, 100),)))
+    stop, became = threading.Event(), Counter()
+
+    def hammer():
+        while not stop.is_set():
+            try:
+                became[ask(splitter)[0]] += 1
+            except OSError as error:
+                became[repr(error)] += 1
+
+    threads = [threading.Thread(target=hammer) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for percent in range(0, 101, 5):
+        shares = (Backend("1", one, 100 - percent), Backend("2", two, percent))
+        splitter.apply(Split(shares))
+    # In effect from now on, not some time later.
+    assert {ask(splitter)[1]["X-Model-Version"] for _ in range(20)} == {"2"}
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert set(became) == {200}
+    assert became[200] > 50
+
+
+@needs_nginx
+def test_the_faults_of_a_version_are_passed_on_and_named(servers, splitter):
+    stable, faulty = servers("1"), servers("2", "500")
+    splitter.apply(Split((Backend("1", stable, 0), Backend("2", faulty, 100))))
+    status, headers, _ = ask(splitter)
+    assert (status, headers["X-Model-Version"]) == (500, "2")
+    assert seen_by(stable) == []
+
+
+@needs_nginx
+@pytest.mark.parametrize("fault", ["not there", "breaks-off"])
+def test_another_version_answers_for_one_that_cannot(servers, splitter, fault):
+    other = servers("1")
+    broken = closed_port() if fault == "not there" else servers("2", fault)
+    splitter.apply(Split((Backend("1", other, 0), Backend("2", broken, 100))))
+    for _ in range(5):
+        status, headers, _ = ask(splitter)
+        assert (status, headers["X-Model-Version"]) == (200, "1")
+
+
+@needs_nginx
+def test_a_shadow_gets_a_copy_under_the_same_id_and_its_answer_is_thrown_away(servers, splitter):
+    stable, shadow = servers("1"), servers("2", "500")
+    splitter.apply(Split((Backend("1", stable, 100),), Backend("2", shadow, 0)))
+    for request_id in ("r1", None, "r3"):
+        status, headers, body = ask(splitter, request_id=request_id)
+        assert (status, headers["X-Model-Version"]) == (200, "1")
+        assert json.loads(body)["outputs"][0]["data"] == ["1"]
+    deadline = time.monotonic() + 5
+    while len(seen_by(shadow)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sorted(seen_by(shadow)) == sorted(seen_by(stable))
+    assert {"r1", "r3"} < set(seen_by(shadow))
+
+
+@needs_nginx
+def test_a_slow_or_absent_shadow_delays_nobody(servers, splitter):
+    stable = servers("1")
+    for shadow in (servers("2", "slow:2"), closed_port()):
+        splitter.apply(Split((Backend("1", stable, 100),), Backend("2", shadow, 0)))
+        started = time.monotonic()
+        assert [ask(splitter)[0] for _ in range(3)] == [200] * 3
+        assert time.monotonic() - started < 1.5
+
+
+@needs_nginx
+def test_where_nobody_can_answer_it_says_so_at_once(splitter):
+    splitter.apply(Split())
+    status, headers, body = ask(splitter)
+    assert (status, headers["Retry-After"]) == (503, "5")
+    assert json.loads(body) == {"error": "no model server is ready"}
+
+
+@needs_nginx
+def test_texts_are_written_nowhere(servers, splitter, tmp_path):
+    splitter.apply(Split((Backend("1", servers("1"), 100),)))
+    body = b"a secret text " * 500_000
+    assert json.loads(ask(splitter, body)[2])["bytes"] == len(body)
+    assert ask(splitter, b"x" * 17_000_000)[0] == 413
+    files = [path for path in (tmp_path / "nginx").rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {"nginx.conf", "nginx.pid", "nginx.log"}
+    assert not any(b"secret" in path.read_bytes() for path in files)
+
+
+@needs_nginx
+def test_a_configuration_that_nginx_refuses_leaves_the_one_before(servers, splitter, monkeypatch):
+    one = servers("1")
+    splitter.apply(Split((Backend("1", one, 100),)))
+    monkeypatch.setattr(subject, "_CONFIGURATION", "nonsense;")
+    with pytest.raises(UserError, match=r'nginx refuses .*unknown directive "nonsense"'):
+        splitter.apply(Split((Backend("2", one, 100),)))
+    assert ask(splitter)[1]["X-Model-Version"] == "1"
+
+
+@needs_nginx
+def test_an_end_answers_what_was_accepted(servers, splitter):
+    splitter.apply(Split((Backend("1", servers("1", "slow:0.6"), 100),)))
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(ask(splitter))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    splitter.end(10)
+    for thread in threads:
+        thread.join()
+    assert [status for status, *_ in answers] == [200] * 3
+    assert not splitter.is_running()
+    with pytest.raises(urllib.error.URLError):
+        ask(splitter)
+
+
+@needs_nginx
+def test_requests_split_as_before_are_seen_to_drain(servers, splitter):
+    slow, other = servers("1", "slow:0.8"), servers("2")
+    splitter.apply(Split((Backend("1", slow, 100),)))
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(ask(splitter)))
+    thread.start()
+    while not seen_by(slow):
+        time.sleep(0.01)
+    splitter.apply(Split((Backend("2", other, 100),)))
+    assert splitter.is_draining()
+    assert ask(splitter)[1]["X-Model-Version"] == "2"
+    thread.join()
+    assert answers[0][1]["X-Model-Version"] == "1"
+    deadline = time.monotonic() + 5
+    while splitter.is_draining() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not splitter.is_draining()
+
+
+@needs_nginx
+def test_an_nginx_that_was_left_is_taken_over(servers, splitter, tmp_path):
+    one = servers("1")
+    splitter.apply(Split((Backend("1", one, 100),)))
+    heir = Splitter(tmp_path / "nginx", "127.0.0.1", 0)
+    assert heir.port == splitter.port
+    assert heir.is_running()
+    heir.apply(Split((Backend("2", one, 100),)))
+    assert ask(heir)[1]["X-Model-Version"] == "2"
+    assert heir._master().pid == splitter._child.pid
+    heir.end(5)
+    assert not heir.is_running()
+
+
+@needs_nginx
+def test_an_nginx_that_died_is_started_again(servers, splitter):
+    split = Split((Backend("1", servers("1"), 100),))
+    splitter.apply(split)
+    port = splitter.port
+    for worker, _ in splitter._workers():
+        splitter._child.kill()
+        worker.kill()
+    splitter._child.wait()
+    assert not splitter.is_running()
+    splitter.apply(split)
+    assert splitter.port == port
+    assert ask(splitter)[0] == 200
+
+
+@needs_nginx
+def test_a_stale_pid_file_is_not_taken_for_nginx(tmp_path):
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    (folder / "nginx.pid").write_text(str(os.getpid()))
+    splitter = Splitter(folder, "127.0.0.1", 0)
+    assert not splitter.is_running()
+    splitter.end(1)  # signals nobody
+
+
+@needs_nginx
+def test_a_port_that_is_taken_is_named(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1 port {port}"):
+            Splitter(tmp_path / "nginx", "127.0.0.1", port)
+
+
+def test_a_missing_nginx_is_told_with_its_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(subject.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(UserError, match="apt install nginx"):
+        Splitter(tmp_path / "nginx", "127.0.0.1", 0)
+
+
+@st.composite
+def splits(draw):
+    weights = draw(st.lists(st.integers(0, 100), min_size=1, max_size=4))
+    total = sum(weights)
+    percents = [weight * 100 // total for weight in weights] if total else [0] * len(weights)
+    percents[0] += 100 - sum(percents)
+    backends = tuple(
+        Backend(draw(st.text(max_size=4)), 20_000 + i, percent)
+        for i, percent in enumerate(percents)
+    )
+    shadow = Backend("s", 30_000, 0) if draw(st.booleans()) else None
+    return Split(backends, shadow)
+
+
+@given(splits())
+def test_the_configuration_gives_each_its_share_and_the_last_the_rest(split):
+    text = render_configuration(split, Path("/p"), "127.0.0.1", 8080)
+    block = text.split("split_clients $asked_id $chosen {")[1].split("}")[0]
+    shares = [line.split() for line in block.strip().strip(";").split(";")]
+    wanted = [(i, b.percent) for i, b in enumerate(split.backends) if b.percent]
+    assert [name for _, name in shares] == [f"version_{i}" for i, _ in wanted]
+    assert [share for share, _ in shares] == [f"{p}%" for _, p in wanted[:-1]] + ["*"]
+    assert ("mirror /" in text) == (split.shadow is not None)
+
+
+@needs_nginx
+@pytest.mark.parametrize("version", ['3"; evil', "$request_body", "é{}\n;", "", "ok-1.2"])
+def test_nginx_takes_every_version_as_a_plain_word(tmp_path, version):
+    split = Split((Backend(version, 20_000, 100),), Backend(version, 20_001, 0))
+    for name in ("body", "answers", "fastcgi", "uwsgi", "scgi"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "n.conf").write_text(render_configuration(split, tmp_path, "::1", 20_002))
+    command = [NGINX, "-e", "stderr", "-p", str(tmp_path), "-c", str(tmp_path / "n.conf"), "-t"]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    assert "$request_body" not in (tmp_path / "n.conf").read_text()
+
+
+def test_shares_that_do_not_add_up_are_a_mistake():
+    with pytest.raises(ValueError, match="do not add up"):
+        Split((Backend("1", 1, 90),))
