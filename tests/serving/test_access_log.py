@@ -186,9 +186,10 @@ def test_probes_and_scrapes_are_not_seen(metrics, log, stream, registry, method,
 def test_what_is_no_inference_is_logged_but_not_counted(metrics, log, stream, registry):
     app = ObservedApp(answering(404), metrics, log, max_body_bytes=100)
     ask(app, "/v2/models/reviews", b"", method="GET")
+    ask(app, "/v1/models/reviews/nothing", b"", method="GET")
     ask(app, "/nothing", b"")
     log.close()
-    assert [line["status"] for line in stream.lines()] == [404, 404]
+    assert [line["status"] for line in stream.lines()] == [404, 404, 404]
     assert counted(registry, "v1", 404) == counted(registry, "v2", 404) == 0
 
 
@@ -213,10 +214,14 @@ def test_an_application_that_fails_is_counted_as_500(metrics, registry, started)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_client_that_leaves_is_not_the_servers_error(metrics, registry, chunked):
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_client_that_leaves_is_not_the_servers_error(metrics, registry, chunked, answers):
     async def reading(scope, receive, send):
         while (await receive())["type"] != "http.disconnect":
             pass
+        if answers:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
         raise ConnectionError
 
     header = (b"transfer-encoding", b"chunked") if chunked else (b"content-length", b"50")
@@ -341,7 +346,7 @@ def test_any_path_and_text_is_one_line_of_json(path, text):
     stream = Kept()
     log = AccessLog("7", stream, with_texts=True, flush_seconds=0.0)
     request = finished(texts=[text])
-    request.path = path + "\n\ud800"
+    request.path = path + "\n\ud800" + "x" * 256
     log.write(request)
     log.close()
     assert stream.getvalue().count(b"\n") == 1

@@ -359,6 +359,7 @@ def test_after_closing_nothing_is_taken_and_closing_twice_is_no_error(tmp_path):
     log.close()
     record(log, "b")
     assert lost == [1]
+    assert not log._answers
     assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["a"]
 
 
