@@ -32,9 +32,9 @@ Canary requests until a verdict, at 10 % of the traffic and with the default lim
     fails always                        roll back         3
     fails 1 request in 5                roll back        33
     fails 1 request in 20               roll back       839
-    200 ms slower                       roll back        26
-    twice as slow                       roll back        91
-    1 answer in 10 takes a second more  roll back       237
+    200 ms slower                       roll back        33
+    twice as slow                       roll back        92
+    1 answer in 10 takes a second more  roll back       258
     always says positive                roll back        88
     says each class equally often       roll back        47
     says negative three times as often  roll back       465
@@ -84,6 +84,7 @@ class Limits:
         alpha: Tolerated chance of a wrong verdict, in each direction.
         minimum_requests: No promotion before each version has had this many requests.
         answers_for_threshold: Answers of the stable from which its latencies are read.
+        warm_up_answers: The canary's first answers, which are not judged by their latency.
     """
 
     error_rate: float = 0.02
@@ -96,6 +97,7 @@ class Limits:
     alpha: float = 0.05
     minimum_requests: int = 100
     answers_for_threshold: int = 200
+    warm_up_answers: int = 30
 
 
 class Standing(StrEnum):
@@ -233,7 +235,8 @@ class CanaryWatch:
     Begin a watch when the canary begins to get its share of the traffic, and a new one when the
     share changes. After a crash begin a new one too: what was seen before is lost, what is promised
     holds. The latency thresholds are read from the stable's first `answers_for_threshold` answers
-    of the watch; answers given afterwards, of either version, are judged by them.
+    of the watch, and fixed when the canary has given its `warm_up_answers` too; answers given
+    afterwards, of either version, are judged by them.
 
         watch = CanaryWatch.begin(source.read(stable), source.read(canary), limits)
         while True:
@@ -276,7 +279,12 @@ class CanaryWatch:
         """
         seen = stable - self.stable_at_start
         watch = self
-        if self.frozen is None and seen.answered >= self.limits.answers_for_threshold:
+        seen_of_canary = canary - self.canary_at_start
+        if (
+            self.frozen is None
+            and seen.answered >= self.limits.answers_for_threshold
+            and seen_of_canary.answered >= self.limits.warm_up_answers
+        ):
             edges = (_stretched(seen.quantile(share), self.limits) for share in (0.5, 0.99))
             watch = replace(self, frozen=LatencyEvidence(*edges, stable, canary))
         latency = None
@@ -286,9 +294,7 @@ class CanaryWatch:
                 stable=stable - watch.frozen.stable,
                 canary=canary - watch.frozen.canary,
             )
-        found = analyse(
-            seen, canary - self.canary_at_start, self.limits, latency=latency, labelled=labelled
-        )
+        found = analyse(seen, seen_of_canary, self.limits, latency=latency, labelled=labelled)
         return watch, found
 
 
