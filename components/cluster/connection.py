@@ -52,9 +52,10 @@ def connect(
                 )
             found = active["context"].get("namespace") or found
     except (ConfigException, yaml.YAMLError, OSError) as error:
+        why = " ".join(str(error).split())
         raise UserError(
-            f"there are no credentials for a cluster ({str(error).strip()}); set KUBECONFIG to a "
-            "kubeconfig file, or run in a pod with a service account"
+            f"there are no credentials for a cluster ({why}); set KUBECONFIG to a kubeconfig file, "
+            "or run in a pod with a service account"
         ) from None
     # urllib3 would sleep and ask again by itself, also where an answer was lost.
     settings.retries = False

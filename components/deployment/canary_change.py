@@ -87,7 +87,9 @@ def start_canary(
             "name": canary_name(version),
             "minReplicas": _replicas(service, first_percent),
             "annotations": annotations,
-            "model": model,
+            # The CRD asks for the container's name here, and KServe refuses one in the predictor;
+            # empty, it stays the runtime's.
+            "model": {"name": "", **model},
         },
     }
     return _change(service, notes, {"canary": [canary]})
@@ -141,6 +143,7 @@ def promote(service: Mapping[str, Any]) -> dict[str, Any]:
     if AUTOSCALER_ANNOTATION in annotations:
         annotations[AUTOSCALER_ANNOTATION] = None
     predictor["annotations"] = annotations
+    predictor["model"] = {**predictor["model"], "name": None}
     return _change(service, notes, {"predictor": predictor, "canary": None})
 
 

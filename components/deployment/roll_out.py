@@ -337,7 +337,7 @@ class _Attempt:
             logger.info("version %s starts beside %s", self.version, state.stable)
         percent, evidence = state.percent, dict(state.evidence)
         todo = [step for step in self.steps if step >= percent]
-        if percent == 100 and not evidence:
+        if percent == 100 and "seen" not in evidence:
             # At 100 percent nothing can be learned of the stable version: one step back.
             todo = list(self.steps[-2:])
         if percent == 0:
@@ -508,7 +508,7 @@ class _Attempt:
         def reached(service: dict[str, Any]) -> bool:
             found = rule(service)
             if found.progress is Progress.FAILED:
-                raise UserError(found.reason)
+                raise UserError(f"{found.reason}; {self.store.explain()}")
             return found.reached
 
         self.store.wait(reached, self.ready_within_seconds)

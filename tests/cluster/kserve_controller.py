@@ -1,0 +1,190 @@
+"""What KServe does with an InferenceService, as far as a rollout can tell.
+
+Written after KServe 0.21's controller (pkg/controller/v1beta1/inferenceservice): pods come from a
+template made of the model and of the merged annotations; a changed template restarts a Deployment
+or makes a Knative revision; an unready canary gets no traffic; Knative's revisions are rolled out
+as in PropagateStatus. Each look at the object moves the cluster on by one step.
+"""
+
+import copy
+import json
+from collections import Counter
+
+_NOT_COPIED = {
+    "autoscaling.knative.dev/min-scale",
+    "autoscaling.knative.dev/max-scale",
+    "internal.serving.kserve.io/storage-initializer-sourceuri",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "modelFormat",
+}
+
+
+def env_version(predictor):
+    return next(e["value"] for e in predictor["model"]["env"] if e["name"] == "MODEL_VERSION")
+
+
+def merged(base, over):
+    """Maps merged, everything else replaced."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return {
+            key: merged(base[key], over[key])
+            if key in base and key in over
+            else over.get(key, base.get(key))
+            for key in {**base, **over}
+        }
+    return over
+
+
+def pod_template(service, predictor):
+    own = service["metadata"].get("annotations") or {}
+    annotations = {key: value for key, value in own.items() if key not in _NOT_COPIED}
+    annotations |= predictor.get("annotations") or {}
+    model = {key: value for key, value in predictor["model"].items() if value != ""}
+    return json.dumps([model, annotations], sort_keys=True)
+
+
+def condition(kind, holds, reason=""):
+    status = holds if isinstance(holds, str) else "True" if holds else "False"
+    return {"type": kind, "status": status, **({"reason": reason} if reason else {})}
+
+
+class KServe:
+    """A controller for one service.
+
+    Attributes:
+        looks_until_ready: Looks at the object before a started pod is ready.
+        broken: Versions whose pods never become ready.
+        weights: Version to percent of the traffic, now.
+        restarts: How often running pods of a version were replaced.
+        served: Versions that ever got traffic.
+    """
+
+    def __init__(self, looks_until_ready=2, broken=()):
+        self.looks_until_ready = looks_until_ready
+        self.broken = set(broken)
+        self.weights = {}
+        self.restarts = Counter()
+        self.served = set()
+        self.pods = {}
+        self.revisions = []
+        self.rolled_out = self.previous = None
+
+    def status(self, service):
+        """The status after one more step."""
+        mode = service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"]
+        found = self._standard(service) if mode == "Standard" else self._knative(service)
+        self.served |= {version for version, share in self.weights.items() if share}
+        return found
+
+    def _standard(self, service):
+        stable = service["spec"]["predictor"]
+        canaries = []
+        for entry in service["spec"].get("canary") or []:
+            predictor = merged(copy.deepcopy(stable), entry["predictor"])
+            canaries.append((entry, predictor, self._run(service, predictor)))
+        ready = self._run(service, stable)
+        wanted = {stable.get("name", ""), *(p["name"] for _, p, _ in canaries)}
+        self.pods = {name: pod for name, pod in self.pods.items() if name in wanted}
+        weights = Counter()
+        for entry, predictor, up in canaries:
+            weights[env_version(predictor)] += entry["trafficPercent"] if up else 0
+        weights[env_version(stable)] += 100 - sum(weights.values())
+        self.weights = dict(weights)
+        found = {
+            "conditions": [
+                condition("PredictorReady", ready),
+                condition("IngressReady", ready),
+                condition("Ready", ready, "" if ready else "PodsNotReady"),
+            ]
+        }
+        if canaries:
+            found["canaryStatuses"] = [
+                {"name": p["name"], "ready": up, "trafficPercent": entry["trafficPercent"]}
+                for entry, p, up in canaries
+            ]
+        return found
+
+    def _run(self, service, predictor):
+        """One Deployment: whether it is available."""
+        template, version = pod_template(service, predictor), env_version(predictor)
+        pod = self.pods.setdefault(predictor.get("name", ""), {"template": template, "age": 0})
+        if pod["template"] != template:
+            pod["template"] = template
+            self.restarts[version] += 1
+        pod["age"] += 1
+        return pod["age"] >= self.looks_until_ready and version not in self.broken
+
+    def _knative(self, service):
+        predictor = service["spec"]["predictor"]
+        template = pod_template(service, predictor)
+        if not self.revisions or self.revisions[-1]["template"] != template:
+            version, number = env_version(predictor), len(self.revisions) + 1
+            if any(revision["version"] == version for revision in self.revisions[-1:]):
+                self.restarts[version] += 1
+            self.revisions.append(
+                {
+                    "name": f"{service['metadata']['name']}-predictor-{number:05d}",
+                    "template": template,
+                    "version": version,
+                    "age": 0,
+                }
+            )
+        percent = predictor.get("canaryTrafficPercent")
+        split = percent is not None and self.rolled_out
+        for revision in self.revisions:
+            revision["age"] += 1
+        ready = [
+            revision
+            for revision in self.revisions
+            if revision["age"] >= self.looks_until_ready and revision["version"] not in self.broken
+        ]
+        newest = self.revisions[-1]
+        latest = ready[-1] if ready else None
+        traffic = []
+        if latest:
+            share = percent if split else 100
+            traffic.append(
+                {"revisionName": latest["name"], "latestRevision": True, "percent": share}
+            )
+            if share < 100:
+                traffic.append(
+                    {
+                        "revisionName": self.rolled_out,
+                        "latestRevision": False,
+                        "percent": 100 - share,
+                        "tag": "prev",
+                    }
+                )
+            # PropagateStatus, with its case of a revision that was rolled out and goes back.
+            total = sum(t["percent"] for t in traffic if t["revisionName"] == latest["name"])
+            if self.rolled_out != latest["name"]:
+                if share == 100:
+                    self.previous, self.rolled_out = self.rolled_out, latest["name"]
+            elif latest is newest and share < 100 and total == 100 and self.previous:
+                self.rolled_out = self.previous
+        by_name = {revision["name"]: revision["version"] for revision in self.revisions}
+        weights = Counter()
+        for target in traffic:
+            weights[by_name[target["revisionName"]]] += target["percent"]
+        self.weights = dict(weights)
+        up = latest is newest
+        configured = condition("PredictorConfigurationReady", up or "Unknown")
+        if newest["version"] in self.broken and newest["age"] > 4:
+            configured = condition("PredictorConfigurationReady", False, "RevisionFailed")
+        component = {
+            "latestCreatedRevision": newest["name"],
+            "latestReadyRevision": latest["name"] if latest else None,
+            "latestRolledoutRevision": self.rolled_out,
+            "previousRolledoutRevision": self.previous,
+            "traffic": traffic,
+        }
+        return {
+            "conditions": [
+                configured,
+                condition("PredictorReady", up or "Unknown"),
+                condition("Ready", up or "Unknown"),
+            ],
+            "components": {
+                "predictor": {key: value for key, value in component.items() if value is not None}
+            },
+        }
