@@ -670,7 +670,8 @@ class Site:
         """Remember that a server failed, and when to start it again."""
         model, before = held.process.model, self._failures.get(held.process.model.key)
         count = before.count + 1 if before else 1
-        pause = min(2.0 ** (count - 1), _LONGEST_PAUSE)
+        # At once the first time, then later and later.
+        pause = min(2.0 ** (count - 2), _LONGEST_PAUSE) if count > 1 else 0.0
         message = f"the server of model {_named(model)} {how}: {held.process.last_lines()}"
         logger.warning("%s; next try in %.0f s", message, pause)
         self._failures[model.key] = Failure(

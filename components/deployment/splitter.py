@@ -318,6 +318,7 @@ class Splitter:
 
     def _start(self) -> None:
         (self._folder / "nginx.pid").unlink(missing_ok=True)
+        self._end_orphans()
         with self.log_file.open("ab") as log:
             self._child = subprocess.Popen(  # noqa: S603 (a list of arguments, not shell text)
                 self._command(self._configuration),
@@ -326,6 +327,22 @@ class Splitter:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _end_orphans(self) -> None:
+        """End workers whose main process was killed: they would keep the port."""
+        import psutil
+
+        orphans = []
+        for process in psutil.process_iter(["name"]):
+            with suppress(psutil.Error):
+                if process.info["name"] == "nginx" and any(
+                    opened.path == str(self.log_file) for opened in process.open_files()
+                ):
+                    process.send_signal(signal.SIGQUIT)  # it answers what it accepted
+                    orphans.append(process)
+        deadline = time.monotonic() + 5
+        while any(_listens(orphan) for orphan in orphans) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _command(self, configuration: Path) -> list[str]:
         # Without -e it would open the machine's own log first.
@@ -401,6 +418,18 @@ class Splitter:
         if master := self._master():
             with suppress(psutil.Error):
                 master.send_signal(number)
+
+
+def _listens(process: "psutil.Process") -> bool:
+    """Whether an nginx worker still accepts requests."""
+    import psutil
+
+    try:
+        return "shutting down" not in " ".join(process.cmdline()) and (
+            process.status() != psutil.STATUS_ZOMBIE
+        )
+    except psutil.Error:
+        return False
 
 
 def _free_port(host: str, port: int) -> int:

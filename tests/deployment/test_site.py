@@ -1,0 +1,628 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.contracts.errors import UserError
+from components.deployment import site as subject
+from components.deployment.inference_service import render_inference_service
+from components.deployment.local_store import FileServiceStore, server_addresses
+from components.deployment.model_process import ModelProcess, ServedModel
+from components.deployment.site import (
+    Failure,
+    Plan,
+    Seen,
+    Wanted,
+    WantedCanary,
+    reconcile,
+    serve,
+    status_of,
+    wanted_of,
+)
+from components.deployment.splitter import Backend, Split
+from components.deployment.traffic import background_traffic
+
+STUB = Path(__file__).with_name("stub_server.py")
+NAME = "review-sentiment"
+needs_nginx = pytest.mark.skipif(
+    not (shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")),
+    reason="nginx is missing; apt install nginx",
+)
+
+
+def model(version):
+    return ServedModel(NAME, f"/m/{version}", version)
+
+
+ONE, TWO, THREE = model("1"), model("2"), model("3")
+
+
+def seen(of, number=1, ready=True, ending=False, port=None):
+    port = (20_000 + 10 * int(of.version) + number if port is None else port) if ready else port
+    return Seen(f"{of.key}-{number}", of.key, of.version, port, ready, ending)
+
+
+def canary(of, percent, name=None):
+    return WantedCanary(name or f"v{of.version}", percent, of)
+
+
+def alone(of, number=1):
+    return Split((Backend(of.version, 20_000 + 10 * int(of.version) + number, 100),))
+
+
+def shares(split):
+    return {backend.version: backend.percent for backend in split.backends}
+
+
+# What is decided, without a process.
+
+
+def test_a_first_deployment_starts_a_server_and_has_nobody_to_answer():
+    plan = reconcile(Wanted(ONE), [], None, None)
+    assert plan == Plan((ONE,), Split(), (), None)
+    starting = seen(ONE, ready=False)
+    assert reconcile(Wanted(ONE), [starting], None, Split()) == Plan((), Split(), (), None)
+    assert reconcile(Wanted(ONE), [seen(ONE)], None, Split()) == Plan((), alone(ONE), (), ONE.key)
+
+
+def test_a_canary_gets_its_share_once_it_is_ready():
+    wanted = Wanted(ONE, (canary(TWO, 10),))
+    plan = reconcile(wanted, [seen(ONE)], ONE.key, alone(ONE))
+    assert plan == Plan((TWO,), alone(ONE), (), ONE.key)
+    both = reconcile(wanted, [seen(ONE), seen(TWO)], ONE.key, alone(ONE))
+    assert both.start == both.end == ()
+    assert shares(both.split) == {"1": 90, "2": 10}
+    without = reconcile(wanted, [seen(ONE), seen(TWO, ready=False)], ONE.key, both.split)
+    assert shares(without.split) == {"1": 100}
+    assert without.end == ()
+
+
+def test_a_stable_version_without_a_share_stands_by_until_the_promotion():
+    everything = reconcile(
+        Wanted(ONE, (canary(TWO, 100),)), [seen(ONE), seen(TWO)], ONE.key, alone(ONE)
+    )
+    assert shares(everything.split) == {"1": 0, "2": 100}
+    # The promoted canary's process is the stable one at once, and nothing is started.
+    promoted = reconcile(Wanted(TWO), [seen(ONE), seen(TWO)], ONE.key, everything.split)
+    assert promoted == Plan((), alone(TWO), (), TWO.key)
+    # The one before ends when the splitter has let go of it.
+    processes = [seen(ONE), seen(TWO)]
+    assert reconcile(Wanted(TWO), processes, TWO.key, alone(TWO), draining=True).end == ()
+    assert reconcile(Wanted(TWO), processes, TWO.key, alone(TWO)).end == (seen(ONE).id,)
+
+
+def test_a_changed_predictor_replaces_the_one_before_only_when_ready():
+    plan = reconcile(Wanted(TWO), [seen(ONE)], ONE.key, alone(ONE))
+    assert plan == Plan((TWO,), alone(ONE), (), ONE.key)
+    processes = [seen(ONE), seen(TWO, ready=False)]
+    assert reconcile(Wanted(TWO), processes, ONE.key, alone(ONE)) == Plan(
+        (), alone(ONE), (), ONE.key
+    )
+    assert reconcile(Wanted(TWO), [seen(ONE), seen(TWO)], ONE.key, alone(ONE)).serving == TWO.key
+
+
+def test_a_rolled_back_canary_loses_its_share_before_it_ends():
+    split = Split((Backend("1", 20_011, 90), Backend("2", 20_021, 10)))
+    processes = [seen(ONE), seen(TWO)]
+    assert reconcile(Wanted(ONE), processes, ONE.key, split) == Plan((), alone(ONE), (), ONE.key)
+    assert reconcile(Wanted(ONE), processes, ONE.key, alone(ONE)).end == (seen(TWO).id,)
+    ending = [seen(ONE), seen(TWO, ready=False, ending=True)]
+    assert reconcile(Wanted(ONE), ending, ONE.key, alone(ONE)) == Plan((), alone(ONE), (), ONE.key)
+    # Asked for again while it ends: it needs a new process.
+    assert reconcile(Wanted(ONE, (canary(TWO, 0),)), ending, ONE.key, alone(ONE)).start == (TWO,)
+
+
+def test_canaries_take_over_from_a_stable_version_that_is_down():
+    wanted = Wanted(ONE, (canary(TWO, 20), canary(THREE, 10)))
+    plan = reconcile(wanted, [seen(TWO), seen(THREE)], ONE.key, alone(ONE))
+    assert plan.start == (ONE,)
+    assert shares(plan.split) == {"2": 67, "3": 33}
+    assert plan.serving is None
+    # One that is to answer nobody does not.
+    assert reconcile(Wanted(ONE, (canary(TWO, 0),)), [seen(TWO)], None, None).split == Split()
+
+
+def test_a_shadow_gets_a_copy_only_where_it_has_no_share():
+    processes = [seen(ONE), seen(TWO)]
+    plan = reconcile(Wanted(ONE, (canary(TWO, 0),), shadow=True), processes, ONE.key, None)
+    assert plan.split == Split(alone(ONE).backends, Backend("2", 20_021, 0))
+    for wanted in (
+        Wanted(ONE, (canary(TWO, 10),), shadow=True),
+        Wanted(ONE, (canary(TWO, 0),)),
+        Wanted(ONE, (), shadow=True),
+    ):
+        assert reconcile(wanted, processes, ONE.key, None).split.shadow is None
+
+
+def test_a_model_that_failed_is_held_back_and_another_is_not():
+    wanted = Wanted(ONE, (canary(TWO, 10),))
+    assert reconcile(wanted, [], None, None, held_back={TWO.key}).start == (ONE,)
+
+
+def test_one_process_stands_for_two_predictors_of_the_same_model():
+    plan = reconcile(Wanted(ONE, (canary(ONE, 30, "a"),)), [seen(ONE)], ONE.key, None)
+    assert plan.start == ()
+    assert plan.split == alone(ONE)
+
+
+def test_a_second_process_of_the_same_model_ends():
+    processes = [seen(ONE, 1), seen(ONE, 2)]
+    assert reconcile(Wanted(ONE), processes, ONE.key, alone(ONE)).end == (seen(ONE, 2).id,)
+
+
+def test_without_an_object_everything_ends():
+    plan = reconcile(None, [seen(ONE)], ONE.key, alone(ONE))
+    assert (plan.split, plan.end, plan.serving) == (Split(), (), None)
+    assert reconcile(None, [seen(ONE)], None, Split()).end == (seen(ONE).id,)
+
+
+@st.composite
+def wants(draw):
+    given = draw(st.lists(st.sampled_from([ONE, TWO, THREE]), min_size=1, max_size=3, unique=True))
+    left, canaries = 100, []
+    for one in given[1:]:
+        percent = draw(st.integers(0, left))
+        left -= percent
+        canaries.append(canary(one, percent))
+    return Wanted(given[0], tuple(canaries), draw(st.booleans()))
+
+
+processes_seen = st.lists(
+    st.builds(
+        seen,
+        st.sampled_from([ONE, TWO, THREE]),
+        st.integers(1, 3),
+        st.booleans(),
+        st.booleans(),
+    ),
+    max_size=5,
+    unique_by=lambda process: process.id,
+)
+
+
+@settings(max_examples=300)
+@given(st.none() | wants(), processes_seen, st.sampled_from([None, ONE.key, TWO.key]))
+def test_any_state_comes_to_rest_where_the_object_wants_it(wanted, processes, serving):
+    in_effect, draining = None, False
+    for _ in range(8):
+        plan = reconcile(wanted, processes, serving, in_effect, draining=draining)
+        ports = {process.id: process.port for process in processes}
+        assert not ({ports[i] for i in plan.end} & plan.split.ports), "ended while it is asked"
+        live = {p.id for p in processes if p.ready and not p.ending}
+        assert plan.split.ports <= {ports[i] for i in live}
+        draining = in_effect is not None and plan.split != in_effect
+        in_effect, serving = plan.split, plan.serving
+        processes = [p for p in processes if not p.ending]
+        processes = [
+            Seen(p.id, p.key, p.version, p.port, False, True) if p.id in plan.end else p
+            for p in processes
+        ]
+        processes = [p if p.ready or p.ending else seen_now_ready(p) for p in processes]
+        processes += [seen(new, 9, ready=False) for new in plan.start]
+    rest = reconcile(wanted, processes, serving, in_effect)
+    assert rest == Plan((), in_effect, (), serving)
+    assert {p.key for p in processes} == set(wanted.models if wanted else {})
+    if wanted:
+        assert serving == wanted.stable.key
+        given_shares = shares(in_effect)
+        for one in wanted.canaries:
+            assert given_shares.get(one.model.version, 0) == one.percent
+
+
+def seen_now_ready(process):
+    number = int(process.id[-1])
+    return Seen(
+        process.id, process.key, process.version, 20_000 + 10 * int(process.version) + number, True
+    )
+
+
+# What the object asks for, and what it is told.
+
+
+def described(version="1", mode="Standard"):
+    service = render_inference_service(NAME, version, "s3://models/m", mode=mode)
+    service["spec"]["predictor"]["model"] = model_spec(version)
+    return service
+
+
+def model_spec(version, **environment):
+    names = {"MODEL_VERSION": version, **environment}
+    return {
+        "modelFormat": {"name": NAME},
+        "storageUri": f"file:///m/{version}",
+        "env": [{"name": name, "value": value} for name, value in names.items()],
+    }
+
+
+def with_canary(version, percent, **environment):
+    predictor = {"name": f"v{version}", "model": model_spec(version, **environment)}
+    return {"spec": {"canary": [{"trafficPercent": percent, "predictor": predictor}]}}
+
+
+def test_the_object_says_what_to_serve():
+    service = described()
+    service["spec"]["predictor"]["model"] |= {"args": ["--engine=torch"]}
+    service["spec"]["predictor"]["model"]["storageUri"] = "file:///models/a%20b"
+    service["spec"] |= with_canary("2", 5)["spec"]
+    service["metadata"]["annotations"][subject.SHADOW_ANNOTATION] = "true"
+    wanted = wanted_of(service)
+    assert wanted.stable == ServedModel(NAME, "/models/a b", "1", (), ("--engine=torch",))
+    assert wanted.shadow
+    (found,) = wanted.canaries
+    assert (found.name, found.percent) == ("v2", 5)
+    # What the canary does not say, it has from the predictor.
+    assert found.model == ServedModel(NAME, "/m/2", "2", (), ("--engine=torch",))
+
+
+@pytest.mark.parametrize("uri", ["s3://models/1", "/m/1", "", None, "file://elsewhere/m"])
+def test_a_model_that_is_not_on_this_machine_is_an_invalid_spec(uri):
+    service = described()
+    service["spec"]["predictor"]["model"]["storageUri"] = uri
+    service["metadata"]["generation"] = 1
+    wanted = wanted_of(service)
+    assert wanted.stable is None
+    status = told(service, wanted)
+    assert status["modelStatus"]["transitionStatus"] == "InvalidSpec"
+    assert "is no folder of this machine" in status["modelStatus"]["lastFailureInfo"]["message"]
+    assert conditions(status)["Ready"] == "False"
+
+
+def told(service, wanted, processes=(), failures=None, serving=None, fault="", now="now"):
+    plan = reconcile(wanted, processes, serving, None)
+    return status_of(
+        service,
+        wanted,
+        processes,
+        plan,
+        failures or {},
+        url="http://127.0.0.1:8080",
+        ingress_fault=fault,
+        now=now,
+    )
+
+
+def conditions(status):
+    return {condition["type"]: condition["status"] for condition in status["conditions"]}
+
+
+def failure(count=1):
+    return Failure(count, 0.0, "its last words", 3, False, "p-1", "2026-01-01T00:00:00Z")
+
+
+def test_the_status_of_a_canary_that_is_ready_and_of_one_that_failed(faults_of):
+    service = described() | {"metadata": {"name": NAME, "generation": 4}}
+    wanted = Wanted(ONE, (canary(TWO, 10), canary(THREE, 5)))
+    status = told(service, wanted, [seen(ONE), seen(TWO)], {THREE.key: failure()}, ONE.key)
+    assert status["observedGeneration"] == 4
+    # Canaries are not part of Ready.
+    assert conditions(status) == {
+        "CanaryPredictorReady": "False",
+        "IngressReady": "True",
+        "PredictorReady": "True",
+        "Ready": "True",
+    }
+    two, three = status["canaryStatuses"]
+    assert (two["name"], two["ready"], two["trafficPercent"]) == ("v2", True, 10)
+    assert (three["name"], three["ready"], three["trafficPercent"]) == ("v3", False, 5)
+    assert three["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad"
+    assert three["modelStatus"]["lastFailureInfo"]["exitCode"] == 3
+    full = {**service, "status": status}
+    assert server_addresses(full) == {
+        "1": ["http://127.0.0.1:20011"],
+        "2": ["http://127.0.0.1:20021"],
+    }
+    # Just what the CRD has room for, so that it reads the same as on a cluster.
+    assert faults_of(full, "serving.kserve.io_inferenceservices.yaml") == []
+
+
+def test_the_predictor_before_keeps_the_service_ready_until_the_new_one_fails_again_and_again():
+    service = described() | {"metadata": {"name": NAME, "generation": 2}}
+    status = told(service, Wanted(TWO), [seen(ONE)], {}, ONE.key)
+    assert conditions(status)["PredictorReady"] == "True"
+    assert status["modelStatus"]["transitionStatus"] == "InProgress"
+    status = told(service, Wanted(TWO), [seen(ONE)], {TWO.key: failure(1)}, ONE.key)
+    assert conditions(status)["Ready"] == "True"
+    assert status["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad"
+    status = told(service, Wanted(TWO), [seen(ONE)], {TWO.key: failure(3)}, ONE.key)
+    assert conditions(status)["Ready"] == "False"
+    (ready,) = [c for c in status["conditions"] if c["type"] == "PredictorReady"]
+    assert (ready["reason"], ready["message"]) == ("ProgressDeadlineExceeded", "its last words")
+
+
+def test_a_splitter_that_does_not_run_makes_the_service_unready():
+    service = described() | {"metadata": {"name": NAME, "generation": 1}}
+    status = told(service, Wanted(ONE), [seen(ONE)], fault="no nginx")
+    assert conditions(status) == {
+        "IngressReady": "False",
+        "PredictorReady": "True",
+        "Ready": "False",
+    }
+
+
+def test_a_condition_keeps_the_time_since_which_it_holds():
+    service = described() | {"metadata": {"name": NAME, "generation": 1}}
+    service["status"] = told(service, Wanted(ONE), [], now="first")
+    status = told(service, Wanted(ONE), [seen(ONE)], now="second")
+    times = {c["type"]: c["lastTransitionTime"] for c in status["conditions"]}
+    assert times == {"IngressReady": "first", "PredictorReady": "second", "Ready": "second"}
+
+
+# The site at work.
+
+
+def stub_command(model, port_file):
+    return [sys.executable, str(STUB), model.version, str(port_file)]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FileServiceStore(tmp_path / "state", NAME, poll_seconds=0.02)
+
+
+@contextmanager
+def running(store, command=stub_command, port=0):
+    """A site in a thread."""
+    stop = threading.Event()
+    site = threading.Thread(
+        target=serve,
+        args=(store.path.parent, NAME),
+        kwargs={"port": port, "command": command, "stop": stop, "drain_seconds": 10.0},
+    )
+    site.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        site.join()
+
+
+def change(store, wanted):
+    now = store.read()
+    return store.patch(wanted, now["metadata"]["resourceVersion"])
+
+
+def is_ready(service):
+    return conditions(service.get("status", {"conditions": []})).get("Ready") == "True"
+
+
+def in_force(percent):
+    return lambda service: (
+        [
+            (canary["ready"], canary["trafficPercent"])
+            for canary in service["status"].get("canaryStatuses", [])
+        ]
+        == [(True, percent)]
+    )
+
+
+def promoted(version):
+    def is_promoted(service):
+        status = service["status"]
+        targets = status["components"]["predictor"]["traffic"]
+        return [(t["revisionName"], t["percent"]) for t in targets] == [(version, 100)]
+
+    return is_promoted
+
+
+def left_running(store):
+    folder = str(store.site_folder)
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "status"])
+        if any(folder in part for part in process.info["cmdline"] or [])
+        and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+
+
+@needs_nginx
+def test_a_rollout_and_a_rollback_lose_no_request(store):
+    store.create(described())
+    with running(store):
+        url = store.wait(is_ready, 20)["status"]["url"]
+        with background_traffic(url, [("a title", "a body")], 100) as count:
+            for percent in (0, 10, 100):
+                change(store, with_canary("2", percent))
+                store.wait(in_force(percent), 20)
+            pid = pid_of(store, "2")
+            change(store, {"spec": {"predictor": {"model": model_spec("2")}, "canary": None}})
+            store.wait(promoted("2"), 20)
+            assert pid_of(store, "2") == pid
+            change(store, with_canary("3", 50))
+            store.wait(in_force(50), 20)
+            change(store, {"spec": {"canary": None}})
+            store.wait(promoted("2"), 20)
+        assert count.sent == count.answered > 20
+        assert count.failed == 0
+        deadline = time.monotonic() + 10
+        while len(left_running(store)) > 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        # One server, and nginx (whose worker does not name the folder).
+        assert len(left_running(store)) == 2
+    assert left_running(store) == []
+    assert conditions(store.read()["status"])["Ready"] == "False"
+    assert "the site of this machine has ended" in store.explain()
+
+
+def pid_of(store, version):
+    for record in (store.site_folder / "servers").glob("*.json"):
+        told = json.loads(record.read_text())
+        if told["version"] == version:
+            return told["pid"]
+    return None
+
+
+@needs_nginx
+def test_a_canary_that_dies_is_tried_again_and_harms_nobody(store):
+    store.create(described())
+    with running(store):
+        url = store.wait(is_ready, 20)["status"]["url"]
+        with background_traffic(url, [(None, "a body")], 100) as count:
+            change(store, with_canary("2", 50, FAULT="dies"))
+
+            def has_failed_twice(service):
+                (canary,) = service["status"].get("canaryStatuses") or [{"modelStatus": {}}]
+                return canary["modelStatus"].get("copies", {}).get("failedCopies", 0) >= 2
+
+            service = store.wait(has_failed_twice, 30)
+            assert is_ready(service)
+            assert "the weights are broken" in store.explain()
+        assert count.failed == 0
+        assert set(count.answers) == {("1", 200)}
+
+
+@needs_nginx
+def test_servers_and_nginx_that_are_killed_come_back(store):
+    store.create(described())
+    with running(store):
+        url = store.wait(is_ready, 20)["status"]["url"]
+        port = int(url.rsplit(":", 1)[1])
+        for kind in ("server", "nginx"):
+            killed = [p for p in left_running(store) if (p.name() == "nginx") == (kind == "nginx")]
+            for process in killed:
+                process.kill()
+            psutil.wait_procs(killed, 10)
+            deadline = time.monotonic() + 20
+            # While nginx takes up a split, an old worker may still answer.
+            while {answer_of(url) for _ in range(5)} != {200} and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert {answer_of(url) for _ in range(5)} == {200}
+            assert store.wait(is_ready, 20)["status"]["url"].endswith(f":{port}")
+
+
+def answer_of(url):
+    try:
+        with urllib.request.urlopen(f"{url}/v2/models/m/infer", data=b"{}", timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+SITE = """
+import sys
+from pathlib import Path
+from components.deployment.site import serve
+state, name, stub = sys.argv[1:]
+serve(state, name, port=0, command=lambda m, f: [sys.executable, stub, m.version, str(f)])
+"""
+
+
+@contextmanager
+def site_process(store):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SITE, str(store.path.parent), NAME, str(STUB)],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@needs_nginx
+def test_a_site_that_is_killed_goes_on_where_it_was(store):
+    store.create(described())
+    with site_process(store) as site:
+        url = store.wait(is_ready, 30)["status"]["url"]
+        with background_traffic(url, [(None, "a body")], 50) as count:
+            change(store, with_canary("2", 20))
+            store.wait(in_force(20), 20)
+            kept = {pid_of(store, "1"), pid_of(store, "2")}
+            site.kill()
+            site.wait()
+            assert not store.is_served()
+            # Changed while nobody looks.
+            change(store, with_canary("2", 100))
+            with site_process(store):
+                service = store.wait(in_force(100), 30)
+                assert service["status"]["url"] == url
+                assert {pid_of(store, "1"), pid_of(store, "2")} == kept
+                change(store, {"spec": {"predictor": {"model": model_spec("2")}, "canary": None}})
+                store.wait(promoted("2"), 20)
+            # SIGTERM: requests that come after it are refused, those before were answered.
+        assert set(count.answers) <= {("1", 200), ("2", 200)}
+        assert set(count.lost) <= {"ClientConnectorError"}
+    assert left_running(store) == []
+
+
+@needs_nginx
+def test_servers_started_just_before_the_site_was_killed_are_ended(store):
+    unrecorded = ModelProcess.start(ONE, store.site_folder / "servers", stub_command)
+    unrecorded.wait_until_ready(10)
+    try:
+        with running(store):
+            assert unrecorded._child.wait(10) == 0
+    finally:
+        unrecorded.kill()
+
+
+@needs_nginx
+def test_a_deleted_object_ends_what_runs_for_it(store):
+    store.create(described())
+    with running(store):
+        url = store.wait(is_ready, 20)["status"]["url"]
+        store.delete()
+        deadline = time.monotonic() + 20
+        while pid_of(store, "1") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert pid_of(store, "1") is None
+        assert answer_of(url) == 503
+        store.create(described("2"))
+        store.wait(is_ready, 20)
+        assert answer_of(url) == 200
+
+
+@needs_nginx
+def test_a_damaged_object_is_told_once_and_stops_nothing(store, caplog):
+    store.create(described())
+    with running(store):
+        url = store.wait(is_ready, 20)["status"]["url"]
+        whole = store.path.read_text()
+        store.path.write_text("{")
+        time.sleep(0.5)
+        assert answer_of(url) == 200
+        store.path.write_text(whole)
+    told = [r for r in caplog.records if "cannot follow the object" in r.getMessage()]
+    assert len(told) == 1
+
+
+@needs_nginx
+def test_a_second_site_of_the_same_object_is_refused(store):
+    with running(store):
+        deadline = time.monotonic() + 10
+        while not store.is_served() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with pytest.raises(UserError, match="another site serves review-sentiment"):
+            serve(store.path.parent, NAME, port=0, stop=threading.Event())
+
+
+@needs_nginx
+def test_the_command_line_serves_until_sigterm(store, tmp_path):
+    command = [sys.executable, "-m", "components.deployment.site", "--port", "0"]
+    command += ["--state", str(store.path.parent), "--name", NAME]
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        site = subprocess.Popen(command, stderr=stream)
+        deadline = time.monotonic() + 30
+        while "nobody can answer" not in log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        site.send_signal(signal.SIGTERM)
+        assert site.wait(30) == 0
+    lines = log.read_text().splitlines()
+    assert "serving" in lines[0]
+    assert lines[-1].endswith("ended")
+    assert left_running(store) == []
