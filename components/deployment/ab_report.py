@@ -1,0 +1,152 @@
+"""The page of an A/B test: which arm won, by how much, and what it would take to know."""
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from components.contracts.files import replaced_when_whole
+from components.deployment.ab_test import AbResult, Arm, Proportions, Winner, power_of
+from components.deployment.canary_analysis import Standing
+from components.deployment.canary_report import Page, Section, interval_chart, rate_cell
+from components.deployment.confidence_sequence import Count, Interval
+
+
+def write_ab_report(result: AbResult, path: str | Path, model_name: str) -> None:
+    """Write the page of an A/B test.
+
+    Args:
+        result: Its outcome.
+        path: HTML file to write.
+        model_name: Name of the service.
+    """
+    with replaced_when_whole(path) as draft:
+        draft.write_text(render_ab_report(result, model_name), encoding="utf-8")
+
+
+def render_ab_report(result: AbResult, model_name: str) -> str:
+    """The page of an A/B test as HTML; see `write_ab_report`."""
+    a, b = result.arms
+    if result.winner is Winner.UNDECIDED:
+        state, title = "waiting", "Undecided"
+    else:
+        state = "good"
+        version = (a if result.winner is Winner.A else b).version
+        title = f"{result.winner}, version {version}, is better"
+    accuracy, plan = result.accuracy, result.plan
+    h = accuracy.cohens_h
+    tiles = [
+        (f"A · version {a.version}", _percent(a.right), _interval(accuracy.interval_a)),
+        (f"B · version {b.version}", _percent(b.right), _interval(accuracy.interval_b)),
+        ("Difference", _points(accuracy.difference), f"B minus A; {_range(accuracy.interval)}"),
+        ("Effect size", "none" if h is None else f"{h:+.3f}", "Cohen's h; 0.2 is small"),
+        ("p-value", f"{accuracy.p_value:.2g}", accuracy.test),
+    ]
+    return Page(
+        state=state,
+        title=title,
+        eyebrow=f"Review sentiment · A/B test of {model_name}",
+        lead=result.reason[0].upper() + result.reason[1:] + ".",
+        tiles=tiles,
+        sections=[_comparison(result), _sample(result, a, b)],
+        footer=[
+            "Intervals: Wilson (1927) for one rate, Newcombe (1998) for a difference, at level "
+            f"{100 * (1 - plan.alpha):g} %. Test: two-sided, at the planned sample only; looking "
+            "earlier decides nothing.",
+        ],
+    ).render()
+
+
+def _comparison(result: AbResult) -> Section:
+    """Accuracy and failures with their pictures."""
+    effect = result.plan.smallest_effect
+    rows = Markup("").join(
+        Markup(
+            '<tr><th scope="row">{}</th><td class="n">{}</td><td class="n">{}</td>'
+            '<td class="picture">{}</td><td class="n">{}<small>p = {}</small></td></tr>'
+        ).format(
+            name,
+            rate_cell(found.a),
+            rate_cell(found.b),
+            _picture(found, effect),
+            _points(found.difference),
+            f"{found.p_value:.2g}",
+        )
+        for name, found in (
+            ("right answers on labelled reviews", result.accuracy),
+            ("failed requests", result.failures),
+        )
+    )
+    body = Markup(
+        '<div class="card"><table><thead><tr><th scope="col">share of</th>'
+        '<th scope="col" class="n">A</th><th scope="col" class="n">B</th>'
+        '<th scope="col">difference, B minus A</th><th scope="col" class="n">points</th></tr>'
+        "</thead><tbody>{}</tbody></table></div>"
+    ).format(rows)
+    told = (
+        "The bar is the interval of the difference. The green zone holds differences of less than "
+        f"{100 * effect:g} points, which would not matter. Where the bar leaves out 0, there is a "
+        "difference; where it lies in the green zone, it does not matter."
+    )
+    return Section("What was seen", told, body)
+
+
+def _picture(found: Proportions, effect: float) -> Markup:
+    """The difference against what would not matter."""
+    clear = found.interval.low > 0 or found.interval.high < 0
+    return interval_chart(
+        found.difference,
+        found.interval,
+        Interval(-effect, effect),
+        Standing.WITHIN if clear else Standing.OPEN,
+    )
+
+
+def _sample(result: AbResult, a: Arm, b: Arm) -> Section:
+    """The planned sample, what is there, and what it can show."""
+    plan, needed = result.plan, result.plan.needed
+    rows = Markup("").join(
+        Markup(
+            '<tr><th scope="row">{}</th><td class="n">{}</td><td class="n">{:,}</td>'
+            '<td class="n">{:,}</td><td class="n">{:,}</td></tr>'
+        ).format(name, f"{100 * share:g} %", arm.failed.of, arm.right.of, wanted)
+        for name, share, arm, wanted in (
+            ("A", 1 - plan.share_b, a, needed[0]),
+            ("B", plan.share_b, b, needed[1]),
+        )
+    )
+    shown = ""
+    if a.right.of and b.right.of:
+        other = plan.baseline - plan.smallest_effect
+        if other < 0:
+            other = plan.baseline + plan.smallest_effect
+        power = power_of(plan.baseline, other, a.right.of, b.right.of, plan.alpha)
+        shown = f" The reviews at hand show such a difference with a chance of {100 * power:.0f} %."
+    told = (
+        f"Planned to see a difference of {100 * plan.smallest_effect:g} points from an accuracy of "
+        f"{100 * plan.baseline:g} % with a chance of {100 * plan.power:g} %, and to be misled by "
+        f"equal arms with a chance of {100 * plan.alpha:g} %.{shown}"
+    )
+    body = Markup(
+        '<div class="card"><table><thead><tr><th scope="col">arm</th>'
+        '<th scope="col" class="n">planned share</th><th scope="col" class="n">requests</th>'
+        '<th scope="col" class="n">labelled reviews answered</th>'
+        '<th scope="col" class="n">needed</th></tr></thead><tbody>{}</tbody></table></div>'
+        '<p class="soft small">The requests fit the planned split: p = {}.</p>'
+    ).format(rows, f"{result.split_p_value:.2g}")
+    return Section("What it takes", told, body)
+
+
+def _percent(count: Count) -> str:
+    return "none" if count.rate is None else f"{100 * count.rate:.1f} %"
+
+
+def _points(value: float | None) -> str:
+    return "unknown" if value is None else f"{100 * value:+.1f}".replace("-", "\u2212")
+
+
+def _range(interval: Interval) -> str:
+    return f"{_points(interval.low)} to {_points(interval.high)} points"
+
+
+def _interval(interval: Interval) -> str:
+    return f"right; {100 * interval.low:.1f} to {100 * interval.high:.1f} %"
