@@ -7,7 +7,7 @@ import threading
 from contextlib import closing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -152,6 +152,7 @@ def test_the_clients_id_is_kept(metrics, log, stream):
     assert inner.seen["request"].request_id == "order-4711"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_an_id_that_is_no_header_value_is_replaced_everywhere(given_id):
     inner = answering()
@@ -274,6 +275,7 @@ def test_a_body_without_end_is_cut_off(metrics):
     assert len(app.left) > 30
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=8), min_size=1, max_size=6), st.integers(0, 20))
 def test_chunks_arrive_whole_or_not_at_all(chunks, limit):
     inner = answering()
@@ -341,6 +343,7 @@ def test_texts_are_logged_only_where_asked():
         assert (line["ms"], line["queue_ms"]) == (12.3, 4.0)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300), st.text(max_size=20))
 def test_any_path_and_text_is_one_line_of_json(path, text):
     stream = Kept()

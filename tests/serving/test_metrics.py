@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -85,6 +85,7 @@ def test_batches_queue_and_losses(metrics, registry):
     assert value(registry, names.PAYLOADS_DROPPED) == 4
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1), st.booleans()), max_size=20))
 def test_each_prediction_counts_once_with_the_probability_of_its_class(rows):
     registry = CollectorRegistry()

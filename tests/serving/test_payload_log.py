@@ -73,12 +73,14 @@ def sink(monkeypatch):
     PlantedFileSystem.planted = staticmethod(lambda path: None)
 
 
+# Lone surrogates, which have no UTF-8, among them.
+ANY_CHARACTER = st.characters() | st.characters(categories=["Cs"])
 ANSWERS = st.lists(
     st.tuples(
-        st.text(st.characters(exclude_categories=["Cs"]), max_size=10),
+        st.text(ANY_CHARACTER, max_size=10),
         st.lists(
             st.tuples(
-                st.text(max_size=30),
+                st.text(ANY_CHARACTER, max_size=30),
                 st.integers(0, 2),
                 st.tuples(*[st.floats(0, 1, width=32)] * 3),
                 st.booleans(),
@@ -90,7 +92,7 @@ ANSWERS = st.lists(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(ANSWERS, st.booleans(), st.integers(1, 8))
 def test_what_is_recorded_is_read_back(answers, keep_texts, flush_rows):
     with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +111,7 @@ def test_what_is_recorded_is_read_back(answers, keep_texts, flush_rows):
                 known = text.encode("utf-8", "replace")
                 expected.append(
                     {
-                        "request_id": request_id,
+                        "request_id": request_id.encode("utf-8", "replace").decode(),
                         "position": position,
                         "model_name": "reviews",
                         "model_version": "7",
@@ -252,6 +254,28 @@ def test_a_sink_that_fails_for_good_costs_rows_that_are_counted_and_told_once(si
     assert sum(int(re.search(r"(\d+) answers lost", line)[1]) for line in told) == 20
     assert "not yours" in told[0]
     assert sink.store == {}
+
+
+def test_no_draft_is_left_of_an_attempt_that_failed(sink, monkeypatch):
+    def fail(self, *paths, **options):
+        raise OSError("no renaming here")
+
+    monkeypatch.setattr(sink, "mv", fail)
+    log = opened("planted://log")
+    record(log)
+    log.close()
+    assert sink.store == {}
+
+
+def test_rows_that_cannot_be_encoded_do_not_end_the_log(tmp_path, caplog):
+    lost = []
+    log = opened(tmp_path, flush_rows=1, dropped=lost.append)
+    log.record("a", ["x"], np.array([9]), CHANCES, np.array([False]))
+    record(log, "b")
+    log.close()
+    assert lost == [1]
+    assert "no rows of the schema" in caplog.text
+    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["b"]
 
 
 def test_losses_are_told_again_after_a_minute(sink, caplog, monkeypatch):
