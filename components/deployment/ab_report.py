@@ -67,13 +67,13 @@ def _comparison(result: AbResult) -> Section:
             name,
             rate_cell(found.a),
             rate_cell(found.b),
-            _picture(found, effect),
+            _picture(found, unimportant),
             _points(found.difference),
             f"{found.p_value:.2g}",
         )
-        for name, found in (
-            ("right answers on labelled reviews", result.accuracy),
-            ("failed requests", result.failures),
+        for name, found, unimportant in (
+            ("right answers on labelled reviews", result.accuracy, Interval(-effect, effect)),
+            ("failed requests", result.failures, Interval(-1.0, 1.0)),
         )
     )
     body = Markup(
@@ -90,13 +90,13 @@ def _comparison(result: AbResult) -> Section:
     return Section("What was seen", told, body)
 
 
-def _picture(found: Proportions, effect: float) -> Markup:
+def _picture(found: Proportions, unimportant: Interval) -> Markup:
     """The difference against what would not matter."""
     clear = found.interval.low > 0 or found.interval.high < 0
     return interval_chart(
         found.difference,
         found.interval,
-        Interval(-effect, effect),
+        unimportant,
         Standing.WITHIN if clear else Standing.OPEN,
     )
 
@@ -141,7 +141,10 @@ def _percent(count: Count) -> str:
 
 
 def _points(value: float | None) -> str:
-    return "unknown" if value is None else f"{100 * value:+.1f}".replace("-", "\u2212")
+    if value is None:
+        return "unknown"
+    rounded = round(100 * value, 1) or 0.0  # no minus before a zero
+    return f"{rounded:+.1f}".replace("-", "\u2212")
 
 
 def _range(interval: Interval) -> str:

@@ -150,7 +150,7 @@ def interval_chart(
     Args:
         difference: Observed; None draws no dot.
         interval: Thick bar.
-        tolerated: The green zone; ends at -1 or 1 are open.
+        tolerated: The green zone; ends at -1 or 1 are open. Without a limit there are no zones.
         standing: Chooses the colour.
         wide_interval: Thin line, where there is one.
 
@@ -168,9 +168,12 @@ def interval_chart(
         return 4 + (min(max(value, low), high) - low) / (high - low) * (width - 8)
 
     middle = (top + bottom) / 2
-    parts = [
+    zones = [
         _rect("ko", x(low), top, x(high), bottom),
         _rect("ok", x(tolerated.low), top, x(tolerated.high), bottom),
+    ]
+    parts = [
+        *(zones if limits else [_rect("plain", x(low), top, x(high), bottom)]),
         *(_line("limit", x(limit), top, x(limit), bottom) for limit in limits),
         _line("zero", x(0), top, x(0), bottom),
     ]
