@@ -64,6 +64,9 @@ _OLD_MODES = {"Serverless": "Knative", "RawDeployment": "Standard"}
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _STORAGE = re.compile(r"(s3|gs|hf|pvc|https?|abfss?|oci)://\S+")
 _USER = 10001
+_PRE_STOP_SECONDS = 5
+_SHORTEST_GRACE = 55
+"""Seconds: the runtime's `--drain-seconds`, the preStop hook, and a few to end."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,8 @@ class ServiceSettings:
         memory: Request and limit of a pod, as a Kubernetes quantity.
         autoscaling: What starts and ends pods; `AUTOSCALING` of the mode where None.
         timeout_seconds: Longest time of a request. In Knative mode also the time that a pod has
-            to finish what it accepted.
-        drain_seconds: Time that a pod has to finish what it accepted, in Standard mode.
+            to end; at least 55, for the server drains for up to 45.
+        grace_seconds: Time that a pod has to end in Standard mode; at least 55 likewise.
         grpc: Serve gRPC on port 8081 too; Standard mode only, Knative allows one port.
         server_arguments: Further arguments of the model server.
     """
@@ -121,7 +124,7 @@ class ServiceSettings:
     memory: str = "4Gi"
     autoscaling: Autoscaling | None = None
     timeout_seconds: int = 60
-    drain_seconds: int = 60
+    grace_seconds: int = 60
     grpc: bool = False
     server_arguments: tuple[str, ...] = ()
 
@@ -161,6 +164,11 @@ def render_inference_service(
             f"model name {model_name!r} cannot name a service; "
             "use at most 40 lower-case letters, digits and hyphens, a letter first"
         )
+    if min(settings.timeout_seconds, settings.grace_seconds) < _SHORTEST_GRACE:
+        raise UserError(
+            f"timeout_seconds and grace_seconds must be at least {_SHORTEST_GRACE}: a pod that "
+            "ends sooner loses what it accepted"
+        )
     annotations = {MODE_ANNOTATION: mode, "serving.kserve.io/enable-prometheus-scraping": "true"}
     annotations |= {VERSION_ANNOTATION: version}
     if model_digest:
@@ -180,7 +188,7 @@ def render_inference_service(
         # securityContext is the ServingRuntime's, the grace period follows from the timeout.
         annotations["serving.kserve.io/enable-tag-routing"] = "true"
     else:
-        predictor["terminationGracePeriodSeconds"] = settings.drain_seconds
+        predictor["terminationGracePeriodSeconds"] = settings.grace_seconds
         predictor["securityContext"] = {
             "runAsNonRoot": True,
             "runAsUser": _USER,
@@ -237,7 +245,7 @@ def model_of(
         model["args"] = arguments
     if mode == "Standard":
         # The pod is taken off the endpoints while it still answers; then SIGTERM drains it.
-        model["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "5"]}}}
+        model["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", str(_PRE_STOP_SECONDS)]}}}
     return model
 
 

@@ -5,9 +5,13 @@ import yaml
 
 from components.contracts.errors import UserError
 from components.contracts.images import PREDICTOR_IMAGE
+from components.deployment import inference_service as subject
 from components.deployment.inference_service import (
     RUNTIME,
+    Autoscaling,
+    ServiceSettings,
     render_inference_service,
+    state_of,
     storage_uri_of,
     to_yaml,
 )
@@ -17,6 +21,11 @@ RUNTIME_FILE = (
 )
 SERVICES = "serving.kserve.io_inferenceservices.yaml"
 RUNTIMES = "serving.kserve.io_servingruntimes.yaml"
+
+
+def runtime_arguments():
+    (container,) = yaml.safe_load(RUNTIME_FILE.read_text())["spec"]["containers"]
+    return container["args"]
 
 
 @pytest.mark.parametrize("mode", ["Standard", "Knative"])
@@ -29,9 +38,130 @@ def test_the_service_is_what_the_crd_wants(mode, faults_of):
     annotations = service["metadata"]["annotations"]
     assert annotations["serving.kserve.io/deploymentMode"] == mode
     assert annotations["review-sentiment/model-version"] == "3"
+    assert annotations["review-sentiment/model-digest"] == "abc"
     model = service["spec"]["predictor"]["model"]
     assert model["env"] == [{"name": "MODEL_VERSION", "value": "3"}]
     assert model["storageUri"] == "s3://models/3"
+    state = state_of(service)
+    assert (state.mode, state.stable, state.canary, state.first) == (mode, "3", None, False)
+
+
+def test_each_mode_has_only_the_fields_that_it_allows():
+    """Knative's fieldmask.go; its podspec-securitycontext is off by default."""
+    predictor = render_inference_service("m", "3", "s3://m/3", mode="Knative")["spec"]["predictor"]
+    assert not {"securityContext", "terminationGracePeriodSeconds"} & set(predictor)
+    assert not {"lifecycle", "ports"} & set(predictor["model"])
+    predictor = render_inference_service("m", "3", "s3://m/3", mode="Standard")["spec"]["predictor"]
+    assert predictor["securityContext"]["runAsNonRoot"] is True
+    assert predictor["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    pause = int(predictor["model"]["lifecycle"]["preStop"]["exec"]["command"][1])
+    drain = next(int(a.split("=")[1]) for a in runtime_arguments() if "drain" in a)
+    assert predictor["terminationGracePeriodSeconds"] > pause + drain
+    with pytest.raises(UserError, match="at least 55"):
+        render_inference_service("m", "3", "s3://m/3", settings=ServiceSettings(grace_seconds=30))
+
+
+KEDA = Autoscaling("prometheus", 8, "http://prometheus:9090", "sum(queued_reviews)")
+
+
+@pytest.mark.parametrize(
+    ("mode", "autoscaling", "fields", "autoscaler"),
+    [
+        ("Knative", None, {"scaleMetric": "concurrency", "scaleTarget": 16}, None),
+        ("Knative", Autoscaling("rps", 50), {"scaleMetric": "rps", "scaleTarget": 50}, None),
+        ("Standard", None, {"scaleMetric": "cpu", "scaleTarget": 70}, "hpa"),
+        ("Standard", Autoscaling("memory", 80), {"scaleMetric": "memory"}, "hpa"),
+        ("Standard", Autoscaling("none"), {}, "none"),
+        (
+            "Standard",
+            KEDA,
+            {
+                "autoScaling": {
+                    "metrics": [
+                        {
+                            "type": "External",
+                            "external": {
+                                "metric": {
+                                    "backend": "prometheus",
+                                    "serverAddress": "http://prometheus:9090",
+                                    "query": "sum(queued_reviews)",
+                                },
+                                "target": {"type": "Value", "value": "8"},
+                            },
+                        }
+                    ]
+                }
+            },
+            "keda",
+        ),
+    ],
+)
+def test_scaling_is_described_as_each_mode_wants_it(
+    mode, autoscaling, fields, autoscaler, faults_of
+):
+    settings = ServiceSettings(min_replicas=2, max_replicas=7, autoscaling=autoscaling)
+    service = render_inference_service("m", "3", "s3://m/3", mode=mode, settings=settings)
+    assert faults_of(service, SERVICES) == []
+    predictor = service["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (2, 7)
+    assert fields.items() <= predictor.items()
+    scaling = {"scaleMetric", "scaleTarget", "autoScaling"} & set(predictor)
+    assert scaling == set(fields) | ({"scaleTarget"} if "scaleMetric" in fields else set())
+    found = service["metadata"]["annotations"].get("serving.kserve.io/autoscalerClass")
+    assert found == autoscaler
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings", "words"),
+    [
+        ("Standard", ServiceSettings(min_replicas=0), "0 to 3 replicas cannot be had"),
+        ("Standard", ServiceSettings(min_replicas=4), "4 to 3 replicas"),
+        ("Knative", ServiceSettings(min_replicas=-1), "-1 to 3 replicas"),
+        ("Knative", ServiceSettings(min_replicas=0, max_replicas=0), "0 to 0 replicas"),
+        ("Standard", ServiceSettings(autoscaling=Autoscaling("rps", 5)), "does not scale by rps"),
+        ("Knative", ServiceSettings(autoscaling=Autoscaling("cpu", 5)), "does not scale by cpu"),
+        ("Standard", ServiceSettings(autoscaling=Autoscaling("cpu", 0)), "at least 1"),
+        ("Standard", ServiceSettings(autoscaling=Autoscaling("cpu", 101)), "more than 100"),
+        ("Standard", ServiceSettings(autoscaling=Autoscaling("prometheus", 5)), "a query"),
+        ("Knative", ServiceSettings(grpc=True), "Knative allows one port"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(mode, settings, words):
+    with pytest.raises(UserError, match=words):
+        render_inference_service("m", "3", "s3://m/3", mode=mode, settings=settings)
+
+
+def test_knative_may_scale_to_nothing(faults_of):
+    settings = ServiceSettings(min_replicas=0)
+    service = render_inference_service("m", "3", "s3://m/3", mode="Knative", settings=settings)
+    assert service["spec"]["predictor"]["minReplicas"] == 0
+    assert faults_of(service, SERVICES) == []
+
+
+def test_grpc_and_further_arguments(faults_of):
+    settings = ServiceSettings(grpc=True, server_arguments=("--batch-reviews=16",))
+    service = render_inference_service("m", "3", "s3://m/3", settings=settings)
+    assert faults_of(service, SERVICES) == []
+    model = service["spec"]["predictor"]["model"]
+    assert model["args"] == ["--batch-reviews=16", "--grpc-port=8081"]
+    # A Kubernetes Service of several ports needs a name for each.
+    (port,) = model["ports"]
+    assert (port["containerPort"], port["name"]) == (8081, "h2c")
+    (container,) = yaml.safe_load(RUNTIME_FILE.read_text())["spec"]["containers"]
+    assert [port["name"] for port in container["ports"]] == ["http1"]
+
+
+def test_bookkeeping_on_the_service_never_reaches_a_pod():
+    service = render_inference_service("m", "3", "s3://m/3")
+    masked = service["spec"]["predictor"]["annotations"]
+    kept = {value for name, value in vars(subject).items() if name.endswith("_ANNOTATION")}
+    assert {key for key in kept if key.startswith("review-sentiment/")} == set(masked)
+
+
+def test_a_folder_of_this_machine_is_for_a_site():
+    service = render_inference_service("m", "3", "file:///runs/1/model")
+    assert service["spec"]["predictor"]["model"]["storageUri"] == "file:///runs/1/model"
+    assert storage_uri_of("file:///runs/1/model", "m", "3") == "s3://models/m/3"
 
 
 def test_the_check_against_the_crd_is_strict(faults_of):
@@ -73,6 +203,7 @@ def test_the_runtime_is_what_the_crd_wants_restricted_and_ours(faults_of):
     assert security["allowPrivilegeEscalation"] is False
     assert security["readOnlyRootFilesystem"] is True
     assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] == security["runAsGroup"] == 10001
     assert security["capabilities"] == {"drop": ["ALL"]}
     ready = "/v2/models/{{.Name}}/ready"
     assert container["readinessProbe"]["httpGet"]["path"] == ready
