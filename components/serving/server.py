@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -24,6 +25,7 @@ from components.serving.access_log import AccessLog, ObservedApp, ObservedCalls
 from components.serving.data_plane import ForgivingDataPlane, answer_unreadable
 from components.serving.log_settings import configure_logging
 from components.serving.payload_log import PayloadLog
+from components.serving.routes import add_inference_routes
 from components.serving.sentiment_model import Refusal, SentimentModel, ServingOptions
 
 logger = logging.getLogger(__name__)
@@ -86,6 +88,8 @@ class SentimentServer(ModelServer):
 
     def serve(self) -> None:
         """Serve until a signal ends the process; what was accepted is answered first."""
+        uvloop.install()
+        asyncio.set_event_loop(asyncio.new_event_loop())  # KServe asks for one before it runs one.
         self.start([self._model])
 
     def setup_event_loop(self) -> None:
@@ -93,6 +97,9 @@ class SentimentServer(ModelServer):
         super().setup_event_loop()
         app.add_exception_handler(RequestValidationError, answer_unreadable)
         app.add_exception_handler(Refusal, _answer_refusal)
+        add_inference_routes(app, self.dataplane)
+        # KServe's timing of each request is logged below the level we show, and not for free.
+        self._rest_server._add_middlewares = lambda app: None
         config = self._rest_server.config
         config.host = self._endpoint.host
         config.access_log = False
