@@ -19,7 +19,6 @@ from components.contracts.errors import UserError
 from components.contracts.files import write_json
 
 _LAST_LINES = 15
-_LOG_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -263,14 +262,6 @@ class ModelProcess:
         for kind in ("json", "port") if keep_log else ("json", "port", "log", "log.1"):
             (self._folder / f"{self.id}.{kind}").unlink(missing_ok=True)
 
-    def bound_log(self, most: int = _LOG_BYTES) -> None:
-        """Begin the log anew once it is large; the one before stays as `.log.1`."""
-        with suppress(OSError):
-            if self.log_file.stat().st_size > most:
-                shutil.copyfile(self.log_file, self.log_file.with_suffix(".log.1"))
-                # The server appends, so it goes on at the new end.
-                os.truncate(self.log_file, 0)
-
     def _signal(self, number: int) -> None:
         """Send a signal, unless the process has ended."""
         if self._child:
@@ -278,3 +269,17 @@ class ModelProcess:
         elif self.is_running():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+
+def bound_log(log_file: Path, most: int = 50_000_000) -> None:
+    """Begin the log of a running process anew once it is large; the one before stays as `.log.1`.
+
+    Args:
+        log_file: That the process appends to.
+        most: Largest size in bytes.
+    """
+    with suppress(OSError):
+        if log_file.stat().st_size > most:
+            shutil.copyfile(log_file, log_file.with_suffix(".log.1"))
+            # The process appends, so it goes on at the new end.
+            os.truncate(log_file, 0)

@@ -41,6 +41,7 @@ from components.deployment.model_process import (
     ModelProcess,
     ServedModel,
     ServerCommand,
+    bound_log,
     serving_command,
 )
 from components.deployment.splitter import Backend, Split, Splitter
@@ -651,7 +652,8 @@ class Site:
             held.ready, held.last_ready, held.failed_probes = True, now, 0
             if held.ready_since is not None and now - held.ready_since > _FORGIVEN_AFTER:
                 self._failures.pop(held.process.model.key, None)
-            held.process.bound_log()
+            bound_log(held.process.log_file)
+            bound_log(self.splitter.log_file)
         else:
             held.failed_probes += 1
             if held.ready and held.failed_probes >= _PROBES_FAILED:

@@ -315,6 +315,7 @@ class Splitter:
         if self._child:
             with suppress(subprocess.TimeoutExpired):
                 self._child.wait(5)
+        self._end_orphans()
 
     def _start(self) -> None:
         (self._folder / "nginx.pid").unlink(missing_ok=True)

@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.contracts.errors import UserError
-from components.deployment.model_process import ModelProcess, ServedModel, serving_command
+from components.deployment.model_process import (
+    ModelProcess,
+    ServedModel,
+    bound_log,
+    serving_command,
+)
 
 STUB = Path(__file__).with_name("stub_server.py")
 
@@ -122,12 +127,11 @@ def test_a_zombie_and_another_process_of_the_same_id_are_not_adopted(start, tmp_
 
 
 def test_the_log_is_bounded_while_it_is_written(start):
-    code = "import sys, time\nfor _ in sys.stdin: pass\n"
-    process = start(command=lambda *_: [sys.executable, "-c", code])
+    process = start()
     process.log_file.write_text("an old line\n" * 1000)
-    process.bound_log(most=100_000)
+    bound_log(process.log_file, most=100_000)
     assert process.last_lines().endswith("an old line")
-    process.bound_log(most=1000)
+    bound_log(process.log_file, most=1000)
     assert process.log_file.stat().st_size == 0
     assert process.log_file.with_suffix(".log.1").stat().st_size == 12_000
     process.forget(keep_log=True)

@@ -262,6 +262,11 @@ def test_an_nginx_that_died_is_started_again(servers, splitter):
     splitter.apply(split)
     assert splitter.port == port
     assert [ask(splitter)[0] for _ in range(10)] == [200] * 10
+    splitter._child.kill()
+    splitter._child.wait()
+    splitter.end(5)
+    with pytest.raises(urllib.error.URLError):
+        ask(splitter)
 
 
 @needs_nginx
