@@ -131,7 +131,7 @@ def _sample(result: AbResult, a: Arm, b: Arm) -> Section:
         '<th scope="col" class="n">planned share</th><th scope="col" class="n">requests</th>'
         '<th scope="col" class="n">labelled reviews answered</th>'
         '<th scope="col" class="n">needed</th></tr></thead><tbody>{}</tbody></table></div>'
-        '<p class="soft small">The requests fit the planned split: p = {}.</p>'
+        '<p class="soft small">p-value of the requests being split as planned: {}.</p>'
     ).format(rows, f"{result.split_p_value:.2g}")
     return Section("What it takes", told, body)
 

@@ -154,6 +154,8 @@ class ObservationSource(Protocol):
 
 _BUCKETS = f"{REQUEST_SECONDS}_bucket"
 _COUNTERS = (REQUESTS, _BUCKETS, PREDICTIONS)
+_CREATED = f"{REQUESTS.removesuffix('_total')}_created"
+"""When each counter of requests began, as prometheus_client shows it: tells of every restart."""
 _WITHIN_A_SERVER = ("__name__", "protocol", "code", "le", "label")
 
 
@@ -233,7 +235,10 @@ class PrometheusServer:
         now = time.time()
         # Samples already taken are known by their time, so the overlap does no harm.
         seconds = math.ceil(now - self._read_at.get(version, now) + self.lookback_seconds)
-        wanted = [f'__name__=~"{"|".join(_COUNTERS)}"', f"model_version={json.dumps(version)}"]
+        wanted = [
+            f'__name__=~"{"|".join((*_COUNTERS, _CREATED))}"',
+            f"model_version={json.dumps(version)}",
+        ]
         if self.model_name:
             wanted.append(f"model_name={json.dumps(self.model_name)}")
         series = self._ask(f"{{{','.join(wanted)}}}[{seconds}s]", now)
@@ -312,16 +317,16 @@ def _scrape(address: str, version: str, timeout_seconds: float) -> dict[_Series,
         _series({**sample.labels, "__name__": sample.name}): sample.value
         for family in families
         for sample in family.samples
-        if sample.name in _COUNTERS and sample.labels.get("model_version") == version
+        if sample.name in (*_COUNTERS, _CREATED) and sample.labels.get("model_version") == version
     }
 
 
 class _Gained:
     """What the counters of one model version gained, over servers and their restarts.
 
-    A restarted server shows some counter lower than before, or not at all; all of its counters
-    have then begun at 0 again. They are looked at together, because a single counter may have
-    overtaken its old value already.
+    A restarted server shows another time of creation, and some counter lower than before or not
+    at all; all of its counters have then begun at 0 again. They are looked at together, because a
+    single counter may have overtaken its old value already.
     """
 
     def __init__(self) -> None:
@@ -342,10 +347,15 @@ class _Gained:
                 return
             self._taken_at[server] = at
         last = self._last.get(server, {})
-        if any(reading.get(series, -1.0) < value for series, value in last.items()):
+        if any(
+            reading.get(series, -1.0) < value
+            or (series.name == _CREATED and reading[series] != value)
+            for series, value in last.items()
+        ):
             last = {}
         for series, value in reading.items():
-            self._total[series] += round(value - last.get(series, 0.0))
+            if series.name != _CREATED:
+                self._total[series] += round(value - last.get(series, 0.0))
         self._last[server] = dict(reading)
 
     def observations(self) -> Observations:
