@@ -33,7 +33,8 @@ PAYLOAD_SCHEMA = pa.schema(
 )
 """One row for each predicted text. `time` is when it was answered, `position` its index in the
 request. `text_sha256` is of the text that the model read (`components.contracts.text.model_text`),
-so that the same review is recognised without being kept; `text` is null unless texts are kept.
+so that the same review is recognised without being kept; `text` is null unless texts are kept. Of a
+review that was asked for by its key the server knows no text: there both are of `review_id=KEY`.
 Probabilities are calibrated, in the precision in which they are answered."""
 
 _DAY = re.compile(r"(?:^|/)date=(\d{4}-\d{2}-\d{2})/")
@@ -81,13 +82,16 @@ def read_payloads(
 
     Raises:
         UserError: If nothing is at the URI, it cannot be reached, or a file is not of the schema.
+        KeyError: If the schema has no such column.
     """
     import fsspec
     import pyarrow.dataset as ds
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
     check_no_password(uri)
-    wanted = [*PAYLOAD_SCHEMA.names] if columns is None else list(columns)
+    wanted = PAYLOAD_SCHEMA.names if columns is None else list(columns)
+    order = ["time", "request_id", "position"]
+    schema = pa.schema([PAYLOAD_SCHEMA.field(name) for name in dict.fromkeys([*order, *wanted])])
     try:
         files, root = fsspec.core.url_to_fs(uri)
         # Another process writes there: a listing kept from before would hide its files.
@@ -99,20 +103,17 @@ def read_payloads(
             )
         paths = [path for path in sorted(files.find(root)) if _is_asked_for(path, since, until)]
         if not paths:
-            return pa.schema([PAYLOAD_SCHEMA.field(name) for name in wanted]).empty_table()
-        order = ["time", "request_id", "position"]
-        read = list(dict.fromkeys([*order, *wanted]))
-        schema = pa.schema([PAYLOAD_SCHEMA.field(name) for name in read])
+            return schema.empty_table().select(wanted)
         dataset = ds.dataset(
             paths, schema=schema, format="parquet", filesystem=PyFileSystem(FSSpecHandler(files))
         )
-        table = dataset.to_table(columns=read, filter=_between(since, until))
+        table = dataset.to_table(columns=schema.names, filter=_between(since, until))
         # A file without a column of the schema reads as nulls: the cast refuses them.
         table = table.cast(schema).sort_by([(name, "ascending") for name in order])
         return table.select(wanted)
     except UserError:
         raise
-    except (pa.ArrowException, OSError, ValueError, ImportError, KeyError) as error:
+    except Exception as error:  # What file systems raise has nothing in common: see botocore.
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"the payload log at {uri} cannot be read: {reason}") from None
 

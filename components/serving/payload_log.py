@@ -354,7 +354,7 @@ class PayloadLog:
             if not self._untold or (now - self._told_at < TOLD_EVERY_SECONDS and not at_once):
                 return
             rows, self._untold, self._told_at = self._untold, 0, now
-        logger.warning("payload log: %d answers lost: %s", rows, reason)
+        logger.warning("payload log: answers lost: %d (%s)", rows, reason)
 
 
 def _opened(uri: str) -> tuple["AbstractFileSystem", str]:

@@ -3,6 +3,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from components.contracts.errors import UserError
 from components.contracts.payloads import (
@@ -101,6 +103,35 @@ def test_a_file_that_is_not_of_the_log_is_named(tmp_path):
     path.write_bytes(b"half a file")
     with pytest.raises(UserError, match=path.name):
         read_payloads(str(tmp_path))
+
+
+def test_a_file_system_that_fails_in_its_own_way_is_told_in_words(monkeypatch):
+    class BotoCoreError(Exception):
+        pass
+
+    def fail(self, path):
+        raise BotoCoreError("Could not connect to the endpoint")
+
+    monkeypatch.setattr(MemoryFileSystem, "exists", fail)
+    with pytest.raises(UserError, match="memory://log cannot be read: Could not connect"):
+        read_payloads("memory://log")
+
+
+def test_a_listing_from_before_hides_no_file(tmp_path, monkeypatch):
+    # As s3fs does: a listing is kept until it is told to forget it.
+    listings = {}
+    plain = LocalFileSystem.find
+    monkeypatch.setattr(
+        LocalFileSystem,
+        "find",
+        lambda self, path: listings.setdefault(path, plain(self, path)),
+    )
+    monkeypatch.setattr(
+        LocalFileSystem, "invalidate_cache", lambda self, path=None: listings.clear()
+    )
+    assert len(read_payloads(str(tmp_path))) == 0
+    write(tmp_path, rows(MIDNIGHT))
+    assert len(read_payloads(str(tmp_path))) == 1
 
 
 @pytest.mark.parametrize(

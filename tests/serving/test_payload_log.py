@@ -251,7 +251,7 @@ def test_a_sink_that_fails_for_good_costs_rows_that_are_counted_and_told_once(si
     told = [record.getMessage() for record in caplog.records]
     # The first loss at once, the rest when the log is closed.
     assert len(told) == 2
-    assert sum(int(re.search(r"(\d+) answers lost", line)[1]) for line in told) == 20
+    assert sum(int(re.search(r"answers lost: (\d+)", line)[1]) for line in told) == 20
     assert "not yours" in told[0]
     assert sink.store == {}
 
@@ -286,7 +286,7 @@ def test_losses_are_told_again_after_a_minute(sink, caplog, monkeypatch):
         for moment in (0.0, 1.0, 59.0, 61.0, 62.0):
             now[0] = moment
             record(log)
-    told = [re.search(r"(\d+) answers lost", line.getMessage())[1] for line in caplog.records]
+    told = [re.search(r"answers lost: (\d+)", line.getMessage())[1] for line in caplog.records]
     assert told == ["1", "3"]
     log.close()
 
