@@ -33,6 +33,9 @@ from components.deployment.inference_service import (
 
 _LONGEST_REASON = 1000
 
+_ATTEMPT = "review-sentiment/attempt"
+"""Knative, on the pods only: makes a new revision where the same version is tried again."""
+
 
 def served(service: Mapping[str, Any]) -> dict[str, Any]:
     """Note that the first version has become ready."""
@@ -71,11 +74,16 @@ def start_canary(
         REJECTED_ANNOTATION: None,
         REJECTED_BECAUSE_ANNOTATION: None,
     }
-    annotations = pod_annotations(version, model_digest)
+    annotations: dict[str, str | None] = {**pod_annotations(version, model_digest)}
     if state.mode == "Knative":
         components = (service.get("status") or {}).get("components") or {}
         newest = (components.get("predictor") or {}).get("latestCreatedRevision", "")
         notes[AFTER_REVISION_ANNOTATION] = newest
+        there = service["spec"]["predictor"].get("annotations") or {}
+        if there.get(VERSION_ANNOTATION) == version:
+            annotations[_ATTEMPT] = str(int(there.get(_ATTEMPT, "1")) + 1)
+        elif _ATTEMPT in there:
+            annotations[_ATTEMPT] = None
         predictor = {"canaryTrafficPercent": 0, "model": model, "annotations": annotations}
         return _change(service, notes, {"predictor": predictor})
     if annotations_of(service).get(AUTOSCALER_ANNOTATION) == "keda":

@@ -257,6 +257,8 @@ class ApiServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Headers and body go out in two writes, of which the second would wait for an acknowledgement.
+    disable_nagle_algorithm = True
 
     def _serve(self):
         url = urlsplit(self.path)
