@@ -255,7 +255,7 @@ def test_prometheus_counts_through_restarts_and_vanished_pods(clock):
         prometheus.scrape(1010, "a", {(REQUESTS, "200"): 120})
         prometheus.scrape(1010, "b", {(REQUESTS, "200"): 15})
         prometheus.scrape(1020, "c", {(REQUESTS, "200"): 7, (REQUESTS, "503"): 2})
-        clock[0] = 1200.0
+        clock[0] = 1030.0
         seen = source.read("7") - start
         assert (seen.requests, seen.errors, seen.refused) == (20 + 15 + 9, 2, 2)
         assert source.read("7") - start == seen
