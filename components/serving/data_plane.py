@@ -1,12 +1,13 @@
 """KServe's decoding of requests, with the client's mistakes answered as such."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from kserve.errors import InvalidInput
+from kserve.errors import InferenceError, InvalidInput
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.rest.v2_datamodels import InferenceRequest
 from pydantic import ValidationError
@@ -27,6 +28,9 @@ class ForgivingDataPlane(DataPlane):
         Raises:
             InvalidInput: If the body cannot be decoded.
         """
+        coding = headers.get("content-encoding", "identity") if headers else "identity"
+        if coding != "identity":
+            raise InvalidInput(f"the content-encoding {coding!r} is not read; send the body as is")
         try:
             if (
                 protocol_version == "v2"
@@ -39,6 +43,10 @@ class ForgivingDataPlane(DataPlane):
             raise
         except ValidationError as error:
             raise InvalidInput(_in_words(error.errors())) from None
+        except InferenceError:  # KServe makes text of binary tensors before we see them.
+            raise InvalidInput("a binary tensor holds a text that is not UTF-8") from None
+        except struct.error:
+            raise InvalidInput("a binary tensor ends within a text") from None
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise InvalidInput(f"the request cannot be read: {reason}") from None

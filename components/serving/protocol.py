@@ -6,8 +6,11 @@ are read into the same reviews and written from the same predictions. What a cli
 """
 
 import json
+import re
+import unicodedata
 import uuid
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,6 +27,13 @@ if TYPE_CHECKING:
 
 MAX_REVIEWS = 1000
 """Most reviews in a request; more would hold the server for too long."""
+
+MAX_CHARACTERS = 100_000
+"""Longest review; far more than any model reads."""
+
+MAX_MARKS = 64
+"""Most combining marks in a row; no script needs ten. Composing them (NFC) takes time that grows
+with the square of their number, and a request of megabytes would stop the server for hours."""
 
 V2_INPUTS: list[dict[str, Any]] = [
     {"name": "text", "datatype": "BYTES", "shape": [-1]},
@@ -175,8 +185,11 @@ def response_of_v2(
         "probabilities": predictions.probabilities.astype(np.float32),
         "model_version": np.array([model_version] * n, dtype=np.object_),
     }
+    wanted = {output.name for output in request.request_outputs or []}
     outputs = []
     for described in V2_OUTPUTS:
+        if wanted and described["name"] not in wanted:
+            continue  # KServe leaves them out in REST, but not in gRPC.
         tensor = tensors[described["name"]]
         output = InferOutput(described["name"], list(tensor.shape), described["datatype"])
         output.set_data_from_numpy(tensor, binary_data=False)
@@ -259,6 +272,11 @@ def _check_count(count: int, name: str) -> None:
 
 def _text(title: str | None, review: str | None, place: str) -> Review:
     """The review whose title and body came in at `place`."""
+    for part in (title, review):
+        if part and len(part) > MAX_CHARACTERS:
+            raise UserError(f"{place} has {len(part)} characters; send at most {MAX_CHARACTERS}")
+        if part and not part.isascii() and _too_many_marks().search(part):
+            raise UserError(f"{place} has more than {MAX_MARKS} combining marks in a row")
     text = model_text(title, review)
     if not text:
         raise UserError(f"{place} is blank; send a review")
@@ -270,3 +288,14 @@ def _key(review_id: str | None, place: str) -> Review:
     if not review_id:
         raise UserError(f"{place} is blank; send the id of a review")
     return Review("", review_id)
+
+
+@cache
+def _too_many_marks() -> "re.Pattern[str]":
+    """Finds more than `MAX_MARKS` characters in a row that composition has to sort."""
+    marks = (
+        char
+        for char in map(chr, range(0x300, 0x1F000))
+        if unicodedata.combining(unicodedata.normalize("NFD", char)[0])
+    )
+    return re.compile(f"[{''.join(marks)}]{{{MAX_MARKS + 1}}}")

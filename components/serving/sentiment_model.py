@@ -9,7 +9,7 @@ from typing import Any
 from grpc import StatusCode
 from grpc_interceptor.exceptions import GrpcException
 from kserve import InferRequest, InferResponse, Model
-from kserve.errors import InvalidInput
+from kserve.errors import InvalidInput, ModelNotFound
 
 from components.contracts.errors import UserError
 from components.serving.access_log import current_request
@@ -29,8 +29,9 @@ from components.serving.protocol import (
     reviews_of_v2,
 )
 
-_INLINE_TEXTS = 16
-"""So many texts are tokenised in two milliseconds; more would hold up the event loop."""
+_INLINE_BYTES = 16_384
+"""Requests of this size are read and tokenised in two milliseconds; larger ones would hold up the
+event loop, and are read in a thread."""
 
 
 class Refusal(GrpcException):
@@ -146,14 +147,23 @@ class SentimentModel(Model):
 
         Raises:
             InvalidInput: If the client sent something else; becomes status 400.
+            ModelNotFound: If the client asks for another version; becomes status 404.
             Refusal: If there is more to do than can be done in time; becomes status 503.
         """
         if self._predictor is None:
             raise RuntimeError("load() has not been called")
         is_v2 = isinstance(payload, InferRequest)
+        if is_v2 and payload.model_version not in (None, "", self.version):
+            raise ModelNotFound(f"{self.name} version {payload.model_version}")
+        length = (headers or {}).get("content-length", "")  # In gRPC, whatever the client says.
         try:
-            reviews = reviews_of_v2(payload) if is_v2 else reviews_of_v1(payload)
-            tokens = await self._tokens(reviews)
+            if length.isdecimal() and len(length) < 10 and int(length) <= _INLINE_BYTES:
+                reviews, made = self._read(payload)
+            else:
+                reviews, made = await asyncio.get_running_loop().run_in_executor(
+                    self._side_work, self._read, payload
+                )
+            tokens = await self._with_looked_up(reviews, made)
         except UserError as error:
             raise InvalidInput(str(error)) from None
         try:
@@ -169,24 +179,31 @@ class SentimentModel(Model):
             return response_of_v2(predictions, payload, self.name, self.version, limit)
         return predictions_of_v1(predictions, self.name, self.version)
 
-    async def _tokens(self, reviews: list[Review]) -> list[Tokens]:
-        """Token ids of each review, made from its text or read by its key.
+    def _read(self, payload: Any) -> tuple[list[Review], list[Tokens]]:
+        """The reviews of a request, and the tokens of those that are given as texts.
+
+        Raises:
+            UserError: If the request is not of the protocol's form.
+        """
+        is_v2 = isinstance(payload, InferRequest)
+        reviews = reviews_of_v2(payload) if is_v2 else reviews_of_v1(payload)
+        texts = [review.text for review in reviews if not review.review_id]
+        return reviews, self._predictor.tokenise(texts)
+
+    async def _with_looked_up(self, reviews: list[Review], made: list[Tokens]) -> list[Tokens]:
+        """Tokens of each review: those made from texts, and those read by their keys.
 
         Raises:
             UserError: If a key is not in the feature store, or no store is open.
         """
-        predictor, loop = self._predictor, asyncio.get_running_loop()
-        texts = [review.text for review in reviews if not review.review_id]
-        if len(texts) <= _INLINE_TEXTS:
-            made = predictor.tokenise(texts)
-        else:
-            made = await loop.run_in_executor(self._side_work, predictor.tokenise, texts)
         keys = [review.review_id for review in reviews if review.review_id]
         if not keys:
             return made
         if self._lookup is None:
             raise UserError("this server reads no feature store; send the review's text")
-        found = await loop.run_in_executor(self._side_work, self._lookup.tokens, keys)
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._side_work, self._lookup.tokens, keys
+        )
         for key, tokens in zip(keys, found, strict=True):
             if tokens is None:
                 raise UserError(f"the feature store holds no review {key!r}; send its text")
