@@ -496,7 +496,7 @@ class Site:
     store: FileServiceStore
     splitter: Splitter
     command: ServerCommand = serving_command
-    drain_seconds: float = 30.0
+    drain_seconds: float = 40.0
     clock: Callable[[], float] = time.monotonic
     _held: dict[str, _Held] = field(default_factory=dict)
     _failures: dict[str, Failure] = field(default_factory=dict)
@@ -780,7 +780,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
-    drain_seconds: float = 30.0,
+    drain_seconds: float = 40.0,
     command: ServerCommand = serving_command,
     stop: threading.Event | None = None,
 ) -> None:
@@ -822,7 +822,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address (default: this machine only)")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free port")
     parser.add_argument(
-        "--drain-seconds", type=float, default=30.0, help="for the answers of an ended server"
+        "--drain-seconds",
+        type=float,
+        default=40.0,
+        help="for the answers of an ended server; more than its own --drain-seconds (default: 40)",
     )
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)

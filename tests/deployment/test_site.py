@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -14,12 +15,15 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from components.contracts.errors import UserError
+from components.contracts.files import write_json
+from components.deployment import canary_change, canary_readiness, inference_service
 from components.deployment import site as subject
 from components.deployment.inference_service import render_inference_service
 from components.deployment.local_store import FileServiceStore, server_addresses
-from components.deployment.model_process import ModelProcess, ServedModel
+from components.deployment.model_process import ModelProcess, ServedModel, serving_command
 from components.deployment.site import (
     Failure,
     Plan,
@@ -464,6 +468,67 @@ def pid_of(store, version):
 
 
 @needs_nginx
+def test_the_changes_of_a_rollout_reach_its_own_rules_of_readiness(store, monkeypatch):
+    # The same functions change and read the object of a cluster.
+    monkeypatch.setattr(inference_service, "_STORAGE", re.compile(r"file://\S+"))
+
+    def done(rule, *asked):
+        return lambda service: rule(service, *asked).reached
+
+    def make(change_of, *asked, **options):
+        change(store, change_of(store.read(), *asked, **options))
+
+    store.create(render_inference_service(NAME, "1", "file:///m/1"))
+    with running(store):
+        store.wait(done(canary_readiness.serving_alone), 20)
+        make(canary_change.start_canary, "2", "file:///m/2", first_percent=10)
+        store.wait(done(canary_readiness.share_in_force, "2", 0), 20)
+        make(canary_change.shift, 10, next_percent=100)
+        service = store.wait(done(canary_readiness.share_in_force, "2", 10), 20)
+        assert set(server_addresses(service)) == {"1", "2"}
+        make(canary_change.roll_back, "it was slow")
+        store.wait(done(canary_readiness.rolled_back), 20)
+        make(canary_change.start_canary, "3", "file:///m/3", first_percent=100)
+        store.wait(done(canary_readiness.share_in_force, "3", 0), 20)
+        make(canary_change.shift, 100, next_percent=100)
+        store.wait(done(canary_readiness.share_in_force, "3", 100), 20)
+        pid = pid_of(store, "3")
+        make(canary_change.promote)
+        service = store.wait(done(canary_readiness.serving_alone), 20)
+        assert pid_of(store, "3") == pid
+        assert set(server_addresses(service)) == {"3"}
+
+
+@needs_nginx
+def test_a_shadow_answers_a_copy_and_is_scraped_but_never_heard(store):
+    store.create(described())
+    with running(store):
+        store.wait(is_ready, 20)
+        asked = with_canary("2", 0)
+        asked["metadata"] = {"annotations": {subject.SHADOW_ANNOTATION: "true"}}
+        change(store, asked)
+        service = store.wait(in_force(0), 20)
+        with background_traffic(service["status"]["url"], [(None, "a body")], 100) as count:
+            time.sleep(0.3)
+        assert set(count.answers) == {("1", 200)}
+        assert count.failed == 0
+        addresses = server_addresses(service)
+        ids = [ids_seen_by(addresses[version][0], count.sent) for version in ("1", "2")]
+        assert ids[0] == ids[1]
+        assert len(ids[0]) == count.sent > 3
+
+
+def ids_seen_by(address, number):
+    deadline = time.monotonic() + 5
+    while True:
+        with urllib.request.urlopen(f"{address}/seen") as answer:
+            seen = json.load(answer)
+        if len(seen) >= number or time.monotonic() > deadline:
+            return sorted(seen)
+        time.sleep(0.02)
+
+
+@needs_nginx
 def test_a_canary_that_dies_is_tried_again_and_harms_nobody(store):
     store.create(described())
     with running(store):
@@ -629,4 +694,65 @@ def test_the_command_line_serves_until_sigterm(store, tmp_path):
     lines = log.read_text().splitlines()
     assert "serving" in lines[0]
     assert lines[-1].endswith("ended")
+    assert left_running(store) == []
+
+
+@pytest.fixture(scope="module")
+def model_folders(tiny_bert, tmp_path_factory):
+    """Whole model folders of versions 1 to 3."""
+    folders = {}
+    for version in ("1", "2", "3"):
+        folder = tmp_path_factory.mktemp("models") / version
+        shutil.copytree(tiny_bert, folder)
+        write_json(folder / "training.json", {"facts": {}, "max_tokens": 32})
+        write_json(
+            folder / "calibration.json", {"temperature": 1.5, "decision_offsets": [0.0, 0.0, 0.0]}
+        )
+        (folder / "model_card.md").write_text("# A tiny model\n")
+        folders[version] = folder
+    return folders
+
+
+@needs_nginx
+@pytest.mark.slow
+def test_real_servers_are_rolled_out_promoted_and_rolled_back_under_traffic(store, model_folders):
+    def real(version):
+        return model_spec(version) | {"storageUri": model_folders[version].as_uri()}
+
+    def real_canary(version, percent):
+        predictor = {"name": f"v{version}", "model": real(version)}
+        return {"spec": {"canary": [{"trafficPercent": percent, "predictor": predictor}]}}
+
+    service = described()
+    service["spec"]["predictor"]["model"] = real("1")
+    store.create(service)
+    reviews = [("Title", "lovely dress, fits very good"), (None, "awful and itchy " * 8)]
+    with running(store, command=serving_command):
+        url = store.wait(is_ready, 120)["status"]["url"]
+        with background_traffic(url, reviews, 30, timeout_seconds=60) as count:
+            by_share = {}
+            for percent in (0, 10, 50, 100):
+                change(store, real_canary("2", percent))
+                store.wait(in_force(percent), 120)
+                before = count.answered_by("1"), count.answered_by("2")
+                time.sleep(5 if percent in (10, 50) else 1)
+                after = count.answered_by("1"), count.answered_by("2")
+                by_share[percent] = [a - b for a, b in zip(after, before, strict=True)]
+            change(store, {"spec": {"predictor": {"model": real("2")}, "canary": None}})
+            store.wait(promoted("2"), 60)
+            change(store, real_canary("3", 50))
+            store.wait(in_force(50), 120)
+            time.sleep(1)
+            change(store, {"spec": {"canary": None}})
+            store.wait(promoted("2"), 60)
+            time.sleep(0.5)
+    assert count.sent == count.answered
+    assert count.failed == 0, count.in_words()
+    assert {version for version, _ in count.answers} == {"1", "2", "3"}
+    assert by_share[0][1] == 0
+    # Answers on their way when the split changed were split as before.
+    assert by_share[100][0] <= 5
+    for percent in (10, 50):
+        one, two = by_share[percent]
+        assert binomtest(two, one + two, percent / 100).pvalue > 1e-4, by_share
     assert left_running(store) == []
