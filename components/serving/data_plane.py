@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from kserve.errors import InferenceError, InvalidInput
 from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.v2_datamodels import InferenceRequest
 from pydantic import ValidationError
 
@@ -58,6 +59,20 @@ class ForgivingDataPlane(DataPlane):
         version = getattr(model, "version", "")
         engine = getattr(model, "engine_name", "")
         return {**metadata, "platform": engine, "versions": [version] if version else None}
+
+
+class ClosedRepository(ModelRepositoryExtension):
+    """KServe's load and unload, refused: anyone who reaches the server could end its service."""
+
+    async def load(self, model_name: str) -> None:
+        """Refuse.
+
+        Raises:
+            InvalidInput: Always.
+        """
+        raise InvalidInput("this server loads and unloads no models")
+
+    unload = load
 
 
 def _in_words(errors: Sequence[Mapping[str, Any]]) -> str:

@@ -22,7 +22,11 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 
 from components.contracts.errors import UserError
 from components.serving.access_log import AccessLog, ObservedApp, ObservedCalls
-from components.serving.data_plane import ForgivingDataPlane, answer_unreadable
+from components.serving.data_plane import (
+    ClosedRepository,
+    ForgivingDataPlane,
+    answer_unreadable,
+)
 from components.serving.log_settings import configure_logging
 from components.serving.payload_log import PayloadLog
 from components.serving.routes import add_inference_routes
@@ -85,12 +89,21 @@ class SentimentServer(ModelServer):
         self._endpoint = endpoint
         self._access_log = access_log
         self.dataplane = ForgivingDataPlane(model_registry=self.registered_models)
+        self.model_repository_extension = ClosedRepository(self.registered_models)
 
     def serve(self) -> None:
         """Serve until a signal ends the process; what was accepted is answered first."""
         uvloop.install()
         asyncio.set_event_loop(asyncio.new_event_loop())  # KServe asks for one before it runs one.
         self.start([self._model])
+
+    def stop(self, sig: int) -> None:
+        """Let uvicorn end, and gRPC with it; the model stays until the last answer.
+
+        KServe would unload it at once, under the calls that still wait for it. uvicorn, which has a
+        signal handler of its own, calls this once it has ended.
+        """
+        self._rest_server._server.should_exit = True
 
     def setup_event_loop(self) -> None:
         """Complete KServe's servers with what it has no options for."""
@@ -116,8 +129,14 @@ class SentimentServer(ModelServer):
                 self.dataplane,
                 self.model_repository_extension,
             )
-            self.servers.append(self._grpc_server.start())
+            self.servers += [self._grpc_server.start(), self._end_grpc_with_rest()]
         self.servers.append(self._announce())
+
+    async def _end_grpc_with_rest(self) -> None:
+        """Drain both at once, not one after the other."""
+        while not self._rest_server._server.should_exit:
+            await asyncio.sleep(0.1)
+        await self._grpc_server.stop()
 
     async def _announce(self) -> None:
         """Say where the server is ready, once it is."""
