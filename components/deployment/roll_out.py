@@ -454,28 +454,23 @@ class _Attempt:
                 canary = self.source.read(self.version)
                 if percent < 100:
                     reading = self.source.read(stable)
-                elif watch is None:
+                if watch is None and percent == 100:
                     watch, reading = _from_evidence(evidence, canary, self.limits)
-                if watch is None:
+                elif watch is None:
                     watch, at_start = CanaryWatch.begin(reading, canary, self.limits), reading
-                pairs = self.labelled(stable, self.version) if self.labelled else None
-                watch, analysis = watch.look(reading, canary, pairs)
+                else:
+                    pairs = self.labelled(stable, self.version) if self.labelled else None
+                    watch, analysis = watch.look(reading, canary, pairs)
+                    reason = analysis.reason
+                    analyses.append(analysis)
+                    if analysis.verdict is not Verdict.HOLD:
+                        seconds = self.clock() - started
+                        return (
+                            Step(percent, seconds, analysis.verdict, reason, tuple(analyses)),
+                            _evidence(watch, reading, at_start),
+                        )
             except NotObserved as error:
                 reason = str(error)
-            else:
-                reason = analysis.reason
-                analyses.append(analysis)
-                if analysis.verdict is not Verdict.HOLD:
-                    return (
-                        Step(
-                            percent,
-                            self.clock() - started,
-                            analysis.verdict,
-                            reason,
-                            tuple(analyses),
-                        ),
-                        _evidence(watch, reading, at_start),
-                    )
             if self.clock() - started + self.look_every_seconds > self.step_deadline_seconds:
                 reason = f"not proven within {self.step_deadline_seconds:.0f} s ({reason})"
                 seconds = self.clock() - started

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import sys
 import threading
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -165,7 +166,7 @@ class ApiServer:
         self.before = None
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"api": self})
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.http = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         self._thread = threading.Thread(
             target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
@@ -253,6 +254,13 @@ class ApiServer:
                 self.objects.delete(name)
                 return {"kind": "Status", "status": "Success"}
         raise AssertionError(method)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        # A client that hangs up is no news.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

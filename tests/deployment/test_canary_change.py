@@ -135,6 +135,8 @@ def test_a_rejected_version_gets_no_traffic_when_the_next_one_starts(service):
     service.apply(canary_change.roll_back(service.now, "no"), looks=2)
     service.kserve.served.clear()
     service.start("5", looks=0)
+    # The rejected version's revision is still the newest one, ready and at 0 percent.
+    assert not share_in_force(service.now, "5", 0).reached
     for _ in range(5):
         service.look()
         if share_in_force(service.now, "5", 0).reached:

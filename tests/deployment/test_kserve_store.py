@@ -92,12 +92,15 @@ def test_every_request_fails_once_and_the_rollout_ends_the_same(cluster, method,
         cluster.api.plant(method, fault, nth)
     assert cluster.roll_out("3").decision == "first_deployment"
     assert cluster.roll_out("4").decision == "promote"
+    cluster.time.errors["5"] = 0.5
+    assert cluster.roll_out("5").decision == "roll_back"
     assert {v: s for v, s in cluster.kserve.weights.items() if s} == {"4": 100}
     assert cluster.kserve.restarts == {}
     assert cluster.kept.uids == 1
     annotations = cluster.kept.found[NAME]["metadata"]["annotations"]
     assert annotations["review-sentiment/model-version"] == "4"
-    assert not [key for key in annotations if "canary" in key or "rejected" in key]
+    assert annotations["review-sentiment/rejected-version"] == "5"
+    assert not [key for key in annotations if "canary" in key]
 
 
 def test_a_refusal_ends_the_rollout_in_words_and_leaves_nothing_half_done(cluster):

@@ -216,13 +216,37 @@ def test_a_good_canary_is_promoted_step_by_step(mode):
 
 
 def test_alpha_is_shared_by_the_steps(mode):
+    def first_interval(alpha, steps):
+        done = World(mode).roll_out(limits=Limits(alpha=alpha), steps=steps)
+        return done.steps[0].analyses[0].measures[0].interval
+
+    assert first_interval(0.06, (10, 50, 100)) == first_interval(0.04, (10, 100))
+    assert first_interval(0.06, (10, 50, 100)) != first_interval(0.06, (10, 100))
+
+
+def test_without_the_evidence_of_the_step_before_it_is_made_again(mode):
+    """The stable version is idle at 100 percent: what it does then says nothing."""
     world = World(mode)
-    wide = world.roll_out(limits=Limits(alpha=0.3))
-    measure = wide.steps[0].analyses[-1].measures[0]
-    world = World(mode)
-    alone = world.roll_out(limits=Limits(alpha=0.1), steps=(10, 100))
-    assert len(wide.steps) == 3
-    assert measure.interval != alone.steps[0].analyses[-1].measures[0].interval
+    killed = []
+
+    def kill(what):
+        annotations = world.kept.found[NAME]["metadata"]["annotations"]
+        if world.shares == {"4": 100} and not killed:
+            evidence = json.loads(annotations["review-sentiment/stable-evidence"])
+            assert evidence["seen"]["requests"] > 100
+            world.kept.patch(
+                NAME, {"metadata": {"annotations": {"review-sentiment/stable-evidence": None}}}
+            )
+            killed.append(what)
+            raise Killed
+
+    world.store.before = kill
+    with pytest.raises(Killed):
+        world.roll_out()
+    done = world.roll_out()
+    assert [step.percent for step in done.steps] == [50, 100]
+    assert done.decision == "promote"
+    assert world.kserve.restarts == {}
 
 
 @pytest.mark.parametrize("percent", [10, 50, 100])
@@ -275,7 +299,7 @@ def test_a_canary_that_is_not_proven_in_time_goes_back(mode, blind):
     assert "at 10 percent, not proven within 60 s" in done.reason
     assert ("is not seen" in done.reason) == blind
     assert done.steps[-1].verdict == "hold"
-    assert len(done.steps[-1].analyses) == (0 if blind else 5)
+    assert len(done.steps[-1].analyses) == (0 if blind else 4)
 
 
 def test_a_rejected_version_is_tried_again_only_on_request(mode):
