@@ -188,6 +188,8 @@ def test_texts_are_written_nowhere(servers, splitter, tmp_path):
     files = [path for path in (tmp_path / "nginx").rglob("*") if path.is_file()]
     assert {path.name for path in files} == {"nginx.conf", "nginx.pid", "nginx.log"}
     assert not any(b"secret" in path.read_bytes() for path in files)
+    # It says so where it writes a body to a file for a while.
+    assert "temporary file" not in splitter.log_file.read_text()
 
 
 @needs_nginx
