@@ -210,6 +210,8 @@ class Batcher:
             logits = await asyncio.get_running_loop().run_in_executor(
                 self._threads, self.engine.logits, rows
             )
+            if logits.shape != (len(rows), self.classes):
+                raise ValueError(f"{len(rows)} rows of logits expected, {logits.shape} came")
         except Exception as error:  # Whatever the engine says, these requests must hear of it.
             for request, _, _ in batch:
                 if not request.answered.done():

@@ -1,11 +1,24 @@
-"""A whole model folder around the tiny BERT."""
+"""A whole model folder around the tiny BERT, and real server processes on it."""
 
+import json
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.contracts.files import write_json
+
+NAME = "review-sentiment"
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +42,96 @@ def served_folder(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     )
     (folder / "model_card.md").write_text("# A tiny model\n")
     return folder
+
+
+@dataclass
+class Server:
+    """A server process, and how to ask it."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    grpc_port: int
+    stdout: Path
+    stderr: Path
+
+    def request(
+        self,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        method: str | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (names in lower case) and body; objects are sent as JSON."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        sent = json.dumps(body) if isinstance(body, dict | list) else body
+        headers = {"Content-Type": "application/json"} if headers is None else headers
+        try:
+            connection.request(method or ("GET" if body is None else "POST"), path, sent, headers)
+            response = connection.getresponse()
+            named = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, named, response.read()
+        finally:
+            connection.close()
+
+    def ask(self, path: str, body: Any = None, **how: Any) -> tuple[int, Any]:
+        """Status and decoded JSON."""
+        status, _, answer = self.request(path, body, **how)
+        return status, json.loads(answer)
+
+    def end(self, signal_number: int = signal.SIGTERM) -> int:
+        """The code with which the process ends."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        return self.process.wait(60)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def start_server(
+    served_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartServer]:
+    """Starts servers of the tiny model over REST and gRPC; none outlives the session."""
+    started: list[Server] = []
+
+    def start(*arguments: str) -> Server:
+        folder = tmp_path_factory.mktemp("server")
+        port_file, stdout, stderr = folder / "port", folder / "stdout", folder / "stderr"
+        grpc_port = free_port()
+        with stdout.open("wb") as out, stderr.open("wb") as err:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "components.serving"),
+                    *("--model-dir", str(served_folder), "--model-version", "3"),
+                    *("--http-port", "0", "--port-file", str(port_file)),
+                    *("--grpc-port", str(grpc_port), *arguments),
+                ],
+                stdout=out,
+                stderr=err,
+                env={**os.environ, "PYTHONWARNINGS": "ignore"},
+            )
+        server = Server(process, 0, grpc_port, stdout, stderr)
+        started.append(server)
+        deadline = time.monotonic() + 300
+        while not port_file.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert port_file.exists(), stderr.read_text()
+        server.port = int(port_file.read_text())
+        return server
+
+    yield start
+    for server in started:
+        server.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def server(start_server: StartServer) -> Server:
+    """One server for all tests that leave it as it was."""
+    return start_server()
