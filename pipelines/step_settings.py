@@ -71,6 +71,7 @@ SETTINGS: dict[str, StepSettings] = {
     "fetch-champion": StepSettings("1", "4G", 15, cached=False),
     "fetch-version": StepSettings("1", "4G", 15, cached=False),
     "evaluate-classifier": StepSettings("4", "16G", 120),
+    "export-for-serving": StepSettings("4", "16G", 60),
     "compose-report": StepSettings("1", "4G", 15),
     "register-model": StepSettings("1", "4G", 15, cached=False),
     "check-deployment": StepSettings("2", "8G", 15, cached=False),

@@ -7,6 +7,7 @@ from components.evaluation.component import evaluate_classifier
 from components.features.component import build_features, retrieve_training_set
 from components.registry.component import fetch_champion
 from components.report.component import compose_report
+from components.serving.component import export_for_serving
 from components.training.component import fine_tune_classifier
 from pipelines.release import release_pipeline
 from pipelines.step_settings import place
@@ -33,7 +34,7 @@ def training_pipeline(
     model_name: str = "review-sentiment",
     approval: str = "auto",
 ) -> None:
-    """Ingest, prepare, store features, tune, train, evaluate, gate, register, check, promote.
+    """Ingest, prepare, store features, tune, train, evaluate, export, gate, register, promote.
 
     Args:
         data_uri: Reviews in CSV, TSV, JSON Lines or Parquet at any fsspec URI, a folder of such
@@ -116,8 +117,13 @@ def training_pipeline(
             evaluation_summary=evaluated.outputs["evaluation_summary"],
         )
     )
+    exported = place(
+        export_for_serving(
+            model=trained.outputs["model"], training_set=retrieved.outputs["training_set"]
+        )
+    )
     release_pipeline(
-        model=trained.outputs["model"],
+        model=exported.outputs["exported"],
         evaluation_summary=evaluated.outputs["evaluation_summary"],
         predictions=evaluated.outputs["predictions"],
         accuracy=evaluated.outputs["accuracy"],

@@ -42,4 +42,5 @@ def check_deployment(
     metrics.log_metric("latency_ms_p95", findings["latency_ms"]["p95"])
     metrics.log_metric("ready_seconds", findings["ready_seconds"])
     metrics.log_metric("reviews_asked", findings["reviews_asked"])
+    metrics.log_metric("labels_equal", findings["labels_equal"])
     metrics.log_metric("max_probability_difference", findings["max_probability_difference"])

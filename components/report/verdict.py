@@ -61,7 +61,9 @@ def verdict_of(
         return Verdict(
             "good",
             f"Deployed as version {version}",
-            f"{numbers} {baseline}; a real model server gave the same answers as evaluation.",
+            f"{numbers} {baseline}; a real model server ({deployment_check['engine']}) gave "
+            f"{deployment_check['labels_equal']} of {deployment_check['reviews_asked']} reviews "
+            "the label that evaluation gave.",
         )
     if registration.get("approval") == "approved":
         return Verdict(

@@ -38,6 +38,8 @@ def configure_logging() -> None:
                 "kserve": {"level": "WARNING", "handlers": ["plain"], "propagate": False},
                 "kserve.trace": {"level": "WARNING"},
                 "uvicorn": {"level": "WARNING"},
+                # Without a handler of its own, uvicorn makes no line for each request.
+                "uvicorn.access": {"handlers": [], "propagate": False},
             },
         }
     )

@@ -179,16 +179,29 @@ def test_the_sample_is_spread_over_all_rows(tmp_path, size):
     assert size == 1 or names[-1] == "r2"
 
 
-def test_a_label_a_version_or_a_probability_may_not_differ():
-    row = {"review_id": "r1", "label": "neutral"}
-    row |= {"p_negative": 0.2, "p_neutral": 0.5, "p_positive": 0.3}
-    close = [0.20001, 0.49999, 0.3]
-    assert subject._compare(row, "neutral", close, "3", "3") == pytest.approx(1e-5)
-    for label, chances, version in (
-        ("positive", close, "3"),
-        ("neutral", [0.21, 0.49, 0.3], "3"),
-        ("neutral", [float("nan"), 0.5, 0.3], "3"),
-        ("neutral", close, "2"),
+ROW = {"review_id": "r1", "label": "neutral"}
+ROW |= {"p_negative": 0.2, "p_neutral": 0.5, "p_positive": 0.3}
+CLOSE = subject._Answer("neutral", [0.20001, 0.49999, 0.3], "3")
+
+
+def test_where_torch_serves_no_label_version_or_probability_may_differ():
+    equal, largest = subject._compared([ROW], [CLOSE], "3", exact=True)
+    assert (equal, largest) == (1, pytest.approx(1e-5))
+    for wrong in (
+        CLOSE._replace(label="positive"),
+        CLOSE._replace(probabilities=[0.21, 0.49, 0.3]),
+        CLOSE._replace(probabilities=[float("nan"), 0.5, 0.3]),
+        CLOSE._replace(version="2"),
     ):
         with pytest.raises(UserError):
-            subject._compare(row, label, chances, version, "3")
+            subject._compared([ROW], [wrong], "3", exact=True)
+
+
+def test_another_engine_may_give_a_few_other_labels():
+    rounded = CLOSE._replace(probabilities=[0.25, 0.45, 0.3])
+    other = CLOSE._replace(label="positive")
+    answers = [rounded] * 198 + [other] * 2
+    equal, largest = subject._compared([ROW] * 200, answers, "3", exact=False)
+    assert (equal, largest) == (198, pytest.approx(0.05))
+    with pytest.raises(UserError, match=r"4 of 200 reviews .*r1 is served as positive"):
+        subject._compared([ROW] * 200, answers[4:] + [other] * 2 + [CLOSE] * 2, "3", exact=False)

@@ -196,7 +196,7 @@ CHECK = {
     "reviews_asked": 64,
     "labels_equal": 64,
     "max_probability_difference": 2e-6,
-    "tolerance": 1e-4,
+    "engine": "openvino-int8",
     "latency_ms": {"p50": 14.2, "p95": 20.1},
     "ready_seconds": 8.0,
 }
