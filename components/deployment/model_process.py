@@ -53,13 +53,23 @@ ServerCommand = Callable[[ServedModel, Path], Sequence[str]]
 """The command that serves a model on a free port of 127.0.0.1 and writes the port to a file."""
 
 
-def serving_command(model: ServedModel, port_file: Path) -> list[str]:
+OUR_SERVER = (sys.executable, "-m", "components.serving")
+"""Our own model server."""
+
+
+def serving_command(
+    model: ServedModel, port_file: Path, program: Sequence[str] = OUR_SERVER
+) -> list[str]:
     """The command of our own model server, on this machine only and without gRPC.
 
-    The last of an argument that is given twice counts, so the model's own come first.
+    Args:
+        model: What to serve. The last of an argument that is given twice counts, so the model's
+            own come first.
+        port_file: Gets the port.
+        program: What takes the arguments of our server; another one to plant faults.
     """
     return [
-        *(sys.executable, "-m", "components.serving", *model.arguments),
+        *(*program, *model.arguments),
         *("--model-dir", model.folder, "--model-name", model.name),
         *("--model-version", model.version, "--host", "127.0.0.1", "--grpc-port", "0"),
         *("--http-port", "0", "--port-file", str(port_file)),

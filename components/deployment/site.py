@@ -24,6 +24,7 @@ its metrics are read past the splitter (`components.deployment.local_store.serve
 import argparse
 import fcntl
 import logging
+import shlex
 import signal
 import threading
 import time
@@ -31,6 +32,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -38,6 +40,7 @@ from urllib.parse import unquote, urlsplit
 from components.contracts.errors import UserError, exit_in_words
 from components.deployment.local_store import FileServiceStore, merge_patch
 from components.deployment.model_process import (
+    OUR_SERVER,
     ModelProcess,
     ServedModel,
     ServerCommand,
@@ -827,6 +830,13 @@ def main() -> None:
         default=40.0,
         help="for the answers of an ended server; more than its own --drain-seconds (default: 40)",
     )
+    parser.add_argument(
+        "--server",
+        type=shlex.split,
+        default=list(OUR_SERVER),
+        metavar="COMMAND",
+        help="takes the place of python -m components.serving and gets its arguments",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     serve(
@@ -835,6 +845,7 @@ def main() -> None:
         host=arguments.host,
         port=arguments.port,
         drain_seconds=arguments.drain_seconds,
+        command=partial(serving_command, program=arguments.server),
     )
 
 

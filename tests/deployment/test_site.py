@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -683,12 +684,18 @@ def test_a_second_site_of_the_same_object_is_refused(store):
 def test_the_command_line_serves_until_sigterm(store, tmp_path):
     command = [sys.executable, "-m", "components.deployment.site", "--port", "0"]
     command += ["--state", str(store.path.parent), "--name", NAME]
+    # Another server gets the arguments of ours.
+    code = "import runpy, sys; a = sys.argv; p = a[a.index('--port-file') + 1];"
+    code += f"sys.argv = ['stub', '9', p]; runpy.run_path({str(STUB)!r}, run_name='__main__')"
+    command += ["--server", shlex.join([sys.executable, "-c", code])]
+    store.create(described())
     log = tmp_path / "log"
     with log.open("wb") as stream:
         site = subprocess.Popen(command, stderr=stream)
         deadline = time.monotonic() + 30
-        while "nobody can answer" not in log.read_text() and time.monotonic() < deadline:
+        while "100 % model 1" not in log.read_text() and time.monotonic() < deadline:
             time.sleep(0.05)
+        assert is_ready(store.wait(is_ready, 10))
         site.send_signal(signal.SIGTERM)
         assert site.wait(30) == 0
     lines = log.read_text().splitlines()

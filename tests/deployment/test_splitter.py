@@ -114,7 +114,7 @@ def test_a_change_of_the_split_loses_no_request(servers, splitter):
     threads = [threading.Thread(target=hammer) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for percent in range(0, 101, 5):
+    for percent in range(0, 101, 10):
         shares = (Backend("1", one, 100 - percent), Backend("2", two, percent))
         splitter.apply(Split(shares))
     # In effect from now on, not some time later.
