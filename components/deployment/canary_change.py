@@ -4,6 +4,8 @@ In Knative mode `canaryTrafficPercent` splits the traffic between the newest rea
 last one that had all of it. Until a new revision is ready, the newest ready one may be a rejected
 version, so a canary always begins at 0 percent. In Standard mode `spec.canary` describes a second
 Deployment; it becomes the stable one without a restart when `spec.predictor` takes over its name.
+The split needs KServe 0.21 with its Gateway API ingress; elsewhere the canary gets no traffic, is
+not proven and goes back.
 """
 
 import json

@@ -333,7 +333,13 @@ class _Attempt:
         """Give the version its share step by step; promote it, or roll it back."""
         done: list[Step] = []
         if state.canary is None:
-            self._change(self._start)
+            kept = self._change(self._start)
+            if self._state(kept).canary is None:
+                # An API server drops fields that its CRD does not have, without a word.
+                raise UserError(
+                    f"the cluster did not keep the canary of {self.model_name}: its KServe is "
+                    "older than 0.20 and knows no spec.canary; update it to 0.21, or use Knative mode"
+                )
             logger.info("version %s starts beside %s", self.version, state.stable)
         percent, evidence = state.percent, dict(state.evidence)
         todo = [step for step in self.steps if step >= percent]
@@ -479,19 +485,17 @@ class _Attempt:
 
     # The object
 
-    def _change(self, decide: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
-        """Read, decide, patch what was read; on a conflict begin anew."""
+    def _change(self, decide: Callable[[dict[str, Any]], dict[str, Any] | None]) -> dict[str, Any]:
+        """Read, decide, patch what was read; on a conflict begin anew. The object as kept."""
         for _ in range(_DECIDED_ANEW_AT_MOST):
             service = self._read()
             change = decide(service)
             if change is None:
-                return
+                return service
             try:
-                self.store.patch(change, service["metadata"]["resourceVersion"])
+                return self.store.patch(change, service["metadata"]["resourceVersion"])
             except Conflict:
                 self.sleep(_PAUSE_AFTER_CONFLICT)
-                continue
-            return
         raise UserError(
             f"service {self.model_name} was changed by someone else at each of "
             f"{_DECIDED_ANEW_AT_MOST} attempts to change it; find out by whom and run again"

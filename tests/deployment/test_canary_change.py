@@ -1,6 +1,8 @@
 """Each change, carried out by the mock's controller: what the pods and the traffic do."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.contracts.errors import UserError
 from components.deployment import canary_change
@@ -106,6 +108,7 @@ def test_a_promotion_restarts_nothing_and_leaves_no_trace_of_the_canary(service)
     assert not {key for key in kept if "canary" in key or "evidence" in key or "shadow" in key}
     predictor = service.now["spec"]["predictor"]
     assert predictor["model"]["storageUri"] == "s3://m/4"
+    assert "name" not in predictor["model"]
     assert (predictor["minReplicas"], predictor["maxReplicas"]) == (1, 3)
     assert "canary" not in service.now["spec"]
     assert "canaryTrafficPercent" not in predictor
@@ -245,3 +248,31 @@ def test_a_canarys_name_fits_into_a_host_name(version):
 
 def test_names_of_different_versions_differ():
     assert len({canary_name(version) for version in ("1.2", "1_2", "12", "1-2")}) == 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    mode=st.sampled_from(["Standard", "Knative"]),
+    rollouts=st.lists(
+        st.tuples(st.sampled_from([0, 10, 50, 100]), st.booleans()), min_size=1, max_size=6
+    ),
+)
+def test_rollouts_in_any_order_never_serve_a_rejected_version(mode, rollouts):
+    service = Service(mode)
+    stable = "3"
+    for number, (percent, good) in enumerate(rollouts, start=4):
+        before, version = stable, str(number)
+        service.kserve.served.clear()
+        service.start(version)
+        assert service.kserve.served == {stable}
+        if percent:
+            service.shift(percent)
+        if good and percent == 100:
+            service.apply(canary_change.promote(service.now), looks=2)
+            stable = version
+        else:
+            service.apply(canary_change.roll_back(service.now, "no"), looks=2)
+        assert settled(service.now).reached
+        assert {v for v, share in service.kserve.weights.items() if share} == {stable}
+        assert service.kserve.served <= {before, version}
+        assert service.kserve.restarts == {}

@@ -539,6 +539,19 @@ def test_a_service_that_changes_all_the_time_is_given_up(mode):
         world.roll_out()
 
 
+def test_a_cluster_that_drops_canaries_is_told():
+    world = World("Standard")
+    patch = world.kept.patch
+
+    def pruning(name, change):
+        return patch(name, {**change, "spec": {**change.get("spec", {}), "canary": None}})
+
+    world.kept.patch = pruning
+    with pytest.raises(UserError, match=r"KServe is older than 0\.20 and knows no spec\.canary"):
+        world.roll_out()
+    assert world.shares == {"3": 100}
+
+
 def test_labelled_reviews_are_asked_for_both_versions(mode):
     world = World(mode)
     asked = []
