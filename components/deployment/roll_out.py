@@ -338,7 +338,8 @@ class _Attempt:
                 # An API server drops fields that its CRD does not have, without a word.
                 raise UserError(
                     f"the cluster did not keep the canary of {self.model_name}: its KServe is "
-                    "older than 0.20 and knows no spec.canary; update it to 0.21, or use Knative mode"
+                    "older than 0.20 and knows no spec.canary; update it to 0.21, or use Knative "
+                    "mode"
                 )
             logger.info("version %s starts beside %s", self.version, state.stable)
         percent, evidence = state.percent, dict(state.evidence)

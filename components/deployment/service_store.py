@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 from components.cluster.conflict import Conflict
 
-
 __all__ = ["Conflict", "ServiceStore"]
 
 
