@@ -101,14 +101,21 @@ class ModelProcess:
 
     @classmethod
     def start(
-        cls, model: ServedModel, folder: Path, command: ServerCommand = serving_command
+        cls,
+        model: ServedModel,
+        folder: Path,
+        command: ServerCommand = serving_command,
+        *,
+        own_session: bool = False,
     ) -> "ModelProcess":
-        """Start a server in a session of its own, so that it does not get our signals.
+        """Start a server.
 
         Args:
             model: What it serves.
             folder: Folder of its log, its port file and its record.
             command: Makes the command line.
+            own_session: Whether it is spared the signals of our terminal and our process group,
+                so that we can end it in our own time.
         """
         folder.mkdir(parents=True, exist_ok=True)
         identity = f"{model.key}-{uuid4().hex[:6]}"
@@ -118,7 +125,7 @@ class ModelProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                start_new_session=own_session,
                 env={
                     **os.environ,
                     "PYTHONWARNINGS": "ignore",
@@ -206,7 +213,9 @@ class ModelProcess:
         connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
         try:
             connection.request("GET", f"/v2/models/{self.model.name}/ready")
-            return connection.getresponse().status == 200
+            answer = connection.getresponse()
+            answer.read()  # a connection that is closed before is an error to the server
+            return answer.status == 200
         except (OSError, HTTPException):
             return False
         finally:

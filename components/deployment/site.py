@@ -690,7 +690,7 @@ class Site:
         )
 
     def _start(self, model: ServedModel) -> None:
-        process = ModelProcess.start(model, self._servers, self.command)
+        process = ModelProcess.start(model, self._servers, self.command, own_session=True)
         process.record()
         self._held[process.id] = _Held(process, self.clock())
         logger.info("model %s starts; its log is %s", _named(model), process.log_file)

@@ -58,6 +58,10 @@ class Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     request_queue_size = 256
+
+    def handle_error(self, request, client_address):
+        pass  # a client that has gone
+
     daemon_threads = False  # so that server_close waits for the answers that are being given
 
 

@@ -49,12 +49,20 @@ def test_a_server_is_started_awaited_and_ended(start, monkeypatch):
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/environment") as answer:
         seen = json.load(answer)
     assert (seen["MODEL_VERSION"], seen["EXTRA"], seen["PASSED_ON"]) == ("7", "1", "yes")
-    # A signal for the site's terminal does not reach it.
-    assert os.getsid(process.pid) != os.getsid(0)
+    assert os.getpgid(process.pid) == os.getpgid(0)
     process.end(10)
     assert not process.is_running()
     assert not process.is_ready()
     process.kill()  # of one that has ended: nothing
+
+
+def test_a_server_in_a_session_of_its_own_is_spared_the_signals_of_ours(tmp_path):
+    model = ServedModel("m", "/m", "1")
+    process = ModelProcess.start(model, tmp_path, stub_command, own_session=True)
+    try:
+        assert os.getsid(process.pid) != os.getsid(0)
+    finally:
+        process.kill()
 
 
 def test_a_server_that_dies_is_reported_with_its_last_words(start):

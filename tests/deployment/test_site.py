@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shlex
 import shutil
@@ -441,6 +442,8 @@ def test_a_rollout_and_a_rollback_lose_no_request(store):
                 change(store, with_canary("2", percent))
                 store.wait(in_force(percent), 20)
             pid = pid_of(store, "2")
+            # An interrupt at the terminal is the site's to act on.
+            assert os.getpgid(pid) != os.getpgid(0)
             change(store, {"spec": {"predictor": {"model": model_spec("2")}, "canary": None}})
             store.wait(promoted("2"), 20)
             assert pid_of(store, "2") == pid
