@@ -14,9 +14,12 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from components.contracts.files import write_json
+from components.contracts.files import write_json, write_parquet
+from components.contracts.reviews import TRAINING_SET_SCHEMA
 
 NAME = "review-sentiment"
 
@@ -41,6 +44,53 @@ def served_folder(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         {"temperature": 1.5, "decision_offsets": [0.0, 0.002, 0.001]},
     )
     (folder / "model_card.md").write_text("# A tiny model\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def training_set(served_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tokenised reviews of the tiny model's words, of one to thirty of them; two splits."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(served_folder / "tokenizer.json"))
+    words = [word for word in tokenizer.get_vocab() if word.isalpha() and len(word) > 1]
+    random = np.random.default_rng(0)
+    rows = 120
+    ids = [
+        tokenizer.encode(" ".join(random.choice(sorted(words), random.integers(1, 31)))).ids
+        for _ in range(rows)
+    ]
+    columns = {
+        "review_id": [f"r{row:03d}" for row in range(rows)],
+        "split": ["train" if row % 3 else "validation" for row in range(rows)],
+        "sentiment": [row % 3 - 1 for row in range(rows)],
+        "copies": [1] * rows,
+        "input_ids": ids,
+        "n_tokens": [len(row) for row in ids],
+    }
+    path = tmp_path_factory.mktemp("training") / "set.parquet"
+    write_parquet(
+        path,
+        pa.table(
+            {
+                field.name: pa.array(columns.get(field.name, [None] * rows), field.type)
+                for field in TRAINING_SET_SCHEMA
+            },
+            schema=TRAINING_SET_SCHEMA,
+        ),
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported_folder(
+    served_folder: Path, training_set: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The model folder with its engines; takes ten seconds."""
+    from components.serving.export import export_for_serving
+
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    export_for_serving(served_folder, training_set, folder)
     return folder
 
 

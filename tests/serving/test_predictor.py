@@ -56,5 +56,5 @@ def test_a_damaged_tokenizer_is_said_in_words(served_folder, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(served_folder, folder)
     (folder / "tokenizer.json").write_text("{")
-    with pytest.raises(UserError, match="tokenizer.json cannot be read"):
+    with pytest.raises(UserError, match=r"tokenizer\.json cannot be read"):
         Predictor(folder)
