@@ -664,11 +664,13 @@ def test_a_damaged_object_is_told_once_and_stops_nothing(store, caplog):
     store.create(described())
     with running(store):
         url = store.wait(is_ready, 20)["status"]["url"]
-        whole = store.path.read_text()
-        store.path.write_text("{")
+        whole, damaged = store.path.with_suffix(".whole"), store.path.with_suffix(".damaged")
+        damaged.write_text("{")
+        shutil.copyfile(store.path, whole)
+        damaged.replace(store.path)
         time.sleep(0.5)
         assert answer_of(url) == 200
-        store.path.write_text(whole)
+        whole.replace(store.path)
     told = [r for r in caplog.records if "cannot follow the object" in r.getMessage()]
     assert len(told) == 1
 
