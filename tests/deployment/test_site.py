@@ -1,6 +1,5 @@
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -21,7 +20,7 @@ from scipy.stats import binomtest
 
 from components.contracts.errors import UserError
 from components.contracts.files import write_json
-from components.deployment import canary_change, canary_readiness, inference_service
+from components.deployment import canary_change, canary_readiness
 from components.deployment import site as subject
 from components.deployment.inference_service import render_inference_service
 from components.deployment.local_store import FileServiceStore, server_addresses
@@ -472,10 +471,8 @@ def pid_of(store, version):
 
 
 @needs_nginx
-def test_the_changes_of_a_rollout_reach_its_own_rules_of_readiness(store, monkeypatch):
+def test_the_changes_of_a_rollout_reach_its_own_rules_of_readiness(store):
     # The same functions change and read the object of a cluster.
-    monkeypatch.setattr(inference_service, "_STORAGE", re.compile(r"file://\S+"))
-
     def done(rule, *asked):
         return lambda service: rule(service, *asked).reached
 
