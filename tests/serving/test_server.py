@@ -1,189 +1,88 @@
-import asyncio
 import json
-import os
-import signal
+import socket
 import subprocess
 import sys
 import time
-from http.client import HTTPConnection
 
 import pytest
 
-from components.contracts.decision import decide, probabilities
-from components.contracts.inference import load_model, predict_logits
 from components.contracts.labels import CLASS_NAMES
-from components.contracts.model_folder import read_calibration
-from components.serving.predictor import Predictor
+
+pytestmark = pytest.mark.slow
+
+NAME = "review-sentiment"
+V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
+TENSOR = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["lovely dress"]}
 
 
-def expected(folder, texts):
-    """What evaluation computes, the long way."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    ids = [tokenizer(text, truncation=True, max_length=32)["input_ids"] for text in texts]
-    logits = predict_logits(load_model(folder), ids)
-    calibration = read_calibration(folder)
-    return decide(logits, calibration), probabilities(logits, calibration)
-
-
-def test_the_predictor_decides_as_evaluation_does_and_cuts_as_training_does(served_folder):
-    texts = ["lovely dress", "the fabric is itchy and tight " * 20, "okay"]
-    said = Predictor(served_folder).predict(texts)
-    classes, chances = expected(served_folder, texts)
-    assert said.classes.tolist() == classes.tolist()
-    assert abs(said.probabilities - chances).max() < 1e-6
-    assert said.labels == [CLASS_NAMES[index] for index in classes]
-
-
-def test_the_model_answers_both_protocols_and_keeps_the_event_loop_free(served_folder, monkeypatch):
-    from kserve import InferInput, InferRequest
-
-    from components.serving.server import SentimentModel
-
-    model = SentimentModel("sentiment", "3", served_folder)
-    assert not model.ready
-    assert model.load()
-
-    predict = model._predictor.predict
-
-    def slowly(texts):
-        time.sleep(0.2)
-        return predict(texts)
-
-    monkeypatch.setattr(model._predictor, "predict", slowly)
-    text = InferInput("text", [1], "BYTES", ["lovely dress"])
-
-    async def ask():
-        beats = 0
-
-        async def beat():
-            nonlocal beats
-            while True:
-                await asyncio.sleep(0.01)
-                beats += 1
-
-        heart = asyncio.create_task(beat())
-        v1, _ = await model({"instances": ["lovely dress"]})
-        v2, _ = await model(InferRequest("sentiment", [text], request_id="7"))
-        heart.cancel()
-        return v1, v2, beats
-
-    v1, v2, beats = asyncio.run(ask())
-    (said,) = v1["predictions"]
-    outputs = {output.name: output.as_numpy() for output in v2.outputs}
-    assert said["model_version"] == v2.model_version == "3"
-    assert outputs["label"].tolist() == [said["label"]]
-    assert outputs["label_id"].tolist() == [said["label_id"]]
-    assert outputs["probabilities"].ravel() == pytest.approx(
-        list(said["probabilities"].values()), abs=1e-6
-    )
-    assert beats > 10
-
-
-def test_the_clients_mistake_is_invalid_input(served_folder):
-    from kserve.errors import InvalidInput
-
-    from components.serving.server import SentimentModel
-
-    model = SentimentModel("sentiment", "3", served_folder)
-    with pytest.raises(InvalidInput, match="blank"):
-        asyncio.run(model.predict({"instances": [" "]}))
-
-
-@pytest.fixture(scope="module")
-def running(served_folder, tmp_path_factory):
-    """A server process: a function that asks it, the process, and its log."""
-    folder = tmp_path_factory.mktemp("server")
-    port_file, log_file = folder / "port", folder / "log"
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "components.serving", "--model-dir", str(served_folder)),
-                *("--model-version", "3", "--http-port", "0", "--port-file", str(port_file)),
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    deadline = time.monotonic() + 300
-    while not port_file.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert port_file.exists(), log_file.read_text()
-
-    def ask(path, body=None, content_type="application/json", method=None):
-        connection = HTTPConnection("127.0.0.1", int(port_file.read_text()), timeout=60)
-        headers = {"Content-Type": content_type} if content_type else {}
-        sent = json.dumps(body) if isinstance(body, dict) else body
-        connection.request(method or ("POST" if body is not None else "GET"), path, sent, headers)
-        response = connection.getresponse()
-        answer = response.read()
-        connection.close()
-        return response.status, json.loads(answer)
-
-    yield ask, process, log_file
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-
-
-@pytest.mark.slow
-def test_a_real_server_answers_describes_itself_and_refuses_politely(running):
-    ask, _, _ = running
-    name = "review-sentiment"
-    assert ask(f"/v2/models/{name}/ready") == (200, {"name": name, "ready": True})
-    status, metadata = ask(f"/v2/models/{name}")
-    assert status == 200
-    assert metadata["versions"] == ["3"]
-    assert {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]} in metadata["outputs"]
-
+def test_it_answers_whatever_content_type_the_client_names(server):
     review = {"instances": [{"title": "Nice", "review_body": "lovely dress"}]}
     # curl -d without a header says that it sends a form.
-    form = "application/x-www-form-urlencoded"
-    for content_type in ("application/json", form, None):
-        status, answer = ask(f"/v1/models/{name}:predict", json.dumps(review), content_type)
+    for content_type in ("application/json", "application/x-www-form-urlencoded", None):
+        headers = {"Content-Type": content_type} if content_type else {}
+        status, answer = server.ask(V1, json.dumps(review), headers=headers)
         assert status == 200
         assert answer["predictions"][0]["label"] in CLASS_NAMES
-    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["lovely dress"]}
-    for content_type in ("application/json", form, None):
-        body = json.dumps({"inputs": [tensor]})
-        status, answer = ask(f"/v2/models/{name}/infer", body, content_type)
+        status, answer = server.ask(V2, json.dumps({"inputs": [TENSOR]}), headers=headers)
         assert status == 200
         assert answer["outputs"][0]["data"][0] in CLASS_NAMES
 
-    for body in ("{", "[]", "null", "{}", '{"inputs": [{"name": "text"}]}', '{"instances": [" "]}'):
-        for path in (f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"):
-            for content_type in ("application/json", form):
-                status, answer = ask(path, body, content_type)
-                assert (status, list(answer)) == (400, ["error"]), (path, body, answer)
-    assert ask("/v1/models/other:predict", review)[0] == 404
+
+def test_probes_and_metrics_answer(server):
+    assert server.ask(f"/v2/models/{NAME}/ready") == (200, {"name": NAME, "ready": True})
+    assert server.ask("/v2/health/live") == (200, {"live": True})
+    assert server.ask("/v2/health/ready") == (200, {"ready": True})
+    server.ask(V1, {"instances": ["okay"]})
+    status, _, metrics = server.request("/metrics")
+    assert status == 200
+    assert b'review_sentiment_requests_total{code="200",model_name="review-sentiment"' in metrics
 
 
-@pytest.mark.slow
-def test_a_real_server_logs_a_line_for_each_request_and_ends_at_sigterm(running):
-    ask, process, log_file = running
-    before = len(log_file.read_text().splitlines())
-    ask("/v2/health/live")
-    ask("/v1/models/review-sentiment:predict", "{")
-    assert len(log_file.read_text().splitlines()) == before + 2
-    assert "Traceback" not in log_file.read_text()
-    os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(60) in (0, -signal.SIGTERM)
+def lines(server):
+    return [json.loads(line) for line in server.stdout.read_text().splitlines()]
 
 
-@pytest.mark.slow
+def test_each_request_gets_a_line_of_json_without_its_text(start_server):
+    server = start_server()
+    _, headers, _ = server.request(V1, {"instances": ["lovely dress", "okay"]})
+    server.request(V2, b"{", {"x-request-id": "mine"})
+    server.request("/v2/health/live")
+    assert server.end() in (0, -15)
+    answered, refused = lines(server)
+    assert answered["request_id"] == headers["x-request-id"]
+    assert (answered["status"], answered["reviews"], answered["model_version"]) == (200, 2, "3")
+    assert answered["ms"] >= answered["queue_ms"] >= 0
+    assert (refused["status"], refused["request_id"], refused["path"]) == (400, "mine", V2)
+    assert "lovely" not in server.stdout.read_text() + server.stderr.read_text()
+    ready = server.stderr.read_text().splitlines()
+    assert "Traceback" not in server.stderr.read_text()
+    assert any(f"ready: http://localhost:{server.port}" in line for line in ready)
+
+
+def test_texts_are_kept_where_asked_for(start_server, tmp_path):
+    import pyarrow.dataset as ds
+
+    server = start_server("--keep-texts", "--payload-log", str(tmp_path / "payloads"))
+    server.request(V1, {"instances": ["lovely dress"]}, {"x-request-id": "mine"})
+    assert server.end() in (0, -15)
+    assert [line["texts"] for line in lines(server)] == [["lovely dress"]]
+    files = [str(path) for path in (tmp_path / "payloads").rglob("*.parquet")]
+    (row,) = ds.dataset(files).to_table().to_pylist()
+    assert (row["request_id"], row["text"], row["model_version"]) == ("mine", "lovely dress", "3")
+
+
 def test_a_taken_port_and_a_missing_folder_are_said_in_words(served_folder, tmp_path):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         for arguments, reason in (
             (["--model-dir", str(served_folder), "--http-port", port], "give another port"),
+            (["--model-dir", str(served_folder), "--grpc-port", port], "give another port"),
             (["--model-dir", str(tmp_path), "--http-port", "0"], "not a whole model folder"),
         ):
             ended = subprocess.run(
-                [sys.executable, "-m", "components.serving", *arguments],
+                [sys.executable, "-m", "components.serving", "--http-port", "0", *arguments],
                 capture_output=True,
                 text=True,
                 timeout=300,
@@ -193,3 +92,17 @@ def test_a_taken_port_and_a_missing_folder_are_said_in_words(served_folder, tmp_
             assert ended.stderr.startswith("error: ")
             assert reason in ended.stderr
             assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_signal_while_it_starts_ends_it(served_folder):
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "components.serving", "--model-dir", str(served_folder)),
+            *("--http-port", "0"),
+        ],
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(2)
+    process.terminate()
+    assert process.wait(60) in (0, -15)
+    process.stderr.close()
