@@ -23,8 +23,8 @@ PORT ?= 8080
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run approve serve models ui lookup test test-all lint format compile submit \
-        bench bench-training bench-data bench-features sample constraints clean
+.PHONY: help install run approve serve site rollout traffic models ui lookup test test-all lint format compile submit \
+        submit-rollout bench bench-training bench-data bench-features bench-serving sample constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -48,6 +48,19 @@ approve: $(INSTALLED) ## Promote a version that waits for approval  VERSION=
 
 serve: $(INSTALLED) ## Serve the champion  [PORT=8080]
 	$(BIN)/python -m pipelines.serve --model-name '$(MODEL_NAME)' --port '$(PORT)'
+
+site: $(INSTALLED) ## Serve with canaries, behind nginx, until stopped  [PORT=8080]
+	$(IN_STATE) $(BIN)/python -m components.deployment.site --state state/site \
+	  --name '$(MODEL_NAME)' --port '$(PORT)' $(ARGS)
+
+rollout: $(INSTALLED) ## Roll a version out on the site, step by step  [VERSION=champion ARGS=]
+	$(BIN)/python -m pipelines.run rollout --version '$(or $(VERSION),champion)' \
+	  --model-name '$(MODEL_NAME)' $(ARGS)
+
+traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 PORT=8080]
+	@test -n "$(REVIEWS)" || { echo 'error: name a Parquet file of reviews: make traffic REVIEWS=…' >&2; exit 2; }
+	$(BIN)/python -m components.deployment.traffic --url 'http://127.0.0.1:$(PORT)' \
+	  --model-name '$(MODEL_NAME)' --reviews '$(REVIEWS)' --rate '$(or $(RATE),50)' $(ARGS)
 
 models: $(INSTALLED) ## List the registered versions
 	$(IN_STATE) $(BIN)/python -m components.registry list
@@ -80,6 +93,11 @@ submit: compile ## Submit the training pipeline to Kubeflow  [KFP_ENDPOINT= EXPE
 	  --experiment-name '$(EXPERIMENT)' --run-name '$(RUN_NAME)' \
 	  --package-file build/training.yaml data_uri='$(DATA)' base_model='$(BASE_MODEL)' $(ARGS)
 
+submit-rollout: compile ## Submit the rollout pipeline to Kubeflow  [VERSION=champion ARGS="name=value"]
+	PYTHONWARNINGS=ignore $(BIN)/kfp $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') run submit \
+	  --experiment-name '$(EXPERIMENT)' --run-name rollout \
+	  --package-file build/rollout.yaml version='$(or $(VERSION),champion)' $(ARGS)
+
 BENCH_DATA = $(if $(filter-out sample,$(DATA)),--data '$(DATA)')
 
 bench: bench-data bench-features bench-training ## Run all benchmarks  [DATA=]
@@ -92,6 +110,10 @@ bench-features: $(INSTALLED) ## Tokenisation and feature retrieval against the u
 
 bench-training: $(INSTALLED) ## Training speed against the plain Trainer
 	$(BIN)/python tests/benchmarks/bench_training.py $(BENCH_DATA)
+
+bench-serving: $(INSTALLED) ## The model server against KServe's stock way  MODEL= PREDICTIONS=
+	@test -n "$(MODEL)$(PREDICTIONS)" || { echo 'error: name two artifacts of a run: MODEL=…/exported PREDICTIONS=…/predictions' >&2; exit 2; }
+	$(BIN)/python tests/benchmarks/bench_serving.py --model '$(MODEL)' --predictions '$(PREDICTIONS)' $(ARGS)
 
 sample: $(INSTALLED) ## Write the bundled sample again from its generator
 	$(BIN)/python -m components.data.sample

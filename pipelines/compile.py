@@ -4,26 +4,37 @@ import argparse
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from components.contracts.files import replaced_when_whole
+
+
+def all_pipelines() -> dict[str, Any]:
+    """The pipelines by the name of their file and of their command."""
+    from pipelines.approval import approval_pipeline
+    from pipelines.rollout import rollout_pipeline
+    from pipelines.training import training_pipeline
+
+    return {
+        "training": training_pipeline,
+        "approval": approval_pipeline,
+        "rollout": rollout_pipeline,
+    }
 
 
 def compile_all(folder: Path) -> list[Path]:
     """Compile every pipeline.
 
     Args:
-        folder: Gets `training.yaml` and `approval.yaml`.
+        folder: Gets a YAML file for each of `all_pipelines`.
 
     Returns:
         The paths written.
     """
     from kfp import compiler
 
-    from pipelines.approval import approval_pipeline
-    from pipelines.training import training_pipeline
-
     written = []
-    for name, pipeline in (("training", training_pipeline), ("approval", approval_pipeline)):
+    for name, pipeline in all_pipelines().items():
         with replaced_when_whole(folder / f"{name}.yaml") as draft, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             compiler.Compiler().compile(pipeline, package_path=str(draft))

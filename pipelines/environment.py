@@ -41,6 +41,7 @@ def local_environment(state: Path) -> dict[str, str]:
         "FEATURE_STORE_DIR": str(state / "feature_store"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
         "CHECKPOINT_DIR": str(state / "checkpoints"),
+        "SERVING_SITE": str(state / "site"),
         "CODE_VERSION": code_version(),
         "TOKENIZERS_PARALLELISM": "true",
         "PYTHONWARNINGS": "ignore",

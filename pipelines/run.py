@@ -1,7 +1,8 @@
-"""Command line: run the training or the approval pipeline whole on this machine."""
+"""Command line: run one of the pipelines whole on this machine."""
 
 import argparse
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,25 +27,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    from pipelines.approval import approval_pipeline
-    from pipelines.training import training_pipeline
+    from pipelines.compile import all_pipelines
 
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
     pipelines = parser.add_subparsers(dest="pipeline", required=True)
-    for name, pipeline in (("training", training_pipeline), ("approval", approval_pipeline)):
+    for name, pipeline in all_pipelines().items():
         _add_pipeline(pipelines, name, pipeline)
     options = vars(parser.parse_args(arguments))
     pipeline, runs, state = (options.pop(name) for name in ("run", "runs", "state"))
     name = options.pop("pipeline")
     parameters = {key: value for key, value in options.items() if value is not None}
-    if isinstance(parameters.get("hyperparameters"), list):
-        parameters["hyperparameters"] = dict(map(_assignment, parameters["hyperparameters"]))
+    for key, value in parameters.items():
+        if isinstance(value, list):
+            parameters[key] = dict(map(_assignment, value))
     run = run_locally(pipeline, _with_absolute_paths(parameters), runs=runs, state=state)
     if name == "training":
         report = write_report(run)
         _announce(run, report)
-    else:
+    elif name == "approval":
         print(f"\nversion {parameters['version']} is champion; `make serve` serves it")
+    else:
+        _announce_rollout(run)
 
 
 def _add_pipeline(pipelines: Any, name: str, pipeline: Any) -> None:
@@ -57,7 +60,9 @@ def _add_pipeline(pipelines: Any, name: str, pipeline: Any) -> None:
     for parameter, spec in (pipeline.component_spec.inputs or {}).items():
         flag = f"--{parameter.replace('_', '-')}"
         told = (spec.description or "").replace("%", "%%")
-        if spec.type == "Dict":
+        if spec.type == "Boolean":
+            parser.add_argument(flag, action="store_true", default=None, help=told)
+        elif spec.type == "Dict":
             parser.add_argument(
                 flag, nargs="*", metavar="NAME=VALUE", help=f"{told} (default: none)"
             )
@@ -86,7 +91,7 @@ def _assignment(text: str) -> tuple[str, Any]:
     """Name and value of `name=value`; the value as JSON where it is, else as the text it is."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UserError(f"hyperparameter {text!r} is not of the form name=value")
+        raise UserError(f"{text!r} is not of the form name=value")
     try:
         return name, json.loads(value)
     except ValueError:
@@ -154,6 +159,21 @@ def _announce(run: Run, report: Path) -> None:
             print(f"  version {version} is champion; `make serve` serves it")
         else:
             print(f"  version {version} waits: `make approve VERSION={version}` continues")
+    print(f"  report: {report}")
+
+
+def _announce_rollout(run: Run) -> None:
+    """Say how a rollout ended."""
+    rollout = read_json(run.folder / "roll-out-model" / "rollout")
+    told = {
+        "promote": "was promoted",
+        "roll_back": "was rolled back",
+        "first_deployment": "is the first to serve",
+        "already_serving": "serves already",
+    }
+    report = run.folder / "report.html"
+    shutil.copyfile(run.folder / "roll-out-model" / "report", report)
+    print(f"\nversion {rollout['version']} {told[rollout['decision']]}: {rollout['reason']}")
     print(f"  report: {report}")
 
 

@@ -19,6 +19,7 @@ CONFIG_KEYS: tuple[str, ...] = (
     "FEATURE_STORE_CONFIG",
     "FEATURE_STORE_DIR",
     "CHECKPOINT_DIR",
+    "PROMETHEUS_URL",
 )
 
 SECRET = "review-sentiment-feature-store"  # noqa: S105 - the name of a Secret, not a secret
@@ -76,6 +77,9 @@ SETTINGS: dict[str, StepSettings] = {
     "register-model": StepSettings("1", "4G", 15, cached=False),
     "check-deployment": StepSettings("2", "8G", 15, cached=False),
     "promote-model": StepSettings("1", "2G", 15, cached=False),
+    # Killed and started again, a rollout goes on where the InferenceService says it is.
+    "roll-out-model": StepSettings("1", "4G", 24 * 60, retries=4, cached=False),
+    "record-rollout": StepSettings("1", "2G", 15, cached=False),
 }
 
 

@@ -1,7 +1,9 @@
 """Deployment's steps in a pipeline."""
 
+from typing import NamedTuple
+
 from kfp import dsl
-from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
 from components.contracts.images import STEP_IMAGE
 
@@ -44,3 +46,77 @@ def check_deployment(
     metrics.log_metric("reviews_asked", findings["reviews_asked"])
     metrics.log_metric("labels_equal", findings["labels_equal"])
     metrics.log_metric("max_probability_difference", findings["max_probability_difference"])
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def roll_out_model(
+    model: Input[Model],
+    labelled: Input[Dataset],
+    model_name: str,
+    version: str,
+    mode: str,
+    steps: str,
+    limits: dict,
+    settings: dict,
+    namespace: str,
+    labelled_reviews: int,
+    look_every_seconds: float,
+    step_deadline_seconds: float,
+    retry_rejected: bool,
+    rollout: Output[Artifact],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+) -> NamedTuple("Outputs", decision=str, reason=str, stable_version=str):  # type: ignore[valid-type]
+    """Serve a version: first deployment, or a canary that is promoted or rolled back by itself.
+
+    Args:
+        model: The model folder.
+        labelled: Labelled reviews that both versions are asked, Parquet.
+        model_name: Name of the service.
+        version: Version in the registry.
+        mode: Standard or Knative.
+        steps: Percent of the traffic in turn, such as 10,50,100.
+        limits: How much worse the canary may be, by name; the defaults where not named.
+        settings: Replicas, resources and autoscaling by name; the defaults where not named.
+        namespace: Of the service; empty for the run's own.
+        labelled_reviews: Most labelled reviews to ask; 0 asks none.
+        look_every_seconds: Pause between two looks at the numbers.
+        step_deadline_seconds: A canary that is not proven within this time of a step goes back.
+        retry_rejected: Try a version again that was rolled back before.
+        rollout: What happened, JSON.
+        report: The same with pictures.
+        metrics: The shares reached and the last figures of both versions.
+
+    Returns:
+        decision: promote, roll_back, first_deployment or already_serving.
+        reason: Why, in one sentence.
+        stable_version: The version that served before.
+    """
+    from typing import NamedTuple
+
+    from components.deployment.rollout_step import percentages
+    from components.deployment.rollout_step import roll_out_model as run
+
+    result = run(
+        model.path,
+        model.uri,
+        labelled.path,
+        rollout.path,
+        report.path,
+        model_name=model_name,
+        version=version,
+        mode=mode,
+        steps=percentages(steps),
+        limits=limits,
+        settings=settings,
+        namespace=namespace,
+        labelled_reviews=labelled_reviews,
+        look_every_seconds=look_every_seconds,
+        step_deadline_seconds=step_deadline_seconds,
+        retry_rejected=retry_rejected,
+    )
+    metrics.log_metric("decision", str(result.decision))
+    metrics.log_metric("steps_passed", len(result.steps))
+    return NamedTuple("Outputs", decision=str, reason=str, stable_version=str)(
+        str(result.decision), result.reason, result.stable_version
+    )

@@ -81,7 +81,7 @@ def register_model(
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def fetch_version(
     model_name: str, version: str, model: Output[Model], predictions: Output[Dataset]
-) -> None:
+) -> NamedTuple("Outputs", version=str):  # type: ignore[valid-type]
     """Bring a registered version and its test predictions.
 
     Args:
@@ -89,11 +89,17 @@ def fetch_version(
         version: A number, or champion, challenger or previous.
         model: The version's model folder.
         predictions: The version's predictions for the test split.
+
+    Returns:
+        version: The version's number.
     """
+    from typing import NamedTuple
+
     from components.registry.versions import fetch_version as fetch
 
-    fetch(model_name, version, model.path, predictions.path)
-    model.metadata["version"] = version
+    number = fetch(model_name, version, model.path, predictions.path)
+    model.metadata["version"] = number
+    return NamedTuple("Outputs", version=str)(number)
 
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
@@ -110,3 +116,21 @@ def promote_model(model_name: str, version: str, approved_by: str = "") -> None:
     if approved_by:
         approve(model_name, version, approved_by)
     promote(model_name, version)
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def record_rollout(
+    model_name: str, version: str, decision: str, reason: str, stable_version: str
+) -> None:
+    """Let the registry say what serves after a rollout.
+
+    Args:
+        model_name: Registered model.
+        version: The version that was rolled out.
+        decision: promote, roll_back, first_deployment or already_serving.
+        reason: Why; kept with the version.
+        stable_version: The version that serves after a rollback.
+    """
+    from components.registry.versions import record_rollout as record
+
+    record(model_name, version, decision, reason, stable_version)

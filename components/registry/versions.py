@@ -84,9 +84,7 @@ def fetch_champion(model_name: str, champion: str | Path) -> str:
     return ""
 
 
-def fetch_version(
-    model_name: str, version: str, model: str | Path, predictions: str | Path
-) -> None:
+def fetch_version(model_name: str, version: str, model: str | Path, predictions: str | Path) -> str:
     """Bring the model folder and the test predictions of a version.
 
     Args:
@@ -94,6 +92,9 @@ def fetch_version(
         version: A number or an alias (`champion`, `challenger`, `previous`).
         model: Folder to write.
         predictions: Parquet file to write.
+
+    Returns:
+        The version's number.
 
     Raises:
         UserError: If there is no such version, MLflow cannot be reached, or the folder is not
@@ -108,6 +109,7 @@ def fetch_version(
                 found.run_id, PREDICTIONS_ARTIFACT, str(draft.parent)
             )
             Path(downloaded).rename(draft)
+    return str(found.version)
 
 
 def approve(model_name: str, version: str, approved_by: str) -> None:
@@ -162,6 +164,40 @@ def promote(model_name: str, version: str) -> None:
         if aliases.get(CHALLENGER) == number:
             client.delete_registered_model_alias(model_name, CHALLENGER)
     logger.info("version %s is the champion of %s", number, model_name)
+
+
+def record_rollout(
+    model_name: str, version: str, decision: str, reason: str, stable_version: str
+) -> None:
+    """Let the registry say what serves: promote what was rolled out, take back what was not.
+
+    Args:
+        model_name: Registered model.
+        version: A number.
+        decision: Of the rollout: `promote`, `first_deployment`, `already_serving` or `roll_back`.
+        reason: Why; kept with the version.
+        stable_version: Version that serves after a rollback; it becomes champion again.
+
+    Raises:
+        UserError: If there is no such version.
+    """
+    if decision != "roll_back":
+        promote(model_name, version)
+    client = tracking_client()
+    with errors_in_words():
+        number = str(_version(client, model_name, version).version)
+        client.set_model_version_tag(model_name, number, "rollout", decision)
+        client.set_model_version_tag(model_name, number, "rollout_reason", reason[:5000])
+        if decision != "roll_back" or _aliases(client, model_name).get(CHAMPION) != number:
+            return
+        known = {str(found.version) for found in versions_of(client, model_name)}
+        if stable_version in known and stable_version != number:
+            client.set_registered_model_alias(model_name, CHAMPION, stable_version)
+            client.set_registered_model_alias(model_name, PREVIOUS, number)
+            logger.info("version %s is the champion of %s again", stable_version, model_name)
+        else:
+            client.delete_registered_model_alias(model_name, CHAMPION)
+            logger.info("%s has no champion: what serves is not registered", model_name)
 
 
 def list_versions(model_name: str) -> list[Version]:

@@ -17,8 +17,12 @@ from pipelines.step_settings import (
     StepSettings,
 )
 
-TRAINING_STEPS = set(SETTINGS) - {"fetch-version"}
-APPROVAL_STEPS = {"fetch-version", "check-deployment", "promote-model"}
+ROLLOUT_STEPS = {"fetch-version", "roll-out-model", "record-rollout"}
+STEPS = {
+    "training": set(SETTINGS) - ROLLOUT_STEPS,
+    "approval": {"fetch-version", "check-deployment", "promote-model"},
+    "rollout": ROLLOUT_STEPS,
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +55,14 @@ def tasks(spec: dict) -> dict[str, dict]:
 
 
 def step_cases(kind: str) -> list[tuple[str, str, StepSettings]]:
-    names = {"training": TRAINING_STEPS, "approval": APPROVAL_STEPS}[kind]
-    return [(kind, name, SETTINGS[name]) for name in sorted(names)]
+    return [(kind, name, SETTINGS[name]) for name in sorted(STEPS[kind])]
 
 
-CASES = step_cases("training") + step_cases("approval")
+CASES = [case for kind in STEPS for case in step_cases(kind)]
 
 
 def test_every_step_is_there_and_no_other(compiled) -> None:
-    assert set(executors(compiled["training"][0])) == TRAINING_STEPS
-    assert set(executors(compiled["approval"][0])) == APPROVAL_STEPS
+    assert {kind: set(executors(spec)) for kind, (spec, _) in compiled.items()} == STEPS
 
 
 @pytest.mark.parametrize(("pipeline", "step", "settings"), CASES)
@@ -119,6 +121,8 @@ def test_steps_with_side_effects_are_never_cached() -> None:
         "register-model",
         "check-deployment",
         "promote-model",
+        "roll-out-model",
+        "record-rollout",
     ):
         assert not SETTINGS[step].cached
 

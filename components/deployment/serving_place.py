@@ -1,0 +1,142 @@
+"""Where a model is served and watched: the site of this machine, or a cluster.
+
+The environment decides. `SERVING_SITE` names the folder of this machine's site; without it the
+InferenceService is in the cluster that the pod or the kubeconfig names, and `PROMETHEUS_URL` is
+the Prometheus that scrapes it.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.contracts.errors import UserError
+from components.contracts.files import replaced_when_whole, sha256_of_file
+from components.contracts.model_folder import WEIGHTS
+from components.deployment.confidence_sequence import Pairs
+from components.deployment.inference_service import storage_uri_of
+from components.deployment.local_store import FileServiceStore, server_addresses
+from components.deployment.observations import ObservationSource, PrometheusServer, ServerMetrics
+from components.deployment.paired_labels import ModelAddress, ask_labelled_reviews
+from components.deployment.service_store import ServiceStore
+
+SITE_VARIABLE = "SERVING_SITE"
+PROMETHEUS_VARIABLE = "PROMETHEUS_URL"
+
+
+@dataclass(frozen=True)
+class ServingPlace:
+    """One service, where it is kept, and how its versions are seen.
+
+    Attributes:
+        store: The InferenceService.
+        source: What was seen of each version.
+        addresses: Direct addresses of each version, past the traffic split; none where unknown.
+        storage_uri: Makes a model folder available to the servers: the artifact's path and URI in,
+            the URI that the service names out.
+    """
+
+    store: ServiceStore
+    source: ObservationSource
+    addresses: Mapping[str, Sequence[str]]
+    storage_uri: Callable[[Path, str, str], str]
+
+
+def serving_place(model_name: str, namespace: str = "") -> ServingPlace:
+    """The place that the environment names.
+
+    Args:
+        model_name: Name of the service.
+        namespace: Of a cluster; '' takes the pod's own or the kubeconfig's.
+
+    Raises:
+        UserError: If no site runs on this machine, there are no credentials for a cluster, or it
+            has no Prometheus.
+    """
+    site = os.environ.get(SITE_VARIABLE)
+    if site:
+        return _this_machine(Path(site), model_name)
+    prometheus = os.environ.get(PROMETHEUS_VARIABLE)
+    if not prometheus:
+        raise UserError(
+            f"a canary cannot be watched without Prometheus; set {PROMETHEUS_VARIABLE}, in a "
+            "cluster in the ConfigMap review-sentiment-config"
+        )
+    from components.deployment.kserve_store import KServeStore
+
+    return ServingPlace(
+        store=KServeStore.connect(model_name, namespace=namespace),
+        source=PrometheusServer(prometheus, model_name),
+        addresses={},
+        storage_uri=lambda _, uri, version: storage_uri_of(uri, model_name, version),
+    )
+
+
+def asker(
+    place: ServingPlace, labelled: str | Path, model_name: str, count: int
+) -> Callable[[str, str], Pairs | None]:
+    """Asks both versions the labelled reviews, once; later looks get the same pairs.
+
+    Args:
+        place: With the addresses of the versions.
+        labelled: Parquet with `review_body`, `title` and `sentiment`.
+        model_name: In the URLs.
+        count: Most reviews to ask.
+
+    Returns:
+        For `roll_out`: a function of stable version and canary.
+    """
+    asked: dict[tuple[str, str], Pairs] = {}
+
+    def pairs(stable: str, canary: str) -> Pairs | None:
+        if (stable, canary) not in asked:
+            found = [place.addresses.get(version) for version in (stable, canary)]
+            if not count or not all(found):
+                return None
+            one, two = (ModelAddress(addresses[0], model_name) for addresses in found)
+            asked[stable, canary] = ask_labelled_reviews(labelled, one, two, count=count).pairs
+        return asked[stable, canary]
+
+    return pairs
+
+
+def _this_machine(folder: Path, model_name: str) -> ServingPlace:
+    store = FileServiceStore(folder, model_name)
+    if not store.is_served():
+        raise UserError(
+            f"nothing serves {model_name} from {folder}; start it with `make site` in another "
+            "terminal"
+        )
+    addresses = _Addresses(store)
+
+    def kept(model: Path, _: str, version: str) -> str:
+        """A copy of the folder that outlives the run, named after version and weights."""
+        digest = sha256_of_file(model / WEIGHTS)[:12]
+        target = folder.resolve() / "models" / model_name / f"{version}-{digest}"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replaced_when_whole(target) as draft:
+                shutil.copytree(model, draft)
+        return target.as_uri()
+
+    return ServingPlace(store, ServerMetrics(addresses), addresses, kept)
+
+
+class _Addresses(Mapping[str, Sequence[str]]):
+    """The servers of each version, as the site's status tells them at each look."""
+
+    def __init__(self, store: FileServiceStore) -> None:
+        self._store = store
+
+    def _now(self) -> Mapping[str, Sequence[str]]:
+        return server_addresses(self._store.read() or {})
+
+    def __getitem__(self, version: str) -> Sequence[str]:
+        return self._now()[version]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())

@@ -1,0 +1,70 @@
+"""The rollout pipeline: a registered version becomes the one that serves, if it proves itself."""
+
+from kfp import dsl
+
+from components.deployment.component import roll_out_model
+from components.registry.component import fetch_version, record_rollout
+from pipelines.step_settings import place
+
+
+@dsl.pipeline(
+    name="review-sentiment-rollout",
+    description="Serve a registered version: as a canary that is promoted or rolled back.",
+)
+def rollout_pipeline(
+    version: str = "champion",
+    model_name: str = "review-sentiment",
+    mode: str = "Standard",
+    steps: str = "10,50,100",
+    limits: dict = {},  # noqa: B006 - a KFP parameter default is a constant
+    settings: dict = {},  # noqa: B006
+    namespace: str = "",
+    labelled_reviews: int = 512,
+    look_every_seconds: float = 15.0,
+    step_deadline_seconds: float = 3600.0,
+    retry_rejected: bool = False,
+) -> None:
+    """Fetch a version, roll it out step by step, let the registry say what serves.
+
+    Args:
+        version: Version number in the registry, or champion, challenger or previous.
+        model_name: Name in the registry and of the service.
+        mode: KServe's deployment mode, Standard or Knative.
+        steps: Percent of the traffic that the canary gets in turn; a first 0 is a shadow.
+        limits: How much worse the canary may be: fields of components.deployment.canary_analysis
+            .Limits by name; what is not named keeps its default.
+        settings: Replicas, resources and autoscaling: fields of components.deployment
+            .inference_service.ServiceSettings by name.
+        namespace: Of the service; empty for the run's own.
+        labelled_reviews: Most labelled reviews that both versions are asked; 0 asks none.
+        look_every_seconds: Pause between two looks at the numbers.
+        step_deadline_seconds: A canary that is not proven within this time of a step goes back.
+        retry_rejected: Try a version again that was rolled back before.
+    """
+    fetched = place(fetch_version(model_name=model_name, version=version))
+    rolled = place(
+        roll_out_model(
+            model=fetched.outputs["model"],
+            labelled=fetched.outputs["predictions"],
+            model_name=model_name,
+            version=fetched.outputs["version"],
+            mode=mode,
+            steps=steps,
+            limits=limits,
+            settings=settings,
+            namespace=namespace,
+            labelled_reviews=labelled_reviews,
+            look_every_seconds=look_every_seconds,
+            step_deadline_seconds=step_deadline_seconds,
+            retry_rejected=retry_rejected,
+        )
+    )
+    place(
+        record_rollout(
+            model_name=model_name,
+            version=fetched.outputs["version"],
+            decision=rolled.outputs["decision"],
+            reason=rolled.outputs["reason"],
+            stable_version=rolled.outputs["stable_version"],
+        )
+    )
