@@ -4,16 +4,19 @@ import logging
 import logging.config
 
 from kserve.errors import InvalidInput, ModelNotFound
+from starlette.requests import ClientDisconnect
 
 from components.serving.sentiment_model import Refusal
 
+_NO_FAULT = (InvalidInput, ModelNotFound, Refusal, ClientDisconnect)
+
 
 class _Answered(logging.Filter):
-    """Drops KServe's stack traces of what was answered: mistakes of clients, and refusals."""
+    """Drops stack traces of what is no fault of ours: clients' mistakes, refusals, who left."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = record.exc_info[0] if record.exc_info else None
-        return not (kind and issubclass(kind, InvalidInput | ModelNotFound | Refusal))
+        return not (kind and issubclass(kind, _NO_FAULT))
 
 
 def configure_logging() -> None:

@@ -74,7 +74,7 @@ def test_kserves_rest_client(server, expected, binary):
     first, second = asyncio.run(ask())
     rows = first["predictions"]
     assert [(row["label"], list(row["probabilities"].values())) for row in rows] == expected
-    assert second.id == "7"  # Its from_rest leaves out the model_version that was sent.
+    assert second.id == "7"  # Its from_bytes leaves out the model_version that was sent.
     check_response(expected, second)
 
 
