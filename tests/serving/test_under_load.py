@@ -1,0 +1,188 @@
+"""A busy server: probes, refusals, an orderly end and a sudden one."""
+
+import json
+import signal
+import statistics
+import threading
+import time
+from http.client import HTTPConnection, HTTPException
+
+import grpc
+import pytest
+
+pytestmark = pytest.mark.slow
+
+NAME = "review-sentiment"
+V1 = f"/v1/models/{NAME}:predict"
+LONG = "the fabric is itchy and tight but the color is lovely " * 3
+MANY = json.dumps({"instances": [LONG] * 1000})
+ROOM = ("--max-queued-reviews", "1000000", "--max-wait-seconds", "600")
+MARGIN = 0.3
+"""Seconds before a signal within which a request may still be in the system's buffers."""
+
+
+class Clients:
+    """Threads that ask without pause, REST and gRPC in turn, until `end`; what became of it."""
+
+    def __init__(self, server, threads, reviews, **how):
+        self.server, self.reviews, self.how = server, reviews, how
+        self.ending = threading.Event()
+        self.results = []  # (protocol, sent at, seconds, status or error)
+        self.threads = [
+            threading.Thread(target=self._run, args=(number,), daemon=True)
+            for number in range(threads)
+        ]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self):
+        self.ending.set()
+        for thread in self.threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in self.threads), "a client hangs"
+
+    def _run(self, number):
+        ask = self._rest if number % 2 else self._grpc
+        while not self.ending.is_set():
+            sent = time.monotonic()
+            result = ask()
+            protocol = "rest" if number % 2 else "grpc"
+            self.results.append((protocol, sent, time.monotonic() - sent, result))
+            if not isinstance(result, int):
+                time.sleep(0.02)
+
+    def _rest(self):
+        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        try:
+            body = json.dumps({"instances": [LONG] * self.reviews})
+            connection.request("POST", V1, body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+            if response.status == 200:
+                assert len(answer["predictions"]) == self.reviews
+            return response.status
+        except (OSError, HTTPException) as error:
+            return error
+        finally:
+            connection.close()
+
+    def _grpc(self):
+        from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+        from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+
+        request = pb.ModelInferRequest(model_name=NAME)
+        tensor = request.inputs.add(name="text", datatype="BYTES", shape=[self.reviews])
+        tensor.contents.bytes_contents.extend([LONG.encode()] * self.reviews)
+        with grpc.insecure_channel(f"127.0.0.1:{self.server.grpc_port}") as channel:
+            try:
+                answer = GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=60)
+            except grpc.RpcError as error:
+                return error
+        assert list(answer.outputs[0].shape) == [self.reviews]
+        return 200
+
+    def wait_for(self, answers):
+        deadline = time.monotonic() + 60
+        while sum(result == 200 for *_, result in self.results) < answers:
+            assert time.monotonic() < deadline, self.results
+            time.sleep(0.02)
+
+
+def test_probes_answer_while_the_engine_is_busy(start_server):
+    server = start_server(*ROOM)
+    with Clients(server, threads=4, reviews=1000) as clients:
+        clients.wait_for(4)
+        durations = []
+        for path in ("/v2/health/live", f"/v2/models/{NAME}/ready", "/metrics") * 20:
+            started = time.monotonic()
+            status, _, _ = server.request(path)
+            durations.append(time.monotonic() - started)
+            assert status == 200
+    assert {result for *_, result in clients.results} == {200}
+    assert statistics.median(durations) < 0.05
+    assert max(durations) < 0.2
+    assert server.end() in (0, -15)
+
+
+def test_a_full_server_refuses_at_once_and_says_when_to_come_again(start_server):
+    server = start_server("--max-queued-reviews", "1")
+    server.request(V1, {"instances": ["warm"]})
+    refusals, waits, grpc_codes = [], [], []
+    with Clients(server, threads=6, reviews=1000) as clients:
+        deadline = time.monotonic() + 60
+        while (len(refusals) < 20 or not grpc_codes) and time.monotonic() < deadline:
+            started = time.monotonic()
+            status, headers, answer = server.request(V1, {"instances": ["okay"]})
+            if status == 503:
+                waits.append(time.monotonic() - started)
+                refusals.append((int(headers["retry-after"]), json.loads(answer)["error"]))
+            time.sleep(0.01)
+            grpc_codes = [
+                result.code().name
+                for protocol, _, _, result in list(clients.results)
+                if protocol == "grpc" and result != 200
+            ]
+    assert len(refusals) >= 20
+    assert all(seconds >= 1 and "try again" in reason for seconds, reason in refusals)
+    assert statistics.median(waits) < 0.05
+    assert set(grpc_codes) == {"RESOURCE_EXHAUSTED"}
+    rest = {result for protocol, *_, result in clients.results if protocol == "rest"}
+    assert rest <= {200, 503}
+    assert server.request(V1, {"instances": ["okay"]})[0] == 200
+    server.end()
+
+
+@pytest.mark.parametrize("reviews", [1, 1000])
+def test_at_sigterm_what_was_accepted_is_answered(start_server, reviews):
+    server = start_server(*ROOM, "--drain-seconds", "30")
+    with Clients(server, threads=6, reviews=reviews) as clients:
+        clients.wait_for(6)
+        time.sleep(2 * MARGIN)
+        signalled = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        code = server.process.wait(40)
+        ended = time.monotonic()
+    assert code in (0, -15)
+    assert ended - signalled < 30
+    early = [result for *_, sent, _, result in clients.results if sent < signalled - MARGIN]
+    assert early
+    assert set(early) == {200}, [str(result)[:300] for result in early if result != 200]
+    # What came later finds no server, or an answer; never a fault.
+    for protocol, sent, _, result in clients.results:
+        if result == 200:
+            continue
+        assert sent > signalled - MARGIN
+        if protocol == "grpc":
+            assert result.code().name == "UNAVAILABLE", result
+        else:
+            assert isinstance(result, OSError | HTTPException), result
+    in_flight = [
+        protocol
+        for protocol, sent, seconds, result in clients.results
+        if sent < signalled < sent + seconds and result == 200
+    ]
+    assert reviews == 1 or set(in_flight) == {"rest", "grpc"}
+    assert "Traceback" not in server.stderr.read_text()
+
+
+def test_a_server_that_is_killed_leaves_no_client_hanging_and_another_serves(start_server):
+    server = start_server(*ROOM)
+    with Clients(server, threads=6, reviews=1000) as clients:
+        clients.wait_for(3)
+        killed = time.monotonic()
+        assert server.end(signal.SIGKILL) == -signal.SIGKILL
+        time.sleep(1)
+        clients.end()
+    late = [row for row in clients.results if row[1] + row[2] > killed + 0.1]
+    assert {protocol for protocol, *_ in late} == {"rest", "grpc"}
+    assert all(not isinstance(result, int) for *_, result in late)
+    assert max(sent + seconds for _, sent, seconds, _ in late) < killed + 10
+    again = start_server()
+    assert again.request(V1, {"instances": ["okay"]})[0] == 200
+    again.end()
