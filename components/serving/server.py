@@ -145,6 +145,8 @@ class SentimentServer(ModelServer):
             if server.should_exit:
                 return
             await asyncio.sleep(0.02)
+        if self._grpc_server is not None:
+            await self._grpc_server.started.wait()
         host = self._endpoint.host
         port = server.servers[0].sockets[0].getsockname()[1]
         address = "localhost" if host in ("0.0.0.0", "127.0.0.1") else host  # noqa: S104
@@ -170,6 +172,7 @@ class _ObservedGRPCServer(GRPCServer):
         )
         self._endpoint = endpoint
         self._observed = observed
+        self.started = asyncio.Event()
 
     async def start(self, max_workers: int = 1) -> None:
         """Serve until stopped."""
@@ -187,6 +190,7 @@ class _ObservedGRPCServer(GRPCServer):
         )
         self._server.add_insecure_port(f"{self._endpoint.host}:{self._port}")
         await self._server.start()
+        self.started.set()
         await self._server.wait_for_termination()
 
 
