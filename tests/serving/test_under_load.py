@@ -15,7 +15,6 @@ pytestmark = pytest.mark.slow
 NAME = "review-sentiment"
 V1 = f"/v1/models/{NAME}:predict"
 LONG = "the fabric is itchy and tight but the color is lovely " * 3
-MANY = json.dumps({"instances": [LONG] * 1000})
 ROOM = ("--max-queued-reviews", "1000000", "--max-wait-seconds", "600")
 MARGIN = 0.3
 """Seconds before a signal within which a request may still be in the system's buffers."""
@@ -24,8 +23,15 @@ MARGIN = 0.3
 class Clients:
     """Threads that ask without pause, REST and gRPC in turn, until `end`; what became of it."""
 
-    def __init__(self, server, threads, reviews, **how):
-        self.server, self.reviews, self.how = server, reviews, how
+    def __init__(self, server, threads, reviews):
+        from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+        from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+
+        self.server, self.reviews, self.stub = server, reviews, GRPCInferenceServiceStub
+        self.body = json.dumps({"instances": [LONG] * reviews})
+        self.message = pb.ModelInferRequest(model_name=NAME)
+        tensor = self.message.inputs.add(name="text", datatype="BYTES", shape=[reviews])
+        tensor.contents.bytes_contents.extend([LONG.encode()] * reviews)
         self.ending = threading.Event()
         self.results = []  # (protocol, sent at, seconds, status or error)
         self.threads = [
@@ -60,8 +66,7 @@ class Clients:
     def _rest(self):
         connection = HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         try:
-            body = json.dumps({"instances": [LONG] * self.reviews})
-            connection.request("POST", V1, body, {"Content-Type": "application/json"})
+            connection.request("POST", V1, self.body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             answer = json.loads(response.read())
             if response.status == 200:
@@ -73,15 +78,9 @@ class Clients:
             connection.close()
 
     def _grpc(self):
-        from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
-        from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
-
-        request = pb.ModelInferRequest(model_name=NAME)
-        tensor = request.inputs.add(name="text", datatype="BYTES", shape=[self.reviews])
-        tensor.contents.bytes_contents.extend([LONG.encode()] * self.reviews)
         with grpc.insecure_channel(f"127.0.0.1:{self.server.grpc_port}") as channel:
             try:
-                answer = GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=60)
+                answer = self.stub(channel).ModelInfer(self.message, timeout=60)
             except grpc.RpcError as error:
                 return error
         assert list(answer.outputs[0].shape) == [self.reviews]
@@ -159,7 +158,8 @@ def test_at_sigterm_what_was_accepted_is_answered(start_server, reviews):
             continue
         assert sent > signalled - MARGIN
         if protocol == "grpc":
-            assert result.code().name == "UNAVAILABLE", result
+            # CANCELLED: its connection stood, but the call had not been taken.
+            assert result.code().name in ("UNAVAILABLE", "CANCELLED"), result
         else:
             assert isinstance(result, OSError | HTTPException), result
     in_flight = [
