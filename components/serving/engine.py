@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from components.contracts.engines import TORCH, EngineCheck, read_engines
 from components.contracts.errors import UserError
+from components.contracts.model_folder import read_training_facts
 from components.serving.cpu_limit import cpu_limit
 
 logger = logging.getLogger(__name__)
@@ -18,8 +19,9 @@ logger = logging.getLogger(__name__)
 AUTO = "auto"
 """The fastest engine of the folder on this machine."""
 
-# A typical batch: eight reviews of eighty tokens.
-_TRIAL_BATCH = [[1] * 80] * 8
+# A typical batch: eight reviews of eighty tokens, or of what the model reads where that is less.
+_TRIAL_REVIEWS = 8
+_TRIAL_TOKENS = 80
 _TRIALS = 5
 
 
@@ -66,16 +68,19 @@ def load_engine(model_folder: Path, wanted: str = AUTO) -> Engine:
         return _torch(model_folder)
     if len(usable) > 1 and any(not check.is_reference for check in usable):
         usable = [check for check in usable if not check.is_reference]
+    tokens = min(_TRIAL_TOKENS, int(read_training_facts(model_folder)["max_tokens"]))
     fastest, seconds = None, {}
     for check in usable:  # One after the other: memory is needed for two engines, not for all.
         engine = _openvino(model_folder, check)
-        seconds[engine.name] = _trial_seconds(engine.logits)
+        seconds[engine.name] = _trial_seconds(engine.logits, tokens)
         if fastest is None or seconds[engine.name] < seconds[fastest.name]:
             fastest = engine
     logger.info(
-        "%s serves (%s for 8 reviews of 80 tokens, on %d cores)",
+        "%s serves (%s for %d reviews of %d tokens, on %d cores)",
         fastest.name,
         ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in seconds.items()),
+        _TRIAL_REVIEWS,
+        tokens,
         cpu_limit(),
     )
     return fastest
@@ -112,11 +117,13 @@ def _has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists()
 
 
-def _trial_seconds(logits: Callable[[Sequence[Sequence[int]]], NDArray[np.float32]]) -> float:
+def _trial_seconds(
+    logits: Callable[[Sequence[Sequence[int]]], NDArray[np.float32]], tokens: int
+) -> float:
     """Median duration of a typical forward pass; the first, which compiles kernels, left out."""
     durations = []
     for _ in range(_TRIALS + 1):
         started = time.perf_counter()
-        logits(_TRIAL_BATCH)
+        logits([[1] * tokens] * _TRIAL_REVIEWS)
         durations.append(time.perf_counter() - started)
     return float(np.median(durations[1:]))

@@ -3,6 +3,7 @@ import pytest
 
 from components.contracts.engines import EngineCheck, write_engines
 from components.contracts.errors import UserError
+from components.contracts.files import write_json
 from components.serving import engine as choice
 from components.serving import openvino_engine
 from components.serving.engine import load_engine
@@ -13,7 +14,7 @@ def check(name, labels_equal=1.0, precision="f32"):
 
 
 @pytest.fixture
-def machine(monkeypatch):
+def machine(tmp_path, monkeypatch):
     """A machine whose engines are names; sets what it has and how long each engine takes."""
     state = {"gpu": False, "bf16": True, "seconds": {}, "loaded": []}
 
@@ -31,8 +32,9 @@ def machine(monkeypatch):
     monkeypatch.setattr(choice, "_torch", lambda folder: Named("torch"))
     monkeypatch.setattr(choice, "_openvino", lambda folder, entry: Named(entry.name))
     monkeypatch.setattr(
-        choice, "_trial_seconds", lambda logits: state["seconds"][logits.__self__.name]
+        choice, "_trial_seconds", lambda logits, tokens: state["seconds"][logits.__self__.name]
     )
+    write_json(tmp_path / "training.json", {"max_tokens": 128})
     monkeypatch.setattr(
         openvino_engine, "supports", lambda precision: precision != "bf16" or state["bf16"]
     )
@@ -88,11 +90,11 @@ def test_the_trial_leaves_out_the_first_pass(monkeypatch):
     now = iter([0, 100, 100, 101, 101, 103, 103, 104, 104, 106, 106, 107])
     monkeypatch.setattr(choice.time, "perf_counter", lambda: next(now))
     sizes = []
-    assert choice._trial_seconds(lambda rows: sizes.append((len(rows), len(rows[0])))) == 1
-    assert set(sizes) == {(8, 80)}
+    assert choice._trial_seconds(lambda rows: sizes.append((len(rows), len(rows[0]))), 32) == 1
+    assert set(sizes) == {(8, 32)}
 
 
 @pytest.mark.slow
 def test_a_real_folder_is_served_by_a_real_engine(exported_folder):
-    loaded = load_engine(exported_folder)
+    loaded = load_engine(exported_folder)  # Which reads less than the tokens of a usual trial.
     assert loaded.logits([[2, 5, 3], [2, 3]]).shape == (2, 3)
