@@ -20,6 +20,9 @@ The rule:
   1982, "Multiparameter hypothesis testing and acceptance sampling").
 - **hold** otherwise. Too little data thus never makes a verdict in either direction.
 
+Labelled reviews are as many as there are. Where they are too few for their interval to lie within
+the limit, waiting would not help: then the observed loss of accuracy has to be within it.
+
 Requests are taken as independent of each other and each version's rates as steady while it is
 watched. Bursts break the first (a stall slows all requests that wait), so the limits on latency are
 wide. For the second, begin a new watch at each traffic step. A rollout of k steps looks k times
@@ -121,6 +124,8 @@ class Measure:
             within `tolerated` for a promotion.
         wide_interval: The same, widened for the number of measures; it has to lie beyond
             `tolerated` for a rollback.
+        complete: Whether no more observations can come, as of labelled reviews that were all
+            asked. Where they are too few for the interval to decide, the observed difference does.
     """
 
     name: str
@@ -129,6 +134,7 @@ class Measure:
     tolerated: Interval
     interval: Interval
     wide_interval: Interval
+    complete: bool = False
 
     @property
     def difference(self) -> float | None:
@@ -145,6 +151,8 @@ class Measure:
             return Standing.BEYOND
         if low <= self.interval.low and self.interval.high <= high:
             return Standing.WITHIN
+        if self.complete and self.difference is not None and low <= self.difference <= high:
+            return Standing.WITHIN
         return Standing.OPEN
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,6 +164,7 @@ class Measure:
             "tolerated": list(self.tolerated),
             "interval": list(self.interval),
             "wide_interval": list(self.wide_interval),
+            "complete": self.complete,
             "difference": self.difference,
             "standing": str(self.standing),
         }
@@ -168,6 +177,7 @@ class Measure:
             Count(*values["stable"]),
             Count(*values["canary"]),
             *(Interval(*values[key]) for key in ("tolerated", "interval", "wide_interval")),
+            complete=bool(values["complete"]),
         )
 
 
@@ -371,6 +381,7 @@ def analyse(
                 Interval(-limits.accuracy, 1.0),
                 paired_difference_interval(labelled, limits.alpha),
                 paired_difference_interval(labelled, wide_alpha),
+                complete=True,
             )
         )
     verdict, reason = _verdict(measures, stable, canary, limits)

@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 _DECIDED_ANEW_AT_MOST = 50
 _PAUSE_AFTER_CONFLICT = 0.2
+_TELL_EVERY_SECONDS = 15.0
 
 
 class Interfered(UserError):  # noqa: N818 (what it says is that someone else decided)
@@ -450,7 +451,7 @@ class _Attempt:
         Returns:
             What was seen, and the evidence about the stable version for the next step.
         """
-        started = self.clock()
+        started = told = self.clock()
         analyses: list[Analysis] = []
         watch: CanaryWatch | None = None
         reason = "nothing was seen of it"
@@ -470,6 +471,9 @@ class _Attempt:
                     watch, analysis = watch.look(reading, canary, pairs)
                     reason = analysis.reason
                     analyses.append(analysis)
+                    if self.clock() - told >= _TELL_EVERY_SECONDS:
+                        told = self.clock()
+                        logger.info("at %d percent: %s", percent, reason)
                     if analysis.verdict is not Verdict.HOLD:
                         seconds = self.clock() - started
                         return (

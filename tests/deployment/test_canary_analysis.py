@@ -84,6 +84,12 @@ def test_a_canary_just_beyond_the_limit_is_not_promoted_nor_one_just_within_roll
     assert judged(seen(90000), seen(10000, errors=190)).verdict is Verdict.HOLD
 
 
+def test_too_few_labelled_reviews_to_prove_it_are_taken_as_they_are():
+    same = seen(9000), seen(1000)
+    assert judged(*same, labelled=Pairs(80, 3, 3, 100)).verdict is Verdict.PROMOTE
+    assert judged(*same, labelled=Pairs(80, 8, 3, 100)).verdict is Verdict.HOLD
+
+
 def test_a_better_canary_is_no_worse():
     worse = seen(9000, errors=900, seconds=0.3)
     found = judged(worse, seen(1000))
@@ -92,7 +98,6 @@ def test_a_better_canary_is_no_worse():
 
 def test_accuracy_decides_where_there_are_labels():
     same = seen(9000), seen(1000)
-    assert judged(*same, labelled=Pairs(800, 30, 30, 1000)).verdict is Verdict.HOLD
     assert judged(*same, labelled=Pairs(8000, 50, 60, 9000)).verdict is Verdict.PROMOTE
     bad = judged(*same, labelled=Pairs(500, 300, 20, 1000))
     assert bad.verdict is Verdict.ROLL_BACK
