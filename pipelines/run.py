@@ -39,7 +39,7 @@ def _run(arguments: Sequence[str] | None) -> None:
     parameters = {key: value for key, value in options.items() if value is not None}
     for key, value in parameters.items():
         if isinstance(value, list):
-            parameters[key] = dict(map(_assignment, value))
+            parameters[key] = dict(_assignment(key, text) for text in value)
     run = run_locally(pipeline, _with_absolute_paths(parameters), runs=runs, state=state)
     if name == "training":
         report = write_report(run)
@@ -87,11 +87,11 @@ def _add_pipeline(pipelines: Any, name: str, pipeline: Any) -> None:
     parser.set_defaults(run=pipeline)
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def _assignment(option: str, text: str) -> tuple[str, Any]:
     """Name and value of `name=value`; the value as JSON where it is, else as the text it is."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UserError(f"{text!r} is not of the form name=value")
+        raise UserError(f"{option}: {text!r} is not of the form name=value")
     try:
         return name, json.loads(value)
     except ValueError:

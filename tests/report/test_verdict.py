@@ -24,7 +24,7 @@ PENDING = {**REGISTRATION, "approval": "pending"}
         (EVALUATION, None, None, "good", "Passed the gate", "good enough"),
         (EVALUATION, PENDING, None, "waiting", "waits for approval", "make approve VERSION=7"),
         (EVALUATION, REGISTRATION, None, "waiting", "not deployed", "check did not run"),
-        (EVALUATION, REGISTRATION, CHECK, "good", "Deployed as version 7", "the label that evaluation gave"),
+        (EVALUATION, REGISTRATION, CHECK, "good", "Deployed as version 7", "that evaluation gave"),
     ],
 )
 def test_each_ending(evaluation, registration, check, state, title, words):
