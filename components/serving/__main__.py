@@ -32,7 +32,7 @@ def main() -> None:
     listening.add_argument("--port-file", type=Path, help="file that gets the port once ready")
     limits = parser.add_argument_group("limits")
     limits.add_argument(
-        "--batch-reviews", type=int, default=8, help="most reviews in a forward pass (default: 8)"
+        "--batch-reviews", type=int, default=4, help="most reviews in a forward pass (default: 4)"
     )
     limits.add_argument(
         "--max-queued-reviews", type=int, default=1024, help="reviews that may wait (default: 1024)"

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from components.serving.engine import Engine
 
-BATCH_REVIEWS = 8
-"""Reviews in a forward pass: on two cores, more make none of them faster and all of them later."""
+BATCH_REVIEWS = 4
+"""Reviews in a forward pass. On a core to itself, four fill it and still fit its cache: more make
+none of them faster and all of them later."""
 
-WINDOW_BATCHES = 4
+WINDOW_BATCHES = 8
 """Batches that are formed at once, by length, out of the reviews that wait."""
 
 _RATE_MEMORY = 0.9

@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 AUTO = "auto"
 """The fastest engine of the folder on this machine."""
 
-# A typical batch: eight reviews of eighty tokens, or of what the model reads where that is less.
-_TRIAL_REVIEWS = 8
+# A typical batch: four reviews of eighty tokens, or of what the model reads where that is less.
+_TRIAL_REVIEWS = 4
 _TRIAL_TOKENS = 80
 _TRIALS = 5
 

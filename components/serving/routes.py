@@ -1,11 +1,10 @@
-"""The two inference routes of REST, straight from the body to KServe's data plane.
+"""The inference routes of REST, straight from the body to KServe's data plane.
 
 KServe's own routes lead through FastAPI's validation of body and answer, which is done once more
 behind it and costs as much as everything else around the forward pass together. These take their
-place; decoding, model and errors are KServe's as before.
+place; decoding, model and errors are KServe's as before. Routes that name a version, which KServe
+answers with 501, are there too.
 """
-
-from typing import Any
 
 import orjson
 from fastapi import FastAPI
@@ -53,12 +52,26 @@ def add_inference_routes(app: FastAPI, data_plane: DataPlane) -> None:
     async def v2(request: Request) -> Response:
         return await answer(request, "v2")
 
-    paths: dict[str, Any] = {
-        "/v1/models/{model_name}:predict": v1,
-        "/v2/models/{model_name}/infer": v2,
-        "/v2/models/{model_name}/versions/{model_version}/infer": v2,
-    }
-    app.router.routes[:0] = [Route(path, route, methods=["POST"]) for path, route in paths.items()]
+    async def metadata(request: Request) -> Response:
+        name = request.path_params["model_name"]
+        _check_version(data_plane, name, request.path_params["model_version"])
+        return Response(orjson.dumps(await data_plane.model_metadata(name)), media_type=JSON)
+
+    async def ready(request: Request) -> Response:
+        name = request.path_params["model_name"]
+        _check_version(data_plane, name, request.path_params["model_version"])
+        if not await data_plane.model_ready(name):
+            raise ModelNotReady(name)
+        return Response(orjson.dumps({"name": name, "ready": True}), media_type=JSON)
+
+    of_version = "/v2/models/{model_name}/versions/{model_version}"
+    app.router.routes[:0] = [
+        Route("/v1/models/{model_name}:predict", v1, methods=["POST"]),
+        Route("/v2/models/{model_name}/infer", v2, methods=["POST"]),
+        Route(f"{of_version}/infer", v2, methods=["POST"]),
+        Route(of_version, metadata, methods=["GET"]),
+        Route(f"{of_version}/ready", ready, methods=["GET"]),
+    ]
 
 
 def _check_version(data_plane: DataPlane, model_name: str, version: str | None) -> None:

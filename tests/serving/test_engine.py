@@ -91,7 +91,7 @@ def test_the_trial_leaves_out_the_first_pass(monkeypatch):
     monkeypatch.setattr(choice.time, "perf_counter", lambda: next(now))
     sizes = []
     assert choice._trial_seconds(lambda rows: sizes.append((len(rows), len(rows[0]))), 32) == 1
-    assert set(sizes) == {(8, 32)}
+    assert set(sizes) == {(4, 32)}
 
 
 @pytest.mark.slow
