@@ -152,7 +152,7 @@ def ask_labelled_reviews(
         # In turns, so that both are asked under the same circumstances.
         answers["stable"].append(_label_of(stable, row, timeout_seconds))
         answers["canary"].append(_label_of(canary, row, timeout_seconds))
-    logger.info("asked both versions %d labelled reviews", len(rows))
+    logger.debug("asked both versions %d labelled reviews", len(rows))
     return PairedLabels(
         tuple(ID2LABEL[sentiment_to_class(row["sentiment"])] for row in rows),
         tuple(answers["stable"]),

@@ -1,9 +1,9 @@
 """Replace the version that serves, step by step, and go back by itself where the new one is worse.
 
 All that has to be remembered is on the InferenceService, so a rollout that was killed goes on where
-it stopped when it is run again. Each change is decided on the object as it was read and refused by
-the store if the object is another by then; it is then decided anew. What someone else did to the
-canary meanwhile is never overwritten: it ends the rollout with a sentence.
+it stopped when it is run again. Each change is guarded (`components.deployment.guarded_canary`):
+what someone else did to the canary meanwhile is never overwritten, it ends the rollout with a
+sentence.
 """
 
 import logging
@@ -22,35 +22,26 @@ from components.deployment.canary_analysis import (
     Limits,
     Verdict,
 )
-from components.deployment.canary_readiness import (
-    Progress,
-    Readiness,
-    rolled_back,
-    serving_alone,
-    settled,
-    share_in_force,
-)
+from components.deployment.canary_readiness import rolled_back, serving_alone, settled
 from components.deployment.confidence_sequence import Pairs
+from components.deployment.guarded_canary import (
+    DECIDED_ANEW_AT_MOST,
+    PAUSE_AFTER_CONFLICT,
+    GuardedCanary,
+)
 from components.deployment.inference_service import (
     FIRST_ANNOTATION,
     Mode,
     ServiceSettings,
     ServiceState,
     render_inference_service,
-    state_of,
 )
 from components.deployment.observations import NotObserved, Observations, ObservationSource
 from components.deployment.service_store import Conflict, ServiceStore
 
 logger = logging.getLogger(__name__)
 
-_DECIDED_ANEW_AT_MOST = 50
-_PAUSE_AFTER_CONFLICT = 0.2
 _TELL_EVERY_SECONDS = 15.0
-
-
-class Interfered(UserError):  # noqa: N818 (what it says is that someone else decided)
-    """Someone else changed the canary while it was being tried."""
 
 
 class Decision(StrEnum):
@@ -166,6 +157,7 @@ def roll_out(
     ready_within_seconds: float = 600.0,
     settings: ServiceSettings | None = None,
     labelled: Callable[[str, str], Pairs | None] | None = None,
+    after_step: Callable[[Step], None] | None = None,
     retry_rejected: bool = False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -190,6 +182,7 @@ def roll_out(
         settings: Size and scaling of a first deployment; of a canary its resources and arguments.
         labelled: Given the stable version and the canary, the labelled reviews that both have
             answered up to now; None where there are none.
+        after_step: Told of each step when its verdict is there, before anything follows from it.
         retry_rejected: Try a version again that was rolled back before.
         clock: Seconds that only grow.
         sleep: Waits that many seconds.
@@ -210,20 +203,24 @@ def roll_out(
         )
     limits = limits or Limits()
     return _Attempt(
-        store=store,
+        canary=GuardedCanary(
+            store,
+            model_name,
+            version,
+            storage_uri,
+            model_digest,
+            mode,
+            settings or ServiceSettings(),
+            ready_within_seconds,
+            sleep,
+        ),
         source=source,
-        model_name=model_name,
-        version=version,
-        storage_uri=storage_uri,
-        model_digest=model_digest,
-        mode=mode,
         steps=tuple(steps),
         limits=replace(limits, alpha=limits.alpha / len(steps)),
         look_every_seconds=look_every_seconds,
         step_deadline_seconds=step_deadline_seconds,
-        ready_within_seconds=ready_within_seconds,
-        settings=settings or ServiceSettings(),
         labelled=labelled,
+        after_step=after_step,
         retry_rejected=retry_rejected,
         clock=clock,
         sleep=sleep,
@@ -234,46 +231,40 @@ def roll_out(
 class _Attempt:
     """One run of a rollout; see `roll_out`."""
 
-    store: ServiceStore
+    canary: GuardedCanary
     source: ObservationSource
-    model_name: str
-    version: str
-    storage_uri: str
-    model_digest: str
-    mode: Mode
     steps: tuple[int, ...]
     limits: Limits
     look_every_seconds: float
     step_deadline_seconds: float
-    ready_within_seconds: float
-    settings: ServiceSettings
     labelled: Callable[[str, str], Pairs | None] | None
+    after_step: Callable[[Step], None] | None
     retry_rejected: bool
     clock: Callable[[], float]
     sleep: Callable[[float], None]
 
     def run(self) -> Rollout:
         """Look at what is there and do what is missing."""
-        state = self._state(self._read_or_create())
+        state = self.canary.state(self._read_or_create())
         if state.first:
             self._finish_first_deployment(state)
-            if state.stable == self.version:
+            if state.stable == self.canary.version:
                 return self._end(
-                    Decision.FIRST_DEPLOYMENT, f"version {self.version} is ready", state
+                    Decision.FIRST_DEPLOYMENT, f"version {self.canary.version} is ready", state
                 )
-            state = self._state(self._read())
-        if state.canary not in (None, self.version):
-            raise UserError(
-                f"service {self.model_name} is trying version {state.canary} at {state.percent} "
-                f"percent; let that rollout end, or run it again, before version {self.version}"
-            )
-        if state.canary is None and state.stable == self.version:
-            self._wait(settled)
+            state = self.canary.state(self.canary.read())
+        self.canary.refuse_another(state)
+        if state.canary is None and state.stable == self.canary.version:
+            self.canary.wait(settled)
             return self._end(
-                Decision.ALREADY_SERVING, f"version {self.version} serves already", state
+                Decision.ALREADY_SERVING, f"version {self.canary.version} serves already", state
             )
-        if state.canary is None and state.rejected == self.version and not self.retry_rejected:
-            self._wait(rolled_back)
+        if (
+            state.canary is None
+            and state.rejected == self.canary.version
+            and not self.retry_rejected
+        ):
+            self.canary.wait(rolled_back)
             return self._end(Decision.ROLL_BACK, state.rejected_because, state)
         return self._try(state)
 
@@ -281,28 +272,30 @@ class _Attempt:
 
     def _read_or_create(self) -> dict[str, Any]:
         """The service; where there is none it is created, not ready yet."""
-        for _ in range(_DECIDED_ANEW_AT_MOST):
-            service = self.store.read()
+        for _ in range(DECIDED_ANEW_AT_MOST):
+            service = self.canary.store.read()
             if service is not None:
                 return service
             manifest = render_inference_service(
-                self.model_name,
-                self.version,
-                self.storage_uri,
-                mode=self.mode,
-                model_digest=self.model_digest,
-                settings=self.settings,
+                self.canary.model_name,
+                self.canary.version,
+                self.canary.storage_uri,
+                mode=self.canary.mode,
+                model_digest=self.canary.model_digest,
+                settings=self.canary.settings,
             )
             manifest["metadata"]["annotations"][FIRST_ANNOTATION] = "in progress"
             try:
-                created = self.store.create(manifest)
+                created = self.canary.store.create(manifest)
             except Conflict:
-                self.sleep(_PAUSE_AFTER_CONFLICT)
+                self.sleep(PAUSE_AFTER_CONFLICT)
                 continue
-            logger.info("version %s is the first of %s", self.version, self.model_name)
+            logger.info(
+                "version %s is the first of %s", self.canary.version, self.canary.model_name
+            )
             return created
         raise UserError(
-            f"service {self.model_name} appears and disappears; something else manages it"
+            f"service {self.canary.model_name} appears and disappears; something else manages it"
         )
 
     def _finish_first_deployment(self, state: ServiceState) -> None:
@@ -312,21 +305,23 @@ class _Attempt:
         something to be compared with.
         """
         try:
-            self._wait(serving_alone)
+            self.canary.wait(serving_alone)
         except UserError as error:
-            service = self.store.read()
+            service = self.canary.store.read()
             if service is None:
                 raise
-            now = self._state(service)
+            now = self.canary.state(service)
             if not serving_alone(service).reached:
-                if not now.first or now.stable != self.version:
+                if not now.first or now.stable != self.canary.version:
                     raise
-                self.store.delete()
+                self.canary.store.delete()
                 raise UserError(
-                    f"version {self.version} never became ready as the first of "
-                    f"{self.model_name}, and was removed again: {error}"
+                    f"version {self.canary.version} never became ready as the first of "
+                    f"{self.canary.model_name}, and was removed again: {error}"
                 ) from None
-        self._change(lambda now: canary_change.served(now) if self._state(now).first else None)
+        self.canary.change(
+            lambda now: canary_change.served(now) if self.canary.state(now).first else None
+        )
 
     # A canary
 
@@ -334,114 +329,49 @@ class _Attempt:
         """Give the version its share step by step; promote it, or roll it back."""
         done: list[Step] = []
         if state.canary is None:
-            kept = self._change(self._start)
-            if self._state(kept).canary is None:
-                # An API server drops fields that its CRD does not have, without a word.
-                raise UserError(
-                    f"the cluster did not keep the canary of {self.model_name}: its KServe is "
-                    "older than 0.20 and knows no spec.canary; update it to 0.21, or use Knative "
-                    "mode"
-                )
-            logger.info("version %s starts beside %s", self.version, state.stable)
+            first = next(step for step in self.steps if step > 0)
+            self.canary.start(first, shadow=self.steps[0] == 0)
         percent, evidence = state.percent, dict(state.evidence)
         todo = [step for step in self.steps if step >= percent]
         if percent == 100 and "seen" not in evidence:
             # At 100 percent nothing can be learned of the stable version: one step back.
             todo = list(self.steps[-2:])
         if percent == 0:
-            failure = self._in_force(0)
+            failure = self.canary.in_force(0)
             if failure:
                 return self._roll_back(state, f"it never became ready: {failure}", done)
         for step, following in zip(todo, [*todo[1:], 100], strict=True):
             if step != percent:
-                self._shift(percent, step, following, evidence)
+                self.canary.shift(percent, step, following, evidence)
             percent = step
-            failure = self._in_force(step)
+            failure = self.canary.in_force(step)
             if failure:
                 reason = f"it never got its {step} percent of the traffic: {failure}"
                 return self._roll_back(state, reason, done)
             seen, evidence = self._watch(state.stable, step, evidence)
             done.append(seen)
             logger.info(
-                "version %s at %d percent: %s (%s)", self.version, step, seen.verdict, seen.reason
+                "version %s at %d percent: %s (%s)",
+                self.canary.version,
+                step,
+                seen.verdict,
+                seen.reason,
             )
+            if self.after_step:
+                self.after_step(seen)
             if seen.verdict is not Verdict.PROMOTE:
                 return self._roll_back(state, f"at {step} percent, {seen.reason}", done)
-        self._change(self._promote)
-        self._wait(serving_alone)
+        self.canary.promote()
         return self._end(
             Decision.PROMOTE,
-            f"version {self.version} proved itself beside {state.stable}: {done[-1].reason}",
+            f"version {self.canary.version} proved itself beside {state.stable}: {done[-1].reason}",
             state,
             done,
         )
 
-    def _start(self, service: dict[str, Any]) -> dict[str, Any] | None:
-        """The change that starts the canary, decided on the object as it is."""
-        state = self._state(service)
-        if state.canary == self.version:
-            return None
-        if state.canary is not None or state.stable == self.version:
-            raise self._interference(state)
-        return canary_change.start_canary(
-            service,
-            self.version,
-            self.storage_uri,
-            model_digest=self.model_digest,
-            settings=self.settings,
-            first_percent=next(step for step in self.steps if step > 0),
-            shadow=self.steps[0] == 0,
-        )
-
-    def _shift(self, percent: int, step: int, following: int, evidence: Mapping[str, Any]) -> None:
-        """Move the canary's share from one step to another."""
-
-        def change(service: dict[str, Any]) -> dict[str, Any] | None:
-            now = self._state(service)
-            if now.canary == self.version and now.percent == step:
-                return None
-            self._must_be_ours(now, percent)
-            return canary_change.shift(service, step, next_percent=following, evidence=evidence)
-
-        self._change(change)
-
-    def _promote(self, service: dict[str, Any]) -> dict[str, Any] | None:
-        """The change that makes the canary the stable version."""
-        state = self._state(service)
-        if state.canary is None and state.stable == self.version:
-            return None
-        self._must_be_ours(state, 100)
-        return canary_change.promote(service)
-
     def _roll_back(self, before: ServiceState, reason: str, done: list[Step]) -> Rollout:
-        """Give the traffic back to the stable version, and wait until it has it."""
-
-        def change(service: dict[str, Any]) -> dict[str, Any] | None:
-            now = self._state(service)
-            if now.canary is None and now.rejected == self.version:
-                return None
-            self._must_be_ours(now, now.percent)
-            return canary_change.roll_back(service, reason)
-
-        self._change(change)
-        logger.warning("version %s goes back: %s", self.version, reason)
-        self._wait(rolled_back)
+        self.canary.roll_back(reason)
         return self._end(Decision.ROLL_BACK, reason, before, done)
-
-    def _in_force(self, percent: int) -> str:
-        """Wait until the canary has its share; why it never got it, empty where it did."""
-
-        def rule(service: dict[str, Any]) -> Readiness:
-            self._must_be_ours(self._state(service), percent)
-            return share_in_force(service, self.version, percent)
-
-        try:
-            self._wait(rule)
-        except Interfered:
-            raise
-        except UserError as error:
-            return str(error)
-        return ""
 
     def _watch(
         self, stable: str, percent: int, evidence: Mapping[str, Any]
@@ -457,9 +387,10 @@ class _Attempt:
         reason = "nothing was seen of it"
         at_start = reading = Observations()
         while True:
-            self._must_be_ours(self._state(self._read()), percent)
+            self.canary.must_be_ours(self.canary.state(self.canary.read()), percent)
+            pairs, unasked = self._labelled_pairs(stable)
             try:
-                canary = self.source.read(self.version)
+                canary = self.source.read(self.canary.version)
                 if percent < 100:
                     reading = self.source.read(stable)
                 if watch is None and percent == 100:
@@ -467,8 +398,9 @@ class _Attempt:
                 elif watch is None:
                     watch, at_start = CanaryWatch.begin(reading, canary, self.limits), reading
                 else:
-                    pairs = self.labelled(stable, self.version) if self.labelled else None
                     watch, analysis = watch.look(reading, canary, pairs)
+                    if unasked and analysis.verdict is Verdict.PROMOTE:
+                        analysis = replace(analysis, verdict=Verdict.HOLD, reason=unasked)
                     reason = analysis.reason
                     analyses.append(analysis)
                     if self.clock() - told >= _TELL_EVERY_SECONDS:
@@ -488,72 +420,18 @@ class _Attempt:
                 return Step(percent, seconds, Verdict.HOLD, reason, tuple(analyses)), {}
             self.sleep(self.look_every_seconds)
 
-    # The object
+    def _labelled_pairs(self, stable: str) -> tuple[Pairs | None, str]:
+        """The labelled reviews that both answered, and why they could not be asked.
 
-    def _change(self, decide: Callable[[dict[str, Any]], dict[str, Any] | None]) -> dict[str, Any]:
-        """Read, decide, patch what was read; on a conflict begin anew. The object as kept."""
-        for _ in range(_DECIDED_ANEW_AT_MOST):
-            service = self._read()
-            change = decide(service)
-            if change is None:
-                return service
-            try:
-                return self.store.patch(change, service["metadata"]["resourceVersion"])
-            except Conflict:
-                self.sleep(_PAUSE_AFTER_CONFLICT)
-        raise UserError(
-            f"service {self.model_name} was changed by someone else at each of "
-            f"{_DECIDED_ANEW_AT_MOST} attempts to change it; find out by whom and run again"
-        )
-
-    def _wait(self, rule: Callable[[dict[str, Any]], Readiness]) -> None:
-        """Wait until the cluster has followed; at once an error where it never will."""
-
-        def reached(service: dict[str, Any]) -> bool:
-            found = rule(service)
-            if found.progress is Progress.FAILED:
-                raise UserError(f"{found.reason}; {self.store.explain()}")
-            return found.reached
-
-        self.store.wait(reached, self.ready_within_seconds)
-
-    def _read(self) -> dict[str, Any]:
-        service = self.store.read()
-        if service is None:
-            raise Interfered(
-                f"someone deleted service {self.model_name} while version {self.version} was "
-                "rolled out; run again to deploy it anew"
-            )
-        return service
-
-    def _state(self, service: dict[str, Any]) -> ServiceState:
-        """The object's state; the mode cannot be changed by a rollout."""
-        state = state_of(service)
-        if state.mode != self.mode:
-            raise UserError(
-                f"service {self.model_name} runs in {state.mode} mode, not in {self.mode}; roll "
-                "out in its mode, or delete it first"
-            )
-        return state
-
-    def _must_be_ours(self, state: ServiceState, percent: int) -> None:
-        """Stop where someone else decided on the canary."""
-        if state.canary != self.version or state.percent != percent:
-            raise self._interference(state)
-
-    def _interference(self, state: ServiceState) -> Interfered:
-        if state.canary == self.version:
-            what = f"gave version {self.version} {state.percent} percent of the traffic"
-        elif state.canary is not None:
-            what = f"is trying version {state.canary} instead"
-        elif state.stable == self.version:
-            what = f"made version {self.version} the stable one"
-        else:
-            what = f"removed version {self.version}; {state.stable} serves alone"
-        return Interfered(
-            f"someone else {what} while it was rolled out on {self.model_name}; this rollout ends "
-            "here and leaves that as it is"
-        )
+        They are asked before a watch begins, because the questions count as requests. A server
+        that fails at them is judged by its other numbers, but not promoted.
+        """
+        if self.labelled is None:
+            return None, ""
+        try:
+            return self.labelled(stable, self.canary.version), ""
+        except NotObserved as error:
+            return None, str(error)
 
     def _end(
         self,
@@ -565,8 +443,8 @@ class _Attempt:
         return Rollout(
             decision,
             reason,
-            self.model_name,
-            self.version,
+            self.canary.model_name,
+            self.canary.version,
             before.stable,
             before.mode,
             tuple(done),

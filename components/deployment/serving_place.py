@@ -5,8 +5,10 @@ InferenceService is in the cluster that the pod or the kubeconfig names, and `PR
 the Prometheus that scrapes it.
 """
 
+import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +20,20 @@ from components.deployment.confidence_sequence import Pairs
 from components.deployment.inference_service import storage_uri_of
 from components.deployment.local_store import FileServiceStore, server_addresses
 from components.deployment.observations import ObservationSource, PrometheusServer, ServerMetrics
-from components.deployment.paired_labels import ModelAddress, ask_labelled_reviews
+from components.deployment.paired_labels import (
+    ModelAddress,
+    PairedLabels,
+    ask_labelled_reviews,
+)
 from components.deployment.service_store import ServiceStore
+
+logger = logging.getLogger(__name__)
 
 SITE_VARIABLE = "SERVING_SITE"
 PROMETHEUS_VARIABLE = "PROMETHEUS_URL"
+
+_ASKED_AT_A_TIME = 32
+_ASK_FOR_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,9 @@ def asker(
 ) -> Callable[[str, str], Pairs | None]:
     """Asks both versions the labelled reviews, once; later looks get the same pairs.
 
+    After half a minute no more are asked, so that a canary that is slow is not kept for the sake
+    of its labels.
+
     Args:
         place: With the addresses of the versions.
         labelled: Parquet with `review_body`, `title` and `sentiment`.
@@ -85,18 +99,28 @@ def asker(
         count: Most reviews to ask.
 
     Returns:
-        For `roll_out`: a function of stable version and canary.
+        For `roll_out`: a function of stable version and canary. It raises `NotObserved` where a
+        server gives no answer; the next call goes on where that one broke off.
     """
-    asked: dict[tuple[str, str], Pairs] = {}
+    asked: dict[tuple[str, str], PairedLabels] = {}
+    whole: set[tuple[str, str]] = set()
 
     def pairs(stable: str, canary: str) -> Pairs | None:
-        if (stable, canary) not in asked:
-            found = [place.addresses.get(version) for version in (stable, canary)]
-            if not count or not all(found):
-                return None
-            one, two = (ModelAddress(addresses[0], model_name) for addresses in found)
-            asked[stable, canary] = ask_labelled_reviews(labelled, one, two, count=count).pairs
-        return asked[stable, canary]
+        both = stable, canary
+        found = [place.addresses.get(version) for version in both]
+        if both not in whole and count and all(found):
+            one, two = (ModelAddress(addresses[0], model_name) for addresses in found if addresses)
+            ends = time.monotonic() + _ASK_FOR_SECONDS
+            while both not in whole:
+                first = len(asked.setdefault(both, PairedLabels()).truth)
+                few = min(_ASKED_AT_A_TIME, count - first)
+                more = ask_labelled_reviews(labelled, one, two, first=first, count=few)
+                asked[both] += more
+                done = len(more.truth) < few or first + few == count
+                if done or time.monotonic() >= ends:
+                    whole.add(both)
+                    logger.info("asked both versions %d labelled reviews", first + len(more.truth))
+        return asked[both].pairs if both in whole and asked[both].truth else None
 
     return pairs
 
