@@ -30,6 +30,9 @@ MODEL_ARTIFACT = "model"
 PREDICTIONS_ARTIFACT = "evaluation/predictions.parquet"
 """The test predictions among a run's artifacts."""
 
+_CAME_TO_SERVE = ("promote", "first_deployment")
+"""Decisions of a rollout after which its version serves."""
+
 
 class Approval(StrEnum):
     """Whether a version may become champion."""
@@ -185,12 +188,15 @@ def record_rollout(
         promote(model_name, version)
     client = tracking_client()
     with errors_in_words():
-        number = str(_version(client, model_name, version).version)
-        client.set_model_version_tag(model_name, number, "rollout", decision)
-        client.set_model_version_tag(model_name, number, "rollout_reason", reason[:5000])
+        found = _version(client, model_name, version)
+        number = str(found.version)
+        # That it serves already says less than how it came to.
+        if decision != "already_serving" or found.tags.get("rollout") not in _CAME_TO_SERVE:
+            client.set_model_version_tag(model_name, number, "rollout", decision)
+            client.set_model_version_tag(model_name, number, "rollout_reason", reason[:5000])
         if decision != "roll_back" or _aliases(client, model_name).get(CHAMPION) != number:
             return
-        known = {str(found.version) for found in versions_of(client, model_name)}
+        known = {str(one.version) for one in versions_of(client, model_name)}
         if stable_version in known and stable_version != number:
             client.set_registered_model_alias(model_name, CHAMPION, stable_version)
             client.set_registered_model_alias(model_name, PREVIOUS, number)

@@ -1,0 +1,107 @@
+import pytest
+
+from components.contracts.errors import UserError
+from components.registry import component
+from components.registry.registration import register
+from components.registry.versions import list_versions, promote, record_rollout, show_version
+
+NAME = "review-sentiment"
+
+
+@pytest.fixture
+def versions(mlflow_file, make_model_folder, evaluation_summary, predictions, tmp_path):
+    """Versions 1 to 3, approved; 1 is the champion."""
+    for number in ("1", "2", "3"):
+        made = register(
+            make_model_folder(tmp_path / f"model-{number}", number.encode()),
+            evaluation_summary,
+            predictions,
+            tmp_path / "registration.json",
+            model_name=NAME,
+            approval="auto",
+            facts={"pipeline_run": f"run-{number}"},
+        )
+        assert made.version == number
+    promote(NAME, "1")
+
+
+def aliases():
+    return {alias: one.version for one in list_versions(NAME) for alias in one.aliases}
+
+
+def tags(version):
+    found = show_version(NAME, version).tags
+    return found.get("rollout"), found.get("rollout_reason")
+
+
+def test_a_promotion_moves_the_champion(versions):
+    record_rollout(NAME, "2", "promote", "it proved itself", "1")
+    assert aliases() == {"champion": "2", "previous": "1", "challenger": "3"}
+    assert tags("2") == ("promote", "it proved itself")
+    assert tags("1") == (None, None)
+
+
+@pytest.mark.parametrize("decision", ["first_deployment", "already_serving"])
+def test_what_serves_is_the_champion(versions, decision):
+    record_rollout(NAME, "3", decision, "it serves", "3")
+    assert aliases() == {"champion": "3", "previous": "1"}
+    assert tags("3") == (decision, "it serves")
+
+
+@pytest.mark.parametrize("before", ["promote", "first_deployment"])
+def test_run_again_the_record_keeps_how_the_version_came_to_serve(versions, before):
+    record_rollout(NAME, "2", before, "the numbers", "1")
+    record_rollout(NAME, "2", "already_serving", "version 2 serves already", "2")
+    assert tags("2") == (before, "the numbers")
+    assert aliases()["champion"] == "2"
+    # Rolled back once and then tried again: the old record is no longer true.
+    record_rollout(NAME, "3", "roll_back", "it was slow", "2")
+    record_rollout(NAME, "3", "already_serving", "version 3 serves already", "3")
+    assert tags("3") == ("already_serving", "version 3 serves already")
+    assert aliases()["champion"] == "3"
+
+
+def test_a_rollback_gives_the_alias_back(versions):
+    promote(NAME, "2")
+    for _ in range(2):  # a step that was killed is run again
+        record_rollout(NAME, "2", "roll_back", "it was slow", "1")
+        assert aliases() == {"champion": "1", "previous": "2", "challenger": "3"}
+    assert tags("2") == ("roll_back", "it was slow")
+    assert tags("1") == (None, None)
+
+
+def test_a_rollback_of_what_is_no_champion_leaves_the_champion(versions):
+    before = aliases()
+    record_rollout(NAME, "3", "roll_back", "it was slow", "1")
+    assert aliases() == before
+    # Nor does it bring back a version that serves but was replaced as champion.
+    record_rollout(NAME, "3", "roll_back", "it was slow", "2")
+    assert aliases() == before
+    assert tags("3") == ("roll_back", "it was slow")
+
+
+@pytest.mark.parametrize("stable", ["41", "2", ""])
+def test_where_what_serves_is_not_registered_there_is_no_champion(versions, stable):
+    promote(NAME, "2")
+    record_rollout(NAME, "2", "roll_back", "it was slow", stable)
+    assert "champion" not in aliases()
+    assert aliases()["previous"] == "1"
+
+
+def test_long_reasons_are_cut_to_what_mlflow_takes(versions):
+    record_rollout(NAME, "2", "promote", "x" * 9000, "1")
+    assert tags("2")[1] == "x" * 5000
+
+
+@pytest.mark.parametrize("decision", ["promote", "roll_back"])
+def test_a_version_that_is_not_registered_is_named(versions, decision):
+    before = aliases()
+    with pytest.raises(UserError, match="has no version '9'; it has versions 1, 2, 3"):
+        record_rollout(NAME, "9", decision, "why", "1")
+    assert aliases() == before
+
+
+def test_the_step_hands_all_over(versions):
+    component.record_rollout.python_func(NAME, "2", "promote", "better", "1")
+    assert aliases()["champion"] == "2"
+    assert tags("2") == ("promote", "better")
