@@ -6,8 +6,9 @@ import pytest
 
 from components.cluster.retries import Patience
 from components.contracts.errors import UserError
+from components.deployment.guarded_canary import Interfered
 from components.deployment.kserve_store import PERMISSIONS, KServeStore
-from components.deployment.roll_out import Interfered, roll_out
+from components.deployment.roll_out import roll_out
 from components.deployment.service_store import Conflict, ServiceStore
 from tests.cluster.kserve_controller import KServe
 from tests.cluster.kubernetes_mock import ApiServer, Objects, Refused, kubeconfig

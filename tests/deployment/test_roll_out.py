@@ -10,8 +10,9 @@ import pytest
 from components.contracts.errors import UserError
 from components.contracts.serving_metrics import SECONDS_BUCKETS
 from components.deployment.canary_analysis import Limits
+from components.deployment.guarded_canary import Interfered
 from components.deployment.observations import NotObserved, Observations
-from components.deployment.roll_out import Interfered, Rollout, roll_out
+from components.deployment.roll_out import Rollout, roll_out
 from components.deployment.service_store import Conflict
 from tests.cluster.kserve_controller import KServe
 from tests.cluster.kubernetes_mock import Objects, Refused, Time
