@@ -46,8 +46,8 @@ approve: $(INSTALLED) ## Promote a version that waits for approval  VERSION=
 	$(BIN)/python -m pipelines.run approval --version '$(VERSION)' \
 	  --approved-by '$(APPROVED_BY)' --model-name '$(MODEL_NAME)'
 
-serve: $(INSTALLED) ## Serve the champion  [PORT=8080]
-	$(BIN)/python -m pipelines.serve --model-name '$(MODEL_NAME)' --port '$(PORT)'
+serve: $(INSTALLED) ## Serve the champion  [PORT=8080 ARGS="--features --grpc-port 8081"]
+	$(BIN)/python -m pipelines.serve --model-name '$(MODEL_NAME)' --port '$(PORT)' $(ARGS)
 
 site: $(INSTALLED) ## Serve with canaries, behind nginx, until stopped  [PORT=8080]
 	$(IN_STATE) $(BIN)/python -m components.deployment.site --state state/site \

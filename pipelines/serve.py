@@ -24,7 +24,8 @@ def _serve(arguments: Sequence[str] | None) -> None:
     parser.add_argument("--model-name", default="review-sentiment", help="name in the registry")
     parser.add_argument("--port", type=int, default=8080, help="HTTP port (default: 8080)")
     parser.add_argument("--state", type=Path, default=Path("state"), help="the runs' state folder")
-    options = parser.parse_args(arguments)
+    parser.epilog = "Further options go to the server; see python -m components.serving --help."
+    options, of_server = parser.parse_known_args(arguments)
     os.environ |= local_environment(options.state)
 
     from components.registry.versions import fetch_champion
@@ -42,7 +43,7 @@ def _serve(arguments: Sequence[str] | None) -> None:
     )
     command = ["-m", "components.serving", "--model-dir", str(folder)]
     command += ["--model-name", options.model_name, "--model-version", version]
-    command += ["--http-port", str(options.port)]
+    command += ["--http-port", str(options.port), *of_server]
     os.execv(sys.executable, [sys.executable, *command])  # noqa: S606 - arguments are our own
 
 

@@ -17,9 +17,10 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,8 @@ async def replay(
     connections: int = 32,
     timeout_seconds: float = 30.0,
     seed: int = 0,
+    once: bool = False,
+    answered: Callable[[int, str, int, bytes], None] | None = None,
 ) -> None:
     """Send reviews, over and over, until the time is over; then await the answers.
 
@@ -180,6 +183,9 @@ async def replay(
         connections: Most connections at a time.
         timeout_seconds: A request without an answer by then counts as lost.
         seed: Of the times and the request ids.
+        once: Send each review once and end.
+        answered: Told of each answer: index of the review, model version (empty where the answer
+            names none), HTTP status and body.
     """
     import aiohttp
 
@@ -193,14 +199,19 @@ async def replay(
     ) as session:
         started, underway = time.monotonic(), set()
         for number, due in enumerate(due_times(rate, seed)):
+            if once and number == len(bodies):
+                break
             while (wait := started + due - time.monotonic()) > 0 and not stop.is_set():
                 await asyncio.sleep(min(wait, 0.1))
             if stop.is_set() or due > seconds:
                 break
             count.sent += 1
             name = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-            body = bodies[number % len(bodies)]
-            task = asyncio.create_task(_ask(session, target, body, name, started + due, count))
+            which = number % len(bodies)
+            heard = partial(answered, which) if answered else None
+            task = asyncio.create_task(
+                _ask(session, target, bodies[which], name, started + due, count, heard)
+            )
             underway.add(task)
             task.add_done_callback(underway.discard)
         await asyncio.gather(*underway)
@@ -213,6 +224,7 @@ async def _ask(
     name: str,
     due: float,
     count: TrafficCount,
+    answered: Callable[[str, int, bytes], None] | None,
 ) -> None:
     """Send one request and count its answer."""
     import aiohttp
@@ -229,6 +241,8 @@ async def _ask(
         values = count.milliseconds.setdefault(version, [])
         values.append((time.monotonic() - due) * 1000)
         del values[:-_MOST_LATENCIES]
+    if answered:
+        answered(version, answer.status, content)
 
 
 def _version_in(content: bytes) -> str:
