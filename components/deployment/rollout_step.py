@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,11 @@ def roll_out_model(
         How it went.
 
     Raises:
-        UserError: As `components.deployment.roll_out.roll_out`, and for unknown limits or settings.
+        UserError: As `components.deployment.roll_out.roll_out`, and for limits or settings that do
+            not exist or are no numbers.
     """
     folder = check_model_folder(model_folder)
-    chosen = _filled(Limits, limits or {}, "limit")
+    chosen = _limits(limits or {})
     size = dict(settings or {})
     if isinstance(size.get("autoscaling"), Mapping):
         size["autoscaling"] = _filled(Autoscaling, size["autoscaling"], "autoscaling setting")
@@ -108,10 +109,40 @@ def percentages(text: str) -> tuple[int, ...]:
         raise UserError(f"steps {text!r} are no percentages; write them as 10,50,100") from None
 
 
+def _limits(given: Mapping[str, Any]) -> Limits:
+    """The limits, some of them given."""
+    limits: Limits = _filled(Limits, given, "limit")
+    for field in fields(Limits):
+        value = getattr(limits, field.name)
+        if field.name == "alpha" and not 0 < value < 1:
+            raise UserError(f"limit alpha is {value:g}; give more than 0 and less than 1")
+        if not value >= 0:
+            raise UserError(f"limit {field.name} is {value:g}; give 0 or more")
+    return limits
+
+
 def _filled(kind: type, given: Mapping[str, Any], called: str) -> Any:
     """An options object with some of its fields given."""
-    known = [field.name for field in fields(kind)]
+    known = {field.name: field for field in fields(kind)}
     for name in given:
         if name not in known:
             raise UserError(f"there is no {called} {name!r}; there are {', '.join(known)}")
-    return kind(**given)
+    for name, field in known.items():
+        if name not in given and field.default is MISSING and field.default_factory is MISSING:
+            raise UserError(f"{called} {name!r} is missing; give it")
+    return kind(
+        **{name: _number(f"{called} {name}", known[name].type, of) for name, of in given.items()}
+    )
+
+
+def _number(called: str, kind: Any, value: Any) -> Any:
+    """A value as its field has it; a pipeline's numbers come as floats, also the whole ones."""
+    if kind not in (int, float):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{called} is {value!r}, which is no number")
+    if kind is float:
+        return float(value)
+    if not float(value).is_integer():
+        raise UserError(f"{called} is {value}, which is no whole number")
+    return int(value)
