@@ -12,7 +12,6 @@ from kserve import InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput, ModelNotFound
 
 from components.contracts.errors import UserError
-from components.serving.access_log import current_request
 from components.serving.batching import BATCH_REVIEWS, Batcher, OverloadedError
 from components.serving.engine import AUTO
 from components.serving.feature_lookup import FeatureLookup
@@ -28,6 +27,7 @@ from components.serving.protocol import (
     reviews_of_v1,
     reviews_of_v2,
 )
+from components.serving.request_record import current_request
 
 _INLINE_BYTES = 16_384
 """Requests of this size are read and tokenised in two milliseconds; larger ones would hold up the

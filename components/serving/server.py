@@ -21,13 +21,15 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
 from components.contracts.errors import UserError
-from components.serving.access_log import AccessLog, ObservedApp, ObservedCalls
+from components.serving.access_log import AccessLog
 from components.serving.data_plane import (
     ClosedRepository,
     ForgivingDataPlane,
     answer_unreadable,
 )
 from components.serving.log_settings import configure_logging
+from components.serving.observed_app import ObservedApp
+from components.serving.observed_calls import ObservedCalls
 from components.serving.payload_log import PayloadLog
 from components.serving.routes import add_inference_routes
 from components.serving.sentiment_model import Refusal, SentimentModel, ServingOptions

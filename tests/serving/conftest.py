@@ -1,5 +1,6 @@
 """A whole model folder around the tiny BERT, and real server processes on it."""
 
+import io
 import json
 import os
 import shutil
@@ -17,9 +18,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from prometheus_client import CollectorRegistry
 
 from components.contracts.files import write_json, write_parquet
 from components.contracts.reviews import TRAINING_SET_SCHEMA
+from components.contracts.serving_metrics import REQUESTS
+from components.serving.access_log import AccessLog
+from components.serving.metrics import ServingMetrics
 
 NAME = "review-sentiment"
 
@@ -185,3 +190,38 @@ def start_server(
 def server(start_server: StartServer) -> Server:
     """One server for all tests that leave it as it was."""
     return start_server()
+
+
+class Kept(io.BytesIO):
+    """A stream that an access log writes to."""
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+@pytest.fixture
+def stream() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def log(stream: Kept) -> Iterator[AccessLog]:
+    log = AccessLog("7", stream, flush_seconds=0.0)
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> ServingMetrics:
+    return ServingMetrics("reviews", "7", registry)
+
+
+def counted(registry: CollectorRegistry, protocol: str, code: int) -> float:
+    """Requests of a protocol that were answered with a status, by `metrics`."""
+    labels = {"model_name": "reviews", "model_version": "7", "protocol": protocol}
+    return registry.get_sample_value(REQUESTS, {**labels, "code": str(code)}) or 0

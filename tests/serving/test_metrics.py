@@ -21,16 +21,6 @@ def shown(registry):
     }
 
 
-@pytest.fixture
-def registry():
-    return CollectorRegistry()
-
-
-@pytest.fixture
-def metrics(registry):
-    return ServingMetrics("reviews", "7", registry)
-
-
 def value(registry, name, **labels):
     labels = {"model_name": "reviews", "model_version": "7", **labels}
     return registry.get_sample_value(name, labels)

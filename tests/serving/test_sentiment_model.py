@@ -8,9 +8,9 @@ from kserve import InferInput, InferRequest
 from kserve.errors import InvalidInput, ModelNotFound
 
 from components.contracts.labels import CLASS_NAMES
-from components.serving.access_log import Request, current_request
 from components.serving.batching import OverloadedError
 from components.serving.predictor import Tokens
+from components.serving.request_record import RequestRecord, current_request
 from components.serving.sentiment_model import Refusal, SentimentModel, ServingOptions
 
 TORCH = ServingOptions(engine="torch")
@@ -112,7 +112,7 @@ def test_an_overload_is_a_refusal_that_says_when_to_come_again(model, monkeypatc
 
 def test_the_request_and_the_payload_log_hear_of_the_answer(model):
     async def story():
-        request = Request("id-1", "POST", "/", None, 0.0)
+        request = RequestRecord("id-1", "POST", "/", None, 0.0)
         current_request.set(request)
         await model.predict({"instances": [{"title": "Nice", "review_body": "okay"}]}, SMALL)
         return request
