@@ -41,7 +41,7 @@ def rollout_pipeline(
         step_deadline_seconds: A canary that is not proven within this time of a step goes back.
         retry_rejected: Try a version again that was rolled back before.
     """
-    fetched = place(fetch_version(model_name=model_name, version=version))
+    fetched = place(fetch_version(model_name=model_name, version=version, approved_only=True))
     rolled = place(
         roll_out_model(
             model=fetched.outputs["model"],

@@ -80,13 +80,18 @@ def register_model(
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def fetch_version(
-    model_name: str, version: str, model: Output[Model], predictions: Output[Dataset]
+    model_name: str,
+    version: str,
+    model: Output[Model],
+    predictions: Output[Dataset],
+    approved_only: bool = False,
 ) -> NamedTuple("Outputs", version=str):  # type: ignore[valid-type]
     """Bring a registered version and its test predictions.
 
     Args:
         model_name: Registered model.
         version: A number, or champion, challenger or previous.
+        approved_only: Refuse a version that waits for approval.
         model: The version's model folder.
         predictions: The version's predictions for the test split.
 
@@ -97,7 +102,7 @@ def fetch_version(
 
     from components.registry.versions import fetch_version as fetch
 
-    number = fetch(model_name, version, model.path, predictions.path)
+    number = fetch(model_name, version, model.path, predictions.path, approved_only=approved_only)
     model.metadata["version"] = number
     return NamedTuple("Outputs", version=str)(number)
 

@@ -87,7 +87,14 @@ def fetch_champion(model_name: str, champion: str | Path) -> str:
     return ""
 
 
-def fetch_version(model_name: str, version: str, model: str | Path, predictions: str | Path) -> str:
+def fetch_version(
+    model_name: str,
+    version: str,
+    model: str | Path,
+    predictions: str | Path,
+    *,
+    approved_only: bool = False,
+) -> str:
     """Bring the model folder and the test predictions of a version.
 
     Args:
@@ -95,17 +102,20 @@ def fetch_version(model_name: str, version: str, model: str | Path, predictions:
         version: A number or an alias (`champion`, `challenger`, `previous`).
         model: Folder to write.
         predictions: Parquet file to write.
+        approved_only: Refuse a version that waits for approval.
 
     Returns:
         The version's number.
 
     Raises:
-        UserError: If there is no such version, MLflow cannot be reached, or the folder is not
-            what was registered.
+        UserError: If there is no such version, it waits for approval, MLflow cannot be reached,
+            or the folder is not what was registered.
     """
     client = tracking_client()
     with errors_in_words():
         found = _version(client, model_name, version)
+        if approved_only:
+            _check_approved(found)
         _download_model(client, found, Path(model))
         with replaced_when_whole(predictions) as draft:
             downloaded = client.download_artifacts(
@@ -154,11 +164,7 @@ def promote(model_name: str, version: str) -> None:
     with errors_in_words():
         found = _version(client, model_name, version)
         number = str(found.version)
-        if found.tags.get("approval") != Approval.APPROVED:
-            raise UserError(
-                f"version {number} of {model_name} waits for approval; "
-                f"run make approve VERSION={number}"
-            )
+        _check_approved(found)
         aliases = _aliases(client, model_name)
         champion = aliases.get(CHAMPION, "")
         if champion and champion != number:
@@ -259,6 +265,14 @@ def _version(client: "MlflowClient", model_name: str, version: str) -> "ModelVer
         has = f"versions {', '.join(sorted(known, key=int))}" if known else "no versions yet"
         raise UserError(f"{model_name} has no version {version!r}; it has {has}")
     return known[number]
+
+
+def _check_approved(version: "ModelVersion") -> None:
+    if version.tags.get("approval") != Approval.APPROVED:
+        raise UserError(
+            f"version {version.version} of {version.name} waits for approval; "
+            f"run make approve VERSION={version.version}"
+        )
 
 
 def versions_of(client: "MlflowClient", model_name: str) -> "list[ModelVersion]":

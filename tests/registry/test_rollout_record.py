@@ -3,7 +3,13 @@ import pytest
 from components.contracts.errors import UserError
 from components.registry import component
 from components.registry.registration import register
-from components.registry.versions import list_versions, promote, record_rollout, show_version
+from components.registry.versions import (
+    approve,
+    list_versions,
+    promote,
+    record_rollout,
+    show_version,
+)
 
 NAME = "review-sentiment"
 
@@ -99,6 +105,33 @@ def test_a_version_that_is_not_registered_is_named(versions, decision):
     with pytest.raises(UserError, match="has no version '9'; it has versions 1, 2, 3"):
         record_rollout(NAME, "9", decision, "why", "1")
     assert aliases() == before
+
+
+class Artifact:
+    def __init__(self, path):
+        self.path, self.metadata = str(path), {}
+
+
+def test_what_waits_for_approval_is_not_fetched_for_a_rollout(
+    versions, make_model_folder, evaluation_summary, predictions, tmp_path
+):
+    register(
+        make_model_folder(tmp_path / "pending", b"4"),
+        evaluation_summary,
+        predictions,
+        tmp_path / "registration.json",
+        model_name=NAME,
+        approval="manual",
+        facts={"pipeline_run": "run-4"},
+    )
+    fetch = component.fetch_version.python_func
+    model, table = Artifact(tmp_path / "fetched"), Artifact(tmp_path / "table")
+    with pytest.raises(UserError, match=r"version 4 of .* waits for approval; run make approve"):
+        fetch(NAME, "4", model, table, approved_only=True)
+    assert not (tmp_path / "fetched").exists()
+    assert fetch(NAME, "4", model, table).version == "4"
+    approve(NAME, "4", "ada")
+    assert fetch(NAME, "4", model, table, approved_only=True).version == "4"
 
 
 def test_the_step_hands_all_over(versions):
