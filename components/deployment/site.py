@@ -16,9 +16,6 @@ A promoted canary's process becomes the stable one as it is, as on a cluster whe
 takes over the canary's name. What is not the same: one process stands for all replicas; gRPC is
 not served; and where the stable process is down, canaries take over its share, where KServe would
 let requests fail.
-
-Beyond KServe, `status.components.predictor.traffic` names each version's own address, from which
-its metrics are read past the splitter (`components.deployment.local_store.server_addresses`).
 """
 
 import argparse
@@ -28,17 +25,15 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from components.contracts.errors import UserError, exit_in_words
-from components.deployment.local_store import FileServiceStore, merge_patch
+from components.deployment.local_store import FileServiceStore
 from components.deployment.model_process import (
     OUR_SERVER,
     ModelProcess,
@@ -47,15 +42,11 @@ from components.deployment.model_process import (
     bound_log,
     serving_command,
 )
-from components.deployment.splitter import Backend, Split, Splitter
+from components.deployment.site_plan import Seen, reconcile, wanted_of
+from components.deployment.site_status import Failure, ended_status, status_of
+from components.deployment.splitter import Split, Splitter
 
 logger = logging.getLogger(__name__)
-
-SHADOW_ANNOTATION = "review-sentiment/shadow"
-"""`true`: the canary at 0 percent gets a copy of each request; its answers are thrown away."""
-
-STABLE = "stable"
-"""Tag of the stable version among the traffic targets of the status."""
 
 _STEP_SECONDS = 0.1
 _PROBE_SECONDS = 1.0
@@ -65,397 +56,7 @@ _START_WITHIN = 300.0  # the startup probe's failureThreshold times its period
 _STALLED_AFTER = 60.0  # the liveness probe's
 _LONGEST_PAUSE = 60.0
 _FORGIVEN_AFTER = 60.0
-_FAILED_STARTS = 3
 _LOGS_KEPT = 10
-
-
-@dataclass(frozen=True)
-class WantedCanary:
-    """An entry of `spec.canary`.
-
-    Attributes:
-        name: Its `predictor.name`.
-        percent: Its `trafficPercent`.
-        model: What it serves; None where `fault` says why it can't.
-        fault: What is wrong with the entry.
-    """
-
-    name: str
-    percent: int
-    model: ServedModel | None
-    fault: str = ""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the object asks for.
-
-    Attributes:
-        stable: What the predictor serves; None where `fault` says why it can't.
-        canaries: The entries of `spec.canary`.
-        shadow: Whether canaries without a share get copies of the requests.
-        fault: What is wrong with the predictor.
-    """
-
-    stable: ServedModel | None
-    canaries: tuple[WantedCanary, ...] = ()
-    shadow: bool = False
-    fault: str = ""
-
-    @property
-    def models(self) -> dict[str, ServedModel]:
-        """The models asked for, by key."""
-        models = [self.stable, *(canary.model for canary in self.canaries)]
-        return {model.key: model for model in models if model is not None}
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A model server process, as it is found.
-
-    Attributes:
-        id: Of the process.
-        key: Of the model that it serves.
-        version: Of that model.
-        port: Where it listens; None where it does not yet.
-        ready: Whether it may get requests.
-        ending: Whether it was asked to end.
-    """
-
-    id: str
-    key: str
-    version: str
-    port: int | None = None
-    ready: bool = False
-    ending: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be done, in this order.
-
-    Attributes:
-        start: Models to start a server for.
-        split: How the traffic is to be split.
-        end: Ids of the processes to end.
-        serving: Key of the model that serves as the stable one; None where none does.
-    """
-
-    start: tuple[ServedModel, ...]
-    split: Split
-    end: tuple[str, ...]
-    serving: str | None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """How often, and how, a model's server failed of late.
-
-    Attributes:
-        count: Failures since it last stayed ready for a while.
-        retry_at: When to start it again, on the site's clock.
-        message: Why, with its last lines.
-        exit_code: Of the process; 0 where it is not known.
-        was_ready: Whether it had been ready.
-        process: Id of the process.
-        at: When, in ISO 8601.
-    """
-
-    count: int
-    retry_at: float
-    message: str
-    exit_code: int
-    was_ready: bool
-    process: str
-    at: str
-
-
-def wanted_of(service: Mapping[str, Any]) -> Wanted:
-    """What an InferenceService asks a site to serve."""
-    name, spec = service["metadata"]["name"], service["spec"]
-    predictor = spec["predictor"]
-    annotations = service["metadata"].get("annotations") or {}
-    stable, fault = _model_of(name, predictor)
-    canaries = []
-    for canary in spec.get("canary") or []:
-        # KServe lays the canary over the stable predictor (mergo, with override).
-        model, wrong = _model_of(name, merge_patch(predictor, canary["predictor"]))
-        canaries.append(
-            WantedCanary(canary["predictor"]["name"], canary["trafficPercent"], model, wrong)
-        )
-    shadow = str(annotations.get(SHADOW_ANNOTATION)).lower() == "true"
-    return Wanted(stable, tuple(canaries), shadow, fault)
-
-
-def _model_of(name: str, predictor: Mapping[str, Any]) -> tuple[ServedModel | None, str]:
-    """The model of a predictor, or what is wrong with it."""
-    model = predictor["model"]
-    uri = urlsplit(model.get("storageUri") or "")
-    if uri.scheme != "file" or uri.netloc not in ("", "localhost") or not uri.path:
-        given = model.get("storageUri")
-        return None, f"storageUri {given!r} is no folder of this machine; give file:///..."
-    environment = {
-        str(entry["name"]): str(entry.get("value", "")) for entry in model.get("env") or []
-    }
-    version = environment.pop("MODEL_VERSION", "")
-    folder = unquote(uri.path)
-    arguments = tuple(map(str, model.get("args") or []))
-    return ServedModel(name, folder, version, tuple(sorted(environment.items())), arguments), ""
-
-
-def reconcile(
-    wanted: Wanted | None,
-    seen: Sequence[Seen],
-    serving: str | None,
-    in_effect: Split | None,
-    *,
-    draining: bool = False,
-    held_back: Collection[str] = (),
-) -> Plan:
-    """Decide what to do next; the same state always gives the same plan.
-
-    Args:
-        wanted: What the object asks for; None where there is no object.
-        seen: The processes there are.
-        serving: Key of the model that was the stable one up to now.
-        in_effect: The split that the splitter has; None where it does not run.
-        draining: Whether the splitter still answers requests that it split as before.
-        held_back: Keys of models that are not to be started yet.
-
-    Returns:
-        The plan; where nothing is to be done, its split is the one in effect.
-    """
-    models = wanted.models if wanted else {}
-    live: dict[str, Seen] = {}
-    for process in sorted(seen, key=lambda process: (process.ending, not process.ready)):
-        if not process.ending:
-            live.setdefault(process.key, process)
-    ready = {key: process for key, process in live.items() if process.ready and process.port}
-    if wanted and wanted.stable and wanted.stable.key in ready:
-        serving = wanted.stable.key
-    elif wanted is None or serving not in ready:
-        serving = None
-    split = _split_of(wanted, ready.get(serving or ""), ready) if wanted else Split()
-    kept = {live[key].id for key in {*models, serving} if key in live}
-    # Not before the splitter has let go of it.
-    may_end = in_effect == split and not draining
-    return Plan(
-        start=tuple(
-            model for key, model in models.items() if key not in live and key not in held_back
-        ),
-        split=split,
-        end=tuple(
-            process.id
-            for process in seen
-            if may_end and not process.ending and process.id not in kept
-        ),
-        serving=serving,
-    )
-
-
-def _split_of(wanted: Wanted, stable: Seen | None, ready: Mapping[str, Seen]) -> Split:
-    """Shares of those that are ready."""
-    canaries = [
-        (ready[canary.model.key], canary.percent)
-        for canary in wanted.canaries
-        if canary.model and canary.model.key in ready
-    ]
-    with_share = [(process, percent) for process, percent in canaries if percent]
-    if stable:
-        rest = 100 - sum(percent for _, percent in with_share)
-        shares = [(stable, rest), *with_share]
-    else:
-        parts = _hundred(percent for _, percent in with_share)
-        shares = [(process, part) for (process, _), part in zip(with_share, parts, strict=True)]
-    by_port: dict[int, Backend] = {}
-    for process, percent in shares:
-        port = process.port or 0
-        # One process may stand for two predictors of the same model.
-        before = by_port[port].percent if port in by_port else 0
-        by_port[port] = Backend(process.version, port, before + percent)
-    without = [process for process, percent in canaries if not percent]
-    shadow = None
-    if wanted.shadow and by_port and without:
-        shadow = Backend(without[0].version, without[0].port or 0, 0)
-    return Split(tuple(by_port.values()), shadow)
-
-
-def _hundred(percents: Iterator[int] | Sequence[int]) -> list[int]:
-    """Integers in proportion that add up to 100 (largest remainders); empty for none."""
-    given = list(percents)
-    total = sum(given)
-    if not total:
-        return []
-    parts = [percent * 100 // total for percent in given]
-    by_remainder = sorted(range(len(given)), key=lambda i: -(given[i] * 100 % total))
-    for position in by_remainder[: 100 - sum(parts)]:
-        parts[position] += 1
-    return parts
-
-
-def status_of(
-    service: Mapping[str, Any],
-    wanted: Wanted,
-    seen: Sequence[Seen],
-    plan: Plan,
-    failures: Mapping[str, Failure],
-    *,
-    url: str,
-    ingress_fault: str,
-    now: str,
-) -> dict[str, Any]:
-    """The status of an object, as KServe writes it.
-
-    Args:
-        service: The object as it was read.
-        wanted: What it asks for.
-        seen: The processes.
-        plan: What was decided on, and is in effect unless `ingress_fault` says otherwise.
-        failures: By key of the model.
-        url: Where the splitter answers.
-        ingress_fault: Why the split is not in effect; empty where it is.
-        now: Time in ISO 8601, for conditions that changed.
-    """
-    ready = {
-        process.key: process
-        for process in seen
-        if process.ready and process.port and not process.ending
-    }
-    conditions = {
-        "IngressReady": ("False", "SplitterFailed", ingress_fault)
-        if ingress_fault
-        else ("True", "", ""),
-        "PredictorReady": _predictor_ready(wanted, plan, failures),
-    }
-    if wanted.canaries:
-        lacking = [c.name for c in wanted.canaries if not c.model or c.model.key not in ready]
-        conditions["CanaryPredictorReady"] = (
-            ("False", "CanariesNotReady", f"not ready: {', '.join(lacking)}")
-            if lacking
-            else ("True", "AllCanariesReady", "")
-        )
-    unready = [
-        (name, conditions[name])
-        for name in ("PredictorReady", "IngressReady")
-        if conditions[name][0] != "True"
-    ]
-    conditions["Ready"] = unready[0][1] if unready else ("True", "", "")
-    percents = {backend.port: backend.percent for backend in plan.split.backends}
-    roles = [(STABLE, plan.serving or "")]
-    roles += [(c.name, c.model.key) for c in wanted.canaries if c.model]
-    traffic = [
-        {
-            "tag": tag,
-            "revisionName": ready[key].version,
-            "percent": percents.get(ready[key].port or 0, 0),
-            "url": f"http://127.0.0.1:{ready[key].port}",
-        }
-        for tag, key in roles
-        if key in ready
-    ]
-    component: dict[str, Any] = {"traffic": traffic}
-    if wanted.stable:
-        component["latestCreatedRevision"] = wanted.stable.key
-    if plan.serving:
-        component |= {"latestReadyRevision": plan.serving, "url": url}
-    status: dict[str, Any] = {
-        "observedGeneration": service["metadata"]["generation"],
-        "deploymentMode": "Standard",
-        "url": url,
-        "address": {"url": url},
-        "conditions": _conditions(conditions, service.get("status") or {}, now),
-        "components": {"predictor": component},
-        "modelStatus": _model_status(wanted.stable, wanted.fault, plan.serving, ready, failures),
-    }
-    if wanted.canaries:
-        status["canaryStatuses"] = [
-            {
-                "name": canary.name,
-                "ready": canary.model is not None and canary.model.key in ready,
-                "trafficPercent": canary.percent,
-                "modelStatus": _model_status(canary.model, canary.fault, None, ready, failures),
-            }
-            for canary in wanted.canaries
-        ]
-    return status
-
-
-def _predictor_ready(
-    wanted: Wanted, plan: Plan, failures: Mapping[str, Failure]
-) -> tuple[str, str, str]:
-    """Status, reason and message of the condition `PredictorReady`.
-
-    As with a Deployment, it stays true while the predictor before serves and the new one starts,
-    and turns false when the new one fails again and again.
-    """
-    if wanted.stable is None:
-        return "False", "InvalidSpec", wanted.fault
-    failure = failures.get(wanted.stable.key)
-    if plan.serving == wanted.stable.key:
-        return "True", "MinimumReplicasAvailable", ""
-    if failure and failure.count >= _FAILED_STARTS:
-        return "False", "ProgressDeadlineExceeded", failure.message
-    if plan.serving:
-        return "True", "ReplicaSetUpdated", "the predictor before serves until the new one is ready"
-    if failure:
-        return "False", "MinimumReplicasUnavailable", failure.message
-    return "False", "MinimumReplicasUnavailable", "the model server is starting"
-
-
-def _model_status(
-    model: ServedModel | None,
-    fault: str,
-    serving: str | None,
-    ready: Mapping[str, Seen],
-    failures: Mapping[str, Failure],
-) -> dict[str, Any]:
-    """The `modelStatus` of a predictor."""
-    failure = failures.get(model.key) if model else None
-    if model is None:
-        transition, target = "InvalidSpec", "FailedToLoad"
-    elif model.key in ready:
-        transition, target = "UpToDate", "Loaded"
-    elif failure:
-        transition, target = "BlockedByFailedLoad", "FailedToLoad"
-    else:
-        transition, target = "InProgress", "Loading"
-    active = "Loaded" if (model and model.key in ready) or serving in ready else "Pending"
-    status: dict[str, Any] = {
-        "transitionStatus": transition,
-        "states": {"activeModelState": active, "targetModelState": target},
-        "copies": {
-            "failedCopies": failure.count if failure else 0,
-            "totalCopies": int(model is not None and model.key in ready),
-        },
-    }
-    if fault:
-        status["lastFailureInfo"] = {"reason": "InvalidPredictorSpec", "message": fault}
-    elif failure and model:
-        status["lastFailureInfo"] = {
-            "location": failure.process,
-            "reason": "RuntimeUnhealthy" if failure.was_ready else "ModelLoadFailed",
-            "message": failure.message,
-            "modelRevisionName": model.key,
-            "time": failure.at,
-            "exitCode": failure.exit_code,
-        }
-    return status
-
-
-def _conditions(
-    wanted: Mapping[str, tuple[str, str, str]], before: Mapping[str, Any], now: str
-) -> list[dict[str, Any]]:
-    """Conditions in the order of their types; the time is that of the last change of the status."""
-    past = {condition["type"]: condition for condition in before.get("conditions", [])}
-    made = []
-    for kind, (status, reason, message) in sorted(wanted.items()):
-        since = now
-        if kind in past and past[kind]["status"] == status:
-            since = past[kind].get("lastTransitionTime", now)
-        condition = {"type": kind, "status": status, "lastTransitionTime": since}
-        condition |= {"reason": reason} if reason else {}
-        made.append(condition | ({"message": message} if message else {}))
-    return made
 
 
 @dataclass
@@ -608,15 +209,7 @@ class Site:
         self._held.clear()
         service = self.store.read()
         if service and "status" in service:
-            gone = ("False", "SiteEnded", "the site of this machine has ended")
-            conditions = _conditions(
-                dict.fromkeys(("IngressReady", "PredictorReady", "Ready"), gone),
-                service["status"],
-                _now(),
-            )
-            status = {**service["status"], "conditions": conditions}
-            # What serves now is no longer known, and no address answers.
-            status["components"] = {"predictor": {}}
+            status = ended_status(service["status"], _now())
             self.store.write_status(status, service["metadata"]["uid"])
         logger.info("ended")
 
