@@ -23,7 +23,7 @@ PORT ?= 8080
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run approve serve site rollout traffic models ui lookup test test-all lint format compile submit \
+.PHONY: help install run approve serve site rollout ab-test traffic models ui lookup test test-all lint format compile submit \
         submit-rollout bench bench-training bench-data bench-features bench-serving sample constraints clean
 
 help: ## List the targets
@@ -55,6 +55,11 @@ site: $(INSTALLED) ## Serve with canaries, behind nginx, until stopped  [PORT=80
 
 rollout: $(INSTALLED) ## Roll a version out on the site, step by step  [VERSION=champion ARGS=]
 	$(BIN)/python -m pipelines.run rollout --version '$(or $(VERSION),champion)' \
+	  --model-name '$(MODEL_NAME)' $(ARGS)
+
+ab-test: $(INSTALLED) ## Test a version against the one that serves  VERSION= [ARGS=]
+	@test -n "$(VERSION)" || { echo 'error: say which: make ab-test VERSION=2' >&2; exit 2; }
+	$(BIN)/python -m pipelines.run ab-test --version '$(VERSION)' \
 	  --model-name '$(MODEL_NAME)' $(ARGS)
 
 traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 PORT=8080]

@@ -11,6 +11,7 @@ from components.contracts.files import replaced_when_whole
 
 def all_pipelines() -> dict[str, Any]:
     """The pipelines by the name of their file and of their command."""
+    from pipelines.ab_test import ab_test_pipeline
     from pipelines.approval import approval_pipeline
     from pipelines.rollout import rollout_pipeline
     from pipelines.training import training_pipeline
@@ -19,6 +20,7 @@ def all_pipelines() -> dict[str, Any]:
         "training": training_pipeline,
         "approval": approval_pipeline,
         "rollout": rollout_pipeline,
+        "ab-test": ab_test_pipeline,
     }
 
 

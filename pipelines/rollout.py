@@ -23,6 +23,7 @@ def rollout_pipeline(
     look_every_seconds: float = 15.0,
     step_deadline_seconds: float = 3600.0,
     retry_rejected: bool = False,
+    payload_uri: str = "",
 ) -> None:
     """Fetch a version, roll it out step by step, let the registry say what serves.
 
@@ -40,6 +41,8 @@ def rollout_pipeline(
         look_every_seconds: Pause between two looks at the numbers.
         step_deadline_seconds: A canary that is not proven within this time of a step goes back.
         retry_rejected: Try a version again that was rolled back before.
+        payload_uri: Folder or object prefix that the version logs its answers to. Where the stable
+            version was rolled out with the same, a shadow's answers are compared with its own.
     """
     fetched = place(fetch_version(model_name=model_name, version=version, approved_only=True))
     rolled = place(
@@ -57,6 +60,7 @@ def rollout_pipeline(
             look_every_seconds=look_every_seconds,
             step_deadline_seconds=step_deadline_seconds,
             retry_rejected=retry_rejected,
+            payload_uri=payload_uri,
         )
     )
     place(

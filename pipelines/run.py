@@ -46,6 +46,8 @@ def _run(arguments: Sequence[str] | None) -> None:
         _announce(run, report)
     elif name == "approval":
         print(f"\nversion {parameters['version']} is champion; `make serve` serves it")
+    elif name == "ab-test":
+        _announce_ab_test(run)
     else:
         _announce_rollout(run)
 
@@ -105,6 +107,10 @@ def _with_absolute_paths(parameters: Mapping[str, Any]) -> dict[str, Any]:
         path = Path(str(parameters.get(name, ""))).expanduser()
         if str(path) != "." and path.exists():
             changed[name] = str(path.resolve())
+    log = str(parameters.get("payload_uri", ""))
+    if log and "://" not in log:
+        # The servers, which run elsewhere, make the folder.
+        changed["payload_uri"] = str(Path(log).expanduser().resolve())
     return changed
 
 
@@ -174,6 +180,20 @@ def _announce_rollout(run: Run) -> None:
     report = run.folder / "report.html"
     shutil.copyfile(run.folder / "roll-out-model" / "report", report)
     print(f"\nversion {rollout['version']} {told[rollout['decision']]}: {rollout['reason']}")
+    print(f"  report: {report}")
+
+
+def _announce_ab_test(run: Run) -> None:
+    """Say how an A/B test ended."""
+    test = read_json(run.folder / "run-ab-test" / "ab_test")
+    told = {
+        "promote": "won and serves now",
+        "roll_back": f"was removed, version {test['stable_version']} stays",
+        "already_serving": "serves already",
+    }
+    report = run.folder / "report.html"
+    shutil.copyfile(run.folder / "run-ab-test" / "report", report)
+    print(f"\nversion {test['version']} {told[test['decision']]}: {test['reason']}")
     print(f"  report: {report}")
 
 

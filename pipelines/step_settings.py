@@ -79,6 +79,8 @@ SETTINGS: dict[str, StepSettings] = {
     "promote-model": StepSettings("1", "2G", 15, cached=False),
     # Killed and started again, a rollout goes on where the InferenceService says it is.
     "roll-out-model": StepSettings("1", "4G", 24 * 60, retries=4, cached=False),
+    # Killed and started again, an A/B test takes its sample anew.
+    "run-ab-test": StepSettings("1", "4G", 24 * 60, retries=4, cached=False),
     "record-rollout": StepSettings("1", "2G", 15, cached=False),
 }
 

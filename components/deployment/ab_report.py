@@ -1,14 +1,17 @@
 """The page of an A/B test: which arm won, by how much, and what it would take to know."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from markupsafe import Markup
 
 from components.contracts.files import replaced_when_whole
+from components.deployment.ab_run import AbTest
 from components.deployment.ab_test import AbResult, Arm, Proportions, Winner, power_of
 from components.deployment.canary_analysis import Standing
 from components.deployment.canary_report import Page, Section, interval_chart, rate_cell
 from components.deployment.confidence_sequence import Count, Interval
+from components.deployment.roll_out import Decision
 
 
 def write_ab_report(result: AbResult, path: str | Path, model_name: str) -> None:
@@ -23,8 +26,76 @@ def write_ab_report(result: AbResult, path: str | Path, model_name: str) -> None
         draft.write_text(render_ab_report(result, model_name), encoding="utf-8")
 
 
+def write_ab_test(test: AbTest, path: str | Path) -> None:
+    """Write the page of an A/B test that was run to its end, with what was done then.
+
+    Args:
+        test: How it went.
+        path: HTML file to write.
+    """
+    with replaced_when_whole(path) as draft:
+        draft.write_text(render_ab_test(test), encoding="utf-8")
+
+
+def render_ab_test(test: AbTest) -> str:
+    """The page of an A/B test that was run to its end as HTML; see `write_ab_test`."""
+    state, title, done = _ending(test)
+    lead = f"{test.reason[:1].upper()}{test.reason[1:]}. {done}"
+    if test.result is None:
+        return Page(
+            state=state,
+            title=title,
+            eyebrow=_eyebrow(test.model_name),
+            lead=lead,
+            tiles=[
+                ("A", f"version {test.stable_version}", "served before"),
+                ("B", f"version {test.version}", "the candidate"),
+            ],
+            sections=[],
+            footer=["This run compared nothing: what was decided stands on the service."],
+        ).render()
+    course = Section(
+        "How it went",
+        f"{test.asked:,} labelled reviews were sent as ordinary requests in {test.seconds:,.0f} s, "
+        f"each to the arm that the split gave it; {test.unanswered:,} of them got no answer.",
+        Markup(""),
+    )
+    page = _page(test.result, test.model_name)
+    sections = [*page.sections, course] if test.asked else page.sections
+    return replace(page, state=state, title=title, lead=lead, sections=sections).render()
+
+
+def _ending(test: AbTest) -> tuple[str, str, str]:
+    """Colour, title, and what was done."""
+    a, b = f"version {test.stable_version}", f"version {test.version}"
+    stays = f"{a[0].upper()}{a[1:]} has all of the traffic; {b} was removed."
+    if test.decision is Decision.ALREADY_SERVING:
+        return "waiting", f"B, {b}, serves already", ""
+    if test.decision is Decision.PROMOTE:
+        return (
+            "good",
+            f"B, {b}, is better and serves now",
+            f"{b[0].upper()}{b[1:]} has all of the traffic.",
+        )
+    if test.stopped or test.result is None:
+        return "stopped", f"B, {b}, went back; A, {a}, stays", stays
+    if test.result.winner is Winner.A:
+        return "good", f"A, {a}, is better and stays", stays
+    if test.result.winner is Winner.UNDECIDED:
+        return "waiting", f"Undecided: A, {a}, stays", stays
+    return "stopped", f"B, {b}, went back; A, {a}, stays", stays
+
+
 def render_ab_report(result: AbResult, model_name: str) -> str:
     """The page of an A/B test as HTML; see `write_ab_report`."""
+    return _page(result, model_name).render()
+
+
+def _eyebrow(model_name: str) -> str:
+    return f"Review sentiment · A/B test of {model_name}"
+
+
+def _page(result: AbResult, model_name: str) -> Page:
     a, b = result.arms
     if result.winner is Winner.UNDECIDED:
         state, title = "waiting", "Undecided"
@@ -44,7 +115,7 @@ def render_ab_report(result: AbResult, model_name: str) -> str:
     return Page(
         state=state,
         title=title,
-        eyebrow=f"Review sentiment · A/B test of {model_name}",
+        eyebrow=_eyebrow(model_name),
         lead=result.reason[0].upper() + result.reason[1:] + ".",
         tiles=tiles,
         sections=[_comparison(result), _sample(result, a, b)],
@@ -53,7 +124,7 @@ def render_ab_report(result: AbResult, model_name: str) -> str:
             f"{100 * (1 - plan.alpha):g} %. Test: two-sided, at the planned sample only; looking "
             "earlier decides nothing.",
         ],
-    ).render()
+    )
 
 
 def _comparison(result: AbResult) -> Section:

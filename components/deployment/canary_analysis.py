@@ -62,6 +62,9 @@ from components.deployment.confidence_sequence import (
 )
 from components.deployment.observations import Observations
 
+FAILED_REQUESTS = "failed requests"
+"""Name of the measure."""
+
 
 class Verdict(StrEnum):
     """What to do with the canary."""
@@ -154,6 +157,19 @@ class Measure:
         if self.complete and self.difference is not None and low <= self.difference <= high:
             return Standing.WITHIN
         return Standing.OPEN
+
+    def in_words(self) -> str:
+        """Difference, interval and limit, in percentage points."""
+        if self.difference is None:
+            return f"{self.name}: nothing to compare yet"
+        beyond = self.standing is Standing.BEYOND
+        low, high = self.wide_interval if beyond else self.interval
+        limits = [f"{100 * limit:+g}" for limit in self.tolerated if abs(limit) < 1]
+        return (
+            f"{self.name}: {_percent(self.canary.rate)} against {_percent(self.stable.rate)}, "
+            f"a difference between {100 * low:+.1f} and {100 * high:+.1f} points where "
+            f"{' to '.join(limits)} is tolerated"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -335,7 +351,7 @@ def analyse(
     share = Interval(-limits.class_share, limits.class_share)
     compared: list[tuple[str, Count, Count, Interval]] = [
         (
-            "failed requests",
+            FAILED_REQUESTS,
             Count(stable.errors, stable.requests),
             Count(canary.errors, canary.requests),
             Interval(-1.0, limits.error_rate),
@@ -396,7 +412,7 @@ def _verdict(
     beyond = [measure for measure in measures if measure.standing is Standing.BEYOND]
     if beyond:
         worst = max(beyond, key=_excess)
-        return Verdict.ROLL_BACK, f"{_in_words(worst)}, after {seen}"
+        return Verdict.ROLL_BACK, f"{worst.in_words()}, after {seen}"
     fewest = min(stable.requests, canary.requests)
     open_ones = [measure for measure in measures if measure.standing is Standing.OPEN]
     if fewest < limits.minimum_requests:
@@ -406,7 +422,7 @@ def _verdict(
         )
     if open_ones:
         widest = max(open_ones, key=_reach)
-        return Verdict.HOLD, f"too early after {seen}: {_in_words(widest)}"
+        return Verdict.HOLD, f"too early after {seen}: {widest.in_words()}"
     return Verdict.PROMOTE, f"every measure lies within its limit, after {seen}"
 
 
@@ -420,20 +436,6 @@ def _reach(measure: Measure) -> float:
     """How far the interval reaches beyond what is tolerated."""
     low, high = measure.tolerated
     return max(measure.interval.high - high, low - measure.interval.low)
-
-
-def _in_words(measure: Measure) -> str:
-    """Difference, interval and limit of a measure, in percentage points."""
-    if measure.difference is None:
-        return f"{measure.name}: nothing to compare yet"
-    beyond = measure.standing is Standing.BEYOND
-    low, high = measure.wide_interval if beyond else measure.interval
-    limits = [f"{100 * limit:+g}" for limit in measure.tolerated if abs(limit) < 1]
-    return (
-        f"{measure.name}: {_percent(measure.canary.rate)} against {_percent(measure.stable.rate)}, "
-        f"a difference between {100 * low:+.1f} and {100 * high:+.1f} points where "
-        f"{' to '.join(limits)} is tolerated"
-    )
 
 
 def _percent(rate: float | None) -> str:

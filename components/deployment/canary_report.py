@@ -29,6 +29,9 @@ _STANDING = {
     Standing.OPEN: "not settled",
     Standing.BEYOND: "beyond its limit",
 }
+ENOUGH_PAIRS = 100
+"""Reviews that both versions answered, below which the share that agrees says little."""
+
 _VERDICT = {
     Verdict.PROMOTE: "go on",
     Verdict.HOLD: "not proven in time",
@@ -90,26 +93,27 @@ class Page:
 
 
 def write_canary_report(
-    rollout: Rollout, path: str | Path, shadow: ShadowComparison | None = None
+    rollout: Rollout, path: str | Path, shadow: ShadowComparison | str = ""
 ) -> None:
     """Write the page of a rollout.
 
     Args:
         rollout: How it went.
         path: HTML file to write.
-        shadow: What a shadow's answers were like, where there was one.
+        shadow: What a shadow's answers were like, or a sentence why that is not known; empty where
+            there was none.
     """
     with replaced_when_whole(path) as draft:
         draft.write_text(render_canary_report(rollout, shadow), encoding="utf-8")
 
 
-def render_canary_report(rollout: Rollout, shadow: ShadowComparison | None = None) -> str:
+def render_canary_report(rollout: Rollout, shadow: ShadowComparison | str = "") -> str:
     """The page of a rollout as HTML; see `write_canary_report`."""
     state, title = _TITLES[rollout.decision]
     looks = sum(len(step.analyses) for step in rollout.steps)
     seen = [step.analyses[-1].canary for step in rollout.steps if step.analyses]
     sections = [_step_section(step) for step in rollout.steps]
-    if shadow is not None:
+    if shadow:
         sections.insert(0, _shadow_section(shadow))
     tiles = [
         ("Service", rollout.model_name, f"KServe mode {rollout.mode}"),
@@ -375,8 +379,10 @@ def _funnels(analyses: Sequence[Analysis]) -> Markup:
     )
 
 
-def _shadow_section(shadow: ShadowComparison) -> Section:
+def _shadow_section(shadow: ShadowComparison | str) -> Section:
     """What a shadow's answers were like."""
+    if isinstance(shadow, str):
+        return Section("In the shadow", shadow, Markup(""))
     rows = Markup("").join(
         Markup('<tr><th scope="row">{}</th>{}</tr>').format(
             name,
@@ -392,6 +398,8 @@ def _shadow_section(shadow: ShadowComparison) -> Section:
         f"{shadow.agreed.of:,} reviews, {_percent(shadow.agreed)} got the same label (between "
         f"{100 * shadow.interval.low:.1f} and {100 * shadow.interval.high:.1f} %)."
     )
+    if shadow.agreed.of < ENOUGH_PAIRS:
+        told += f" That is too little to tell: fewer than {ENOUGH_PAIRS} reviews were paired."
     note = (
         f"Answered by one version only: {shadow.only_stable:,} by the stable, "
         f"{shadow.only_canary:,} by the canary. Left out because the texts differ: "

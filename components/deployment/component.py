@@ -63,6 +63,7 @@ def roll_out_model(
     look_every_seconds: float,
     step_deadline_seconds: float,
     retry_rejected: bool,
+    payload_uri: str,
     rollout: Output[Artifact],
     report: Output[HTML],
     metrics: Output[Metrics],
@@ -83,6 +84,7 @@ def roll_out_model(
         look_every_seconds: Pause between two looks at the numbers.
         step_deadline_seconds: A canary that is not proven within this time of a step goes back.
         retry_rejected: Try a version again that was rolled back before.
+        payload_uri: Payload log of both versions, to compare a shadow's answers; empty for none.
         rollout: What happened, JSON.
         report: The same with pictures.
         metrics: The shares reached and the last figures of both versions.
@@ -114,9 +116,95 @@ def roll_out_model(
         look_every_seconds=look_every_seconds,
         step_deadline_seconds=step_deadline_seconds,
         retry_rejected=retry_rejected,
+        payload_uri=payload_uri,
     )
     metrics.log_metric("decision", str(result.decision))
     metrics.log_metric("steps_passed", len(result.steps))
+    return NamedTuple("Outputs", decision=str, reason=str, stable_version=str)(
+        str(result.decision), result.reason, result.stable_version
+    )
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def run_ab_test(
+    model: Input[Model],
+    labelled: Input[Dataset],
+    model_name: str,
+    version: str,
+    mode: str,
+    share_b: int,
+    baseline: float,
+    smallest_effect: float,
+    power: float,
+    alpha: float,
+    reviews_per_second: float,
+    deadline_seconds: float,
+    url: str,
+    settings: dict,
+    namespace: str,
+    retry_rejected: bool,
+    ab_test: Output[Artifact],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+) -> NamedTuple("Outputs", decision=str, reason=str, stable_version=str):  # type: ignore[valid-type]
+    """Test a version against the one that serves at a fixed share, and shift to the better one.
+
+    Args:
+        model: The candidate's model folder.
+        labelled: Labelled reviews to ask, each once, Parquet.
+        model_name: Name of the service.
+        version: The candidate's version, arm B; arm A is what serves.
+        mode: Standard or Knative.
+        share_b: B's percent of the traffic.
+        baseline: Accuracy expected of A.
+        smallest_effect: Smallest difference of accuracy that would matter.
+        power: Chance to find a difference of that size.
+        alpha: Chance to find one where there is none.
+        reviews_per_second: How fast to ask.
+        deadline_seconds: A test without its sample by then is undecided.
+        url: Where the service's traffic is split; empty for the one that the service tells.
+        settings: The candidate's resources by name; the defaults where not named.
+        namespace: Of the service; empty for the run's own.
+        retry_rejected: Test a version again that was turned down before.
+        ab_test: What happened, JSON.
+        report: The same with pictures.
+        metrics: Accuracy of both arms, their difference and its interval.
+
+    Returns:
+        decision: promote, roll_back or already_serving.
+        reason: Why, in one sentence.
+        stable_version: The version that served before.
+    """
+    from typing import NamedTuple
+
+    from components.deployment.ab_step import ab_metrics
+    from components.deployment.ab_step import run_ab_test as run
+
+    result = run(
+        model.path,
+        model.uri,
+        labelled.path,
+        ab_test.path,
+        report.path,
+        model_name=model_name,
+        version=version,
+        mode=mode,
+        plan={
+            "share_b": share_b / 100,
+            "baseline": baseline,
+            "smallest_effect": smallest_effect,
+            "power": power,
+            "alpha": alpha,
+        },
+        reviews_per_second=reviews_per_second,
+        deadline_seconds=deadline_seconds,
+        url=url,
+        settings=settings,
+        namespace=namespace,
+        retry_rejected=retry_rejected,
+    )
+    for name, value in ab_metrics(result).items():
+        metrics.log_metric(name, value)
     return NamedTuple("Outputs", decision=str, reason=str, stable_version=str)(
         str(result.decision), result.reason, result.stable_version
     )

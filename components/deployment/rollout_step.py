@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from components.contracts.files import sha256_of_file, write_json
 from components.contracts.model_folder import WEIGHTS, check_model_folder
 from components.deployment.canary_analysis import Limits
 from components.deployment.canary_report import write_canary_report
-from components.deployment.inference_service import Autoscaling, Mode, ServiceSettings
+from components.deployment.inference_service import Mode
+from components.deployment.options import filled, service_settings
 from components.deployment.roll_out import Rollout, roll_out
 from components.deployment.serving_place import ServingPlace, asker, serving_place
+from components.deployment.shadow_watch import ShadowWatch, logging_payloads
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ def roll_out_model(
     look_every_seconds: float = 15.0,
     step_deadline_seconds: float = 3600.0,
     retry_rejected: bool = False,
+    payload_uri: str = "",
     place: ServingPlace | None = None,
 ) -> Rollout:
     """Serve a model version: first deployment, or canary that is promoted or rolled back.
@@ -57,6 +60,8 @@ def roll_out_model(
         look_every_seconds: Pause between two looks at the numbers.
         step_deadline_seconds: A canary that is not proven within this time of a step goes back.
         retry_rejected: Try a version again that was rolled back before.
+        payload_uri: Payload log that the version writes to; after a shadow step its answers there
+            are compared with the stable version's, which has to have been served with the same.
         place: Where it is served; where the environment says if None.
 
     Returns:
@@ -68,12 +73,10 @@ def roll_out_model(
     """
     folder = check_model_folder(model_folder)
     chosen = _limits(limits or {})
-    size = dict(settings or {})
-    if isinstance(size.get("autoscaling"), Mapping):
-        size["autoscaling"] = _filled(Autoscaling, size["autoscaling"], "autoscaling setting")
-    if "server_arguments" in size:
-        size["server_arguments"] = tuple(size["server_arguments"])
-    service = _filled(ServiceSettings, size, "service setting")
+    service = service_settings(settings or {})
+    if payload_uri:
+        service = logging_payloads(service, payload_uri)
+    shadow = ShadowWatch(payload_uri)
     where = place or serving_place(model_name, namespace)
     result = roll_out(
         where.store,
@@ -89,10 +92,11 @@ def roll_out_model(
         step_deadline_seconds=step_deadline_seconds,
         settings=service,
         labelled=asker(where, labelled, model_name, labelled_reviews),
+        after_step=shadow.after_step,
         retry_rejected=retry_rejected,
     )
     write_json(rollout, result.to_dict())
-    write_canary_report(result, report)
+    write_canary_report(result, report, shadow.found(result.stable_version, result.version))
     logger.info("%s: %s", result.decision.replace("_", " "), result.reason)
     return result
 
@@ -111,7 +115,7 @@ def percentages(text: str) -> tuple[int, ...]:
 
 def _limits(given: Mapping[str, Any]) -> Limits:
     """The limits, some of them given."""
-    limits: Limits = _filled(Limits, given, "limit")
+    limits: Limits = filled(Limits, given, "limit")
     for field in fields(Limits):
         value = getattr(limits, field.name)
         if field.name == "alpha" and not 0 < value < 1:
@@ -119,30 +123,3 @@ def _limits(given: Mapping[str, Any]) -> Limits:
         if not value >= 0:
             raise UserError(f"limit {field.name} is {value:g}; give 0 or more")
     return limits
-
-
-def _filled(kind: type, given: Mapping[str, Any], called: str) -> Any:
-    """An options object with some of its fields given."""
-    known = {field.name: field for field in fields(kind)}
-    for name in given:
-        if name not in known:
-            raise UserError(f"there is no {called} {name!r}; there are {', '.join(known)}")
-    for name, field in known.items():
-        if name not in given and field.default is MISSING and field.default_factory is MISSING:
-            raise UserError(f"{called} {name!r} is missing; give it")
-    return kind(
-        **{name: _number(f"{called} {name}", known[name].type, of) for name, of in given.items()}
-    )
-
-
-def _number(called: str, kind: Any, value: Any) -> Any:
-    """A value as its field has it; a pipeline's numbers come as floats, also the whole ones."""
-    if kind not in (int, float):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{called} is {value!r}, which is no number")
-    if kind is float:
-        return float(value)
-    if not float(value).is_integer():
-        raise UserError(f"{called} is {value}, which is no whole number")
-    return int(value)

@@ -206,6 +206,7 @@ def test_the_component_hands_over_what_the_function_does(model, tmp_path, handed
         look_every_seconds=2.0,
         step_deadline_seconds=60.0,
         retry_rejected=False,
+        payload_uri="",
         rollout=Artifact(tmp_path / "rollout"),
         report=Artifact(tmp_path / "report"),
         metrics=metrics,

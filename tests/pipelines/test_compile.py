@@ -18,10 +18,12 @@ from pipelines.step_settings import (
 )
 
 ROLLOUT_STEPS = {"fetch-version", "roll-out-model", "record-rollout"}
+AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
 STEPS = {
-    "training": set(SETTINGS) - ROLLOUT_STEPS,
+    "training": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS,
     "approval": {"fetch-version", "check-deployment", "promote-model"},
     "rollout": ROLLOUT_STEPS,
+    "ab-test": AB_TEST_STEPS,
 }
 
 
@@ -122,6 +124,7 @@ def test_steps_with_side_effects_are_never_cached() -> None:
         "check-deployment",
         "promote-model",
         "roll-out-model",
+        "run-ab-test",
         "record-rollout",
     ):
         assert not SETTINGS[step].cached
@@ -145,6 +148,22 @@ def test_registering_stands_behind_all_three_conditions(compiled) -> None:
     assert "inputs.parameter_values['pipelinechannel--approval'] == 'auto'" in conditions
     root_tasks = set(spec["root"]["dag"]["tasks"])
     assert not {"register-model", "check-deployment", "promote-model"} & root_tasks
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "step"), [("rollout", "roll-out-model"), ("ab-test", "run-ab-test")]
+)
+def test_the_registry_is_told_what_came_of_it(compiled, pipeline, step) -> None:
+    """Decision, reason and stable version go on, and only an approved version is tried."""
+    found = tasks(compiled[pipeline][0])
+    inputs = found["record-rollout"]["inputs"]["parameters"]
+    for name in ("decision", "reason", "stable_version"):
+        assert inputs[name]["taskOutputParameter"] == {
+            "outputParameterKey": name,
+            "producerTask": step,
+        }
+    fetched = found["fetch-version"]["inputs"]["parameters"]
+    assert fetched["approved_only"]["runtimeValue"]["constant"] is True
 
 
 def test_the_cluster_is_told_what_the_manifests_hold() -> None:
