@@ -25,10 +25,9 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -36,74 +35,33 @@ from components.contracts.errors import UserError, exit_in_words
 from components.deployment.local_store import FileServiceStore
 from components.deployment.model_process import (
     OUR_SERVER,
-    ModelProcess,
-    ServedModel,
     ServerCommand,
     bound_log,
     serving_command,
 )
-from components.deployment.site_plan import Seen, reconcile, wanted_of
-from components.deployment.site_status import Failure, ended_status, status_of
+from components.deployment.site_plan import reconcile, wanted_of
+from components.deployment.site_servers import SiteServers
+from components.deployment.site_status import ended_status, kubernetes_now, status_of
 from components.deployment.splitter import Split, Splitter
 
 logger = logging.getLogger(__name__)
 
 _STEP_SECONDS = 0.1
-_PROBE_SECONDS = 1.0
-_PROBE_TIMEOUT = 3.0
-_PROBES_FAILED = 3  # the readiness probe's failureThreshold on a cluster
-_START_WITHIN = 300.0  # the startup probe's failureThreshold times its period
-_STALLED_AFTER = 60.0  # the liveness probe's
-_LONGEST_PAUSE = 60.0
-_FORGIVEN_AFTER = 60.0
-_LOGS_KEPT = 10
-
-
-@dataclass
-class _Held:
-    """A process that the site runs, and what it knows of it."""
-
-    process: ModelProcess
-    since: float
-    ready: bool = False
-    ready_since: float | None = None
-    last_ready: float | None = None
-    next_probe: float = 0.0
-    failed_probes: int = 0
-    ending_since: float | None = None
-
-    @property
-    def seen(self) -> Seen:
-        model = self.process.model
-        return Seen(
-            self.process.id,
-            model.key,
-            model.version,
-            self.process.port,
-            self.ready,
-            self.ending_since is not None,
-        )
 
 
 @dataclass
 class Site:
-    """The processes of one InferenceService on this machine.
+    """One InferenceService on this machine.
 
     Attributes:
         store: Where the object is.
         splitter: nginx in front of the servers.
-        command: What starts a model server.
-        drain_seconds: How long an ended process may take to answer what it accepted.
-        clock: Seconds that never run backwards.
+        servers: The model servers.
     """
 
     store: FileServiceStore
     splitter: Splitter
-    command: ServerCommand = serving_command
-    drain_seconds: float = 40.0
-    clock: Callable[[], float] = time.monotonic
-    _held: dict[str, _Held] = field(default_factory=dict)
-    _failures: dict[str, Failure] = field(default_factory=dict)
+    servers: SiteServers
     _serving: str | None = None
     _in_effect: Split | None = None
     _told: str = ""
@@ -119,16 +77,7 @@ class Site:
         service = self.store.read()
         status = (service or {}).get("status") or {}
         self._serving = status.get("components", {}).get("predictor", {}).get("latestReadyRevision")
-        for record in sorted(self._servers.glob("*.json")):
-            process = ModelProcess.adopt(record)
-            if process is None:
-                record.unlink()
-                record.with_suffix(".port").unlink(missing_ok=True)
-                continue
-            self._held[process.id] = _Held(process, self.clock())
-            logger.info("model %s runs already", _named(process.model))
-        self._end_unrecorded()
-        self._observe()
+        self.servers.adopt()
 
     def step(self) -> None:
         """Look at the object and the processes once, and do what there is to do.
@@ -138,42 +87,36 @@ class Site:
         """
         service = self.store.read()
         wanted = wanted_of(service) if service else None
-        self._observe()
-        self._failures = {
-            key: failure
-            for key, failure in self._failures.items()
-            if wanted and key in wanted.models
-        }
-        held_back = {
-            key for key, failure in self._failures.items() if self.clock() < failure.retry_at
-        }
+        self.servers.observe()
+        bound_log(self.splitter.log_file)
+        self.servers.forget_failures(wanted.models if wanted else ())
         if not self.splitter.is_running():
             self._in_effect = None
         plan = reconcile(
             wanted,
-            [held.seen for held in self._held.values()],
+            self.servers.seen,
             self._serving,
             self._in_effect,
             draining=self.splitter.is_draining(),
-            held_back=held_back,
+            held_back=self.servers.held_back,
         )
         for model in plan.start:
-            self._start(model)
+            self.servers.start(model)
         ingress_fault = self._apply(plan.split)
         self._tell(ingress_fault)
         for identity in plan.end:
-            self._end(self._held[identity])
+            self.servers.end(identity)
         self._serving = plan.serving
         if service and wanted:
             status = status_of(
                 service,
                 wanted,
-                [held.seen for held in self._held.values()],
+                self.servers.seen,
                 plan,
-                self._failures,
+                self.servers.failures,
                 url=self.url,
                 ingress_fault=ingress_fault,
-                now=_now(),
+                now=kubernetes_now(),
             )
             self.store.write_status(status, service["metadata"]["uid"])
 
@@ -193,105 +136,13 @@ class Site:
     def end(self) -> None:
         """End everything: first nginx, which answers what it accepted, then the servers."""
         logger.info("ending: accepted requests are still answered")
-        self.splitter.end(self.drain_seconds)
-        for held in self._held.values():
-            held.process.terminate()
-        deadline = time.monotonic() + self.drain_seconds
-        while any(held.process.is_running() for held in self._held.values()):
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(0.02)
-        for held in self._held.values():
-            if held.process.is_running():
-                logger.warning("model %s did not end in time", _named(held.process.model))
-            held.process.kill()
-            held.process.forget(keep_log=True)
-        self._held.clear()
+        self.splitter.end(self.servers.drain_seconds)
+        self.servers.end_all()
         service = self.store.read()
         if service and "status" in service:
-            status = ended_status(service["status"], _now())
+            status = ended_status(service["status"], kubernetes_now())
             self.store.write_status(status, service["metadata"]["uid"])
         logger.info("ended")
-
-    @property
-    def _servers(self) -> Path:
-        return self.store.site_folder / "servers"
-
-    def _observe(self) -> None:
-        """Probe the processes, and notice those that have ended."""
-        now = self.clock()
-        for identity, held in list(self._held.items()):
-            process = held.process
-            if not process.is_running():
-                del self._held[identity]
-                process.forget(keep_log=True)
-                if held.ending_since is None:
-                    code = process.exit_code  # not known of one that was taken over
-                    self._failed(held, "ended" + (f" with code {code}" if code is not None else ""))
-                else:
-                    logger.info("model %s has ended", _named(process.model))
-            elif held.ending_since is not None:
-                if now - held.ending_since > self.drain_seconds:
-                    logger.warning("model %s did not end in time", _named(process.model))
-                    process.kill()
-            elif now >= held.next_probe:
-                self._probe(held, now)
-        self._prune_logs()
-
-    def _probe(self, held: _Held, now: float) -> None:
-        """Ask a server whether it is ready."""
-        name = _named(held.process.model)
-        if held.process.is_ready(_PROBE_TIMEOUT):
-            if not held.ready:
-                logger.info("model %s is ready after %.1f s", name, now - held.since)
-                held.ready_since = now
-            held.ready, held.last_ready, held.failed_probes = True, now, 0
-            if held.ready_since is not None and now - held.ready_since > _FORGIVEN_AFTER:
-                self._failures.pop(held.process.model.key, None)
-            bound_log(held.process.log_file)
-            bound_log(self.splitter.log_file)
-        else:
-            held.failed_probes += 1
-            if held.ready and held.failed_probes >= _PROBES_FAILED:
-                held.ready = False
-                logger.warning("model %s does not answer that it is ready", name)
-            silent = now - (held.last_ready or held.since)
-            if silent > (_STALLED_AFTER if held.last_ready else _START_WITHIN):
-                held.process.kill()
-                del self._held[held.process.id]
-                held.process.forget(keep_log=True)
-                self._failed(held, f"was not ready for {silent:.0f} s")
-        # One that starts is looked at with each step.
-        held.next_probe = now + (_PROBE_SECONDS if held.ready else 0.0)
-
-    def _failed(self, held: _Held, how: str) -> None:
-        """Remember that a server failed, and when to start it again."""
-        model, before = held.process.model, self._failures.get(held.process.model.key)
-        count = before.count + 1 if before else 1
-        # At once the first time, then later and later.
-        pause = min(2.0 ** (count - 2), _LONGEST_PAUSE) if count > 1 else 0.0
-        message = f"the server of model {_named(model)} {how}: {held.process.last_lines()}"
-        logger.warning("%s; next try in %.0f s", message, pause)
-        self._failures[model.key] = Failure(
-            count,
-            self.clock() + pause,
-            message,
-            held.process.exit_code or 0,
-            held.last_ready is not None,
-            held.process.id,
-            _now(),
-        )
-
-    def _start(self, model: ServedModel) -> None:
-        process = ModelProcess.start(model, self._servers, self.command, own_session=True)
-        process.record()
-        self._held[process.id] = _Held(process, self.clock())
-        logger.info("model %s starts; its log is %s", _named(model), process.log_file)
-
-    def _end(self, held: _Held) -> None:
-        logger.info("model %s is no longer asked; it ends", _named(held.process.model))
-        held.ending_since, held.ready = self.clock(), False
-        held.process.terminate()
 
     def _apply(self, split: Split) -> str:
         """Bring a split into effect; why it could not be, or nothing."""
@@ -313,37 +164,6 @@ class Site:
         if message and message != self._told:
             logger.error("%s", message)
         self._told = message
-
-    def _end_unrecorded(self) -> None:
-        """End servers of this site that were started just before it was killed."""
-        import psutil
-
-        known = {held.process.pid for held in self._held.values()}
-        for process in psutil.process_iter(["pid", "cmdline"]):
-            command = process.info["cmdline"] or []
-            ours = any(
-                part.startswith(f"{self._servers}/") and part.endswith(".port") for part in command
-            )
-            if ours and process.pid not in known:
-                logger.warning("ending process %d, which a killed site left", process.pid)
-                with suppress(psutil.Error):
-                    process.terminate()
-
-    def _prune_logs(self) -> None:
-        """Keep the logs of the last processes only."""
-        held = set(self._held)
-        logs = [log for log in self._servers.glob("*.log") if log.stem not in held]
-        for log in sorted(logs, key=lambda log: log.stat().st_mtime)[:-_LOGS_KEPT]:
-            log.unlink(missing_ok=True)
-            log.with_suffix(".log.1").unlink(missing_ok=True)
-
-
-def _named(model: ServedModel) -> str:
-    return f"{model.version or '(without version)'} from {model.folder}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @contextmanager
@@ -401,7 +221,8 @@ def serve(
             signal.signal(number, lambda *_, stop=stop: stop.set())
     with alone_at(store):
         splitter = Splitter(store.site_folder / "nginx", host, port)
-        site = Site(store, splitter, command, drain_seconds)
+        servers = SiteServers(store.site_folder / "servers", command, drain_seconds)
+        site = Site(store, splitter, servers)
         logger.info("serving %s at %s", store.path, site.url)
         site.run(stop)
 

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from components.deployment.inference_service import SHADOW_ANNOTATION
 from components.deployment.local_store import merge_patch
 from components.deployment.model_process import ServedModel
 from components.deployment.splitter import Backend, Split
-
-SHADOW_ANNOTATION = "review-sentiment/shadow"
-"""`true`: the canary at 0 percent gets a copy of each request; its answers are thrown away."""
 
 
 @dataclass(frozen=True)

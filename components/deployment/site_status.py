@@ -6,6 +6,7 @@ its metrics are read past the splitter (`components.deployment.local_store.serve
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from components.deployment.model_process import ServedModel
@@ -39,6 +40,11 @@ class Failure:
     was_ready: bool
     process: str
     at: str
+
+
+def kubernetes_now() -> str:
+    """The time as Kubernetes writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def status_of(

@@ -1,16 +1,42 @@
-"""The published CRDs as strict JSON schemas."""
+"""The published CRDs as strict JSON schemas, and stand-ins for the model server."""
 
 import os
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from components.deployment.model_process import ModelProcess, ServedModel
+
 CRDS = Path(
     os.environ.get("CRDS_DIR") or Path(__file__).resolve().parents[2].parent / "shared" / "crds"
 )
+STUB = Path(__file__).with_name("stub_server.py")
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+needs_nginx = pytest.mark.skipif(not NGINX, reason="nginx is missing; apt install nginx")
+
+
+def stub_command(model: ServedModel, port_file: Path) -> list[str]:
+    return [sys.executable, str(STUB), model.version, str(port_file)]
+
+
+@pytest.fixture
+def start_stub(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Starts stubs of the model server; the port of each. None outlives the test."""
+    started = []
+
+    def start(version: str = "1", fault: str = "") -> int:
+        model = ServedModel("m", "/m", version, (("FAULT", fault),))
+        started.append(ModelProcess.start(model, tmp_path / "servers", stub_command))
+        return started[-1].wait_until_ready(10)
+
+    yield start
+    for process in started:
+        process.kill()
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,7 @@ from components.deployment.model_process import (
     bound_log,
     serving_command,
 )
-
-STUB = Path(__file__).with_name("stub_server.py")
-
-
-def stub_command(model, port_file):
-    return [sys.executable, str(STUB), model.version, str(port_file)]
+from tests.deployment.conftest import stub_command
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 import pytest
@@ -19,30 +18,19 @@ from scipy.stats import binomtest
 from components.contracts.errors import UserError
 from components.contracts.files import write_json
 from components.deployment import canary_change, canary_readiness
-from components.deployment.inference_service import render_inference_service
+from components.deployment.inference_service import SHADOW_ANNOTATION, render_inference_service
 from components.deployment.local_store import FileServiceStore, server_addresses
-from components.deployment.model_process import ModelProcess, serving_command
+from components.deployment.model_process import serving_command
 from components.deployment.site import serve
-from components.deployment.site_plan import SHADOW_ANNOTATION
 from components.deployment.traffic import background_traffic
+from tests.deployment.conftest import STUB, needs_nginx, stub_command
 from tests.deployment.small_service import (
     NAME,
-    ONE,
     conditions,
     described,
     model_spec,
     with_canary,
 )
-
-STUB = Path(__file__).with_name("stub_server.py")
-needs_nginx = pytest.mark.skipif(
-    not (shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")),
-    reason="nginx is missing; apt install nginx",
-)
-
-
-def stub_command(model, port_file):
-    return [sys.executable, str(STUB), model.version, str(port_file)]
 
 
 @pytest.fixture
@@ -301,17 +289,6 @@ def test_a_site_that_is_killed_goes_on_where_it_was(store):
         assert set(count.answers) <= {("1", 200), ("2", 200)}
         assert set(count.lost) <= {"ClientConnectorError"}
     assert left_running(store) == []
-
-
-@needs_nginx
-def test_servers_started_just_before_the_site_was_killed_are_ended(store):
-    unrecorded = ModelProcess.start(ONE, store.site_folder / "servers", stub_command)
-    unrecorded.wait_until_ready(10)
-    try:
-        with running(store):
-            assert unrecorded._child.wait(10) == 0
-    finally:
-        unrecorded.kill()
 
 
 @needs_nginx

@@ -1,9 +1,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.deployment.inference_service import SHADOW_ANNOTATION
 from components.deployment.model_process import ServedModel
 from components.deployment.site_plan import (
-    SHADOW_ANNOTATION,
     Plan,
     Seen,
     Wanted,
@@ -154,7 +154,7 @@ processes_seen = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.none() | wants(), processes_seen, st.sampled_from([None, ONE.key, TWO.key]))
 def test_any_state_comes_to_rest_where_the_object_wants_it(wanted, processes, serving):
     in_effect, draining = None, False

@@ -1,9 +1,7 @@
 import json
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -18,32 +16,10 @@ from scipy.stats import binomtest
 
 from components.contracts.errors import UserError
 from components.deployment import splitter as subject
-from components.deployment.model_process import ModelProcess, ServedModel
 from components.deployment.splitter import Backend, Split, Splitter, render_configuration
+from tests.deployment.conftest import NGINX, needs_nginx
 
-STUB = Path(__file__).with_name("stub_server.py")
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-needs_nginx = pytest.mark.skipif(not NGINX, reason="nginx is missing; apt install nginx")
 PATH = "/v2/models/review-sentiment/infer"
-
-
-@pytest.fixture
-def servers(tmp_path):
-    """Starts stubs of the model server; the port of each."""
-    started = []
-
-    def start(version, fault=""):
-        process = ModelProcess.start(
-            ServedModel("m", "/m", version, (("FAULT", fault),)),
-            tmp_path / "servers",
-            lambda model, port_file: [sys.executable, str(STUB), model.version, str(port_file)],
-        )
-        started.append(process)
-        return process.wait_until_ready(10)
-
-    yield start
-    for process in started:
-        process.kill()
 
 
 @pytest.fixture
@@ -77,8 +53,8 @@ def closed_port():
 
 
 @needs_nginx
-def test_requests_are_split_by_independent_draws(servers, splitter):
-    one, two = servers("1"), servers("2")
+def test_requests_are_split_by_independent_draws(start_stub, splitter):
+    one, two = start_stub("1"), start_stub("2")
     splitter.apply(Split((Backend("1", one, 90), Backend("2", two, 10))))
     by_version = Counter()
     for _ in range(800):
@@ -92,15 +68,15 @@ def test_requests_are_split_by_independent_draws(servers, splitter):
 
 
 @needs_nginx
-def test_a_request_that_is_sent_again_goes_the_same_way(servers, splitter):
-    splitter.apply(Split((Backend("1", servers("1"), 50), Backend("2", servers("2"), 50))))
+def test_a_request_that_is_sent_again_goes_the_same_way(start_stub, splitter):
+    splitter.apply(Split((Backend("1", start_stub("1"), 50), Backend("2", start_stub("2"), 50))))
     went = {ask(splitter, request_id="r1")[1]["X-Model-Version"] for _ in range(12)}
     assert len(went) == 1
 
 
 @needs_nginx
-def test_a_change_of_the_split_loses_no_request(servers, splitter):
-    one, two = servers("1"), servers("2")
+def test_a_change_of_the_split_loses_no_request(start_stub, splitter):
+    one, two = start_stub("1"), start_stub("2")
     splitter.apply(Split((Backend("1", one, 100),)))
     stop, became = threading.Event(), Counter()
 
@@ -127,8 +103,8 @@ def test_a_change_of_the_split_loses_no_request(servers, splitter):
 
 
 @needs_nginx
-def test_the_faults_of_a_version_are_passed_on_and_named(servers, splitter):
-    stable, faulty = servers("1"), servers("2", "500")
+def test_the_faults_of_a_version_are_passed_on_and_named(start_stub, splitter):
+    stable, faulty = start_stub("1"), start_stub("2", "500")
     splitter.apply(Split((Backend("1", stable, 0), Backend("2", faulty, 100))))
     status, headers, _ = ask(splitter)
     assert (status, headers["X-Model-Version"]) == (500, "2")
@@ -137,9 +113,9 @@ def test_the_faults_of_a_version_are_passed_on_and_named(servers, splitter):
 
 @needs_nginx
 @pytest.mark.parametrize("fault", ["not there", "breaks-off"])
-def test_another_version_answers_for_one_that_cannot(servers, splitter, fault):
-    other = servers("1")
-    broken = closed_port() if fault == "not there" else servers("2", fault)
+def test_another_version_answers_for_one_that_cannot(start_stub, splitter, fault):
+    other = start_stub("1")
+    broken = closed_port() if fault == "not there" else start_stub("2", fault)
     splitter.apply(Split((Backend("1", other, 0), Backend("2", broken, 100))))
     for _ in range(5):
         status, headers, _ = ask(splitter)
@@ -147,8 +123,8 @@ def test_another_version_answers_for_one_that_cannot(servers, splitter, fault):
 
 
 @needs_nginx
-def test_a_shadow_gets_a_copy_under_the_same_id_and_its_answer_is_thrown_away(servers, splitter):
-    stable, shadow = servers("1"), servers("2", "500")
+def test_a_shadow_gets_a_copy_under_the_same_id_and_its_answer_is_thrown_away(start_stub, splitter):
+    stable, shadow = start_stub("1"), start_stub("2", "500")
     splitter.apply(Split((Backend("1", stable, 100),), Backend("2", shadow, 0)))
     for request_id in ("r1", None, "r3"):
         status, headers, body = ask(splitter, request_id=request_id)
@@ -162,9 +138,9 @@ def test_a_shadow_gets_a_copy_under_the_same_id_and_its_answer_is_thrown_away(se
 
 
 @needs_nginx
-def test_a_slow_or_absent_shadow_delays_nobody(servers, splitter):
-    stable = servers("1")
-    for shadow in (servers("2", "slow:2"), closed_port()):
+def test_a_slow_or_absent_shadow_delays_nobody(start_stub, splitter):
+    stable = start_stub("1")
+    for shadow in (start_stub("2", "slow:2"), closed_port()):
         splitter.apply(Split((Backend("1", stable, 100),), Backend("2", shadow, 0)))
         started = time.monotonic()
         assert [ask(splitter)[0] for _ in range(3)] == [200] * 3
@@ -180,8 +156,8 @@ def test_where_nobody_can_answer_it_says_so_at_once(splitter):
 
 
 @needs_nginx
-def test_texts_are_written_nowhere(servers, splitter, tmp_path):
-    splitter.apply(Split((Backend("1", servers("1"), 100),)))
+def test_texts_are_written_nowhere(start_stub, splitter, tmp_path):
+    splitter.apply(Split((Backend("1", start_stub("1"), 100),)))
     body = b"a secret text " * 500_000
     assert json.loads(ask(splitter, body)[2])["bytes"] == len(body)
     assert ask(splitter, b"x" * 17_000_000)[0] == 413
@@ -193,8 +169,8 @@ def test_texts_are_written_nowhere(servers, splitter, tmp_path):
 
 
 @needs_nginx
-def test_a_configuration_that_nginx_refuses_leaves_the_one_before(servers, splitter, monkeypatch):
-    one = servers("1")
+def test_a_refused_configuration_leaves_the_one_before(start_stub, splitter, monkeypatch):
+    one = start_stub("1")
     splitter.apply(Split((Backend("1", one, 100),)))
     monkeypatch.setattr(subject, "_CONFIGURATION", "nonsense;")
     with pytest.raises(UserError, match=r'nginx refuses .*unknown directive "nonsense"'):
@@ -203,8 +179,8 @@ def test_a_configuration_that_nginx_refuses_leaves_the_one_before(servers, split
 
 
 @needs_nginx
-def test_an_end_answers_what_was_accepted(servers, splitter):
-    splitter.apply(Split((Backend("1", servers("1", "slow:0.6"), 100),)))
+def test_an_end_answers_what_was_accepted(start_stub, splitter):
+    splitter.apply(Split((Backend("1", start_stub("1", "slow:0.6"), 100),)))
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(ask(splitter))) for _ in range(3)]
     for thread in threads:
@@ -220,8 +196,8 @@ def test_an_end_answers_what_was_accepted(servers, splitter):
 
 
 @needs_nginx
-def test_requests_split_as_before_are_seen_to_drain(servers, splitter):
-    slow, other = servers("1", "slow:0.8"), servers("2")
+def test_requests_split_as_before_are_seen_to_drain(start_stub, splitter):
+    slow, other = start_stub("1", "slow:0.8"), start_stub("2")
     splitter.apply(Split((Backend("1", slow, 100),)))
     answers = []
     thread = threading.Thread(target=lambda: answers.append(ask(splitter)))
@@ -240,8 +216,8 @@ def test_requests_split_as_before_are_seen_to_drain(servers, splitter):
 
 
 @needs_nginx
-def test_an_nginx_that_was_left_is_taken_over(servers, splitter, tmp_path):
-    one = servers("1")
+def test_an_nginx_that_was_left_is_taken_over(start_stub, splitter, tmp_path):
+    one = start_stub("1")
     splitter.apply(Split((Backend("1", one, 100),)))
     heir = Splitter(tmp_path / "nginx", "127.0.0.1", 0)
     assert heir.port == splitter.port
@@ -254,8 +230,8 @@ def test_an_nginx_that_was_left_is_taken_over(servers, splitter, tmp_path):
 
 
 @needs_nginx
-def test_an_nginx_that_died_is_started_again(servers, splitter):
-    split = Split((Backend("1", servers("1"), 100),))
+def test_an_nginx_that_died_is_started_again(start_stub, splitter):
+    split = Split((Backend("1", start_stub("1"), 100),))
     splitter.apply(split)
     port = splitter.port
     splitter._child.kill()  # its worker goes on, and would keep the port

@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 from itertools import islice, pairwise
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +12,6 @@ import pytest
 from scipy.stats import kstest
 
 from components.contracts.errors import UserError
-from components.deployment.model_process import ModelProcess, ServedModel
 from components.deployment.traffic import (
     TrafficCount,
     background_traffic,
@@ -23,27 +21,13 @@ from components.deployment.traffic import (
     replay,
 )
 
-STUB = Path(__file__).with_name("stub_server.py")
 REVIEWS = [(None, "lovely"), ("Title", "it's awful \U0001f600")]
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(start_stub):
     """Starts a stub of the model server; its URL."""
-    started = []
-
-    def start(version="1", fault=""):
-        process = ModelProcess.start(
-            ServedModel("m", "/m", version, (("FAULT", fault),)),
-            tmp_path / "servers",
-            lambda model, port_file: [sys.executable, str(STUB), model.version, str(port_file)],
-        )
-        started.append(process)
-        return f"http://127.0.0.1:{process.wait_until_ready(10)}"
-
-    yield start
-    for process in started:
-        process.kill()
+    return lambda **how: f"http://127.0.0.1:{start_stub(**how)}"
 
 
 def sent_to(url, seconds=0.3, rate=100.0, **options):
