@@ -306,10 +306,11 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    reviews = read_reviews(arguments.reviews)
     ends = time.monotonic() + arguments.seconds
     with background_traffic(
         arguments.url,
-        read_reviews(arguments.reviews),
+        reviews,
         arguments.rate,
         seconds=arguments.seconds,
         model_name=arguments.model_name,
