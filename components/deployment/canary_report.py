@@ -42,6 +42,10 @@ _HOW_TO_READ = (
     "green zone for the canary to go on. Thin line: the same, widened for the number of measures; "
     "it has to lie in the red zone for the canary to go back. Both hold however often one looks."
 )
+_HOW_TO_READ_LABELLED = (
+    " There are no more labelled reviews than those that were asked: where they are too few for "
+    "the bar, the dot has to lie in the green zone."
+)
 
 
 @dataclass(frozen=True)
@@ -288,6 +292,9 @@ def _step_section(step: Step) -> Section:
 
 def _measures_table(analysis: Analysis) -> Markup:
     """Each measure with its picture."""
+    how_to_read = _HOW_TO_READ
+    if any(measure.complete for measure in analysis.measures):
+        how_to_read += _HOW_TO_READ_LABELLED
     rows = Markup("").join(
         Markup(
             '<tr><th scope="row">{}</th><td class="n">{}</td><td class="n">{}</td>'
@@ -313,7 +320,7 @@ def _measures_table(analysis: Analysis) -> Markup:
         '<th scope="col" class="n">stable</th><th scope="col" class="n">canary</th>'
         '<th scope="col">difference</th><th scope="col"></th></tr></thead>'
         '<tbody>{}</tbody></table></div><p class="soft small">{}</p>'
-    ).format(rows, _HOW_TO_READ)
+    ).format(rows, how_to_read)
 
 
 def _versions_table(analysis: Analysis) -> Markup:
@@ -360,7 +367,7 @@ def _class_shares(seen: Observations) -> Markup:
 
 
 def _funnels(analyses: Sequence[Analysis]) -> Markup:
-    """A small picture for each measure, the most telling first."""
+    """A small picture for each measure that came to be known by and by, the most telling first."""
     order = {Standing.BEYOND: 0, Standing.OPEN: 1, Standing.WITHIN: 2}
     last = analyses[-1].measures
     ranked = sorted(range(len(last)), key=lambda index: order[last[index].standing])
@@ -376,6 +383,7 @@ def _funnels(analyses: Sequence[Analysis]) -> Markup:
             ),
         )
         for index in ranked
+        if not last[index].complete
     )
 
 
