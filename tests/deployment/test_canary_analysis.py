@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from components.contracts.serving_metrics import SECONDS_BUCKETS
-from components.deployment import canary_analysis
 from components.deployment.canary_analysis import (
     Analysis,
     CanaryWatch,
@@ -15,7 +14,6 @@ from components.deployment.canary_analysis import (
     Standing,
     Verdict,
     analyse,
-    requests_needed,
 )
 from components.deployment.confidence_sequence import Count, Interval, Pairs
 from components.deployment.observations import Observations
@@ -177,22 +175,6 @@ def test_standing(interval, wide, standing):
         "x", Count(1, 2), Count(1, 2), tolerated, Interval(*interval), Interval(*wide)
     )
     assert measure.standing is standing
-
-
-@pytest.mark.parametrize(
-    ("canary", "verdict", "at_most"),
-    [
-        ("fails always", Verdict.ROLL_BACK, 5),
-        ("200 ms slower", Verdict.ROLL_BACK, 45),
-        ("says each class equally often", Verdict.ROLL_BACK, 60),
-        ("as good as the stable", Verdict.PROMOTE, 700),
-    ],
-)
-def test_how_many_requests_a_verdict_takes(canary, verdict, at_most):
-    found, requests = requests_needed(canary)
-    assert found is verdict
-    assert requests <= at_most
-    assert f"{canary:36}{verdict.replace('_', ' '):12}{requests:7,}" in canary_analysis.__doc__
 
 
 def simulated(rng, *, shares, failed=0.0, looks=40, each=50, limits=None):
