@@ -75,6 +75,8 @@ def made_up_reviews(count: int, seed: int) -> list[tuple[str, int]]:
 
 def trained(base_model: Path, folder: Path, *, shuffled: bool) -> Path:
     """A model folder, from the project's own training on made-up reviews."""
+    import torch
+
     from components.contracts.base_model import load_tokenizer
     from components.training.fine_tune import fine_tune
     from components.training.options import TrainingOptions
@@ -92,10 +94,22 @@ def trained(base_model: Path, folder: Path, *, shuffled: bool) -> Path:
             rows.append(row | {"input_ids": ids, "n_tokens": len(ids)})
     training_set = folder.with_suffix(".parquet")
     write_parquet(training_set, pa.Table.from_pylist(rows, schema=TRAINING_SET_SCHEMA))
-    options = {"epochs": 10, "learning_rate": 0.01, "head_learning_rate": 0.01, "min_steps": 0}
+    options = {
+        "epochs": 25,
+        "patience": 0,
+        "learning_rate": 0.01,
+        "head_learning_rate": 0.01,
+        "min_steps": 0,
+    }
     options |= {"frozen_share": 0.0, "freeze_embeddings": False, "average_decay": 0.0}
     options |= {"evaluations_per_epoch": 1, "class_weights": "none", "token_dropout": 0.0}
-    fine_tune(training_set, str(base_model), TrainingOptions.from_dict(options), folder)
+    # Two threads wait for each other longer than they compute at this size.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fine_tune(training_set, str(base_model), TrainingOptions.from_dict(options), folder)
+    finally:
+        torch.set_num_threads(threads)
     return folder
 
 
@@ -142,7 +156,7 @@ class World:
     def roll_out(self, version: str, **changes: Any) -> Run:
         """Run the pipeline."""
         parameters = {"version": version, "steps": STEPS, "look_every_seconds": 1.0}
-        parameters |= {"step_deadline_seconds": 120.0, "labelled_reviews": 256}
+        parameters |= {"step_deadline_seconds": 300.0, "labelled_reviews": 256}
         parameters |= {"limits": {"latency_allowance_seconds": ALLOWANCE_SECONDS}}
         return run_locally(
             rollout_pipeline,
