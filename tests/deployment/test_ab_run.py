@@ -210,6 +210,36 @@ def test_lost_answers_are_told_and_use_the_reviews_up(mode):
     assert done.unanswered > 300
 
 
+def test_a_failed_answer_is_none(mode):
+    lab = Lab(mode)
+    done = lab.test(
+        ask=lambda reviews, seconds: [
+            Answer("43"[n % 2], 500 if n % 4 < 2 else 200, True) for n, _ in enumerate(reviews)
+        ]
+    )
+    a, b = done.result.arms
+    assert a.right.of + b.right.of == done.asked - done.unanswered
+    assert done.unanswered >= done.asked // 2
+
+
+def test_a_canary_that_is_taken_away_is_noticed_at_the_next_look(mode):
+    lab, asked = Lab(mode), []
+    ask = lab.ask
+
+    def removed(reviews, seconds):
+        asked.append(len(reviews))
+        spec = {"canary": None}
+        if mode == "Knative":
+            model = {"env": [{"name": "MODEL_VERSION", "value": "3"}], "storageUri": "s3://m/3"}
+            spec = {"predictor": {"canaryTrafficPercent": None, "model": model}}
+        lab.kept.patch(NAME, {"spec": spec})
+        return ask(reviews, seconds)
+
+    with pytest.raises(Interfered, match="removed version 4; 3 serves alone"):
+        lab.test(ask=removed)
+    assert len(asked) == 1
+
+
 def test_answers_of_others_count_for_no_arm(mode):
     lab = Lab(mode)
     done = lab.test(ask=lambda reviews, seconds: [Answer("9", 200, True)] * len(reviews))
