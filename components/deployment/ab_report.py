@@ -9,8 +9,9 @@ from components.contracts.files import replaced_when_whole
 from components.deployment.ab_run import AbTest
 from components.deployment.ab_test import AbResult, Arm, Proportions, Winner, power_of
 from components.deployment.canary_analysis import Standing
-from components.deployment.canary_report import Page, Section, interval_chart, rate_cell
-from components.deployment.confidence_sequence import Count, Interval
+from components.deployment.canary_charts import interval_chart
+from components.deployment.confidence_sequence import Interval
+from components.deployment.report_page import Page, Section, percent, rate_cell
 from components.deployment.roll_out import Decision
 
 
@@ -106,8 +107,8 @@ def _page(result: AbResult, model_name: str) -> Page:
     accuracy, plan = result.accuracy, result.plan
     h = accuracy.cohens_h
     tiles = [
-        (f"A · version {a.version}", _percent(a.right), _interval(accuracy.interval_a)),
-        (f"B · version {b.version}", _percent(b.right), _interval(accuracy.interval_b)),
+        (f"A · version {a.version}", percent(a.right), _interval(accuracy.interval_a)),
+        (f"B · version {b.version}", percent(b.right), _interval(accuracy.interval_b)),
         ("Difference", _points(accuracy.difference), f"B minus A; {_range(accuracy.interval)}"),
         ("Effect size", "none" if h is None else f"{h:+.3f}", "Cohen's h; 0.2 is small"),
         ("p-value", f"{accuracy.p_value:.2g}", accuracy.test),
@@ -205,10 +206,6 @@ def _sample(result: AbResult, a: Arm, b: Arm) -> Section:
         '<p class="soft small">p-value of the requests being split as planned: {}.</p>'
     ).format(rows, f"{result.split_p_value:.2g}")
     return Section("What it takes", told, body)
-
-
-def _percent(count: Count) -> str:
-    return "none" if count.rate is None else f"{100 * count.rate:.1f} %"
 
 
 def _points(value: float | None) -> str:
