@@ -42,7 +42,8 @@ from components.deployment.model_process import (
 from components.deployment.site_plan import reconcile, wanted_of
 from components.deployment.site_servers import SiteServers
 from components.deployment.site_status import ended_status, kubernetes_now, status_of
-from components.deployment.splitter import Split, Splitter
+from components.deployment.splitter import Splitter
+from components.deployment.splitter_configuration import Split
 
 logger = logging.getLogger(__name__)
 

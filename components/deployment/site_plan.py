@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from components.deployment.inference_service import SHADOW_ANNOTATION
 from components.deployment.local_store import merge_patch
 from components.deployment.model_process import ServedModel
-from components.deployment.splitter import Backend, Split
+from components.deployment.splitter_configuration import Backend, Split
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import UserError, exit_in_words
 from components.contracts.files import write_json
-from components.deployment.splitter import REQUEST_ID_HEADER, VERSION_HEADER
+from components.deployment.splitter_configuration import REQUEST_ID_HEADER, VERSION_HEADER
 
 if TYPE_CHECKING:
     import aiohttp

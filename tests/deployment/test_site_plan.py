@@ -10,7 +10,7 @@ from components.deployment.site_plan import (
     reconcile,
     wanted_of,
 )
-from components.deployment.splitter import Backend, Split
+from components.deployment.splitter_configuration import Backend, Split
 from tests.deployment.small_service import (
     NAME,
     ONE,
