@@ -135,14 +135,34 @@ def _write_networks(
     openvino.save_model(network, folder / FULL, compress_to_fp16=True)
     quantised = nncf.quantize(
         network,
-        nncf.Dataset(
-            [padded([row], pad_id) for row in calibration],
-            lambda pair: {"input_ids": pair[0], "attention_mask": pair[1]},
-        ),
+        nncf.Dataset(calibration, _unpadded),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(calibration),
+        ignored_scope=nncf.IgnoredScope(names=_of_first_token(network, model)),
     )
     openvino.save_model(quantised, folder / INT8, compress_to_fp16=True)
+
+
+def _unpadded(row: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+    """The network's inputs for a row by itself: padding would have a say in the ranges."""
+    ids = np.array([row], dtype=np.int64)
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
+
+def _of_first_token(network: "Model", model: "PreTrainedModel") -> list[str]:
+    """Products that are computed for the first token alone: the last layer but keys and values.
+
+    In 16 bits they cost nothing that can be measured, and a quarter of the error is theirs.
+    """
+    last = f".encoder.layer.{getattr(model.config, 'num_hidden_layers', 0) - 1}."
+    names = [op.get_friendly_name() for op in network.get_ops() if op.get_type_name() == "MatMul"]
+    return [
+        name
+        for name in names
+        if (last in name and ".self.key" not in name and ".self.value" not in name)
+        or ".pooler." in name
+        or ".network.classifier" in name
+    ]
 
 
 def _converted(model: "PreTrainedModel", pad_id: int) -> "Model":
@@ -151,14 +171,14 @@ def _converted(model: "PreTrainedModel", pad_id: int) -> "Model":
     import torch
 
     class Logits(torch.nn.Module):
-        """The classifier with tensors in and a tensor out, as tracing wants it."""
+        """The model with tensors in and a tensor out, as tracing wants it."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.classifier = model
+            self.network = model
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-            return self.classifier(input_ids=input_ids, attention_mask=attention_mask).logits
+            return self.network(input_ids=input_ids, attention_mask=attention_mask).logits
 
     compute_first_token_only(model)
     # Two rows, of which one is padded: a mask of ones alone would be traced away.

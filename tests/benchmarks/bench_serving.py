@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,27 +161,29 @@ async def answers(url: str, body: bytes) -> bool:
 
 
 def ceiling(model: Path, texts: list[str], seconds: float = 6.0) -> tuple[str, dict[int, float]]:
-    """Reviews/s of the engine itself, without a server, by batch size; texts sorted by length."""
+    """Reviews/s of the engine itself, without a server, by batch size; as many passes side by side
+    as it wants, reviews sorted by length in windows as large as the server's."""
     predictor = Predictor(model)
+    engine = predictor.engine
     ids = [tokens.ids for tokens in predictor.tokenise(texts)]
     found = {}
-    for batch in (1, 4, 8, 16, 32):
-        windows = [ids[start : start + 4 * batch] for start in range(0, len(ids), 4 * batch)]
+    for batch in (1, 2, 4, 8, 16):
+        windows = [ids[start : start + 32] for start in range(0, len(ids), 32)]
         batches = [
             sorted(window, key=len)[start : start + batch]
             for window in windows
             for start in range(0, len(window), batch)
         ]
-        for group in batches[:20]:
-            predictor.engine.logits(group)
-        done, started = 0, time.perf_counter()
-        for group in batches:
-            predictor.engine.logits(group)
-            done += len(group)
-            if time.perf_counter() - started > seconds:
-                break
-        found[batch] = done / (time.perf_counter() - started)
-    return predictor.engine.name, found
+        with ThreadPoolExecutor(engine.parallel) as threads:
+            list(threads.map(engine.logits, batches[:40]))
+            done, started = 0, time.perf_counter()
+            for first in range(0, len(batches), 40):
+                group = batches[first : first + 40]
+                done += sum(len(rows) for rows in threads.map(engine.logits, group))
+                if time.perf_counter() - started > seconds:
+                    break
+            found[batch] = done / (time.perf_counter() - started)
+    return engine.name, found
 
 
 def agreement(url: str, table: dict[str, list], texts: list[str]) -> None:
@@ -224,7 +227,7 @@ def main() -> None:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     )
-    print(f"{cpu}, {cpu_limit()} cores, {len(texts)} reviews, {options.clients} clients\n")
+    print(f"{cpu}, {cpu_limit()} cores, {len(texts)} reviews, {options.clients} clients")
 
     engine, rates = ceiling(options.model, texts)
     best = max(rates, key=rates.get)

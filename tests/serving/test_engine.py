@@ -56,6 +56,8 @@ def test_the_fastest_that_agrees_serves(machine, tmp_path):
     machine["seconds"] = {"openvino-int8": 0.02, "openvino-bf16": 0.01, "openvino-fp32": 0.001}
     assert chosen(tmp_path, INT8, BF16, FP32) == "openvino-bf16"
     assert "openvino-fp32" not in machine["loaded"]  # The reference is never the fastest.
+    machine["seconds"]["openvino-int8"] = 0.0105
+    assert chosen(tmp_path) == "openvino-int8"  # As fast, and named first.
     machine["seconds"]["openvino-int8"] = 0.005
     assert chosen(tmp_path) == "openvino-int8"
 
