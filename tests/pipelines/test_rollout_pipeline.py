@@ -232,7 +232,10 @@ def world(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         store = FileServiceStore(home / "state" / "site", MODEL)
         made = World(home, store, models, labelled, reviews)
         write_json(made.faults, {})
-        server = shlex.join([sys.executable, str(FAULTY_SERVER), str(made.faults)])
+        server = shlex.join(
+            # On a machine that does other work too, requests wait rather than being refused.
+            [sys.executable, str(FAULTY_SERVER), str(made.faults), "--max-wait-seconds", "30"]
+        )
         command = [sys.executable, "-m", "components.deployment.site", "--port", "0"]
         command += ["--state", str(store.path.parent), "--server", server]
         with (home / "site.log").open("w") as log:
