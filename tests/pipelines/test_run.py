@@ -43,7 +43,9 @@ def test_hyperparameters_are_read_by_name(asked: dict) -> None:
 
 def test_a_hyperparameter_without_a_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     call("training", "--hyperparameters", "epochs")
-    assert "error: hyperparameters: 'epochs' is not of the form name=value" in capsys.readouterr().err
+    assert (
+        "error: hyperparameters: 'epochs' is not of the form name=value" in capsys.readouterr().err
+    )
 
 
 def test_local_paths_are_made_absolute_and_uris_are_not(
