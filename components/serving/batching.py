@@ -28,6 +28,8 @@ WINDOW_BATCHES = 8
 """Batches that are formed at once, by length, out of the reviews that wait."""
 
 _RATE_MEMORY = 0.9
+# The estimate may be off by a third before an accepted request waits too long.
+_CAUTION = 0.75
 
 
 class OverloadedError(Exception):
@@ -137,7 +139,8 @@ class Batcher:
             OverloadedError: If the queue is full, at once; or if the request waited too long.
         """
         wait = self.wait_seconds
-        if self._queued_reviews >= self.max_queued_reviews or wait > self.max_wait_seconds:
+        too_long = wait > _CAUTION * self.max_wait_seconds
+        if self._queued_reviews >= self.max_queued_reviews or too_long:
             raise OverloadedError(wait)
         request = _Request(
             logits=np.empty((len(input_ids), self.classes), dtype=np.float32),

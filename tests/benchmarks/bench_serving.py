@@ -287,8 +287,8 @@ def main() -> None:
                 f"overload, {2 * rate:.0f} requests/s for {options.overload:.0f} s: answers by "
                 f"status {counts}, lost {load.lost}; accepted {load.per_second:.0f}/s, p50 "
                 f"{load.percentile(50):.0f} ms, p99 {load.percentile(99):.0f} ms, longest "
-                f"{max(load.answered):.0f} ms; refused within {np.percentile(refused, 99):.0f} ms "
-                f"(p99); memory {before:.0f} -> {two.memory('VmRSS'):.0f} MiB"
+                f"{max(load.answered):.0f} ms; refused within {np.percentile(refused, 50):.0f} ms "
+                f"(p50), {np.percentile(refused, 99):.0f} ms (p99); memory {before:.0f} -> {two.memory('VmRSS'):.0f} MiB"
             )
 
 
