@@ -279,17 +279,28 @@ def main() -> None:
         print(f"\n{rate / rates[best]:.0%} of the ceiling ({rates[best]:.0f} at batch {best})")
         agreement(two.url, table, texts)
         if options.overload:
-            before = two.memory("VmRSS")
-            load = asyncio.run(open_loop(two.url, bodies, 2 * rate, options.overload))
-            counts = {status: len(times) for status, times in load.milliseconds.items()}
-            refused = load.milliseconds.get(503, [0.0])
-            print(
-                f"overload, {2 * rate:.0f} requests/s for {options.overload:.0f} s: answers by "
-                f"status {counts}, lost {load.lost}; accepted {load.per_second:.0f}/s, p50 "
-                f"{load.percentile(50):.0f} ms, p99 {load.percentile(99):.0f} ms, longest "
-                f"{max(load.answered):.0f} ms; refused within {np.percentile(refused, 50):.0f} ms "
-                f"(p50), {np.percentile(refused, 99):.0f} ms (p99); memory {before:.0f} -> {two.memory('VmRSS'):.0f} MiB"
-            )
+            overload(two, bodies, 2 * rate, options.overload)
+
+
+def overload(server: Server, bodies: list[bytes], rate: float, seconds: float) -> None:
+    """Twice what the server can do, in four parts, so that memory can be seen to level off."""
+    memory, milliseconds, lost = [server.memory("VmRSS")], {200: [], 503: []}, 0
+    for _ in range(4):
+        load = asyncio.run(open_loop(server.url, bodies, rate, seconds / 4))
+        memory.append(server.memory("VmRSS"))
+        lost += load.lost
+        for status, times in load.milliseconds.items():
+            milliseconds.setdefault(status, []).extend(times)
+    accepted, refused = milliseconds[200], milliseconds[503] or [0.0]
+    counts = {status: len(times) for status, times in milliseconds.items()}
+    print(
+        f"overload, {rate:.0f} requests/s for {seconds:.0f} s: answers by status {counts}, lost "
+        f"{lost}\n  accepted: {len(accepted) / seconds:.0f}/s, p50 "
+        f"{np.percentile(accepted, 50):.0f} ms, p99 {np.percentile(accepted, 99):.0f} ms, longest "
+        f"{max(accepted):.0f} ms\n  refused: p50 {np.percentile(refused, 50):.0f} ms, p99 "
+        f"{np.percentile(refused, 99):.0f} ms\n  memory, MiB: "
+        f"{', '.join(f'{value:.0f}' for value in memory)}"
+    )
 
 
 def median(values: Iterator[float]) -> float:
