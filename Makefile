@@ -76,8 +76,8 @@ ui: $(INSTALLED) ## Open MLflow's pages on the runs and versions  [PORT=8080]
 lookup: $(INSTALLED) ## Read a review's features from the online store  REVIEW_ID=
 	$(IN_STATE) $(BIN)/python -m components.features lookup '$(REVIEW_ID)'
 
-test: $(INSTALLED) ## Run the fast tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED) ## Run the fast tests, on all cores
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(INSTALLED) ## Run all tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow'
