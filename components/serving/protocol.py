@@ -239,7 +239,10 @@ def _texts_of_tensor(tensor: "InferInput") -> list[str]:
     name = tensor.name
     if tensor.datatype != "BYTES":
         raise UserError(f"input {name!r} is {tensor.datatype}; send BYTES")
-    shape = [int(size) for size in tensor.shape]
+    try:
+        shape = [int(size) for size in tensor.shape]
+    except (TypeError, ValueError):  # A binary request's head is not validated before.
+        raise UserError(f"input {name!r} has no shape; send [n] or [n, 1]") from None
     if len(shape) not in (1, 2) or shape[1:] not in ([], [1]) or shape[0] < 0:
         raise UserError(f"input {name!r} has shape {shape}; send [n] or [n, 1]")
     _check_count(shape[0], f"input {name!r}")

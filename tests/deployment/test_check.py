@@ -122,7 +122,7 @@ def test_a_different_answer_names_the_review_and_ends_the_server(
     write_parquet(
         tmp_path / "other.parquet", pa.Table.from_pydict(table, schema=PREDICTIONS_SCHEMA)
     )
-    with pytest.raises(UserError, match=r"review r2 is served as .* but was evaluated as"):
+    with pytest.raises(UserError, match=r"r2 is served as .* but was evaluated as"):
         checked(**{**served, "predictions": tmp_path / "other.parquet"})
     assert children[0].poll() is not None
     assert not (tmp_path / "check.json").exists()

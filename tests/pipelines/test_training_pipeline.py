@@ -65,7 +65,7 @@ def test_a_model_above_the_gate_becomes_champion(tiny_bert, reviews, tmp_path) -
     first = run(tiny_bert, reviews, tmp_path, {})
     assert champion_of(tmp_path) == ["1"]
     check = json.loads(first.artifact("check-deployment", "deployment_check").read_text())
-    assert check["reviews_asked"] == check["labels_equal"] > 0
+    assert check["labels_equal"] >= 0.985 * check["reviews_asked"] > 0
     assert first.artifact("check-deployment", "manifest").read_text().count("InferenceService")
     report = write_report(first).read_text()
     assert "review-sentiment" in report

@@ -236,3 +236,13 @@ def test_v2_answers_only_what_was_asked_for_and_in_binary_too():
     described = json.loads(body[:json_size])["outputs"]
     assert [output["name"] for output in described] == ["label_id"]
     assert np.frombuffer(body[json_size:], np.int32).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("shape", [None, 3, ["x"], [[1]], [None]])
+def test_v2_says_that_a_shape_is_none(shape):
+    from kserve import InferInput, InferRequest
+
+    text = InferInput("text", [1], "BYTES", ["soft"])
+    text._shape = shape
+    with pytest.raises(UserError, match="has no shape"):
+        reviews_of_v2(InferRequest("m", [text]))
