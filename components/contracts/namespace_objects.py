@@ -1,0 +1,45 @@
+"""Names of what the manifests put into the namespace of the runs, and of what the code makes there.
+
+`manifests/` spells the same names; tests hold both together.
+"""
+
+PART_OF = "review-sentiment"
+"""Value of the label `app.kubernetes.io/part-of` on everything that is ours."""
+
+PART_OF_LABEL = "app.kubernetes.io/part-of"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+"""Which of ours it is: pipeline-step, trial, training, predictor, mlflow, feature-store. Network
+policies go by it."""
+
+SERVICE_ACCOUNT = "review-sentiment-pipeline"
+"""Of the pipelines' steps: may do what they do and no more."""
+
+PREDICTOR_SERVICE_ACCOUNT = "review-sentiment-predictor"
+"""Of the model servers, for the credentials of the model storage; may do nothing in the API."""
+
+CONFIG_MAP = "review-sentiment-config"
+"""ConfigMap whose keys reach the steps as environment variables of the same name."""
+
+FEATURE_STORE_SECRET = "review-sentiment-feature-store"  # noqa: S105 - a name, not a secret
+"""Secret with the connection to the feature store's Postgres, by libpq's names."""
+
+STATE_CLAIM = "review-sentiment-state"
+"""PersistentVolumeClaim (ReadWriteMany) of feature files, checkpoints and what trials read."""
+
+STATE_PATH = "/state"
+"""Where the claim is mounted in every pod of ours."""
+
+STATE_VARIABLE = "STATE_DIR"
+"""Environment variable that names the mounted claim; set on a cluster only (`STATE_PATH`)."""
+
+TRAINING_RUNTIME = "review-sentiment-training"
+"""TrainingRuntime of multi-GPU and multi-node training: torchrun, restarted when preempted."""
+
+RUN_AS_USER = 10001
+"""The numeric user and group of our images."""
+
+GPU = "nvidia.com/gpu"
+"""Resource name, and key of the taint that GPU nodes carry."""
+
+GPU_NODE_LABEL = ("nvidia.com/gpu.present", "true")
+"""Label of GPU nodes, set by NVIDIA's feature discovery."""
