@@ -11,8 +11,10 @@ DATA ?= sample
 BASE_MODEL ?= minilm
 ARGS ?=
 
-# Where `make submit` sends the pipeline: the endpoint of Kubeflow Pipelines, or the kubeconfig's.
+# Where `make submit` sends the pipeline: the endpoint of Kubeflow Pipelines, or the kubeconfig's;
+# and the run's namespace, which is the profile's in multi-user Kubeflow.
 KFP_ENDPOINT ?=
+NAMESPACE ?=
 EXPERIMENT ?= review-sentiment
 RUN_NAME ?= training
 
@@ -24,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run approve serve site rollout ab-test traffic models ui lookup test test-all lint format compile submit \
-        submit-rollout bench bench-training bench-data bench-features bench-serving sample constraints clean
+        submit-rollout schedule bench bench-training bench-data bench-features bench-serving sample constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -93,15 +95,20 @@ format: $(INSTALLED) ## Format the code
 compile: $(INSTALLED) ## Write the pipelines as YAML for Kubeflow to build/
 	$(BIN)/python -m pipelines.compile --output build
 
-submit: compile ## Submit the training pipeline to Kubeflow  [KFP_ENDPOINT= EXPERIMENT= ARGS="name=value"]
-	PYTHONWARNINGS=ignore $(BIN)/kfp $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') run submit \
-	  --experiment-name '$(EXPERIMENT)' --run-name '$(RUN_NAME)' \
-	  --package-file build/training.yaml data_uri='$(DATA)' base_model='$(BASE_MODEL)' $(ARGS)
+SUBMIT = $(BIN)/python -m pipelines.submit --experiment '$(EXPERIMENT)' \
+  $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
+  $(if $(SERVICE_ACCOUNT),--service-account '$(SERVICE_ACCOUNT)') $(if $(NO_CACHE),--no-cache)
+TRAINING = build/training.yaml data_uri='$(DATA)' base_model='$(BASE_MODEL)' $(ARGS)
 
-submit-rollout: compile ## Submit the rollout pipeline to Kubeflow  [VERSION=champion ARGS="name=value"]
-	PYTHONWARNINGS=ignore $(BIN)/kfp $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') run submit \
-	  --experiment-name '$(EXPERIMENT)' --run-name rollout \
-	  --package-file build/rollout.yaml version='$(or $(VERSION),champion)' $(ARGS)
+submit: compile ## Submit training to Kubeflow  [KFP_ENDPOINT= NAMESPACE= NO_CACHE=1 ARGS="name=value"]
+	$(SUBMIT) --name '$(RUN_NAME)' $(TRAINING)
+
+submit-rollout: compile ## Submit a rollout to Kubeflow  [VERSION=champion ARGS="name=value"]
+	$(SUBMIT) build/rollout.yaml version='$(or $(VERSION),champion)' $(ARGS)
+
+schedule: compile ## Train on Kubeflow again and again  CRON="0 0 3 * * 1" [as submit]
+	@test -n "$(CRON)" || { echo 'error: say when, seconds first: make schedule CRON="0 0 3 * * 1"' >&2; exit 2; }
+	$(SUBMIT) --name '$(RUN_NAME)' --cron '$(CRON)' $(TRAINING)
 
 BENCH_DATA = $(if $(filter-out sample,$(DATA)),--data '$(DATA)')
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from components.contracts.errors import exit_in_words
 from components.contracts.files import replaced_when_whole
 
 
@@ -48,8 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and compile."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.compile", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build"), help="folder of the YAML")
-    for path in compile_all(parser.parse_args(arguments).output):
-        print(path)
+    folder = parser.parse_args(arguments).output
+
+    def write() -> None:
+        for path in compile_all(folder):
+            print(path)
+
+    exit_in_words(write)
 
 
 if __name__ == "__main__":

@@ -5,25 +5,32 @@ from dataclasses import dataclass
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-STATE_CLAIM = "review-sentiment-state"
-"""PersistentVolumeClaim with the versioned feature files and the training checkpoints."""
-
-STATE_PATH = "/state"
-"""Where the claim is mounted in each step."""
-
-CONFIG_MAP = "review-sentiment-config"
-"""ConfigMap whose keys reach the steps as environment variables of the same name."""
+from components.contracts.images import STEP_IMAGE
+from components.contracts.namespace_objects import (
+    COMPONENT_LABEL,
+    CONFIG_MAP,
+    FEATURE_STORE_SECRET,
+    GPU,
+    GPU_NODE_LABEL,
+    PART_OF,
+    PART_OF_LABEL,
+    RUN_AS_USER,
+    STATE_CLAIM,
+    STATE_PATH,
+)
+from pipelines.training_scale import SCALE
 
 CONFIG_KEYS: tuple[str, ...] = (
     "MLFLOW_TRACKING_URI",
     "FEATURE_STORE_CONFIG",
     "FEATURE_STORE_DIR",
     "CHECKPOINT_DIR",
+    "STATE_DIR",
+    "HF_HOME",
+    "TUNING_BACKEND",
     "PROMETHEUS_URL",
 )
-
-SECRET = "review-sentiment-feature-store"  # noqa: S105 - the name of a Secret, not a secret
-"""Secret with the connection to the feature store's Postgres, taken over by reference."""
+"""Keys of the ConfigMap that reach each step as environment variables of the same name."""
 
 SECRET_KEYS: tuple[str, ...] = (
     "PGHOST",
@@ -33,9 +40,7 @@ SECRET_KEYS: tuple[str, ...] = (
     "PGPASSWORD",
     "PGSSLMODE",
 )
-
-RUN_AS_USER = 10001
-"""The numeric user of our images."""
+"""Keys of the feature store's Secret, likewise; taken over by reference."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,21 @@ class StepSettings:
     gpu: bool = False
 
 
+_LAUNCHES = StepSettings("1", "4G", 24 * 60, retries=4)
+"""A step that launches and waits; killed and started again, it adopts what it launched."""
+
 SETTINGS: dict[str, StepSettings] = {
     "ingest-reviews": StepSettings("2", "4G", 60, cached=False),
     "prepare-reviews": StepSettings("2", "8G", 60),
     "build-features": StepSettings("4", "8G", 60, cached=False),
     "retrieve-training-set": StepSettings("2", "8G", 30),
     "chosen-hyperparameters": StepSettings("1", "1G", 10),
-    "tune-hyperparameters": StepSettings("8", "32G", 24 * 60, retries=4, gpu=True),
-    "fine-tune-classifier": StepSettings("8", "32G", 12 * 60, retries=4, gpu=True),
+    "tune-hyperparameters": _LAUNCHES,
+    "fine-tune-classifier": StepSettings(
+        "8", "32G", 12 * 60, retries=4, gpu=SCALE.gpus_per_node > 0
+    )
+    if SCALE.in_own_pod
+    else _LAUNCHES,
     "fetch-champion": StepSettings("1", "4G", 15, cached=False),
     "fetch-version": StepSettings("1", "4G", 15, cached=False),
     "evaluate-classifier": StepSettings("4", "16G", 120),
@@ -109,15 +121,18 @@ def place(task: PipelineTask) -> PipelineTask:
         task, run_as_user=RUN_AS_USER, run_as_group=RUN_AS_USER, run_as_non_root=True
     )
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, {key: key for key in CONFIG_KEYS})
-    kubernetes.use_secret_as_env(task, SECRET, {key: key for key in SECRET_KEYS})
+    kubernetes.use_secret_as_env(task, FEATURE_STORE_SECRET, {key: key for key in SECRET_KEYS})
     kubernetes.mount_pvc(task, STATE_CLAIM, STATE_PATH)
-    if settings.gpu:
+    kubernetes.add_pod_label(task, PART_OF_LABEL, PART_OF)
+    kubernetes.add_pod_label(task, COMPONENT_LABEL, "pipeline-step")
+    if not settings.gpu:
+        # The training image is there for CUDA; the other computes on CPUs, and waits, as well.
+        task.set_container_image(STEP_IMAGE)
+    else:
         # The count is a literal string: from an int pipeline parameter the GPU is dropped silently.
-        task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit("1")
-        kubernetes.add_node_selector(task, "nvidia.com/gpu.present", "true")
-        kubernetes.add_toleration(
-            task, key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"
-        )
+        task.set_accelerator_type(GPU).set_accelerator_limit("1")
+        kubernetes.add_node_selector(task, *GPU_NODE_LABEL)
+        kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
         # PyTorch's data loaders share batches through /dev/shm, 64 MiB by default.
         kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", "Memory", "4Gi")  # noqa: S108
     return task

@@ -9,10 +9,15 @@ _REGISTRY = os.environ.get("IMAGE_REGISTRY", "ghcr.io/review-sentiment")
 _TAG = os.environ.get("IMAGE_TAG", "0.1.0")
 
 STEP_IMAGE = f"{_REGISTRY}/steps:{_TAG}"
-"""CPU steps: data, features, evaluation, registry, deployment."""
+"""Everything but GPUs: data, features, training on CPUs, evaluation, registry, deployment."""
 
 TRAINING_IMAGE = f"{_REGISTRY}/training:{_TAG}"
-"""Fine-tuning and tuning: CUDA."""
+"""Training on GPUs: CUDA."""
 
 PREDICTOR_IMAGE = f"{_REGISTRY}/predictor:{_TAG}"
 """The model server."""
+
+
+def training_image(gpus_per_node: int) -> str:
+    """The image that trains with so many GPUs; a cluster without any needs no CUDA image."""
+    return TRAINING_IMAGE if gpus_per_node > 0 else STEP_IMAGE

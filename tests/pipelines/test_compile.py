@@ -1,21 +1,25 @@
 """The compiled pipelines, field by field: what Kubeflow will really be asked for."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from components.contracts.images import STEP_IMAGE, TRAINING_IMAGE
-from pipelines.compile import compile_all
-from pipelines.step_settings import (
-    CONFIG_KEYS,
+from components.contracts.namespace_objects import (
+    COMPONENT_LABEL,
     CONFIG_MAP,
-    SECRET,
-    SETTINGS,
+    FEATURE_STORE_SECRET,
+    PART_OF,
+    PART_OF_LABEL,
     STATE_CLAIM,
     STATE_PATH,
-    StepSettings,
 )
+from pipelines.compile import compile_all
+from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS, SETTINGS, StepSettings
 
 ROLLOUT_STEPS = {"fetch-version", "roll-out-model", "record-rollout"}
 AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
@@ -102,7 +106,11 @@ def test_pod_of_a_step(compiled, pipeline, step, settings) -> None:
     config = pod["configMapAsEnv"][0]
     assert config["configMapName"] == CONFIG_MAP
     assert {pair["envVar"] for pair in config["keyToEnv"]} == set(CONFIG_KEYS)
-    assert pod["secretAsEnv"][0]["secretName"] == SECRET
+    secret = pod["secretAsEnv"][0]
+    assert secret["secretName"] == FEATURE_STORE_SECRET
+    assert {pair["envVar"] for pair in secret["keyToEnv"]} == set(SECRET_KEYS)
+    labels = pod["podMetadata"]["labels"]
+    assert labels == {PART_OF_LABEL: PART_OF, COMPONENT_LABEL: "pipeline-step"}
     if settings.gpu:
         assert pod["nodeSelector"]["labels"] == {"nvidia.com/gpu.present": "true"}
         toleration = pod["tolerations"][0]
@@ -166,10 +174,32 @@ def test_the_registry_is_told_what_came_of_it(compiled, pipeline, step) -> None:
     assert fetched["approved_only"]["runtimeValue"]["constant"] is True
 
 
-def test_the_cluster_is_told_what_the_manifests_hold() -> None:
-    base = Path(__file__).parents[2] / "manifests" / "base" / "pipeline"
-    config = yaml.safe_load((base / "configmap.yaml").read_text())
-    claim = yaml.safe_load((base / "state-claim.yaml").read_text())
-    assert config["metadata"]["name"] == CONFIG_MAP
-    assert set(config["data"]) == set(CONFIG_KEYS)
-    assert claim["metadata"]["name"] == STATE_CLAIM
+def compiled_at_scale(folder: Path, **scale: str) -> tuple[dict, dict]:
+    """The training pipeline as another process compiles it at a scale."""
+    subprocess.run(
+        [sys.executable, "-m", "pipelines.compile", "--output", str(folder)],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | scale,
+        check=True,
+        capture_output=True,
+    )
+    spec, platform = yaml.safe_load_all((folder / "training.yaml").read_text())
+    return spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("nodes", "gpus"), [("1", "0"), ("1", "2"), ("4", "8")], ids=["cpu", "gpus", "nodes"]
+)
+def test_training_at_another_scale(tmp_path, nodes, gpus) -> None:
+    """Without a GPU of its own, the step is placed as any other, and knows what to launch."""
+    spec, pods = compiled_at_scale(tmp_path, TRAINING_NODES=nodes, TRAINING_GPUS=gpus)
+    container = executors(spec)["fine-tune-classifier"]
+    assert container["image"] == STEP_IMAGE
+    assert "accelerator" not in container["resources"]
+    assert "nodeSelector" not in pods["exec-fine-tune-classifier"]
+    assert TRAINING_IMAGE not in str(spec)
+    for step in ("fine-tune-classifier", "tune-hyperparameters"):
+        given = tasks(spec)[step]["inputs"]["parameters"]
+        assert given["nodes"]["runtimeValue"]["constant"] == float(nodes)
+        assert given["gpus_per_node"]["runtimeValue"]["constant"] == float(gpus)

@@ -1,0 +1,202 @@
+"""Command line: submit a compiled pipeline to Kubeflow Pipelines, once or on a schedule.
+
+A run is submitted by `kfp run submit`, the very command of the SDK. What that command line cannot
+say, the service account and whether results may be reused, is added to the request here.
+"""
+
+import argparse
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.contracts.errors import UserError, exit_in_words
+from components.contracts.namespace_objects import SERVICE_ACCOUNT
+
+if TYPE_CHECKING:
+    from kfp import Client
+
+TOKEN_VARIABLE = "KFP_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+"""Environment variable with the bearer token that multi-user Kubeflow asks for."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Submit, and say where the run can be looked at.
+
+    Args:
+        arguments: Words of the command line; those of the process where None.
+
+    Raises:
+        SystemExit: With code 2 after an error that the user can mend.
+    """
+    exit_in_words(lambda: _submit(_parser().parse_intermixed_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.submit", description=__doc__)
+    parser.add_argument("package", type=Path, help="compiled pipeline, e.g. build/training.yaml")
+    parser.add_argument("parameters", nargs="*", metavar="name=value", help="of the pipeline")
+    parser.add_argument("--experiment", default="review-sentiment", help="that the run belongs to")
+    parser.add_argument("--name", help="of the run or the schedule (default: the pipeline's)")
+    parser.add_argument(
+        "--endpoint",
+        default=os.environ.get("KFP_ENDPOINT", ""),
+        help="of Kubeflow Pipelines (default: KFP_ENDPOINT, or through the kubeconfig's cluster)",
+    )
+    parser.add_argument(
+        "--namespace", default="kubeflow", help="of the run: the profile's in multi-user Kubeflow"
+    )
+    parser.add_argument(
+        "--service-account",
+        default=SERVICE_ACCOUNT,
+        help="that the steps run as (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-cache", action="store_true", help="run every step, also where its result is known"
+    )
+    parser.add_argument("--watch", action="store_true", help="wait for the run's end")
+    parser.add_argument(
+        "--cron",
+        help="make a recurring run instead: six fields, the first for seconds, "
+        'e.g. "0 0 3 * * 1" each Monday at three',
+    )
+    parser.epilog = f"Where Kubeflow asks for a token, {TOKEN_VARIABLE} holds it."
+    return parser
+
+
+def _submit(options: argparse.Namespace) -> None:
+    if not options.package.is_file():
+        raise UserError(f"{options.package} does not exist; `make compile` writes it")
+    name = options.name or options.package.stem
+    _check_parameters(options.package, options.parameters)
+    with _errors_in_words(options.endpoint):
+        client = _client(options.endpoint, options.namespace)
+        if options.cron:
+            _schedule(client, options, name)
+        else:
+            _run(client, options, name)
+
+
+def _check_parameters(package: Path, words: Sequence[str]) -> None:
+    """Refuse what the pipeline would ignore or fail on only after its first steps."""
+    import yaml
+
+    spec = next(yaml.safe_load_all(package.read_text(encoding="utf-8")))
+    known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if not equals:
+            raise UserError(f"{word!r} is not of the form name=value")
+        if name not in known:
+            raise UserError(f"{package} has no parameter {name}; it has {', '.join(known)}")
+    given = {word.partition("=")[0] for word in words}
+    for name, parameter in known.items():
+        if (
+            name not in given
+            and not parameter.get("isOptional")
+            and "defaultValue" not in parameter
+        ):
+            raise UserError(f"{package} needs the parameter {name}; add {name}=…")
+
+
+def _run(client: "Client", options: argparse.Namespace, name: str) -> None:
+    """`kfp run submit` with a client that adds what its command line cannot say."""
+    from kfp.cli.run import create
+
+    words = ["--experiment-name", options.experiment, "--run-name", name]
+    words += ["--package-file", str(options.package)]
+    words += ["--watch"] if options.watch else []
+    submit = client.run_pipeline
+    added = {"service_account": options.service_account, "enable_caching": _caching(options)}
+    client.run_pipeline = lambda **given: submit(**given, **added)
+    create.main(
+        [*words, *options.parameters],
+        prog_name="kfp run submit",
+        obj={"client": client, "output": "table"},
+        standalone_mode=False,
+    )
+
+
+def _schedule(client: "Client", options: argparse.Namespace, name: str) -> None:
+    """Make a recurring run, in place of one of the same name."""
+    from kfp.cli.utils.parsing import parse_parameter_value
+
+    parameters: dict[str, Any] = {}
+    for word in options.parameters:
+        key, _, value = word.partition("=")
+        parameters[key] = parse_parameter_value(value)
+    experiment = client.create_experiment(options.experiment)
+    replaced = [
+        found.recurring_run_id
+        for found in client.list_recurring_runs(
+            experiment_id=experiment.experiment_id, page_size=100
+        ).recurring_runs
+        or []
+        if found.display_name == name
+    ]
+    made = client.create_recurring_run(
+        experiment_id=experiment.experiment_id,
+        job_name=name,
+        cron_expression=options.cron,
+        # Of missed times only the last is made up for, and no two runs train side by side.
+        no_catchup=True,
+        max_concurrency=1,
+        params=parameters,
+        pipeline_package_path=str(options.package),
+        enable_caching=_caching(options),
+        service_account=options.service_account,
+    )
+    for recurring_run in replaced:
+        client.delete_recurring_run(recurring_run)
+    instead = " in place of the one before" if replaced else ""
+    print(f"{name} runs at {options.cron!r}{instead} (recurring run {made.recurring_run_id})")
+
+
+def _caching(options: argparse.Namespace) -> bool | None:
+    """False switches caching off; None leaves it as each step was compiled."""
+    return False if options.no_cache else None
+
+
+def _client(endpoint: str, namespace: str) -> "Client":
+    from kfp import Client
+
+    return Client(
+        host=endpoint or None,
+        namespace=namespace,
+        existing_token=os.environ.get(TOKEN_VARIABLE) or None,
+    )
+
+
+@contextlib.contextmanager
+def _errors_in_words(endpoint: str) -> Iterator[None]:
+    """Turn what the SDK raises into one sentence for the user."""
+    import click
+    from kfp_server_api.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    where = f"Kubeflow Pipelines at {endpoint}" if endpoint else "Kubeflow Pipelines"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ApiException as error:
+        told = " ".join(str(error.body or error.reason or "").split())[:500]
+        if error.status in (401, 403):
+            raise UserError(
+                f"{where} refuses the request ({error.status}: {told}); set {TOKEN_VARIABLE} to a "
+                "valid token, and --namespace to a namespace of yours"
+            ) from None
+        raise UserError(f"{where} answered {error.status}: {told}") from None
+    except (HTTPError, OSError) as error:
+        raise UserError(
+            f"{where} cannot be reached ({type(error).__name__}); check KFP_ENDPOINT, or forward "
+            "it: kubectl port-forward -n kubeflow svc/ml-pipeline-ui 3000:80"
+        ) from None
+    except click.ClickException as error:
+        raise UserError(error.format_message()) from None
+
+
+if __name__ == "__main__":
+    main()
