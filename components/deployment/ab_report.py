@@ -12,7 +12,7 @@ from components.deployment.canary_analysis import Standing
 from components.deployment.canary_charts import interval_chart
 from components.deployment.confidence_sequence import Interval
 from components.deployment.report_page import Page, Section, percent, rate_cell
-from components.deployment.roll_out import Decision
+from components.deployment.rollout_record import Decision
 
 
 def write_ab_report(result: AbResult, path: str | Path, model_name: str) -> None:

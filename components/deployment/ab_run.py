@@ -27,14 +27,12 @@ from components.deployment.canary_analysis import (
     Limits,
     Standing,
 )
-from components.deployment.canary_readiness import rolled_back, settled
 from components.deployment.confidence_sequence import Count
 from components.deployment.guarded_canary import GuardedCanary
-from components.deployment.inference_service import Mode, ServiceSettings, ServiceState
+from components.deployment.inference_service import Mode, ServiceState
 from components.deployment.labelled_traffic import Ask, LabelledReview
 from components.deployment.observations import NotObserved, Observations, ObservationSource
-from components.deployment.roll_out import Decision
-from components.deployment.service_store import ServiceStore
+from components.deployment.rollout_record import Decision
 
 logger = logging.getLogger(__name__)
 
@@ -113,50 +111,34 @@ def reviews_needed(plan: Plan) -> int:
 
 
 def run_ab_test(
-    store: ServiceStore,
+    canary: GuardedCanary,
     source: ObservationSource,
     *,
-    model_name: str,
-    version: str,
-    storage_uri: str,
     plan: Plan,
     reviews: Sequence[LabelledReview],
     ask: Ask,
-    model_digest: str = "",
-    mode: Mode = "Standard",
     limits: Limits | None = None,
     reviews_per_second: float = 10.0,
     look_every_seconds: float = 5.0,
     deadline_seconds: float = 3600.0,
-    ready_within_seconds: float = 600.0,
-    settings: ServiceSettings | None = None,
     retry_rejected: bool = False,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> AbTest:
     """Test a candidate against what serves, and shift the traffic to the better one.
 
     Args:
-        store: Where the service is kept.
+        canary: The candidate, arm B, and the service that it is tested on.
         source: What was seen of each version.
-        model_name: Name of the service.
-        version: The candidate, arm B.
-        storage_uri: Where its model folder lies.
         plan: Sample, share and error chances; the share is whole percents.
         reviews: To ask, in this order, each once.
         ask: Asks the service where the traffic is split.
-        model_digest: SHA-256 of the candidate's weights.
-        mode: KServe's deployment mode.
         limits: The tolerated rise of failed requests and the chance of a false alarm; its other
             limits are not used here.
         reviews_per_second: How fast to ask.
         look_every_seconds: Pause between two looks at the failed requests.
         deadline_seconds: A test without its sample by then is undecided.
-        ready_within_seconds: Time that the cluster has for each change.
-        settings: The candidate's resources and arguments.
         retry_rejected: Test a version again that was turned down before.
         clock: Seconds that only grow.
-        sleep: Waits that many seconds.
 
     Returns:
         How it went.
@@ -181,17 +163,7 @@ def run_ab_test(
             "give more, or plan for a larger smallest_effect"
         )
     return _Test(
-        GuardedCanary(
-            store,
-            model_name,
-            version,
-            storage_uri,
-            model_digest,
-            mode,
-            settings or ServiceSettings(),
-            ready_within_seconds,
-            sleep,
-        ),
+        canary,
         source,
         plan,
         percent,
@@ -203,7 +175,6 @@ def run_ab_test(
         deadline_seconds,
         retry_rejected,
         clock,
-        sleep,
     ).run()
 
 
@@ -245,7 +216,6 @@ class _Test:
     deadline_seconds: float
     retry_rejected: bool
     clock: Callable[[], float]
-    sleep: Callable[[float], None]
 
     def run(self) -> AbTest:
         """Look at what is there and do what is missing."""
@@ -262,14 +232,8 @@ class _Test:
                 f"the first deployment of {self.canary.model_name} has not ended; run the rollout "
                 f"of version {state.stable} again"
             )
-        self.canary.refuse_another(state)
-        if state.canary is None and state.stable == b:
-            self.canary.wait(settled)
-            reason = f"version {b} serves already; there is nothing to test it against"
-            return self._end(Decision.ALREADY_SERVING, reason, state)
-        if state.canary is None and state.rejected == b and not self.retry_rejected:
-            self.canary.wait(rolled_back)
-            return self._end(Decision.ROLL_BACK, state.rejected_because, state)
+        if before := self.canary.decided_before(state, retry_rejected=self.retry_rejected):
+            return self._end(*before, state)
         if state.canary and state.percent == 100 and _EVIDENCE in state.evidence:
             reason, arms = _remembered(state.evidence[_EVIDENCE], state.stable, b)
             return self._shift_all(state, reason, analyse_ab(*arms, self.plan), _Sample())
@@ -351,7 +315,7 @@ class _Test:
                     ),
                 )
             if enough or watch is None:
-                self.sleep(self.look_every_seconds)
+                self.canary.sleep(self.look_every_seconds)
             elif not self._ask(rest, versions, sample):
                 sample.unfinished = f"all {len(self.reviews):,} labelled reviews were asked"
                 return sample

@@ -12,6 +12,7 @@ from components.deployment.ab_report import write_ab_test
 from components.deployment.ab_run import AbTest
 from components.deployment.ab_run import run_ab_test as run
 from components.deployment.ab_test import Plan
+from components.deployment.guarded_canary import GuardedCanary
 from components.deployment.inference_service import Mode, state_of
 from components.deployment.labelled_traffic import (
     asker_of,
@@ -92,21 +93,24 @@ def run_ab_test(
     if reviews:
         arms = [one for one in (state.stable, state.canary) if one]
         check_answers(ask, reviews[0], arms, url)
-    result = run(
+    canary = GuardedCanary(
         where.store,
+        model_name,
+        version,
+        where.storage_uri(folder, model_uri, version),
+        sha256_of_file(folder / WEIGHTS),
+        mode,
+        size,
+    )
+    result = run(
+        canary,
         where.source,
-        model_name=model_name,
-        version=version,
-        storage_uri=where.storage_uri(folder, model_uri, version),
         plan=planned,
         reviews=reviews,
         ask=ask,
-        model_digest=sha256_of_file(folder / WEIGHTS),
-        mode=mode,
         reviews_per_second=reviews_per_second,
         look_every_seconds=look_every_seconds,
         deadline_seconds=deadline_seconds,
-        settings=size,
         retry_rejected=retry_rejected,
     )
     write_json(ab_test, result.to_dict())

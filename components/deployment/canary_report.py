@@ -12,7 +12,7 @@ from components.deployment.canary_charts import STANDING_IN_WORDS, funnel_chart,
 from components.deployment.observations import Observations
 from components.deployment.paired_labels import ShadowComparison
 from components.deployment.report_page import Page, Section, percent, rate_cell
-from components.deployment.roll_out import Decision, Rollout, Step
+from components.deployment.rollout_record import Decision, Rollout, Step
 
 ENOUGH_PAIRS = 100
 """Reviews that both versions answered, below which the share that agrees says little."""

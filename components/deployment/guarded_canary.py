@@ -18,9 +18,11 @@ from components.deployment.canary_readiness import (
     Readiness,
     rolled_back,
     serving_alone,
+    settled,
     share_in_force,
 )
 from components.deployment.inference_service import Mode, ServiceSettings, ServiceState, state_of
+from components.deployment.rollout_record import Decision
 from components.deployment.service_store import Conflict, ServiceStore
 
 logger = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class GuardedCanary:
         storage_uri: Where its model folder lies.
         model_digest: SHA-256 of its weights.
         mode: KServe's deployment mode of the service.
-        settings: The canary's resources and arguments.
+        settings: The canary's resources and arguments; of a first deployment size and scaling too.
         ready_within_seconds: Time that the cluster has for each change.
         sleep: Waits that many seconds.
     """
@@ -261,17 +263,33 @@ class GuardedCanary:
         if state.canary != self.version or state.percent != percent:
             raise self._interference(state)
 
-    def refuse_another(self, state: ServiceState) -> None:
-        """Stop before anything is done where another version is being tried.
+    def decided_before(
+        self, state: ServiceState, *, retry_rejected: bool
+    ) -> tuple[Decision, str] | None:
+        """What was decided of the version before; None where it is still to be tried.
+
+        Args:
+            state: Of the object as it is.
+            retry_rejected: Whether a version that was rolled back is to be tried again.
+
+        Returns:
+            The decision and its reason, once the cluster has followed it.
 
         Raises:
-            UserError: With the version and its share.
+            UserError: If another version is being tried, or the cluster does not follow.
         """
         if state.canary not in (None, self.version):
             raise UserError(
                 f"service {self.model_name} is trying version {state.canary} at {state.percent} "
                 f"percent; let that rollout end, or run it again, before version {self.version}"
             )
+        if state.canary is None and state.stable == self.version:
+            self.wait(settled)
+            return Decision.ALREADY_SERVING, f"version {self.version} serves already"
+        if state.canary is None and state.rejected == self.version and not retry_rejected:
+            self.wait(rolled_back)
+            return Decision.ROLL_BACK, state.rejected_because
+        return None
 
     def _interference(self, state: ServiceState) -> Interfered:
         if state.canary == self.version:

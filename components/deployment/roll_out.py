@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 from components.contracts.errors import UserError
@@ -22,7 +21,7 @@ from components.deployment.canary_analysis import (
     Limits,
     Verdict,
 )
-from components.deployment.canary_readiness import rolled_back, serving_alone, settled
+from components.deployment.canary_readiness import serving_alone
 from components.deployment.confidence_sequence import Pairs
 from components.deployment.guarded_canary import (
     DECIDED_ANEW_AT_MOST,
@@ -31,161 +30,47 @@ from components.deployment.guarded_canary import (
 )
 from components.deployment.inference_service import (
     FIRST_ANNOTATION,
-    Mode,
-    ServiceSettings,
     ServiceState,
     render_inference_service,
 )
 from components.deployment.observations import NotObserved, Observations, ObservationSource
-from components.deployment.service_store import Conflict, ServiceStore
+from components.deployment.rollout_record import Decision, Rollout, Step
+from components.deployment.service_store import Conflict
 
 logger = logging.getLogger(__name__)
 
 _TELL_EVERY_SECONDS = 15.0
 
 
-class Decision(StrEnum):
-    """How a rollout ended."""
-
-    PROMOTE = "promote"
-    ROLL_BACK = "roll_back"
-    FIRST_DEPLOYMENT = "first_deployment"
-    ALREADY_SERVING = "already_serving"
-
-
-@dataclass(frozen=True)
-class Step:
-    """A share of the traffic that the canary was given, and what was seen meanwhile.
-
-    Attributes:
-        percent: The share.
-        seconds: From the share being in force until the verdict.
-        verdict: Promote or roll back; hold where the canary was not proven in time.
-        reason: The deciding numbers, in words.
-        analyses: Of each look, in order.
-    """
-
-    percent: int
-    seconds: float
-    verdict: Verdict
-    reason: str
-    analyses: tuple[Analysis, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        return {
-            "percent": self.percent,
-            "seconds": round(self.seconds, 1),
-            "verdict": str(self.verdict),
-            "reason": self.reason,
-            "analyses": [analysis.to_dict() for analysis in self.analyses],
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Step":
-        """From what `to_dict` wrote."""
-        return cls(
-            int(values["percent"]),
-            float(values["seconds"]),
-            Verdict(values["verdict"]),
-            str(values["reason"]),
-            tuple(map(Analysis.from_dict, values["analyses"])),
-        )
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """How a rollout went.
-
-    Attributes:
-        decision: How it ended.
-        reason: Why, in one sentence.
-        model_name: Name of the service.
-        version: Version that was rolled out.
-        stable_version: Version that served before; the same where there was none.
-        mode: KServe's deployment mode.
-        steps: What was done in this run, in order; after a crash without the steps before it.
-    """
-
-    decision: Decision
-    reason: str
-    model_name: str
-    version: str
-    stable_version: str
-    mode: Mode
-    steps: tuple[Step, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        return {
-            "decision": str(self.decision),
-            "reason": self.reason,
-            "model_name": self.model_name,
-            "version": self.version,
-            "stable_version": self.stable_version,
-            "mode": self.mode,
-            "steps": [step.to_dict() for step in self.steps],
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Rollout":
-        """From what `to_dict` wrote."""
-        return cls(
-            Decision(values["decision"]),
-            str(values["reason"]),
-            str(values["model_name"]),
-            str(values["version"]),
-            str(values["stable_version"]),
-            values["mode"],
-            tuple(map(Step.from_dict, values["steps"])),
-        )
-
-
 def roll_out(
-    store: ServiceStore,
+    canary: GuardedCanary,
     source: ObservationSource,
     *,
-    model_name: str,
-    version: str,
-    storage_uri: str,
-    model_digest: str = "",
-    mode: Mode = "Standard",
     steps: Sequence[int] = (10, 50, 100),
     limits: Limits | None = None,
     look_every_seconds: float = 15.0,
     step_deadline_seconds: float = 3600.0,
-    ready_within_seconds: float = 600.0,
-    settings: ServiceSettings | None = None,
     labelled: Callable[[str, str], Pairs | None] | None = None,
     after_step: Callable[[Step], None] | None = None,
     retry_rejected: bool = False,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Rollout:
     """Serve a version: at once where nothing serves yet, else as a canary that has to prove itself.
 
     Args:
-        store: Where the service is kept.
+        canary: The version, and the service that it is to serve.
         source: What was seen of each version.
-        model_name: Name of the service.
-        version: Version in the registry.
-        storage_uri: Where its model folder lies.
-        model_digest: SHA-256 of its weights.
-        mode: KServe's deployment mode.
         steps: Percent of the traffic that the canary gets in turn, rising to 100. A first step of 0
             is a shadow step, for where something copies the traffic to the canary.
         limits: How much worse the canary may be; `alpha` is for the whole rollout and shared
             evenly between the steps.
         look_every_seconds: Pause between two looks at the numbers.
         step_deadline_seconds: A canary that is not proven within this time of a step goes back.
-        ready_within_seconds: Time that the cluster has for each change.
-        settings: Size and scaling of a first deployment; of a canary its resources and arguments.
         labelled: Given the stable version and the canary, the labelled reviews that both have
             answered up to now; None where there are none.
         after_step: Told of each step when its verdict is there, before anything follows from it.
         retry_rejected: Try a version again that was rolled back before.
         clock: Seconds that only grow.
-        sleep: Waits that many seconds.
 
     Returns:
         How it went.
@@ -203,17 +88,7 @@ def roll_out(
         )
     limits = limits or Limits()
     return _Attempt(
-        canary=GuardedCanary(
-            store,
-            model_name,
-            version,
-            storage_uri,
-            model_digest,
-            mode,
-            settings or ServiceSettings(),
-            ready_within_seconds,
-            sleep,
-        ),
+        canary=canary,
         source=source,
         steps=tuple(steps),
         limits=replace(limits, alpha=limits.alpha / len(steps)),
@@ -223,7 +98,6 @@ def roll_out(
         after_step=after_step,
         retry_rejected=retry_rejected,
         clock=clock,
-        sleep=sleep,
     ).run()
 
 
@@ -241,7 +115,6 @@ class _Attempt:
     after_step: Callable[[Step], None] | None
     retry_rejected: bool
     clock: Callable[[], float]
-    sleep: Callable[[float], None]
 
     def run(self) -> Rollout:
         """Look at what is there and do what is missing."""
@@ -253,19 +126,8 @@ class _Attempt:
                     Decision.FIRST_DEPLOYMENT, f"version {self.canary.version} is ready", state
                 )
             state = self.canary.state(self.canary.read())
-        self.canary.refuse_another(state)
-        if state.canary is None and state.stable == self.canary.version:
-            self.canary.wait(settled)
-            return self._end(
-                Decision.ALREADY_SERVING, f"version {self.canary.version} serves already", state
-            )
-        if (
-            state.canary is None
-            and state.rejected == self.canary.version
-            and not self.retry_rejected
-        ):
-            self.canary.wait(rolled_back)
-            return self._end(Decision.ROLL_BACK, state.rejected_because, state)
+        if before := self.canary.decided_before(state, retry_rejected=self.retry_rejected):
+            return self._end(*before, state)
         return self._try(state)
 
     # A first deployment
@@ -288,7 +150,7 @@ class _Attempt:
             try:
                 created = self.canary.store.create(manifest)
             except Conflict:
-                self.sleep(PAUSE_AFTER_CONFLICT)
+                self.canary.sleep(PAUSE_AFTER_CONFLICT)
                 continue
             logger.info(
                 "version %s is the first of %s", self.canary.version, self.canary.model_name
@@ -418,7 +280,7 @@ class _Attempt:
                 reason = f"not proven within {self.step_deadline_seconds:.0f} s ({reason})"
                 seconds = self.clock() - started
                 return Step(percent, seconds, Verdict.HOLD, reason, tuple(analyses)), {}
-            self.sleep(self.look_every_seconds)
+            self.canary.sleep(self.look_every_seconds)
 
     def _labelled_pairs(self, stable: str) -> tuple[Pairs | None, str]:
         """The labelled reviews that both answered, and why they could not be asked.

@@ -11,9 +11,11 @@ from components.contracts.files import sha256_of_file, write_json
 from components.contracts.model_folder import WEIGHTS, check_model_folder
 from components.deployment.canary_analysis import Limits
 from components.deployment.canary_report import write_canary_report
+from components.deployment.guarded_canary import GuardedCanary
 from components.deployment.inference_service import Mode
 from components.deployment.options import filled, service_settings
-from components.deployment.roll_out import Rollout, roll_out
+from components.deployment.roll_out import roll_out
+from components.deployment.rollout_record import Rollout
 from components.deployment.serving_place import ServingPlace, asker, serving_place
 from components.deployment.shadow_watch import ShadowWatch, logging_payloads
 
@@ -78,19 +80,22 @@ def roll_out_model(
         service = logging_payloads(service, payload_uri)
     shadow = ShadowWatch(payload_uri)
     where = place or serving_place(model_name, namespace)
-    result = roll_out(
+    canary = GuardedCanary(
         where.store,
+        model_name,
+        version,
+        where.storage_uri(folder, model_uri, version),
+        sha256_of_file(folder / WEIGHTS),
+        mode,
+        service,
+    )
+    result = roll_out(
+        canary,
         where.source,
-        model_name=model_name,
-        version=version,
-        storage_uri=where.storage_uri(folder, model_uri, version),
-        model_digest=sha256_of_file(folder / WEIGHTS),
-        mode=mode,
         steps=steps,
         limits=chosen,
         look_every_seconds=look_every_seconds,
         step_deadline_seconds=step_deadline_seconds,
-        settings=service,
         labelled=asker(where, labelled, model_name, labelled_reviews),
         after_step=shadow.after_step,
         retry_rejected=retry_rejected,

@@ -10,7 +10,7 @@ from components.contracts.errors import UserError
 from components.contracts.payloads import check_no_password
 from components.deployment.inference_service import ServiceSettings
 from components.deployment.paired_labels import ShadowComparison, compare_shadow
-from components.deployment.roll_out import Step
+from components.deployment.rollout_record import Step
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from components.deployment.ab_run import AbTest, reviews_needed, run_ab_test
 from components.deployment.ab_test import Plan, Winner
 from components.deployment.guarded_canary import Interfered
 from components.deployment.labelled_traffic import Answer, LabelledReview
-from components.deployment.roll_out import Decision
+from components.deployment.rollout_record import Decision
 from tests.deployment.test_roll_out import NAME, Killed, World
 
 PLAN = Plan(baseline=0.6, smallest_effect=0.25)
@@ -57,20 +57,8 @@ class Lab(World):
         return answers
 
     def test(self, version="4", **more):
-        arguments = {
-            "model_name": NAME,
-            "version": version,
-            "storage_uri": f"s3://m/{version}",
-            "model_digest": f"d{version}",
-            "mode": self.mode,
-            "plan": PLAN,
-            "reviews": REVIEWS,
-            "ask": self.ask,
-            "ready_within_seconds": 60,
-            "clock": self.time.clock,
-            "sleep": self.time.sleep,
-        }
-        return run_ab_test(self.store, self.time, **{**arguments, **more})
+        options = {"plan": PLAN, "reviews": REVIEWS, "ask": self.ask, "clock": self.time.clock}
+        return run_ab_test(self.canary(version), self.time, **{**options, **more})
 
     def test_until_it_ends(self, kill_at, **more):
         """Killed once, and run again."""

@@ -10,7 +10,7 @@ from components.deployment.canary_report import render_canary_report, write_cana
 from components.deployment.confidence_sequence import Count, Interval, Pairs
 from components.deployment.observations import Observations
 from components.deployment.paired_labels import ShadowComparison
-from components.deployment.roll_out import Decision, Rollout, Step
+from components.deployment.rollout_record import Decision, Rollout, Step
 
 VOID = {"meta", "br", "link", "img", "hr"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from components.cluster.retries import Patience
 from components.contracts.errors import UserError
-from components.deployment.guarded_canary import Interfered
+from components.deployment.guarded_canary import GuardedCanary, Interfered
 from components.deployment.kserve_store import PERMISSIONS, KServeStore
 from components.deployment.roll_out import roll_out
 from components.deployment.service_store import Conflict, ServiceStore
@@ -29,17 +29,16 @@ class Cluster:
         self.mode = mode
 
     def roll_out(self, version):
-        return roll_out(
+        canary = GuardedCanary(
             self.store,
-            self.time,
-            model_name=NAME,
-            version=version,
-            storage_uri=f"s3://m/{version}",
+            NAME,
+            version,
+            f"s3://m/{version}",
             mode=self.mode,
             ready_within_seconds=60,
-            clock=self.time.clock,
             sleep=self.time.sleep,
         )
+        return roll_out(canary, self.time, clock=self.time.clock)
 
 
 @pytest.fixture(params=["Standard", "Knative"])

@@ -12,8 +12,10 @@ from components.contracts.files import sha256_of_file, write_json
 from components.deployment import component
 from components.deployment import rollout_step as subject
 from components.deployment.canary_analysis import Limits
+from components.deployment.guarded_canary import GuardedCanary
 from components.deployment.inference_service import Autoscaling, ServiceSettings
-from components.deployment.roll_out import Decision, Rollout
+from components.deployment.roll_out import roll_out
+from components.deployment.rollout_record import Decision, Rollout
 from components.deployment.rollout_step import percentages, roll_out_model
 from components.deployment.serving_place import ServingPlace
 from tests.deployment.test_roll_out import World
@@ -38,8 +40,8 @@ def handed(monkeypatch):
     """What the rollout itself was given."""
     given = {}
 
-    def roll_out(store, source, **options):
-        given.update(options, store=store, source=source)
+    def roll_out(canary, source, **options):
+        given.update(options, canary=canary, source=source)
         return Rollout(Decision.PROMOTE, "it proved itself", NAME, "4", "3", "Standard")
 
     monkeypatch.setattr(subject, "roll_out", roll_out)
@@ -64,25 +66,21 @@ def step(model, tmp_path):
     return call
 
 
-def test_a_rollout_leaves_its_numbers_and_its_page(step, model, tmp_path):
+def test_a_rollout_leaves_its_numbers_and_its_page(step, tmp_path, monkeypatch):
     world = World("Standard")
     place = ServingPlace(world.store, world.time, {}, lambda *_: "s3://bucket/4")
     world.time.errors["4"] = 0.3
-    # The loop's clock is the test's.
-    rolled = world.roll_out
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            subject,
-            "roll_out",
-            lambda *_, **options: rolled(
-                **{k: v for k, v in options.items() if k in ("limits", "steps", "labelled")}
-            ),
-        )
-        result = step(place=place)
+
+    def on_the_tests_clock(canary, source, **options):
+        canary = replace(canary, sleep=world.time.sleep)
+        return roll_out(canary, source, clock=world.time.clock, **options)
+
+    monkeypatch.setattr(subject, "roll_out", on_the_tests_clock)
+    result = step(place=place)
     told = json.loads((tmp_path / "rollout").read_text())
     assert result.decision == told["decision"] == "roll_back"
     assert told["reason"].startswith("at 10 percent, failed requests")
-    assert Rollout.from_dict(told).steps == result.steps
+    assert [step["percent"] for step in told["steps"]] == [10]
     page = (tmp_path / "report").read_text()
     assert "Version 4 was rolled back" in page
     assert "failed requests" in page
@@ -90,11 +88,15 @@ def test_a_rollout_leaves_its_numbers_and_its_page(step, model, tmp_path):
 
 def test_all_is_handed_on(step, model, handed):
     assert step(namespace="n", retry_rejected=True, look_every_seconds=3).decision == "promote"
-    assert (handed["store"], handed["source"]) == ("the store", "the source")
-    assert handed["storage_uri"] == "s3://bucket/model#4"
-    assert handed["model_digest"] == sha256_of_file(model / "model.safetensors")
+    assert handed["canary"] == GuardedCanary(
+        "the store",
+        NAME,
+        "4",
+        "s3://bucket/model#4",
+        sha256_of_file(model / "model.safetensors"),
+    )
+    assert handed["source"] == "the source"
     assert handed["limits"] == Limits()
-    assert handed["settings"] == ServiceSettings()
     assert handed["retry_rejected"] is True
     assert handed["look_every_seconds"] == 3
     assert handed["labelled"]("3", "4") is None
@@ -110,9 +112,10 @@ def test_limits_and_settings_differ_where_they_are_given(step, handed):
         },
     )
     assert handed["limits"] == replace(Limits(), error_rate=0.5, minimum_requests=50)
-    for value in (handed["limits"].minimum_requests, handed["settings"].min_replicas):
+    settings = handed["canary"].settings
+    for value in (handed["limits"].minimum_requests, settings.min_replicas):
         assert isinstance(value, int)
-    assert handed["settings"] == replace(
+    assert settings == replace(
         ServiceSettings(),
         min_replicas=3,
         autoscaling=Autoscaling("memory", 60),
@@ -164,7 +167,7 @@ def test_without_a_place_the_environment_says_where(step, handed, monkeypatch):
     monkeypatch.setattr(subject, "serving_place", lambda *given: asked.append(given) or PLACE)
     step(place=None, namespace="reviews")
     assert asked == [(NAME, "reviews")]
-    assert handed["store"] == "the store"
+    assert handed["canary"].store == "the store"
 
 
 @given(st.lists(st.integers(), min_size=1))
@@ -212,8 +215,9 @@ def test_the_component_hands_over_what_the_function_does(model, tmp_path, handed
         metrics=metrics,
     )
     assert outputs == ("promote", "it proved itself", "3")
-    assert (handed["mode"], handed["steps"], handed["version"]) == ("Knative", (5, 100), "4")
+    canary = handed["canary"]
+    assert (canary.mode, handed["steps"], canary.version) == ("Knative", (5, 100), "4")
     assert handed["limits"].alpha == 0.1
     assert (handed["look_every_seconds"], handed["step_deadline_seconds"]) == (2.0, 60.0)
-    assert handed["storage_uri"] == "s3://bucket/model#4"
+    assert canary.storage_uri == "s3://bucket/model#4"
     assert metrics.logged == {"decision": "promote", "steps_passed": 0}

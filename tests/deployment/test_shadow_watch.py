@@ -10,7 +10,7 @@ from components.deployment.canary_analysis import Verdict
 from components.deployment.canary_report import render_canary_report
 from components.deployment.inference_service import ServiceSettings
 from components.deployment.paired_labels import ShadowComparison
-from components.deployment.roll_out import Decision, Rollout, Step
+from components.deployment.rollout_record import Decision, Rollout, Step
 from components.deployment.shadow_watch import ShadowWatch, logging_payloads
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
