@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.errors import UserError
-from components.contracts.files import sha256_of_file, write_json
-from components.contracts.model_folder import WEIGHTS, check_model_folder
+from components.contracts.files import write_json
 from components.deployment.ab_report import write_ab_test
 from components.deployment.ab_run import AbTest
 from components.deployment.ab_run import run_ab_test as run
 from components.deployment.ab_test import Plan
-from components.deployment.guarded_canary import GuardedCanary
 from components.deployment.inference_service import Mode, state_of
 from components.deployment.labelled_traffic import (
     asker_of,
@@ -73,7 +71,6 @@ def run_ab_test(
         UserError: As `components.deployment.ab_run.run_ab_test`, and where no answer comes from
             the URL.
     """
-    folder = check_model_folder(model_folder)
     planned = filled(Plan, plan, "part of a plan")
     size = service_settings(settings or {})
     where = place or serving_place(model_name, namespace)
@@ -93,14 +90,13 @@ def run_ab_test(
     if reviews:
         arms = [one for one in (state.stable, state.canary) if one]
         check_answers(ask, reviews[0], arms, url)
-    canary = GuardedCanary(
-        where.store,
-        model_name,
-        version,
-        where.storage_uri(folder, model_uri, version),
-        sha256_of_file(folder / WEIGHTS),
-        mode,
-        size,
+    canary = where.canary(
+        model_folder,
+        model_uri,
+        model_name=model_name,
+        version=version,
+        mode=mode,
+        settings=size,
     )
     result = run(
         canary,

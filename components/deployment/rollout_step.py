@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.errors import UserError
-from components.contracts.files import sha256_of_file, write_json
-from components.contracts.model_folder import WEIGHTS, check_model_folder
+from components.contracts.files import write_json
 from components.deployment.canary_analysis import Limits
 from components.deployment.canary_report import write_canary_report
-from components.deployment.guarded_canary import GuardedCanary
 from components.deployment.inference_service import Mode
 from components.deployment.options import filled, service_settings
 from components.deployment.roll_out import roll_out
@@ -73,21 +71,19 @@ def roll_out_model(
         UserError: As `components.deployment.roll_out.roll_out`, and for limits or settings that do
             not exist or are no numbers.
     """
-    folder = check_model_folder(model_folder)
     chosen = _limits(limits or {})
     service = service_settings(settings or {})
     if payload_uri:
         service = logging_payloads(service, payload_uri)
     shadow = ShadowWatch(payload_uri)
     where = place or serving_place(model_name, namespace)
-    canary = GuardedCanary(
-        where.store,
-        model_name,
-        version,
-        where.storage_uri(folder, model_uri, version),
-        sha256_of_file(folder / WEIGHTS),
-        mode,
-        service,
+    canary = where.canary(
+        model_folder,
+        model_uri,
+        model_name=model_name,
+        version=version,
+        mode=mode,
+        settings=service,
     )
     result = roll_out(
         canary,

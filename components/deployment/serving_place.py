@@ -15,9 +15,10 @@ from pathlib import Path
 
 from components.contracts.errors import UserError
 from components.contracts.files import replaced_when_whole, sha256_of_file
-from components.contracts.model_folder import WEIGHTS
+from components.contracts.model_folder import WEIGHTS, check_model_folder
 from components.deployment.confidence_sequence import Pairs
-from components.deployment.inference_service import storage_uri_of
+from components.deployment.guarded_canary import GuardedCanary
+from components.deployment.inference_service import Mode, ServiceSettings, storage_uri_of
 from components.deployment.local_store import FileServiceStore, server_addresses
 from components.deployment.observations import ObservationSource, PrometheusServer, ServerMetrics
 from components.deployment.paired_labels import (
@@ -52,6 +53,40 @@ class ServingPlace:
     source: ObservationSource
     addresses: Mapping[str, Sequence[str]]
     storage_uri: Callable[[Path, str, str], str]
+
+    def canary(
+        self,
+        model_folder: str | Path,
+        model_uri: str,
+        *,
+        model_name: str,
+        version: str,
+        mode: Mode,
+        settings: ServiceSettings,
+    ) -> GuardedCanary:
+        """A version to try here, once its folder is where the servers find it.
+
+        Args:
+            model_folder: Whole model folder of the version.
+            model_uri: The artifact's URI, from which a cluster fetches it.
+            model_name: Name of the service.
+            version: Version in the registry.
+            mode: KServe's deployment mode of the service.
+            settings: Resources and arguments; of a first deployment size and scaling too.
+
+        Raises:
+            UserError: If the folder is not whole, or a cluster cannot fetch from the URI.
+        """
+        folder = check_model_folder(model_folder)
+        return GuardedCanary(
+            self.store,
+            model_name,
+            version,
+            self.storage_uri(folder, model_uri, version),
+            sha256_of_file(folder / WEIGHTS),
+            mode,
+            settings,
+        )
 
 
 def serving_place(model_name: str, namespace: str = "") -> ServingPlace:
