@@ -9,6 +9,7 @@ from components.contracts.images import STEP_IMAGE
 from components.contracts.namespace_objects import (
     COMPONENT_LABEL,
     CONFIG_MAP,
+    DATA_SECRET,
     FEATURE_STORE_SECRET,
     GPU,
     GPU_NODE_LABEL,
@@ -41,6 +42,17 @@ SECRET_KEYS: tuple[str, ...] = (
     "PGSSLMODE",
 )
 """Keys of the feature store's Secret, likewise; taken over by reference."""
+
+DATA_SECRET_KEYS: tuple[str, ...] = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_DEFAULT_REGION",
+    "HF_TOKEN",
+)
+"""Keys of the data's Secret, likewise; those that it has. Without one, the service account's own
+identity (of the cloud) has to do."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,9 @@ def place(task: PipelineTask) -> PipelineTask:
     )
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, {key: key for key in CONFIG_KEYS})
     kubernetes.use_secret_as_env(task, FEATURE_STORE_SECRET, {key: key for key in SECRET_KEYS})
+    kubernetes.use_secret_as_env(
+        task, DATA_SECRET, {key: key for key in DATA_SECRET_KEYS}, optional=True
+    )
     kubernetes.mount_pvc(task, STATE_CLAIM, STATE_PATH)
     kubernetes.add_pod_label(task, PART_OF_LABEL, PART_OF)
     kubernetes.add_pod_label(task, COMPONENT_LABEL, "pipeline-step")

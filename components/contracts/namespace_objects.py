@@ -23,6 +23,9 @@ CONFIG_MAP = "review-sentiment-config"
 FEATURE_STORE_SECRET = "review-sentiment-feature-store"  # noqa: S105 - a name, not a secret
 """Secret with the connection to the feature store's Postgres, by libpq's names."""
 
+DATA_SECRET = "review-sentiment-data"  # noqa: S105 - a name, not a secret
+"""Optional Secret with the credentials of reviews in object storage and of the model hub."""
+
 STATE_CLAIM = "review-sentiment-state"
 """PersistentVolumeClaim (ReadWriteMany) of feature files, checkpoints and what trials read."""
 

@@ -12,6 +12,7 @@ from components.contracts.images import STEP_IMAGE, TRAINING_IMAGE
 from components.contracts.namespace_objects import (
     COMPONENT_LABEL,
     CONFIG_MAP,
+    DATA_SECRET,
     FEATURE_STORE_SECRET,
     PART_OF,
     PART_OF_LABEL,
@@ -106,9 +107,10 @@ def test_pod_of_a_step(compiled, pipeline, step, settings) -> None:
     config = pod["configMapAsEnv"][0]
     assert config["configMapName"] == CONFIG_MAP
     assert {pair["envVar"] for pair in config["keyToEnv"]} == set(CONFIG_KEYS)
-    secret = pod["secretAsEnv"][0]
-    assert secret["secretName"] == FEATURE_STORE_SECRET
-    assert {pair["envVar"] for pair in secret["keyToEnv"]} == set(SECRET_KEYS)
+    store, data = pod["secretAsEnv"]
+    assert (store["secretName"], store.get("optional", False)) == (FEATURE_STORE_SECRET, False)
+    assert {pair["envVar"] for pair in store["keyToEnv"]} == set(SECRET_KEYS)
+    assert (data["secretName"], data["optional"]) == (DATA_SECRET, True)
     labels = pod["podMetadata"]["labels"]
     assert labels == {PART_OF_LABEL: PART_OF, COMPONENT_LABEL: "pipeline-step"}
     if settings.gpu:
