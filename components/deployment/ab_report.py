@@ -1,30 +1,17 @@
 """The page of an A/B test: which arm won, by how much, and what it would take to know."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from markupsafe import Markup
 
 from components.contracts.files import replaced_when_whole
 from components.deployment.ab_run import AbTest
-from components.deployment.ab_test import AbResult, Arm, Proportions, Winner, power_of
+from components.deployment.ab_test import AbResult, Proportions, Winner, power_of
 from components.deployment.canary_analysis import Standing
 from components.deployment.canary_charts import interval_chart
 from components.deployment.confidence_sequence import Interval
 from components.deployment.report_page import Page, Section, percent, rate_cell
 from components.deployment.rollout_record import Decision
-
-
-def write_ab_report(result: AbResult, path: str | Path, model_name: str) -> None:
-    """Write the page of an A/B test.
-
-    Args:
-        result: Its outcome.
-        path: HTML file to write.
-        model_name: Name of the service.
-    """
-    with replaced_when_whole(path) as draft:
-        draft.write_text(render_ab_report(result, model_name), encoding="utf-8")
 
 
 def write_ab_test(test: AbTest, path: str | Path) -> None:
@@ -41,29 +28,30 @@ def write_ab_test(test: AbTest, path: str | Path) -> None:
 def render_ab_test(test: AbTest) -> str:
     """The page of an A/B test that was run to its end as HTML; see `write_ab_test`."""
     state, title, done = _ending(test)
-    lead = f"{test.reason[:1].upper()}{test.reason[1:]}. {done}"
     if test.result is None:
-        return Page(
-            state=state,
-            title=title,
-            eyebrow=_eyebrow(test.model_name),
-            lead=lead,
-            tiles=[
-                ("A", f"version {test.stable_version}", "served before"),
-                ("B", f"version {test.version}", "the candidate"),
-            ],
-            sections=[],
-            footer=["This run compared nothing: what was decided stands on the service."],
-        ).render()
-    course = Section(
-        "How it went",
-        f"{test.asked:,} labelled reviews were sent as ordinary requests in {test.seconds:,.0f} s, "
-        f"each to the arm that the split gave it; {test.unanswered:,} of them got no answer.",
-        Markup(""),
-    )
-    page = _page(test.result, test.model_name)
-    sections = [*page.sections, course] if test.asked else page.sections
-    return replace(page, state=state, title=title, lead=lead, sections=sections).render()
+        tiles = [
+            ("A", f"version {test.stable_version}", "served before"),
+            ("B", f"version {test.version}", "the candidate"),
+        ]
+        sections: list[Section] = []
+        footer = "This run compared nothing: what was decided stands on the service."
+    else:
+        tiles = _tiles(test.result)
+        sections = [_comparison(test.result), _sample(test.result), *_course(test)]
+        footer = (
+            "Intervals: Wilson (1927) for one rate, Newcombe (1998) for a difference, at level "
+            f"{100 * (1 - test.result.plan.alpha):g} %. Test: two-sided, at the planned sample "
+            "only; looking earlier decides nothing."
+        )
+    return Page(
+        state=state,
+        title=title,
+        eyebrow=f"Review sentiment · A/B test of {test.model_name}",
+        lead=f"{test.reason[:1].upper()}{test.reason[1:]}. {done}",
+        tiles=tiles,
+        sections=sections,
+        footer=[footer],
+    ).render()
 
 
 def _ending(test: AbTest) -> tuple[str, str, str]:
@@ -87,45 +75,17 @@ def _ending(test: AbTest) -> tuple[str, str, str]:
     return "stopped", f"B, {b}, went back; A, {a}, stays", stays
 
 
-def render_ab_report(result: AbResult, model_name: str) -> str:
-    """The page of an A/B test as HTML; see `write_ab_report`."""
-    return _page(result, model_name).render()
-
-
-def _eyebrow(model_name: str) -> str:
-    return f"Review sentiment · A/B test of {model_name}"
-
-
-def _page(result: AbResult, model_name: str) -> Page:
+def _tiles(result: AbResult) -> list[tuple[str, str, str]]:
     a, b = result.arms
-    if result.winner is Winner.UNDECIDED:
-        state, title = "waiting", "Undecided"
-    else:
-        state = "good"
-        version = (a if result.winner is Winner.A else b).version
-        title = f"{result.winner}, version {version}, is better"
-    accuracy, plan = result.accuracy, result.plan
+    accuracy = result.accuracy
     h = accuracy.cohens_h
-    tiles = [
+    return [
         (f"A · version {a.version}", percent(a.right), _interval(accuracy.interval_a)),
         (f"B · version {b.version}", percent(b.right), _interval(accuracy.interval_b)),
         ("Difference", _points(accuracy.difference), f"B minus A; {_range(accuracy.interval)}"),
         ("Effect size", "none" if h is None else f"{h:+.3f}", "Cohen's h; 0.2 is small"),
         ("p-value", f"{accuracy.p_value:.2g}", accuracy.test),
     ]
-    return Page(
-        state=state,
-        title=title,
-        eyebrow=_eyebrow(model_name),
-        lead=result.reason[0].upper() + result.reason[1:] + ".",
-        tiles=tiles,
-        sections=[_comparison(result), _sample(result, a, b)],
-        footer=[
-            "Intervals: Wilson (1927) for one rate, Newcombe (1998) for a difference, at level "
-            f"{100 * (1 - plan.alpha):g} %. Test: two-sided, at the planned sample only; looking "
-            "earlier decides nothing.",
-        ],
-    )
 
 
 def _comparison(result: AbResult) -> Section:
@@ -173,9 +133,9 @@ def _picture(found: Proportions, unimportant: Interval) -> Markup:
     )
 
 
-def _sample(result: AbResult, a: Arm, b: Arm) -> Section:
+def _sample(result: AbResult) -> Section:
     """The planned sample, what is there, and what it can show."""
-    plan, needed = result.plan, result.plan.needed
+    (a, b), plan, needed = result.arms, result.plan, result.plan.needed
     rows = Markup("").join(
         Markup(
             '<tr><th scope="row">{}</th><td class="n">{}</td><td class="n">{:,}</td>'
@@ -206,6 +166,17 @@ def _sample(result: AbResult, a: Arm, b: Arm) -> Section:
         '<p class="soft small">p-value of the requests being split as planned: {}.</p>'
     ).format(rows, f"{result.split_p_value:.2g}")
     return Section("What it takes", told, body)
+
+
+def _course(test: AbTest) -> list[Section]:
+    """How the reviews were sent; nothing where this run sent none."""
+    if not test.asked:
+        return []
+    told = (
+        f"{test.asked:,} labelled reviews were sent as ordinary requests in {test.seconds:,.0f} s, "
+        f"each to the arm that the split gave it; {test.unanswered:,} of them got no answer."
+    )
+    return [Section("How it went", told, Markup(""))]
 
 
 def _points(value: float | None) -> str:

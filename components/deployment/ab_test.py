@@ -6,22 +6,12 @@ answer, and the verdict is read once these are there. So the ordinary statistics
 hold, and no look before counts.
 """
 
-import hashlib
 import math
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from components.contracts.errors import UserError
-from components.contracts.files import read_parquet
-from components.contracts.labels import ID2LABEL, sentiment_to_class
-from components.contracts.payloads import read_payloads
-from components.contracts.reviews import REVIEW_SCHEMA
-from components.contracts.text import model_text
 from components.deployment.confidence_sequence import Count, Interval
 
 SPLIT_ALPHA = 0.001
@@ -309,48 +299,6 @@ def analyse_ab(a: Arm, b: Arm, plan: Plan) -> AbResult:
     split = float(binomtest(b.failed.of, requests, plan.share_b).pvalue) if requests else 1.0
     winner, reason = _winner(accuracy, failures, split, plan)
     return AbResult(winner, reason, plan, (a, b), accuracy, failures, split)
-
-
-def labelled_accuracy(
-    log: str,
-    version: str,
-    labelled: str | Path,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> Count:
-    """How many labelled reviews a version answered in live traffic, and how many rightly.
-
-    Reviews are recognised by the hash of the text that the model read, so that the log need not
-    keep texts. A review that came more than once counts once, by its first answer; a text that the
-    file labels in two ways is left out.
-
-    Args:
-        log: URI of the payload log.
-        version: Model version whose answers to take.
-        labelled: Parquet file with `review_body`, `title` and `sentiment`.
-        since: First time to read, with its time zone; from the beginning where None.
-        until: Time to stop before; to the end where None.
-
-    Raises:
-        UserError: If the log or the file cannot be read.
-    """
-    columns = ("review_body", "title", "sentiment")
-    schema = pa.schema([REVIEW_SCHEMA.field(name) for name in columns])
-    truth: dict[str, set[str]] = {}
-    for row in read_parquet(labelled, schema).to_pylist():
-        if row["sentiment"] is not None:
-            text = model_text(row["title"], row["review_body"])
-            key = hashlib.sha256(text.encode()).hexdigest()
-            truth.setdefault(key, set()).add(ID2LABEL[sentiment_to_class(row["sentiment"])])
-    answers: dict[str, str] = {}
-    read = read_payloads(
-        log, since=since, until=until, columns=["model_version", "text_sha256", "label"]
-    )
-    for row in read.to_pylist():
-        if row["model_version"] == version and len(truth.get(row["text_sha256"], ())) == 1:
-            answers.setdefault(row["text_sha256"], row["label"])
-    return Count(sum(label in truth[key] for key, label in answers.items()), len(answers))
 
 
 def _equal_rates(a: Count, b: Count) -> tuple[float, str]:

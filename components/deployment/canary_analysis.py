@@ -31,7 +31,6 @@ anew: give each step `alpha / k` for a promise over all of them.
 How many requests a verdict takes: `components.deployment.canary_sample_size`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -170,17 +169,6 @@ class Measure:
             "standing": str(self.standing),
         }
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Measure":
-        """From what `to_dict` wrote."""
-        return cls(
-            str(values["name"]),
-            Count(*values["stable"]),
-            Count(*values["canary"]),
-            *(Interval(*values[key]) for key in ("tolerated", "interval", "wide_interval")),
-            complete=bool(values["complete"]),
-        )
-
 
 @dataclass(frozen=True)
 class Analysis:
@@ -209,17 +197,6 @@ class Analysis:
             "stable": self.stable.to_dict(),
             "canary": self.canary.to_dict(),
         }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Analysis":
-        """From what `to_dict` wrote."""
-        return cls(
-            Verdict(values["verdict"]),
-            str(values["reason"]),
-            tuple(map(Measure.from_dict, values["measures"])),
-            Observations.from_dict(values["stable"]),
-            Observations.from_dict(values["canary"]),
-        )
 
 
 @dataclass(frozen=True)

@@ -91,20 +91,6 @@ class PairedLabels:
         )
 
 
-def canary_wins(pairs: Pairs, alpha: float = 0.05) -> Interval:
-    """Always-valid interval of how often the canary is the one that is right, where one is.
-
-    McNemar's test (1947) asks whether, among the reviews that only one version gets right, it is
-    the canary in half of the cases. Here it may be asked after every review: the versions differ
-    where the interval leaves out 1/2.
-
-    Args:
-        pairs: What was seen up to now.
-        alpha: Chance that the interval misses the truth at any look ever.
-    """
-    return rate_interval(Count(pairs.only_second, pairs.only_first + pairs.only_second), alpha)
-
-
 def ask_labelled_reviews(
     reviews: str | Path,
     stable: ModelAddress,
@@ -181,19 +167,6 @@ class ShadowComparison:
     only_stable: int
     only_canary: int
     mismatched: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        return {
-            "agreed": list(self.agreed),
-            "interval": list(self.interval),
-            "classes": list(CLASS_NAMES),
-            "changes": [list(row) for row in self.changes],
-            "probability_change": self.probability_change,
-            "only_stable": self.only_stable,
-            "only_canary": self.only_canary,
-            "mismatched": self.mismatched,
-        }
 
 
 def compare_shadow(

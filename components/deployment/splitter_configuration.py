@@ -50,12 +50,6 @@ class Split:
         if self.backends and sum(backend.percent for backend in self.backends) != 100:
             raise ValueError(f"the shares of {self.backends} do not add up to 100")
 
-    @property
-    def ports(self) -> frozenset[int]:
-        """Ports that requests go to."""
-        shadow = {self.shadow.port} if self.shadow else set()
-        return frozenset({backend.port for backend in self.backends} | shadow)
-
 
 def render_configuration(split: Split, prefix: Path, host: str, port: int) -> str:
     """The nginx configuration of a split.

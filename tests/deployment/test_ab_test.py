@@ -1,17 +1,11 @@
 import json
-from datetime import UTC, datetime
-from hashlib import sha256
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.contracts.errors import UserError
-from components.contracts.payloads import PAYLOAD_SCHEMA
-from components.contracts.text import model_text
 from components.deployment.ab_test import (
     AbResult,
     Arm,
@@ -19,7 +13,6 @@ from components.deployment.ab_test import (
     Winner,
     analyse_ab,
     compare_proportions,
-    labelled_accuracy,
     needed_per_arm,
     power_of,
     wilson_interval,
@@ -188,47 +181,3 @@ def test_a_split_that_is_not_as_planned_concludes_nothing():
     assert read(2125, 2225, requests=(5000, 4950)).winner is Winner.B
     tenth = Plan(baseline=0.85, share_b=0.1)
     assert "mend the split" in read(2125, 2225, plan=tenth).reason
-
-
-def test_accuracy_is_read_from_the_log_by_the_hash_of_the_text(tmp_path):
-    labelled = [
-        {"review_body": "lovely", "title": "Yes", "sentiment": 1},
-        {"review_body": "awful", "title": None, "sentiment": -1},
-        {"review_body": "hm", "title": None, "sentiment": 0},
-        {"review_body": "hm", "title": None, "sentiment": 1},  # labelled in two ways
-        {"review_body": "unlabelled", "title": None, "sentiment": None},
-    ]
-    pq.write_table(pa.Table.from_pylist(labelled), tmp_path / "labelled.parquet")
-    answered = [
-        ("5", model_text("Yes", "lovely"), "positive"),
-        ("5", model_text("Yes", "lovely"), "negative"),  # again: the first answer counts
-        ("5", "awful", "neutral"),
-        ("5", "hm", "neutral"),
-        ("5", "unlabelled", "neutral"),
-        ("4", "awful", "negative"),
-    ]
-    rows = [
-        {
-            "time": datetime(2026, 11, 20, 12, 0, i, tzinfo=UTC),
-            "request_id": f"r{i}",
-            "position": 0,
-            "model_name": "reviews",
-            "model_version": version,
-            "text_sha256": sha256(text.encode()).hexdigest(),
-            "text": None,
-            "label": label,
-            "p_negative": 0.1,
-            "p_neutral": 0.1,
-            "p_positive": 0.8,
-            "truncated": False,
-        }
-        for i, (version, text, label) in enumerate(answered)
-    ]
-    (tmp_path / "log" / "date=2026-11-20").mkdir(parents=True)
-    table = pa.Table.from_pylist(rows, schema=PAYLOAD_SCHEMA)
-    pq.write_table(table, tmp_path / "log" / "date=2026-11-20" / "a.parquet")
-    log, file = str(tmp_path / "log"), tmp_path / "labelled.parquet"
-    assert labelled_accuracy(log, "5", file) == Count(1, 2)
-    assert labelled_accuracy(log, "4", file) == Count(1, 1)
-    later = datetime(2026, 11, 20, 12, 0, 1, tzinfo=UTC)
-    assert labelled_accuracy(log, "5", file, since=later) == Count(0, 2)

@@ -20,7 +20,6 @@ from components.deployment.paired_labels import (
     ModelAddress,
     PairedLabels,
     ask_labelled_reviews,
-    canary_wins,
     compare_shadow,
 )
 
@@ -150,14 +149,6 @@ def test_pairs_count_every_review_once(rows):
     assert pairs.second.happened == sum(truth == canary for truth, _, canary in rows)
 
 
-def test_the_mcnemar_interval_leaves_out_a_half_when_one_is_better():
-    assert canary_wins(Pairs(500, 40, 5, 600)).high < 0.5
-    assert canary_wins(Pairs(500, 5, 40, 600)).low > 0.5
-    low, high = canary_wins(Pairs(500, 20, 22, 600))
-    assert low < 0.5 < high
-    assert canary_wins(Pairs(600, 0, 0, 600)) == (0, 1)
-
-
 def log_of(folder, rows):
     """A payload log of (version, request, position, text, label)."""
     day = folder / "date=2026-11-20"
@@ -210,11 +201,9 @@ def test_a_shadow_is_compared_review_by_review(tmp_path):
     assert (found.only_stable, found.only_canary, found.mismatched) == (1, 1, 1)
     assert found.probability_change == pytest.approx(0.7 / 3, abs=1e-6)
     assert found.interval.low < 2 / 3 < found.interval.high
-    json.dumps(found.to_dict(), allow_nan=False)
     later = compare_shadow(stable, canary, "1", "2", since=datetime(2026, 11, 21, tzinfo=UTC))
     assert later.agreed == (0, 0)
     assert later.probability_change is None
-    json.dumps(later.to_dict(), allow_nan=False)
 
 
 def test_one_log_may_hold_both_versions(tmp_path):
