@@ -1,0 +1,157 @@
+"""The TrainingRuntime, and the Jobs that Trainer makes of it and of our TrainJobs."""
+
+import copy
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from components.contracts.images import TRAINING_IMAGE
+from components.contracts.namespace_objects import (
+    RUN_AS_USER,
+    STATE_CLAIM,
+    STATE_PATH,
+    TRAINING_RUNTIME,
+)
+from components.training.train_job import NODE, train_job_spec
+from tests.deployment.conftest import CRDS, strict
+
+FILE = Path(__file__).parents[2] / "manifests" / "base" / "training" / "trainingruntime.yaml"
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    return yaml.safe_load(FILE.read_text())
+
+
+def job_of(runtime, spec):
+    """The Job that Trainer 2.3 and JobSet 0.12 make of a runtime and a TrainJob's spec.
+
+    After trainingruntime.go, jobset.go and torch.go: the patches first, then resources merged by
+    name, then the trainer's own fields and torchrun's variables.
+    """
+    (replicated,) = copy.deepcopy(runtime["spec"]["template"]["spec"]["replicatedJobs"])
+    template = replicated["template"]
+    pods = template["spec"]["template"]["spec"]
+    for patch in spec.get("runtimePatches", []):
+        (change,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+        assert change["name"] == replicated["name"]
+        pods |= change["template"]["spec"]["template"]["spec"]
+    (container,) = pods["containers"]
+    trainer = spec["trainer"]
+    for kind, amounts in trainer.get("resourcesPerNode", {}).items():
+        container["resources"][kind] = container["resources"].get(kind, {}) | amounts
+    for field in ("image", "command", "args"):
+        if field in trainer:
+            container[field] = trainer[field]
+    count = trainer["numNodes"]
+    container["env"] = [
+        *container["env"],
+        {"name": "PET_NNODES", "value": str(count)},
+        {"name": "PET_NPROC_PER_NODE", "value": str(trainer["numProcPerNode"])},
+    ]
+    template["spec"] |= {"parallelism": count, "completions": count, "completionMode": "Indexed"}
+    metadata = {**template["metadata"], "name": "t-node-0"}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
+
+
+@pytest.fixture(params=[(2, 0), (1, 8), (4, 2)], ids=lambda scale: "{} x {}".format(*scale))
+def job(request, runtime):
+    nodes, gpus = request.param
+    return job_of(runtime, train_job_spec(["--training-set=/state/t"], nodes, gpus))
+
+
+def test_trainer_takes_it(runtime):
+    path = CRDS / "trainer.kubeflow.org_trainingruntimes.yaml"
+    if not path.exists():
+        pytest.skip(f"the published CRDs are not at {CRDS} (set CRDS_DIR)")
+    crd = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    schema = strict(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    schema["properties"]["metadata"] = {"type": "object"}
+    faults = Draft202012Validator(schema).iter_errors(runtime)
+    assert [f"{fault.json_path}: {fault.message}" for fault in faults] == []
+
+
+def test_it_is_the_runtime_that_train_jobs_name(runtime):
+    assert runtime["metadata"]["name"] == TRAINING_RUNTIME
+    assert runtime["spec"]["mlPolicy"]["torch"] == {}
+    # trainingruntime_webhook.go: one replica, and a container called node where the trainer is.
+    (replicated,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    labels = replicated["template"]["metadata"]["labels"]
+    assert labels == {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
+    assert (replicated["name"], replicated["replicas"]) == (NODE, 1)
+    (container,) = replicated["template"]["spec"]["template"]["spec"]["containers"]
+    assert container["name"] == NODE
+    assert container["image"].rpartition("/")[2] == TRAINING_IMAGE.rpartition("/")[2]
+
+
+@pytest.mark.parametrize("version", ["1.32", "1.36"])
+def test_kubernetes_takes_the_job(job, version):
+    kubernetes_validate.validate(job, version, strict=True)
+
+
+def test_a_disruption_starts_all_pods_again_and_does_not_count(runtime, job):
+    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob"
+    assert rule["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    # Kubernetes refuses a podFailurePolicy with any other.
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    policy = runtime["spec"]["template"]["spec"]["failurePolicy"]
+    (uncounted,) = policy["rules"]
+    assert uncounted["action"] == "RestartJobSetAndIgnoreMaxRestarts"
+    # The reason of a Job that its podFailurePolicy ended.
+    assert uncounted["onJobFailureReasons"] == ["PodFailurePolicy"]
+    # Any other failure ends the Job at once and counts.
+    assert job["spec"]["backoffLimit"] == 0
+    assert policy["maxRestarts"] > 0
+
+
+def test_pods_are_restricted(job):
+    # The restricted profile of the Pod Security Standards.
+    pods = job["spec"]["template"]["spec"]
+    assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & set(pods)
+    assert pods["securityContext"]["runAsNonRoot"] is True
+    assert pods["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for volume in pods["volumes"]:
+        assert set(volume) - {"name"} <= {"emptyDir", "persistentVolumeClaim"}
+    for container in pods["containers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        # And what our images are built for.
+        assert context["readOnlyRootFilesystem"] is True
+    assert pods["securityContext"]["runAsUser"] == RUN_AS_USER
+    assert pods["automountServiceAccountToken"] is False
+
+
+def test_pods_have_what_training_reads_and_writes(job):
+    pods = job["spec"]["template"]["spec"]
+    (container,) = pods["containers"]
+    claims = {
+        v["name"]: v.get("persistentVolumeClaim", {}).get("claimName") for v in pods["volumes"]
+    }
+    mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    assert claims[mounted[STATE_PATH]] == STATE_CLAIM
+    memory = [v["emptyDir"] for v in pods["volumes"] if v["name"] == mounted["/dev/shm"]]
+    assert memory[0]["medium"] == "Memory"
+    variables = {e["name"]: e["value"] for e in container["env"]}
+    assert variables["HOME"] == "/tmp" in mounted
+    assert variables["HF_HOME"].startswith("/tmp/")
+    # torchrun ends its processes 30 s after SIGTERM.
+    assert pods["terminationGracePeriodSeconds"] > 30
+
+
+def test_gpus_come_with_the_train_job_alone(runtime):
+    def settings(gpus):
+        job = job_of(runtime, train_job_spec([], 2, gpus))
+        pods = job["spec"]["template"]["spec"]
+        (container,) = pods["containers"]
+        return pods.get("nodeSelector"), pods.get("tolerations"), container["resources"]["limits"]
+
+    selector, tolerations, limits = settings(2)
+    assert selector == {"nvidia.com/gpu.present": "true"}
+    assert tolerations[0]["key"] == "nvidia.com/gpu"
+    assert limits == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "2"}
+    assert settings(0) == (None, None, {"cpu": "4", "memory": "16Gi"})
