@@ -1,0 +1,162 @@
+"""The cluster's API as a preflight asks it: a refusal is an answer too, not an error."""
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from components.cluster.refusals import Request, Resource, status_of
+from components.cluster.retries import Patience
+from components.preflight.finding import Finding, failed, not_checked
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+_TIMEOUT = (3.0, 8.0)
+"""Seconds to connect and to wait for an answer."""
+
+_ANSWERS = frozenset({400, 403, 404, 405, 406, 410, 422})
+"""Refusals that a check makes something of; others are asked again, or end the preflight."""
+
+ONLY_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+"""Asks for an object without its content, so that no value of a Secret leaves the cluster."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API said.
+
+    Attributes:
+        status: HTTP status.
+        text: Body.
+    """
+
+    status: int
+    text: str
+
+    @property
+    def good(self) -> bool:
+        """Whether it is what was asked for."""
+        return self.status < 300
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """The object in the body; empty where there is none."""
+        return status_of(self.text)
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The objects of a list."""
+        return self.found.get("items") or []
+
+    @property
+    def message(self) -> str:
+        """Why it was refused, in the API's words."""
+        return str(self.found.get("message") or self.text).strip()
+
+
+@dataclass(frozen=True)
+class Api:
+    """Asks a cluster in the name of the user.
+
+    Attributes:
+        client: Of the cluster's API.
+        namespace: The one that is checked.
+        patience: How to ask again, and the clock to wait by.
+    """
+
+    client: "ApiClient"
+    namespace: str
+    patience: Patience = field(default_factory=lambda: Patience(seconds=4.0))
+
+    @property
+    def host(self) -> str:
+        """Address of the API."""
+        return str(self.client.configuration.host)
+
+    def get(self, path: str, *, accept: str = "application/json", **query: str) -> Answer:
+        """Read an address, e.g. `/version`.
+
+        Raises:
+            UserError: If the cluster cannot be reached, does not accept the credentials, or
+                answers with errors of its own.
+        """
+        return self.ask("GET", path, accept=accept, query=query)
+
+    def of_namespace(self, plural: str, name: str = "", group_version: str = "v1") -> str:
+        """Address of an object, or of all of its kind, in the namespace."""
+        root = "/apis" if "/" in group_version else "/api"
+        path = f"{root}/{group_version}/namespaces/{quote(self.namespace)}/{plural}"
+        return f"{path}/{quote(name)}" if name else path
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        accept: str = "application/json",
+        query: dict[str, str] | None = None,
+        impersonate: str = "",
+    ) -> Answer:
+        """Make one request.
+
+        Args:
+            method: HTTP method.
+            path: Address below the host.
+            body: Sent as JSON.
+            accept: Media type of the answer.
+            query: Parameters of the address.
+            impersonate: User in whose name to ask; needs a right of its own.
+
+        Returns:
+            The answer, also where it is a refusal.
+
+        Raises:
+            Conflict: If the API answers 409.
+            UserError: As `get`.
+        """
+        from kubernetes.client.exceptions import ApiException
+
+        headers = {"Accept": accept, "Content-Type": "application/json"}
+        if impersonate:
+            headers["Impersonate-User"] = impersonate
+        address = f"{path}?{urlencode(query)}" if query else path
+
+        def once() -> Answer:
+            try:
+                response, _, _ = self.client.call_api(
+                    address,
+                    method,
+                    header_params=headers,
+                    body=body,
+                    auth_settings=["BearerToken"],
+                    _preload_content=False,
+                    _request_timeout=_TIMEOUT,
+                )
+            except ApiException as error:
+                if error.status in _ANSWERS:
+                    return Answer(error.status, _text(error.body))
+                raise
+            return Answer(response.status, _text(response.data))
+
+        asked = Request(method, Resource("", "", path, path), self.namespace, "", self.host)
+        return self.patience.answer(once, asked)
+
+
+def unread(name: str, what: str, answer: Answer) -> Finding:
+    """A check that could not look because of what the user may not do."""
+    if answer.status == 403:
+        return not_checked(name, f"you may not read {what}")
+    return not_checked(name, f"{what} cannot be read ({answer.status}: {answer.message[:200]})")
+
+
+def missing(name: str, what: str, remedy: str) -> Finding:
+    """An object that should be there and is not."""
+    return failed(name, f"there is no {what}", remedy)
+
+
+def _text(body: bytes | str | None) -> str:
+    if isinstance(body, bytes):
+        return body.decode("utf-8", "replace")
+    return body if isinstance(body, str) else json.dumps(body) if body else ""

@@ -1,0 +1,117 @@
+"""What the pipelines' service account may do, asked of the API server verb by verb."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from components.contracts.namespace_objects import SERVICE_ACCOUNT
+from components.preflight.api import Answer, Api
+from components.preflight.expected import APPLY, Permission
+from components.preflight.finding import Finding, failed, not_checked, ok
+
+_SIDE_BY_SIDE = 8
+_NAME = "permissions"
+
+
+def check_permissions(api: Api, permissions: tuple[Permission, ...]) -> list[Finding]:
+    """Ask for each verb that the pipelines use.
+
+    Of the service account where the user may ask about others (SubjectAccessReview) or act as
+    others (impersonation); otherwise of the user, which says nothing of the account.
+    """
+    account = f"system:serviceaccount:{api.namespace}:{SERVICE_ACCOUNT}"
+    first = permissions[0]
+    if _of_account(api, account, first).good:
+        return _judge(api, permissions, lambda wanted: _of_account(api, account, wanted))
+    if _of_self(api, first, account).good:
+        return _judge(api, permissions, lambda wanted: _of_self(api, wanted, account))
+    denied = _denied(permissions, lambda wanted: _of_self(api, wanted))
+    yours = f"you may do {len(permissions) - len(denied)} of the {len(permissions)} things yourself"
+    return [
+        not_checked(
+            _NAME,
+            f"you may neither ask about {SERVICE_ACCOUNT} (create subjectaccessreviews) nor act "
+            f"as it (impersonate); {yours}, which does not tell what it may",
+            f"kubectl auth can-i --list -n {api.namespace} --as={account}   # as an administrator",
+        )
+    ]
+
+
+def _judge(api: Api, permissions: tuple[Permission, ...], ask: Any) -> list[Finding]:
+    denied = _denied(permissions, ask)
+    if not denied:
+        return [ok(_NAME, f"{SERVICE_ACCOUNT} may do all {len(permissions)} things it has to")]
+    verbs: dict[str, list[str]] = defaultdict(list)
+    for permission in denied:
+        verbs[permission.in_full].append(permission.verb)
+    if len(denied) == len(permissions):
+        return [failed(_NAME, f"{SERVICE_ACCOUNT} may do nothing of what it has to", APPLY)]
+    account = f"system:serviceaccount:{api.namespace}:{SERVICE_ACCOUNT}"
+    return [
+        failed(
+            _NAME,
+            f"{SERVICE_ACCOUNT} may not {', '.join(lacking)} {resource}",
+            f"{APPLY}\n"
+            f"kubectl auth can-i {lacking[0]} {_as_argument(resource)} -n {api.namespace} "
+            f"--as={account}",
+        )
+        for resource, lacking in verbs.items()
+    ]
+
+
+def _as_argument(resource: str) -> str:
+    """`pods/log` is given to `kubectl auth can-i` as `pods --subresource=log`."""
+    plural, _, rest = resource.partition("/")
+    return f"{plural} --subresource={rest}" if rest == "log" else resource
+
+
+def _denied(permissions: Iterable[Permission], ask: Any) -> list[Permission]:
+    """Those that the API server does not allow."""
+
+    def allowed(wanted: Permission) -> bool:
+        return bool((ask(wanted).found.get("status") or {}).get("allowed"))
+
+    wanted = list(permissions)
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        return [one for one, may in zip(wanted, pool.map(allowed, wanted), strict=True) if not may]
+
+
+def _attributes(namespace: str, wanted: Permission) -> dict[str, str]:
+    plural, _, subresource = wanted.resource.partition("/")
+    return {
+        "namespace": namespace,
+        "verb": wanted.verb,
+        "group": wanted.group,
+        "resource": plural,
+        "subresource": subresource,
+        "name": wanted.name,
+    }
+
+
+def _of_account(api: Api, account: str, wanted: Permission) -> Answer:
+    accounts = "system:serviceaccounts"
+    groups = [accounts, f"{accounts}:{api.namespace}", "system:authenticated"]
+    spec = {"user": account, "groups": groups}
+    return _ask(api, "SubjectAccessReview", wanted, spec)
+
+
+def _of_self(api: Api, wanted: Permission, account: str = "") -> Answer:
+    return _ask(api, "SelfSubjectAccessReview", wanted, {}, impersonate=account)
+
+
+def _ask(
+    api: Api, kind: str, wanted: Permission, spec: dict[str, Any], impersonate: str = ""
+) -> Answer:
+    group_version = "authorization.k8s.io/v1"
+    attributes = _attributes(api.namespace, wanted)
+    return api.ask(
+        "POST",
+        f"/apis/{group_version}/{kind.lower()}s",
+        body={
+            "apiVersion": group_version,
+            "kind": kind,
+            "spec": {**spec, "resourceAttributes": attributes},
+        },
+        impersonate=impersonate,
+    )
