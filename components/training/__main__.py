@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m components.training",
         description="Fine-tune a sentiment classifier on tokenised reviews and write its model "
         "folder. A run that was killed goes on where it was if it is started again with the same "
-        "arguments and a checkpoint folder.",
+        "arguments and a checkpoint folder. Started by torchrun, its processes train one model.",
     )
     parser.add_argument(
         "--training-set", required=True, type=Path, help="Parquet file that the features step wrote"
@@ -76,17 +76,25 @@ def main(arguments: list[str] | None = None) -> None:
         )
         # After the options are checked: this imports torch.
         from components.contracts.code_version import code_version
+        from components.training.distributed import is_first_rank
         from components.training.fine_tune import fine_tune
 
-        result = fine_tune(
-            training_set=given["training_set"],
-            base_model=given["base_model"],
-            options=options,
-            model_folder=given["output"],
-            checkpoint_folder=given["checkpoints"],
-            facts={"code_version": code_version()},
-            on_metrics=print_metrics,
-        )
+        try:
+            result = fine_tune(
+                training_set=given["training_set"],
+                base_model=given["base_model"],
+                options=options,
+                model_folder=given["output"],
+                checkpoint_folder=given["checkpoints"],
+                facts={"code_version": code_version()},
+                on_metrics=print_metrics,
+            )
+        except ConnectionError as error:
+            # The cause is told by the process that ended; not the user's mistake, so not code 2.
+            logging.getLogger(__name__).error("error: %s", error)
+            raise SystemExit(1) from None
+        if not is_first_rank():
+            return
         print_metrics(
             {
                 "macro_f1": result.macro_f1,

@@ -1,5 +1,7 @@
 """Batches of rows of like length, so that little is padded, in an order that a seed fixes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,36 +47,44 @@ def length_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDArray[
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def padded(
+def kept_tokens(
     reviews: TokenisedReviews,
     rows: NDArray[np.int64],
-    pad_id: int,
-    token_dropout: float = 0.0,
-    generator: np.random.Generator | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Token ids of some rows, padded to the longest of them.
+    token_dropout: float,
+    generator: np.random.Generator,
+) -> list[NDArray[np.int32]]:
+    """Token ids of some rows, with some tokens left out at random.
 
     Args:
         reviews: Where the rows come from.
         rows: [b] row numbers.
-        pad_id: Fills the rows up; its positions are masked.
         token_dropout: Probability with which a token is left out; first and last stay, being the
             special tokens.
-        generator: Draws which; needed if `token_dropout` is above 0.
+        generator: Draws which, row by row.
+    """
+    sequences = [reviews.row(row) for row in rows]
+    if token_dropout == 0.0:
+        return sequences
+    kept = []
+    for sequence in sequences:
+        stays = generator.random(len(sequence)) >= token_dropout
+        stays[[0, -1]] = True
+        kept.append(sequence[stays])
+    return kept
+
+
+def padded(
+    sequences: Sequence[NDArray[np.int32]], pad_id: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token ids of some reviews, filled up to the longest of them.
+
+    Args:
+        sequences: Token ids of each.
+        pad_id: Fills the rows up; its positions are masked.
 
     Returns:
         Token ids [b, longest] and mask [b, longest], 1 where there is a token.
     """
-    sequences = [reviews.row(row) for row in rows]
-    if token_dropout > 0.0:
-        if generator is None:
-            raise ValueError("token dropout needs a generator")
-        kept = []
-        for sequence in sequences:
-            stays = generator.random(len(sequence)) >= token_dropout
-            stays[[0, -1]] = True
-            kept.append(sequence[stays])
-        sequences = kept
     lengths = np.array([len(sequence) for sequence in sequences])
     mask = np.arange(lengths.max()) < lengths[:, None]
     tokens = np.full(mask.shape, pad_id, dtype=np.int64)

@@ -12,6 +12,7 @@ from components.contracts.base_model import resolve_base_model
 from components.contracts.decision import Calibration, fit_temperature
 from components.contracts.files import sha256_of_file
 from components.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from components.training.distributed import joined_ranks
 from components.training.model_export import write_model_folder
 from components.training.options import TrainingOptions
 from components.training.speed import matmul_rate
@@ -61,7 +62,10 @@ def fine_tune(
 
     Weights with the best macro-F1 on the validation split are kept. With a checkpoint folder, a
     run that was killed goes on from its last checkpoint and ends with the same weights as if it
-    had not been.
+    had not been. After SIGTERM a checkpoint is written and the process ends.
+
+    Started by `torchrun`, the processes share each batch out and end with the weights of one
+    process but for rounding; the first one alone writes, reads checkpoints and calls back.
 
     Args:
         training_set: Parquet file of `TRAINING_SET_SCHEMA`; its test split is not looked at.
@@ -73,30 +77,53 @@ def fine_tune(
         facts: For `training.json`: data_fingerprint, feature_service, code_version, max_tokens...
         on_metrics: Called after each evaluation with its entry of the history.
 
+    Returns:
+        How it ended, on every rank.
+
     Raises:
-        UserError: If the data, the base model or the options cannot be trained with, or the loss
-            stops being a number.
+        UserError: If the data, the base model or the options cannot be trained with, the loss
+            stops being a number, or the ranks were not started with the same of them.
+        ConnectionError: If another rank is gone.
+        SystemExit: After SIGTERM during training.
     """
     training, validation = read_training_set(training_set)
-    run = TrainingRun(training, validation, base_model, options)
-    key = _run_key(training_set, base_model, options)
-    resumed_at = 0
-    if checkpoint_folder is not None and (found := load_checkpoint(checkpoint_folder, key)):
-        run.restore(*found)
-        resumed_at = run.step
-        logger.info("going on from step %d of %d", run.step, run.steps)
-    matmul_before = matmul_rate(run.precision, run.device)
+    deciding = _deciding_facts(training_set, base_model, options)
+    key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+    with joined_ranks() as ranks:
+        ranks.check_same(
+            {
+                **{name: str(value) for name, value in deciding["options"].items()},
+                **{name: deciding[name] for name in ("training_set", "base_model", "torch")},
+            }
+        )
+        run = TrainingRun(training, validation, base_model, options, ranks)
+        resumed_at = _resume(run, checkpoint_folder, key)
+        matmul_before = matmul_rate(run.precision, run.device)
 
-    def checkpoint() -> None:
-        if checkpoint_folder is not None:
-            save_checkpoint(checkpoint_folder, key, *run.state())
+        def checkpoint() -> None:
+            if checkpoint_folder is not None:
+                save_checkpoint(checkpoint_folder, key, *run.state())
 
-    run.train(checkpoint, on_metrics or (lambda _: None))
-    speed = run.meter.summary((matmul_before + matmul_rate(run.precision, run.device)) / 2)
+        run.train(checkpoint, on_metrics or (lambda _: None))
+        matmul_mean = (matmul_before + matmul_rate(run.precision, run.device)) / 2
+        speed = run.meter.summary(ranks.total(matmul_mean))
     result = _export(run, base_model, options, Path(model_folder), facts or {}, speed, resumed_at)
-    if checkpoint_folder is not None:
+    if ranks.first and checkpoint_folder is not None:
         remove_checkpoint(checkpoint_folder)
     return result
+
+
+def _resume(run: TrainingRun, checkpoint_folder: str | Path | None, key: str) -> int:
+    """Go on from the checkpoint that the first rank finds; the step where it stood, or 0."""
+    found = None
+    if run.ranks.first and checkpoint_folder is not None:
+        found = load_checkpoint(checkpoint_folder, key)
+    if (shared := run.ranks.checkpoint_from_first(found)) is None:
+        return 0
+    run.restore(*shared)
+    if run.ranks.first:
+        logger.info("going on from step %d of %d", run.step, run.steps)
+    return run.step
 
 
 def _export(
@@ -108,7 +135,10 @@ def _export(
     speed: dict[str, Any],
     resumed_at: int,
 ) -> TrainingResult:
-    """Calibrate the best weights on the validation split and write the model folder."""
+    """Calibrate the best weights on the validation split; the first rank writes the model folder.
+
+    The others compute the same meanwhile, which costs nothing: they would only wait.
+    """
     from components.contracts.inference import predict_logits
 
     classifier = run.keep_best()
@@ -124,28 +154,29 @@ def _export(
     loss = score(logits / temperature, validation.classes)["validation_loss"]
     best = {**run.best, **decided, "validation_loss": loss}
     longest = int(max(run.training.lengths.max(), validation.lengths.max()))
-    write_model_folder(
-        model_folder,
-        classifier,
-        base_model,
-        calibration,
-        {
-            "base_model": base_model,
-            "options": options.to_dict(),
-            "facts": facts,
-            "max_tokens": int(facts.get("max_tokens") or longest),
-            "class_prior": (run.class_counts / run.class_counts.sum()).tolist(),
-            "rows": {
-                "train": int(run.training.copies.sum()),
-                "validation": len(validation),
+    if run.ranks.first:
+        write_model_folder(
+            model_folder,
+            classifier,
+            base_model,
+            calibration,
+            {
+                "base_model": base_model,
+                "options": options.to_dict(),
+                "facts": facts,
+                "max_tokens": int(facts.get("max_tokens") or longest),
+                "class_prior": (run.class_counts / run.class_counts.sum()).tolist(),
+                "rows": {
+                    "train": int(run.training.copies.sum()),
+                    "validation": len(validation),
+                },
+                "precision": run.precision,
+                "best": best,
+                "history": run.history,
+                "speed": speed,
+                "resumed_at": resumed_at,
             },
-            "precision": run.precision,
-            "best": best,
-            "history": run.history,
-            "speed": speed,
-            "resumed_at": resumed_at,
-        },
-    )
+        )
     return TrainingResult(
         model_folder=model_folder,
         macro_f1=best["macro_f1"],
@@ -158,16 +189,17 @@ def _export(
     )
 
 
-def _run_key(training_set: str | Path, base_model: str, options: TrainingOptions) -> str:
-    """Names what decides the weights: data, base model, options, library version."""
+def _deciding_facts(
+    training_set: str | Path, base_model: str, options: TrainingOptions
+) -> dict[str, Any]:
+    """What decides the weights: data, base model, options, library version."""
     import torch
 
     source = resolve_base_model(base_model)
     weights = Path(source) / "model.safetensors"
-    named = {
+    return {
         "training_set": sha256_of_file(training_set),
         "base_model": sha256_of_file(weights) if weights.is_file() else source,
         "options": {k: v for k, v in options.to_dict().items() if k != "checkpoint_minutes"},
         "torch": torch.__version__,
     }
-    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()

@@ -7,8 +7,10 @@ from components.contracts.base_model import resolve_base_model
 from components.contracts.errors import UserError
 from components.contracts.labels import ID2LABEL, LABEL2ID
 from components.training.options import TrainingOptions
+from components.training.training_data import TokenisedReviews
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
@@ -67,11 +69,12 @@ def build_network(classifier: "PreTrainedModel", options: TrainingOptions) -> "n
     """Put the rating layer beside the classifier and freeze what the options say.
 
     The network has the attributes `classifier` and `rating_head`, and maps token ids [b, t] and
-    mask [b, t] to sentiment logits [b, 3] and rating logits [b, 5], both fp32.
+    mask [b, t] to sentiment logits [b, 3] and rating logits [b, 5], both fp32. A third argument,
+    from `dropout_mask`, is multiplied with the features that the two heads read.
 
     Args:
         classifier: From `load_classifier`; it becomes part of the network.
-        options: Dropout, freezing, seed.
+        options: Freezing, seed.
     """
     import torch
     from torch import nn
@@ -87,13 +90,15 @@ def build_network(classifier: "PreTrainedModel", options: TrainingOptions) -> "n
             nn.init.normal_(self.rating_head.weight, std=0.02)
             nn.init.zeros_(self.rating_head.bias)
 
-        def forward(self, tokens: "Tensor", mask: "Tensor | None") -> "tuple[Tensor, Tensor]":
+        def forward(
+            self, tokens: "Tensor", mask: "Tensor | None", dropout: "Tensor | None" = None
+        ) -> "tuple[Tensor, Tensor]":
             features: list[Tensor] = []
 
             def catch(_: nn.Module, inputs: "tuple[Tensor, ...]") -> "tuple[Tensor]":
-                seen = nn.functional.dropout(
-                    inputs[0].float(), options.dropout, training=self.training
-                )
+                seen = inputs[0].float()
+                if dropout is not None:
+                    seen = seen * dropout
                 features.append(seen)
                 return (seen,)
 
@@ -112,6 +117,50 @@ def build_network(classifier: "PreTrainedModel", options: TrainingOptions) -> "n
             module.p = 0.0
     _freeze(classifier, options)
     return network
+
+
+def dropout_mask(
+    network: "nn.Module", rows: int, rate: float, device: "torch.device"
+) -> "Tensor | None":
+    """What dropout multiplies the features of some rows with: 0, or 1 / (1 - rate).
+
+    Drawn from PyTorch's own generator for a whole batch at once, so that the draws are the same
+    whoever computes which of its rows.
+
+    Args:
+        network: From `build_network`.
+        rows: In the batch.
+        rate: Probability of a 0.
+        device: Where the mask is to lie.
+
+    Returns:
+        [rows, width], or None if nothing is dropped.
+    """
+    import torch
+
+    if rate == 0.0:
+        return None
+    width = network.rating_head.in_features
+    return torch.empty(rows, width, device=device).bernoulli_(1 - rate).div_(1 - rate)
+
+
+def check_fit(classifier: "PreTrainedModel", *splits: TokenisedReviews) -> None:
+    """Raise `UserError` if the model cannot read the tokens."""
+    config = classifier.config
+    for reviews in splits:
+        if reviews.tokens.max() >= config.vocab_size:
+            raise UserError(
+                f"the training set has token id {reviews.tokens.max()}, beyond the base model's "
+                f"vocabulary of {config.vocab_size}; build the features with the same base model"
+            )
+        limit = getattr(config, "max_position_embeddings", None)
+        if limit and "roberta" in config.model_type:
+            limit -= config.pad_token_id + 1  # RoBERTa counts positions from there
+        if limit and reviews.lengths.max() > limit:
+            raise UserError(
+                f"the training set has a review of {reviews.lengths.max()} tokens and the base "
+                f"model reads {limit}; build the features with a smaller max_tokens"
+            )
 
 
 def final_linear(classifier: "PreTrainedModel") -> "nn.Linear":

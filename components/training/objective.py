@@ -24,28 +24,33 @@ def class_weights(counts: NDArray[np.int64], rule: str) -> NDArray[np.float32]:
 
 
 def sentiment_loss(
-    logits: "Tensor", classes: "Tensor", weights: "Tensor", label_smoothing: float = 0.0
+    logits: "Tensor",
+    classes: "Tensor",
+    weights: "Tensor",
+    label_smoothing: float = 0.0,
+    rows: int | None = None,
 ) -> "Tensor":
     """Mean over the batch of the weighted cross-entropy, a scalar.
 
     Divided by the number of rows, not by their weights, so that a row counts the same in whichever
-    batch it falls.
+    batch it falls, and the shares of a batch add up to the mean over the whole.
 
     Args:
         logits: [b, 3].
         classes: [b] class indices.
         weights: [3], from `class_weights`.
         label_smoothing: Share of each target spread over the classes.
+        rows: Rows of the whole batch, if these b are a share of it.
     """
     from torch.nn import functional
 
     losses = functional.cross_entropy(
         logits, classes, reduction="none", label_smoothing=label_smoothing
     )
-    return (losses * weights[classes]).mean()
+    return (losses * weights[classes]).sum() / (rows or len(classes))
 
 
-def rating_loss(logits: "Tensor", ratings: "Tensor") -> "Tensor":
+def rating_loss(logits: "Tensor", ratings: "Tensor", rows: int | None = None) -> "Tensor":
     """Cross-entropy of the star rating, summed over the rated rows, divided by all rows.
 
     Stars tell 4 from 5 and 1 from 2, which the three sentiments do not (multi-task learning,
@@ -54,13 +59,13 @@ def rating_loss(logits: "Tensor", ratings: "Tensor") -> "Tensor":
     Args:
         logits: [b, 5].
         ratings: [b] 1 to 5, or 0 where there is none.
+        rows: Rows of the whole batch, if these b are a share of it.
     """
     from torch.nn import functional
 
     # Rows without a rating have target -1, which is skipped.
-    return functional.cross_entropy(logits, ratings - 1, ignore_index=-1, reduction="sum") / len(
-        ratings
-    )
+    losses = functional.cross_entropy(logits, ratings - 1, ignore_index=-1, reduction="sum")
+    return losses / (rows or len(ratings))
 
 
 def total_loss(
@@ -69,10 +74,11 @@ def total_loss(
     ratings: "Tensor",
     weights: "Tensor",
     options: TrainingOptions,
+    rows: int | None = None,
 ) -> "Tensor":
     """What training minimises, a scalar; arguments as in the two losses."""
     logits, rating_logits = outputs
-    loss = sentiment_loss(logits, classes, weights, options.label_smoothing)
+    loss = sentiment_loss(logits, classes, weights, options.label_smoothing, rows)
     if options.rating_loss_weight > 0.0:
-        loss = loss + options.rating_loss_weight * rating_loss(rating_logits, ratings)
+        loss = loss + options.rating_loss_weight * rating_loss(rating_logits, ratings, rows)
     return loss

@@ -13,12 +13,13 @@ logger = logging.getLogger(__name__)
 class TrainingProgress:
     """Loss, rate and time left, step by step. A context manager."""
 
-    def __init__(self, steps: int, done: int = 0) -> None:
+    def __init__(self, steps: int, done: int = 0, shown: bool = True) -> None:
         """Begin to show.
 
         Args:
             steps: All steps of the run.
             done: Steps done before, by the run that this one goes on from.
+            shown: Whether this process shows anything; of several, one should.
         """
         from tqdm import tqdm
 
@@ -26,7 +27,8 @@ class TrainingProgress:
         self._done = done
         self._begun_at = done
         self._begun = self._shown = time.monotonic()
-        self._on_terminal = sys.stderr.isatty()
+        self._on_terminal = shown and sys.stderr.isatty()
+        self._in_log = shown and not self._on_terminal
         self._bar = tqdm(
             total=steps,
             initial=done,
@@ -47,7 +49,7 @@ class TrainingProgress:
         self._bar.set_postfix(loss=f"{loss:.3f}", rate=f"{samples_per_second:.0f}/s", refresh=False)
         self._bar.update()
         now = time.monotonic()
-        if not self._on_terminal and now - self._shown >= SECONDS_BETWEEN_LINES:
+        if self._in_log and now - self._shown >= SECONDS_BETWEEN_LINES:
             self._shown = now
             left = (now - self._begun) * (self._steps - self._done) / (self._done - self._begun_at)
             logger.info(
@@ -64,7 +66,7 @@ class TrainingProgress:
         )
         if self._on_terminal:
             self._bar.write(line, file=sys.stderr)
-        else:
+        elif self._in_log:
             logger.info("%s", line)
 
     def __enter__(self) -> "TrainingProgress":

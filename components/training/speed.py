@@ -140,7 +140,8 @@ class SpeedMeter:
         """What `training.json` holds under `speed`.
 
         Args:
-            matmul_flops_per_second: From `matmul_rate`, in the precision of training.
+            matmul_flops_per_second: From `matmul_rate`, in the precision of training; summed over
+                the processes if several train, since rows, tokens and FLOPs are those of all.
         """
         seconds = max(self.totals["seconds"], 1e-9)
         rate = self.totals["flops"] / seconds

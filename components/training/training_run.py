@@ -1,5 +1,6 @@
 """One training run: its state, its step, and the loop that takes it from start to end."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -9,11 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import UserError
-from components.training.batching import epoch_batches, padded
-from components.training.network import build_network, final_linear, load_classifier
+from components.training.batching import epoch_batches, kept_tokens, padded
+from components.training.distributed import Ranks
+from components.training.network import (
+    build_network,
+    check_fit,
+    dropout_mask,
+    final_linear,
+    load_classifier,
+)
 from components.training.objective import class_weights, total_loss
 from components.training.optimiser import build_optimiser, set_learning_rate
 from components.training.options import TrainingOptions
+from components.training.preemption import TERMINATED, Termination
 from components.training.progress import TrainingProgress
 from components.training.speed import SpeedMeter, TrainingWork
 from components.training.training_data import TokenisedReviews
@@ -24,6 +33,8 @@ from components.training.working_copy import WorkingCopy, fast_precision
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
 
 Metrics = dict[str, float]
 """An entry of the history: step, epoch, train_loss, validation_loss, accuracy, macro_f1,
@@ -42,6 +53,7 @@ class TrainingRun:
         meter: Speed so far.
         precision: `bf16` or `fp32`.
         device: Where it computes.
+        ranks: The processes that train together.
     """
 
     def __init__(
@@ -50,6 +62,7 @@ class TrainingRun:
         validation: TokenisedReviews,
         base_model: str,
         options: TrainingOptions,
+        ranks: Ranks | None = None,
     ) -> None:
         """Load the base model and set everything to the start.
 
@@ -58,6 +71,7 @@ class TrainingRun:
             validation: Rows to choose the weights by.
             base_model: `minilm`, a folder or a hub id.
             options: How to train.
+            ranks: The processes that train together; None trains in this one alone.
 
         Raises:
             UserError: If the base model cannot be loaded or cannot read the rows' tokens.
@@ -67,14 +81,16 @@ class TrainingRun:
         self.options = options
         self.training = training
         self.validation = validation
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.ranks = ranks or Ranks()
+        self.device = self.ranks.device
         self.precision = (
             fast_precision(self.device) if options.precision == "auto" else options.precision
         )
         classifier = load_classifier(base_model, options.seed)
-        _check_fit(classifier, training, validation)
+        check_fit(classifier, training, validation)
         self.pad_id = int(classifier.config.pad_token_id or 0)
-        self.network = build_network(classifier, options)
+        self.network = build_network(classifier, options).to(self.device)
+        self.ranks.copy_from_first(self.network.state_dict().values())
         self.working = WorkingCopy(self.network, self.precision, self.device)
         self.optimiser = build_optimiser(self.network, options)
         self.average = WeightAverage(self.working.masters, options.average_decay)
@@ -82,6 +98,8 @@ class TrainingRun:
         self.best: Metrics = {}
         self.stale = 0
         self.step = 0
+        self.ending = False
+        self._termination = Termination()
         self.loss_sum = 0.0
         self.loss_steps = 0
         self.history: list[Metrics] = []
@@ -103,16 +121,23 @@ class TrainingRun:
     def train(self, checkpoint: Callable[[], None], on_metrics: Callable[[Metrics], None]) -> None:
         """Step until the end or until validation has stopped improving.
 
+        After SIGTERM to one rank, all end behind the same step, with a checkpoint.
+
         Args:
             checkpoint: Called when a checkpoint is due.
-            on_metrics: Called after each evaluation with its entry of the history.
+            on_metrics: Called on the first rank after each evaluation, with its entry of the
+                history.
+
+        Raises:
+            SystemExit: With the code `TERMINATED`, after SIGTERM.
         """
         self.network.train()
         self.working.network.train()
         self.working.refresh()
         saved = time.monotonic()
         epoch, batches = -1, []
-        with TrainingProgress(self.steps, self.step) as progress:
+        shown = TrainingProgress(self.steps, self.step, self.ranks.first)
+        with self._termination, shown as progress:
             while self.step < self.steps and not self._out_of_patience():
                 if self.step // self.steps_per_epoch != epoch:
                     epoch = self.step // self.steps_per_epoch
@@ -124,11 +149,21 @@ class TrainingRun:
                 if evaluated:
                     self._evaluate()
                     progress.evaluation(self.history[-1])
-                if time.monotonic() - saved >= 60 * self.options.checkpoint_minutes:
+                due = time.monotonic() - saved >= 60 * self.options.checkpoint_minutes
+                if self.ranks.first and (due or self.ending):
                     checkpoint()
                     saved = time.monotonic()
-                if evaluated:
+                if self.ranks.first and evaluated:
                     on_metrics(dict(self.history[-1]))
+                if self.ending:
+                    self._end()
+
+    def _end(self) -> None:
+        """Leave, all ranks at once: torchrun stops the others as soon as one has left."""
+        self.ranks.wait()
+        if self.ranks.first:
+            logger.info("asked to end (SIGTERM) after step %d of %d", self.step, self.steps)
+        raise SystemExit(TERMINATED)
 
     def state(self) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
         """Everything that the rest of the run depends on: tensors and numbers."""
@@ -198,10 +233,10 @@ class TrainingRun:
         )
 
     def train_step(self, rows: NDArray[np.int64]) -> float:
-        """Take one optimiser step on some rows.
+        """Take one optimiser step on some rows, of which this rank computes its share.
 
-        What is random depends on the seed and the step alone, so a run that goes on from a
-        checkpoint draws the same numbers.
+        What is random depends on the seed and the step alone and is drawn for all rows, so a run
+        that goes on from a checkpoint draws the same numbers, and so do one rank and many.
 
         Args:
             rows: Row numbers in the training split.
@@ -218,26 +253,37 @@ class TrainingRun:
         options = self.options
         torch.manual_seed(options.seed * 1_000_003 + self.step)
         generator = np.random.default_rng([options.seed, self.step, 1])
-        tokens, mask = padded(self.training, rows, self.pad_id, options.token_dropout, generator)
-        outputs = self.working.network(
-            torch.from_numpy(tokens).to(self.device),
-            None if mask.all() else torch.from_numpy(mask).to(self.device),
-        )
-        loss = total_loss(
-            outputs,
-            torch.from_numpy(self.training.classes[rows]).to(self.device),
-            torch.from_numpy(self.training.ratings[rows]).to(self.device),
-            self.weights,
-            options,
-        )
-        loss.backward()
+        sequences = kept_tokens(self.training, rows, options.token_dropout, generator)
+        dropout = dropout_mask(self.network, len(rows), options.dropout, self.device)
+        told = torch.zeros(2, device=self.device)  # loss; how many ranks are to end
+        share = self.ranks.share
+        if len(rows[share]):
+            tokens, mask = padded(sequences[share], self.pad_id)
+            outputs = self.working.network(
+                torch.from_numpy(tokens).to(self.device),
+                None if mask.all() else torch.from_numpy(mask).to(self.device),
+                None if dropout is None else dropout[share],
+            )
+            loss = total_loss(
+                outputs,
+                torch.from_numpy(self.training.classes[rows[share]]).to(self.device),
+                torch.from_numpy(self.training.ratings[rows[share]]).to(self.device),
+                self.weights,
+                options,
+                len(rows),
+            )
+            loss.backward()
+            told[0] = loss.detach()
         self.working.collect_gradients()
+        told[1] = float(self._termination.asked)
+        self.ranks.sum(self.working.gradients, told)
         torch.nn.utils.clip_grad_norm_(self.working.masters, options.max_grad_norm)
         set_learning_rate(self.optimiser, self.step, self.steps, options.warmup_fraction)
         self.optimiser.step()
         self.working.refresh()
         self.average.update(self.working.masters, self.step)
-        value = float(loss.detach())
+        value, ending = told.tolist()
+        self.ending = ending > 0
         if not math.isfinite(value):
             raise UserError(
                 f"the training loss is {value} at step {self.step + 1}: training has diverged; "
@@ -245,13 +291,14 @@ class TrainingRun:
             )
         self.loss_sum += value
         self.loss_steps += 1
-        self.meter.add(mask.sum(axis=1), time.perf_counter() - begun)
+        lengths = np.array([len(sequence) for sequence in sequences])
+        self.meter.add(lengths, time.perf_counter() - begun)
         return self.loss_sum / self.loss_steps
 
     def _evaluate(self) -> None:
         """Look at the validation split with the averaged weights, and keep them if they lead."""
         self.working.load(self.average.weights)
-        logits = network_logits(self.working.network, self.validation, self.pad_id, self.device)
+        logits = network_logits(self.working.network, self.validation, self.pad_id, self.ranks)
         logits -= self.log_weights
         self.working.refresh()
         found = {
@@ -278,22 +325,3 @@ class TrainingRun:
 def _rank(found: Metrics) -> tuple[float, float]:
     """Macro-F1 first; where it is equal, as early on with rare classes, the lower loss."""
     return found["macro_f1"], -found["validation_loss"]
-
-
-def _check_fit(classifier: Any, *splits: TokenisedReviews) -> None:
-    """Raise `UserError` if the model cannot read the tokens."""
-    config = classifier.config
-    for reviews in splits:
-        if reviews.tokens.max() >= config.vocab_size:
-            raise UserError(
-                f"the training set has token id {reviews.tokens.max()}, beyond the base model's "
-                f"vocabulary of {config.vocab_size}; build the features with the same base model"
-            )
-        limit = getattr(config, "max_position_embeddings", None)
-        if limit and "roberta" in config.model_type:
-            limit -= config.pad_token_id + 1  # RoBERTa counts positions from there
-        if limit and reviews.lengths.max() > limit:
-            raise UserError(
-                f"the training set has a review of {reviews.lengths.max()} tokens and the base "
-                f"model reads {limit}; build the features with a smaller max_tokens"
-            )

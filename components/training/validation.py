@@ -8,34 +8,45 @@ from numpy.typing import NDArray
 from components.contracts.decision import Calibration, decide, log_softmax
 from components.contracts.labels import CLASS_NAMES
 from components.training.batching import length_batches, padded
+from components.training.distributed import Ranks
 from components.training.training_data import TokenisedReviews
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 ROWS_PER_BATCH = 64
 
 
 def network_logits(
-    network: "nn.Module", reviews: TokenisedReviews, pad_id: int, device: "torch.device"
+    network: "nn.Module", reviews: TokenisedReviews, pad_id: int, ranks: Ranks
 ) -> NDArray[np.float32]:
-    """Sentiment logits [n, 3] of all rows, in the network's own precision, without dropout."""
+    """Sentiment logits [n, 3] of all rows, in the network's own precision, without dropout.
+
+    The ranks share the batches out; a batch is the same however many they are.
+
+    Args:
+        network: From `build_network`.
+        reviews: The rows.
+        pad_id: Fills short rows up.
+        ranks: Every one of them gets all logits.
+    """
     import torch
 
-    logits = np.empty((len(reviews), len(CLASS_NAMES)), dtype=np.float32)
+    device = ranks.device
+    logits = torch.zeros(len(reviews), len(CLASS_NAMES), device=device)
     was_training = network.training
     network.eval()
     with torch.inference_mode():
-        for rows in length_batches(reviews.lengths, ROWS_PER_BATCH):
-            tokens, mask = padded(reviews, rows, pad_id)
+        for rows in length_batches(reviews.lengths, ROWS_PER_BATCH)[ranks.share]:
+            tokens, mask = padded([reviews.row(row) for row in rows], pad_id)
             found, _ = network(
                 torch.from_numpy(tokens).to(device),
                 None if mask.all() else torch.from_numpy(mask).to(device),
             )
-            logits[rows] = found.cpu().numpy()
+            logits[torch.from_numpy(rows).to(device)] = found
+        ranks.sum(logits)
     network.train(was_training)
-    return logits
+    return logits.cpu().numpy()
 
 
 def macro_f1(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_ALIGNED = 16
+"""Gradients begin at multiples of this many numbers, as tensors of their own would."""
+
+
 def fast_precision(device: "torch.device") -> str:
     """`bf16` where the device multiplies it faster than fp32, else `fp32`."""
     import torch
@@ -30,6 +34,8 @@ class WorkingCopy:
     Attributes:
         network: Call this one; the head stays fp32 whatever the encoder's precision.
         masters: The trained parameters in fp32.
+        gradients: Those of all masters in one fp32 vector, of which each `grad` is a view; what
+            lies between them stays 0.
         first_token_only: Whether the last layer is computed for the first token alone.
     """
 
@@ -60,8 +66,12 @@ class WorkingCopy:
         ]
         self.masters = [master for master, _ in trained]
         self._working = [working for _, working in trained]
+        starts = [0]
         for master in self.masters:
-            master.grad = torch.zeros_like(master)
+            starts.append(starts[-1] + -(-master.numel() // _ALIGNED) * _ALIGNED)
+        self.gradients = torch.zeros(starts.pop(), device=device)
+        for master, start in zip(self.masters, starts, strict=True):
+            master.grad = self.gradients[start : start + master.numel()].view_as(master)
 
     def collect_gradients(self) -> None:
         """Move the gradients that the copy computed to the masters, in fp32."""
@@ -76,7 +86,8 @@ class WorkingCopy:
                 for master, working in zip(self.masters, self._working, strict=True)
                 if working.grad is not None
             ]
-            torch._foreach_copy_([to for to, _ in pairs], [given for _, given in pairs])
+            if pairs:  # a rank without rows of a batch has none
+                torch._foreach_copy_([to for to, _ in pairs], [given for _, given in pairs])
             for working in self._working:
                 working.grad = None
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.training.batching import epoch_batches, length_batches, padded
+from components.training.batching import epoch_batches, kept_tokens, length_batches, padded
 from components.training.training_data import TokenisedReviews
 
 rows = st.lists(st.tuples(st.integers(2, 200), st.integers(0, 4)), min_size=1, max_size=300)
@@ -70,7 +70,7 @@ def test_reading_in_order_of_length_reads_each_row_once(found, batch_size):
 def test_padding_keeps_the_tokens_and_masks_the_rest(lengths):
     reviews = reviews_of(lengths)
     chosen = np.arange(len(lengths))[::-1]
-    tokens, mask = padded(reviews, chosen, pad_id=7)
+    tokens, mask = padded([reviews.row(row) for row in chosen], pad_id=7)
     assert tokens.shape == mask.shape == (len(lengths), max(lengths))
     for line, row in enumerate(chosen):
         assert np.array_equal(tokens[line][mask[line] == 1], reviews.row(row))
@@ -79,15 +79,10 @@ def test_padding_keeps_the_tokens_and_masks_the_rest(lengths):
 
 def test_token_dropout_keeps_order_and_special_tokens_and_drops_its_share():
     reviews = reviews_of([200] * 50)
-    tokens, mask = padded(reviews, np.arange(50), 0, 0.25, np.random.default_rng(0))
-    for row in range(50):
-        kept = tokens[row][mask[row] == 1] - 1000 * row
+    sequences = kept_tokens(reviews, np.arange(50), 0.25, np.random.default_rng(0))
+    for row, sequence in enumerate(sequences):
+        kept = sequence - 1000 * row
         assert kept[0] == 0
         assert kept[-1] == 199
         assert np.all(np.diff(kept) > 0)
-    assert mask.sum() / (50 * 200) == pytest.approx(0.75, abs=0.02)
-
-
-def test_token_dropout_without_a_generator_is_refused():
-    with pytest.raises(ValueError, match="generator"):
-        padded(reviews_of([3]), np.array([0]), 0, token_dropout=0.5)
+    assert sum(map(len, sequences)) / (50 * 200) == pytest.approx(0.75, abs=0.02)

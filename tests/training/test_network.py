@@ -7,7 +7,12 @@ import torch
 
 from components.contracts.base_model import resolve_base_model
 from components.contracts.first_token_layer import compute_first_token_only
-from components.training.network import build_network, encoder_layers, load_classifier
+from components.training.network import (
+    build_network,
+    dropout_mask,
+    encoder_layers,
+    load_classifier,
+)
 from components.training.objective import class_weights, rating_loss, sentiment_loss, total_loss
 from components.training.optimiser import build_optimiser, rate_share
 from components.training.options import TrainingOptions
@@ -92,10 +97,22 @@ def test_the_network_gives_the_classifiers_own_logits_and_ratings(model_folder):
 def test_dropout_acts_before_the_classification_layer_only(tiny_bert):
     classifier = load_classifier(str(tiny_bert), seed=1)
     tokens, mask = some_batch()
-    for rate, repeats in ((0.0, True), (0.5, False)):
-        network = build_network(classifier, TrainingOptions(dropout=rate)).train()
-        first, second = network(tokens, mask)[0], network(tokens, mask)[0]
-        assert torch.equal(first, second) == repeats
+    network = build_network(classifier, TrainingOptions()).train()
+    first, second = network(tokens, mask), network(tokens, mask)
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+    nothing = network(tokens, mask, torch.zeros(4, network.rating_head.in_features))
+    assert torch.equal(nothing[0], classifier.classifier.bias.expand(4, 3))
+    assert torch.equal(nothing[1], network.rating_head.bias.expand(4, 5))
+
+
+def test_dropouts_mask_keeps_the_mean_and_drops_its_share(tiny_bert):
+    network = build_network(load_classifier(str(tiny_bert), seed=1), TrainingOptions())
+    torch.manual_seed(0)
+    mask = dropout_mask(network, 2000, 0.2, CPU)
+    assert mask.shape == (2000, 16)
+    assert mask.unique().tolist() == [0.0, 1.25]
+    assert float(mask.mean()) == pytest.approx(1.0, abs=0.02)
+    assert dropout_mask(network, 2000, 0.0, CPU) is None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

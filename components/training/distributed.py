@@ -1,0 +1,231 @@
+"""The processes that train one model together, and what they say to each other.
+
+Data-parallel training (Li et al. 2020, "PyTorch Distributed"): every process, a *rank*, holds the
+whole model and computes the gradient of its share of each batch; the sum over the ranks is the
+gradient of the batch, and all take the same optimiser step. `torchrun` starts the ranks, with one
+GPU each where there are GPUs, and says through the environment who is who.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from components.contracts.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+TIMEOUT = timedelta(minutes=5)
+"""A rank that is silent for this long is given up. Longer than the first one needs to write a
+checkpoint of a large model to a slow volume, while the others wait. A rank that dies is noticed
+sooner, by its closed connection or by torchrun."""
+
+Saved = tuple[dict[str, "torch.Tensor"], dict[str, Any]]
+"""What a checkpoint holds: tensors by name, and JSON-ready progress."""
+
+
+class Ranks:
+    """This process among those that train together. Alone, talking to the others does nothing.
+
+    Attributes:
+        number: Of this process, from 0.
+        count: Processes in all.
+        device: Where this one computes.
+    """
+
+    def __init__(
+        self, number: int = 0, count: int = 1, device: "torch.device | None" = None
+    ) -> None:
+        """Describe this process; `joined_ranks` also connects it.
+
+        Args:
+            number: See the attributes.
+            count: See the attributes.
+            device: None takes the GPU where there is one.
+        """
+        import torch
+
+        self.number = number
+        self.count = count
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and reports."""
+        return self.number == 0
+
+    @property
+    def share(self) -> slice:
+        """This process's part of any sequence: every `count`-th element.
+
+        Shares are disjoint, together they are the whole, and their sizes differ by one at most.
+        Of rows sorted by length, their tokens differ by less than the longest row.
+        """
+        return slice(self.number, None, self.count)
+
+    def sum(self, *tensors: "torch.Tensor") -> None:
+        """Put the sum over all ranks in the place of each tensor, the same bits on every rank.
+
+        Raises:
+            ConnectionError: If another rank is gone. So do all that talk to the others.
+        """
+        if self.count > 1:
+            import torch.distributed as dist
+
+            with self._others_expected():
+                for tensor in tensors:
+                    dist.all_reduce(tensor)
+
+    def total(self, number: float) -> float:
+        """Sum of a number over all ranks."""
+        import torch
+
+        # Not in float64, which some accelerators lack.
+        summed = torch.tensor(number, dtype=torch.float32, device=self.device)
+        self.sum(summed)
+        return float(summed) if self.count > 1 else number
+
+    def copy_from_first(self, tensors: "Iterable[torch.Tensor]") -> None:
+        """Overwrite tensors, the same shapes on every rank, with those of the first rank."""
+        if self.count > 1:
+            import torch.distributed as dist
+
+            with self._others_expected():
+                for tensor in tensors:
+                    dist.broadcast(tensor.data, 0)
+
+    def checkpoint_from_first(self, found: Saved | None) -> Saved | None:
+        """Give every rank the checkpoint that the first one read, or None if it has none.
+
+        Args:
+            found: The first rank's; of other ranks it is not looked at.
+        """
+        if self.count == 1:
+            return found
+        import torch
+
+        tensors, progress = found if self.first and found else ({}, None)
+        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+        shapes, progress = json.loads(self._text_from_first(json.dumps([shapes, progress])))
+        if progress is None:
+            return None
+        copies = {}
+        for name, shape in shapes.items():
+            copies[name] = torch.empty(shape, device=self.device)
+            if self.first:
+                copies[name].copy_(tensors[name])
+        self.copy_from_first(copies.values())
+        return copies, progress
+
+    def check_same(self, facts: Mapping[str, str]) -> None:
+        """Check that all ranks were started to do the same.
+
+        Args:
+            facts: What must be equal, by name; the same names on every rank.
+
+        Raises:
+            UserError: On every rank, if a fact of one differs from the first rank's.
+        """
+        if self.count == 1:
+            return
+        import torch
+        import torch.distributed as dist
+
+        digests = b"".join(hashlib.sha256(fact.encode()).digest() for fact in facts.values())
+        mine = torch.tensor(list(digests), dtype=torch.uint8, device=self.device)
+        every = [torch.empty_like(mine) for _ in range(self.count)]
+        with self._others_expected():
+            dist.all_gather(every, mine)
+        table = torch.stack(every).view(self.count, len(facts), -1).cpu()
+        differs = (table != table[0]).any(dim=2)
+        for rank in range(self.count):
+            names = [n for n, other in zip(facts, differs[rank].tolist(), strict=True) if other]
+            if names:
+                raise UserError(
+                    f"rank {rank} was started with another {', '.join(names)} than rank 0; "
+                    "start all nodes with the same arguments, files and image"
+                )
+
+    def wait(self) -> None:
+        """Wait until every rank is here."""
+        if self.count > 1:
+            import torch.distributed as dist
+
+            with self._others_expected():
+                dist.barrier()
+
+    def _text_from_first(self, text: str) -> str:
+        """The first rank's text, on every rank."""
+        import torch
+
+        content = torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.device)
+        size = torch.tensor(len(content), device=self.device)
+        self.copy_from_first([size])
+        if not self.first:
+            content = torch.empty(int(size), dtype=torch.uint8, device=self.device)
+        self.copy_from_first([content])
+        return bytes(content.tolist()).decode()
+
+    @contextmanager
+    def _others_expected(self) -> Iterator[None]:
+        """Say in words what the libraries below say when another rank is gone."""
+        try:
+            yield
+        except RuntimeError as error:
+            reason = str(error).strip().split(". ")[0]
+            raise ConnectionError(
+                f"rank {self.number} of {self.count} lost the others ({reason}); "
+                "started again, the run goes on from its last checkpoint"
+            ) from error
+
+
+def is_first_rank() -> bool:
+    """Whether this process is the one that writes and reports; a lone process is."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def joined_ranks() -> Iterator[Ranks]:
+    """Connect this process with the others that `torchrun` started, if it did.
+
+    GPUs talk through NCCL, CPUs through Gloo. The variables are torchrun's: WORLD_SIZE, RANK,
+    LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
+
+    Yields:
+        This process among the others.
+
+    Raises:
+        UserError: If the node has fewer GPUs than processes.
+        ConnectionError: If the others cannot be reached.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Ranks()
+        return
+    import torch
+    import torch.distributed as dist
+
+    number, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        if local >= torch.cuda.device_count():
+            raise UserError(
+                f"process {local} of this node has no GPU, the node has "
+                f"{torch.cuda.device_count()}; start as many processes per node as it has GPUs"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    ranks = Ranks(number, count, device)
+    with ranks._others_expected():
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            timeout=TIMEOUT,
+            device_id=device if device.type == "cuda" else None,
+        )
+    yield ranks
+    # Not after an error: others may be gone, and leaving in order waits for them.
+    dist.destroy_process_group()
