@@ -138,7 +138,8 @@ def test_pods_have_what_training_reads_and_writes(job):
     assert memory[0]["medium"] == "Memory"
     variables = {e["name"]: e["value"] for e in container["env"]}
     assert variables["HOME"] == "/tmp" in mounted
-    assert variables["HF_HOME"].startswith("/tmp/")
+    assert variables["HF_HOME"].startswith(f"{STATE_PATH}/")
+    assert job["spec"]["template"]["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
     # torchrun ends its processes 30 s after SIGTERM.
     assert pods["terminationGracePeriodSeconds"] > 30
 
