@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from components.cluster.connection import connect
 from components.contracts.errors import UserError, exit_in_words
-from components.contracts.namespace_objects import FEATURE_STORE_SECRET
+from components.contracts.namespace_objects import FEATURE_STORE_SECRET, GPU
 from components.deployment import kserve_store
 from components.deployment.inference_service import RUNTIME
 from components.preflight.api import Api
@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines.preflight", description=__doc__)
-    parser.add_argument("--namespace", default="", help="of the runs (default: the context's)")
+    parser.add_argument(
+        "--namespace", default="kubeflow", help="of the runs, as for submit (default: %(default)s)"
+    )
     parser.add_argument("--kubeconfig", default="", help="(default: KUBECONFIG, ~/.kube/config)")
     parser.add_argument("--context", default="", help="of the kubeconfig (default: its current)")
     parser.add_argument(
@@ -96,7 +98,7 @@ def _preflight(options: argparse.Namespace) -> None:
         secrets={FEATURE_STORE_SECRET: SECRET_KEYS},
         serving_runtime=RUNTIME,
         permissions=(*permissions_of(OF_THE_ROOMS), *OF_KUBEFLOW_PIPELINES),
-        largest_step=_largest_step(),
+        largest_step=_largest_step(options.gpus),
         gpus=options.gpus,
         kfp_endpoint=options.kfp_endpoint,
         kfp_namespace=options.kfp_namespace,
@@ -118,14 +120,15 @@ def _preflight(options: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def _largest_step() -> dict[str, str]:
-    """The most that a step asks for of each resource."""
+def _largest_step(gpus: int) -> dict[str, str]:
+    """The most that is asked for at a time of each resource."""
     from kubernetes.utils import parse_quantity
 
     steps = SETTINGS.values()
     return {
         "cpu": max((settings.cpu for settings in steps), key=parse_quantity),
         "memory": max((settings.memory for settings in steps), key=parse_quantity),
+        **({GPU: str(gpus)} if gpus else {}),
     }
 
 

@@ -1,9 +1,9 @@
-"""What an overlay puts into the namespace: labels, configuration, Secrets, claim, runtimes."""
+"""What an overlay puts into the namespace: labels, configuration, claim, accounts, runtimes."""
 
 from collections.abc import Mapping
 
 from components.contracts import namespace_objects as names
-from components.preflight.api import ONLY_METADATA, Api, missing, unread
+from components.preflight.api import Api, missing, unread
 from components.preflight.expected import APPLY
 from components.preflight.finding import Finding, failed, ok, warning
 
@@ -64,27 +64,6 @@ def check_config_map(api: Api, keys: tuple[str, ...]) -> list[Finding]:
     if lacking:
         return [failed("configuration", f"{name} lacks {', '.join(lacking)}", APPLY)]
     return [ok("configuration", f"{name}, {len(keys)} keys")]
-
-
-def check_secrets(api: Api, secrets: Mapping[str, tuple[str, ...]]) -> list[Finding]:
-    """That each Secret exists; its values are not read.
-
-    Args:
-        api: The cluster.
-        secrets: Keys by the name of the Secret, for the command that makes it.
-    """
-    findings = []
-    for secret, keys in secrets.items():
-        answer = api.get(api.of_namespace("secrets", secret), accept=ONLY_METADATA)
-        if answer.good:
-            findings.append(ok("Secret", f"{secret} is there; its values were not read"))
-        elif answer.status == 404:
-            values = " ".join(f"--from-literal={key}=…" for key in keys)
-            make = f"kubectl -n {api.namespace} create secret generic {secret} {values}"
-            findings.append(missing("Secret", f"Secret {secret}", make))
-        else:
-            findings.append(unread("Secret", f"Secret {secret}", answer))
-    return findings
 
 
 def check_claim(api: Api) -> list[Finding]:

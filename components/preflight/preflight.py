@@ -14,7 +14,6 @@ from components.preflight.namespace import (
     check_config_map,
     check_namespace,
     check_objects,
-    check_secrets,
 )
 from components.preflight.permissions import check_permissions
 from components.preflight.pipelines_api import check_pipelines_api
@@ -22,6 +21,7 @@ from components.preflight.probes import check_inside
 from components.preflight.quota import check_quota
 from components.preflight.server import check_server
 from components.preflight.versions import check_versions
+from components.preflight.workloads import check_workloads
 
 Check = Callable[[], list[Finding]]
 
@@ -96,7 +96,7 @@ def _of_namespace(api: Api, expected: Expected) -> list[tuple[str, Check]]:
         ("storage", lambda: check_claim(api)),
         ("objects", lambda: check_objects(api, expected.serving_runtime)),
         ("permissions", lambda: check_permissions(api, expected.permissions)),
-        ("Secret", lambda: check_secrets(api, expected.secrets)),
+        ("servers", lambda: check_workloads(api, expected.secrets)),
         ("quota", lambda: check_quota(api, expected.largest_step)),
     ]
 

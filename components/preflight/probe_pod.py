@@ -14,8 +14,6 @@ class Probe:
     Attributes:
         name: In a word, which also ends the pod's name.
         image: That is pulled and started.
-        stands_for: Value of the component label, by which network policies let pods through: the
-            probe reaches what the pods that it stands for reach.
         service_account: That it runs as.
         checks: Names of `inside.CHECKS`.
         environment: Name and value.
@@ -26,7 +24,6 @@ class Probe:
 
     name: str
     image: str
-    stands_for: str
     service_account: str
     checks: tuple[str, ...] = ()
     environment: Mapping[str, str] | None = None
@@ -83,8 +80,8 @@ def pod_manifest(
             "runAsNonRoot": True,
             "runAsUser": names.RUN_AS_USER,
             "runAsGroup": names.RUN_AS_USER,
-            "fsGroup": names.RUN_AS_USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
+            # No fsGroup: Kubeflow Pipelines gives a step none, so that this shows whether the
+            # group of the volume is ours.
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [
@@ -115,11 +112,11 @@ def pod_manifest(
             "name": name,
             "labels": {
                 names.PART_OF_LABEL: names.PART_OF,
-                names.COMPONENT_LABEL: probe.stands_for,
-                "review-sentiment/preflight": probe.name,
+                # Network policies let it reach what a step reaches.
+                names.COMPONENT_LABEL: "preflight",
+                # A sidecar would keep the pod from ending.
+                "sidecar.istio.io/inject": "false",
             },
-            # A sidecar would keep the pod from ending.
-            "annotations": {"sidecar.istio.io/inject": "false"},
         },
         "spec": spec,
     }

@@ -43,20 +43,16 @@ def probes_for(expected: Expected) -> tuple[Probe, ...]:
     step = Probe(
         "steps",
         images.STEP_IMAGE,
-        "pipeline-step",
         names.SERVICE_ACCOUNT,
         _STEP_CHECKS,
         {KFP_VARIABLE: f"http://ml-pipeline.{expected.kfp_namespace}:8888"},
         token=True,
         with_state=True,
     )
-    predictor = Probe(
-        "predictor", images.PREDICTOR_IMAGE, "predictor", names.PREDICTOR_SERVICE_ACCOUNT
-    )
+    predictor = Probe("predictor", images.PREDICTOR_IMAGE, names.PREDICTOR_SERVICE_ACCOUNT)
     training = Probe(
         "training",
         images.TRAINING_IMAGE,
-        "training",
         names.SERVICE_ACCOUNT,
         ("gpu",),
         gpus=1,
@@ -152,7 +148,8 @@ def _remedy(api: Api, expected: Expected, check: str) -> str:
     policies = f"{ours} get networkpolicy"
     return {
         "kubernetes": policies,
-        "storage": f"{ours} describe pvc {names.STATE_CLAIM}",
+        # Among what it applies is a Job that gives the volume to our group.
+        "storage": APPLY,
         "feature-store": f"{pods}feature-store\n"
         f"{ours} describe secret {names.FEATURE_STORE_SECRET}",
         "mlflow": f"{pods}mlflow\n{policies}",
