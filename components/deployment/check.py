@@ -29,6 +29,7 @@ from components.deployment.inference_service import (
     to_yaml,
 )
 from components.deployment.model_process import ModelProcess, ServedModel
+from components.deployment.open_inference import infer_path, infer_request, text_in, values_in
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def check_deployment(
     with model_server(folder, model_name, version, ready_within) as (server, ready_seconds):
         client = HTTPConnection("127.0.0.1", server.port, timeout=120)
         try:
-            engine = _get(client, f"/v2/models/{model_name}")["platform"]
+            engine = json.loads(_get(client, f"/v2/models/{model_name}"))["platform"]
             latencies, v2_answers = _ask_v2(client, rows, model_name)
             v1_answers = _ask_v1(client, rows, model_name)
         except (OSError, HTTPException) as error:
@@ -174,21 +175,16 @@ def _ask_v2(
     """Ask each review by itself; latencies in milliseconds and the answers."""
     latencies, answers = [], []
     for row in rows:
+        request = infer_request(row["title"], row["review_body"])
         started = time.perf_counter()
-        answer = _post(
-            client,
-            f"/v2/models/{model_name}/infer",
-            {
-                "inputs": [
-                    _bytes_tensor("text", row["review_body"]),
-                    _bytes_tensor("title", row["title"] or ""),
-                ]
-            },
-        )
+        answer = _post(client, infer_path(model_name), request)
         latencies.append((time.perf_counter() - started) * 1000)
-        outputs = {output["name"]: output["data"] for output in answer["outputs"]}
         answers.append(
-            _Answer(outputs["label"][0], outputs["probabilities"], outputs["model_version"][0])
+            _Answer(
+                text_in(answer, "label"),
+                values_in(answer, "probabilities"),
+                text_in(answer, "model_version"),
+            )
         )
     return latencies, answers
 
@@ -205,32 +201,29 @@ def _ask_v1(
             [found["probabilities"][name] for name in CLASS_NAMES],
             found["model_version"],
         )
-        for found in answer["predictions"]
+        for found in json.loads(answer)["predictions"]
     ]
 
 
-def _bytes_tensor(name: str, text: str) -> dict[str, Any]:
-    return {"name": name, "datatype": "BYTES", "shape": [1], "data": [text]}
-
-
-def _post(client: HTTPConnection, path: str, content: Any) -> Any:
+def _post(client: HTTPConnection, path: str, content: Any) -> bytes:
     client.request(
         "POST", path, body=json.dumps(content), headers={"Content-Type": "application/json"}
     )
     return _content(client, path)
 
 
-def _get(client: HTTPConnection, path: str) -> Any:
+def _get(client: HTTPConnection, path: str) -> bytes:
     client.request("GET", path)
     return _content(client, path)
 
 
-def _content(client: HTTPConnection, path: str) -> Any:
+def _content(client: HTTPConnection, path: str) -> bytes:
     response = client.getresponse()
-    body = response.read().decode("utf-8", errors="replace")
+    body = response.read()
     if response.status != 200:
-        raise UserError(f"the model server answered {path} with {response.status}: {body[:300]}")
-    return json.loads(body)
+        told = body[:300].decode("utf-8", errors="replace")
+        raise UserError(f"the model server answered {path} with {response.status}: {told}")
+    return body
 
 
 def _compared(

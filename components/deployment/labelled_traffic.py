@@ -4,34 +4,18 @@ Unlike `paired_labels`, which asks both versions directly, nobody chooses who an
 does, as for any client, and the answer names the version that gave it.
 """
 
-import json
 import logging
-import random
 import secrets
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
-
 from components.contracts.errors import UserError
-from components.contracts.files import read_parquet
-from components.contracts.labels import ID2LABEL, sentiment_to_class
-from components.contracts.reviews import REVIEW_SCHEMA
+from components.deployment.labelled_reviews import LabelledReview
+from components.deployment.open_inference import text_in
 from components.deployment.traffic import TrafficCount, replay
 
 logger = logging.getLogger(__name__)
-
-_COLUMNS = ("review_body", "title", "sentiment")
-
-
-class LabelledReview(NamedTuple):
-    """A review and the class name that people gave it."""
-
-    title: str | None
-    body: str
-    label: str
 
 
 class Answer(NamedTuple):
@@ -52,29 +36,6 @@ Ask = Callable[[Sequence[LabelledReview], float], list[Answer]]
 """Sends reviews, each once, spread over so many seconds; the answers that came, in any order."""
 
 
-def read_labelled_reviews(path: str | Path, seed: int = 0) -> list[LabelledReview]:
-    """The labelled reviews of a file, shuffled.
-
-    Args:
-        path: Parquet with `review_body`, `title` and `sentiment`; rows without a sentiment are
-            passed over. Reviews that neither version learned from.
-        seed: Of the shuffling.
-
-    Raises:
-        UserError: If the file cannot be read.
-    """
-    schema = pa.schema([REVIEW_SCHEMA.field(name) for name in _COLUMNS])
-    found = [
-        LabelledReview(
-            row["title"], row["review_body"], ID2LABEL[sentiment_to_class(row["sentiment"])]
-        )
-        for row in read_parquet(path, schema).to_pylist()
-        if row["sentiment"] is not None
-    ]
-    random.Random(seed).shuffle(found)  # noqa: S311 (a sample, not a secret)
-    return found
-
-
 def asker_of(url: str, model_name: str, *, timeout_seconds: float = 30.0) -> Ask:
     """Asks the service at a URL, over the Open Inference Protocol v2.
 
@@ -90,7 +51,7 @@ def asker_of(url: str, model_name: str, *, timeout_seconds: float = 30.0) -> Ask
         answers: list[Answer] = []
 
         def answered(which: int, version: str, status: int, body: bytes) -> None:
-            label = _label_in(body) if status == 200 else ""
+            label = text_in(body, "label") if status == 200 else ""
             answers.append(Answer(version, status, label == reviews[which].label))
 
         asyncio.run(
@@ -138,14 +99,3 @@ def check_answers(ask: Ask, review: LabelledReview, versions: Sequence[str], url
             f"a review is answered at {url} by {named}, not by version "
             f"{' or '.join(versions)}; {remedy}"
         )
-
-
-def _label_in(content: bytes) -> str:
-    """The label that an answer gives; empty where it gives none."""
-    try:
-        for output in json.loads(content)["outputs"]:
-            if output["name"] == "label":
-                return str(output["data"][0])
-    except (ValueError, KeyError, TypeError, IndexError):
-        pass
-    return ""

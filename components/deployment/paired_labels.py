@@ -1,44 +1,21 @@
-"""The same reviews answered by both versions: who is right, and where do they differ?
-
-Two ways lead there. Labelled reviews are asked of both servers, which tells which is more often
-right. In shadow mode the canary answers a copy of the live traffic; both versions' payload logs
-then tell how often they agree, without any labels.
-"""
+"""The same labelled reviews asked of both versions' servers: which one is more often right?"""
 
 import logging
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from components.contracts.errors import UserError
-from components.contracts.files import read_parquet
-from components.contracts.labels import CLASS_NAMES, ID2LABEL, sentiment_to_class
-from components.contracts.payloads import read_payloads
-from components.contracts.reviews import REVIEW_SCHEMA
-from components.deployment.confidence_sequence import Count, Interval, Pairs, rate_interval
+from components.contracts.labels import CLASS_NAMES
+from components.deployment.confidence_sequence import Pairs
+from components.deployment.labelled_reviews import LabelledReview, read_labelled_reviews
 from components.deployment.observations import NotObserved
-
-if TYPE_CHECKING:
-    import pandas as pd
+from components.deployment.open_inference import infer_path, infer_request, text_in
 
 logger = logging.getLogger(__name__)
 
-_LABELLED = pa.schema(
-    [
-        REVIEW_SCHEMA.field("review_body"),
-        REVIEW_SCHEMA.field("title"),
-        REVIEW_SCHEMA.field("sentiment"),
-    ]
-)
 _ATTEMPTS = 5
 _LONGEST_WAIT_SECONDS = 5.0
-_MATCHED_BY = ["request_id", "position"]
 
 
 @dataclass(frozen=True)
@@ -128,154 +105,40 @@ def ask_labelled_reviews(
     """
     from tqdm import tqdm
 
-    rows = [
-        row for row in read_parquet(reviews, _LABELLED).to_pylist() if row["sentiment"] is not None
-    ]
-    random.Random(seed).shuffle(rows)  # noqa: S311 (a sample, not a secret)
-    rows = rows[first : first + count]
+    asked = read_labelled_reviews(reviews, seed)[first : first + count]
     answers: dict[str, list[str]] = {"stable": [], "canary": []}
-    for row in tqdm(rows, unit=" reviews", delay=3.0):
+    for review in tqdm(asked, unit=" reviews", delay=3.0):
         # In turns, so that both are asked under the same circumstances.
-        answers["stable"].append(_label_of(stable, row, timeout_seconds))
-        answers["canary"].append(_label_of(canary, row, timeout_seconds))
-    logger.debug("asked both versions %d labelled reviews", len(rows))
+        answers["stable"].append(_label_of(stable, review, timeout_seconds))
+        answers["canary"].append(_label_of(canary, review, timeout_seconds))
+    logger.debug("asked both versions %d labelled reviews", len(asked))
     return PairedLabels(
-        tuple(ID2LABEL[sentiment_to_class(row["sentiment"])] for row in rows),
+        tuple(review.label for review in asked),
         tuple(answers["stable"]),
         tuple(answers["canary"]),
     )
 
 
-@dataclass(frozen=True)
-class ShadowComparison:
-    """How the answers of a shadow differ from those that were returned.
-
-    Attributes:
-        agreed: Reviews that got the same label, of those that both versions answered.
-        interval: Always-valid interval of the share that agrees.
-        changes: Count of reviews [stable's class, canary's class].
-        probability_change: Mean over reviews of the largest change of a class's probability.
-        only_stable: Reviews that the stable version alone has answered.
-        only_canary: Reviews that the canary alone has answered.
-        mismatched: Reviews that share request and position but not the text; they are left out.
-    """
-
-    agreed: Count
-    interval: Interval
-    changes: tuple[tuple[int, ...], ...]
-    probability_change: float | None
-    only_stable: int
-    only_canary: int
-    mismatched: int
-
-
-def compare_shadow(
-    stable_log: str,
-    canary_log: str,
-    stable_version: str,
-    canary_version: str,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    alpha: float = 0.05,
-) -> ShadowComparison:
-    """Compare what both versions answered to the same live requests.
-
-    Args:
-        stable_log: URI of the payload log that holds the stable version's answers.
-        canary_log: URI of the log with the canary's answers; may be the same log.
-        stable_version: Rows of other versions are passed over.
-        canary_version: Likewise.
-        since: First time to read, with its time zone; from the beginning where None.
-        until: Time to stop before; to the end where None.
-        alpha: Chance that the interval misses the share of agreement at any look ever.
-
-    Returns:
-        Agreement and changes over the reviews matched by `request_id` and `position`.
-
-    Raises:
-        UserError: If a log cannot be read, or the versions are the same.
-    """
-    if stable_version == canary_version:
-        raise UserError(f"both versions are {stable_version}; name two that are to be compared")
-    left = _answers(stable_log, stable_version, since, until)
-    right = _answers(canary_log, canary_version, since, until)
-    both = left.merge(right, on=_MATCHED_BY, suffixes=("", "_canary"), validate="one_to_one")
-    same_text = both["text_sha256"] == both["text_sha256_canary"]
-    matched = both[same_text]
-    changes = [
-        [
-            int(((matched["label"] == mine) & (matched["label_canary"] == theirs)).sum())
-            for theirs in CLASS_NAMES
-        ]
-        for mine in CLASS_NAMES
-    ]
-    agreed = Count(int((matched["label"] == matched["label_canary"]).sum()), len(matched))
-    moved = [
-        (matched[f"p_{name}"].astype(float) - matched[f"p_{name}_canary"].astype(float)).abs()
-        for name in CLASS_NAMES
-    ]
-    largest = moved[0].combine(moved[1], max).combine(moved[2], max)
-    return ShadowComparison(
-        agreed,
-        rate_interval(agreed, alpha),
-        tuple(map(tuple, changes)),
-        float(largest.mean()) if len(matched) else None,
-        only_stable=len(left) - len(both),
-        only_canary=len(right) - len(both),
-        mismatched=int((~same_text).sum()),
-    )
-
-
-def _answers(
-    log: str, version: str, since: datetime | None, until: datetime | None
-) -> "pd.DataFrame":
-    """One row for each review that a version answered; of repeated requests the first."""
-    columns = [*_MATCHED_BY, "model_version", "text_sha256", "label"]
-    columns += [f"p_{name}" for name in CLASS_NAMES]
-    frame = read_payloads(log, since=since, until=until, columns=columns).to_pandas()
-    frame = frame[frame["model_version"] == version].drop(columns="model_version")
-    return frame.drop_duplicates(_MATCHED_BY)
-
-
-def _label_of(server: ModelAddress, review: Mapping[str, Any], timeout_seconds: float) -> str:
+def _label_of(server: ModelAddress, review: LabelledReview, timeout_seconds: float) -> str:
     """What a server calls a review."""
     import requests
 
     url = server.url if "://" in server.url else f"http://{server.url}"
-    url = f"{url.rstrip('/')}/v2/models/{server.model_name}/infer"
-    body = {
-        "inputs": [
-            {
-                "name": name,
-                "datatype": "BYTES",
-                "shape": [1],
-                "data": [review[column] or ""],
-            }
-            for name, column in (("text", "review_body"), ("title", "title"))
-        ]
-    }
-    why = ""
+    url = url.rstrip("/") + infer_path(server.model_name)
+    body, why = infer_request(review.title, review.body), ""
     for attempt in range(_ATTEMPTS):
         try:
             answer = requests.post(
                 url, json=body, headers=dict(server.headers), timeout=timeout_seconds
             )
-            if answer.ok:
-                (label,) = next(
-                    one["data"] for one in answer.json()["outputs"] if one["name"] == "label"
-                )
-                if label not in CLASS_NAMES:
-                    raise ValueError(label)
-                return str(label)
-        except (
-            requests.RequestException,
-            LookupError,
-            TypeError,
-            ValueError,
-            StopIteration,
-        ) as error:
+        except requests.RequestException as error:
             why = type(error).__name__
+            break
+        if answer.ok:
+            label = text_in(answer.content, "label")
+            if label in CLASS_NAMES:
+                return label
+            why = "the answer names no class"
             break
         why = f"status {answer.status_code}"
         if answer.status_code != 503:

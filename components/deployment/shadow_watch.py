@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from components.contracts.errors import UserError
 from components.contracts.payloads import check_no_password
 from components.deployment.inference_service import ServiceSettings
-from components.deployment.paired_labels import ShadowComparison, compare_shadow
 from components.deployment.rollout_record import Step
+from components.deployment.shadow_comparison import ShadowComparison, compare_shadow
 
 logger = logging.getLogger(__name__)
 

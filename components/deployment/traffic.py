@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import UserError, exit_in_words
 from components.contracts.files import write_json
+from components.deployment.open_inference import infer_path, infer_request, text_in
 from components.deployment.splitter_configuration import REQUEST_ID_HEADER, VERSION_HEADER
 
 if TYPE_CHECKING:
@@ -132,16 +133,6 @@ def read_reviews(path: str | Path) -> list[Review]:
     return reviews
 
 
-def infer_request(review: Review) -> bytes:
-    """The body of an Open Inference Protocol v2 request for one review."""
-    title, body = review
-    named = [("text", body)] + ([("title", title)] if title else [])
-    inputs = [
-        {"name": name, "datatype": "BYTES", "shape": [1], "data": [text]} for name, text in named
-    ]
-    return json.dumps({"inputs": inputs}).encode()
-
-
 def due_times(rate: float, seed: int) -> Iterator[float]:
     """Seconds from the start at which requests are due: a Poisson process.
 
@@ -189,8 +180,8 @@ async def replay(
     """
     import aiohttp
 
-    target = f"{url.rstrip('/')}/v2/models/{model_name}/infer"
-    bodies = [infer_request(review) for review in reviews]
+    target = url.rstrip("/") + infer_path(model_name)
+    bodies = [json.dumps(infer_request(*review)).encode() for review in reviews]
     chance = random.Random(seed + 1)  # noqa: S311 (ids for joining logs, no secrets)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
@@ -235,7 +226,7 @@ async def _ask(
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         count.lost[type(error).__name__] += 1
         return
-    version = answer.headers.get(VERSION_HEADER) or _version_in(content)
+    version = answer.headers.get(VERSION_HEADER) or text_in(content, "model_version")
     count.answers[version, answer.status] += 1
     if answer.status == 200:
         values = count.milliseconds.setdefault(version, [])
@@ -243,17 +234,6 @@ async def _ask(
         del values[:-_MOST_LATENCIES]
     if answered:
         answered(version, answer.status, content)
-
-
-def _version_in(content: bytes) -> str:
-    """The model version that an answer names; empty where it names none."""
-    try:
-        for output in json.loads(content)["outputs"]:
-            if output["name"] == "model_version":
-                return str(output["data"][0])
-    except (ValueError, KeyError, TypeError, IndexError):
-        pass
-    return ""
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from components.contracts.errors import UserError
 from components.deployment.ab_run import reviews_needed, run_ab_test
 from components.deployment.ab_test import Plan, Winner
 from components.deployment.guarded_canary import Interfered
-from components.deployment.labelled_traffic import Answer, LabelledReview
+from components.deployment.labelled_reviews import LabelledReview
+from components.deployment.labelled_traffic import Answer
 from components.deployment.rollout_record import Decision
 from tests.deployment.test_roll_out import NAME, Killed, World
 

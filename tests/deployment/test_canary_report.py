@@ -9,8 +9,8 @@ from components.deployment.canary_analysis import CanaryWatch, Verdict
 from components.deployment.canary_report import render_canary_report, write_canary_report
 from components.deployment.confidence_sequence import Count, Interval, Pairs
 from components.deployment.observations import Observations
-from components.deployment.paired_labels import ShadowComparison
 from components.deployment.rollout_record import Decision, Rollout, Step
+from components.deployment.shadow_comparison import ShadowComparison
 
 VOID = {"meta", "br", "link", "img", "hr"}
 

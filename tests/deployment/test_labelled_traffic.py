@@ -1,42 +1,16 @@
-import sys
-from pathlib import Path
-
-import pyarrow as pa
 import pytest
 
 from components.contracts.errors import UserError
-from components.contracts.files import write_parquet
-from components.contracts.reviews import REVIEW_SCHEMA
-from components.deployment.labelled_traffic import (
-    Answer,
-    LabelledReview,
-    asker_of,
-    check_answers,
-    read_labelled_reviews,
-)
-from components.deployment.model_process import ModelProcess, ServedModel
+from components.deployment.labelled_reviews import LabelledReview
+from components.deployment.labelled_traffic import Answer, asker_of, check_answers
 
-STUB = Path(__file__).with_name("stub_server.py")
 REVIEWS = [LabelledReview(None, f"body {number}", "positive") for number in range(12)]
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(start_stub):
     """Starts a stub of the model server; its URL."""
-    started = []
-
-    def start(fault=""):
-        process = ModelProcess.start(
-            ServedModel("m", "/m", "1", (("FAULT", fault),)),
-            tmp_path / "servers",
-            lambda model, port_file: [sys.executable, str(STUB), model.version, str(port_file)],
-        )
-        started.append(process)
-        return f"http://127.0.0.1:{process.wait_until_ready(10)}"
-
-    yield start
-    for process in started:
-        process.kill()
+    return lambda fault="": f"http://127.0.0.1:{start_stub(fault=fault)}"
 
 
 def test_each_review_is_asked_once_and_its_answer_names_the_version(server):
@@ -92,19 +66,3 @@ def test_what_gives_no_usable_answers_is_told_before_the_test(answers, words):
 
 def test_a_usable_answer_is_enough():
     check_answers(lambda *_: [Answer("4", 200, False)], REVIEWS[0], ["3", "4"], "http://x")
-
-
-def test_labelled_reviews_are_read_shuffled_and_those_without_a_label_left_out(tmp_path):
-    schema = pa.schema([REVIEW_SCHEMA.field(name) for name in ("review_body", "title")])
-    schema = schema.append(pa.field("sentiment", pa.int32()))
-    rows = [
-        {"review_body": f"{number}", "title": None, "sentiment": None if number == 5 else -1}
-        for number in range(40)
-    ]
-    path = tmp_path / "labelled.parquet"
-    write_parquet(path, pa.Table.from_pylist(rows, schema=schema))
-    found = read_labelled_reviews(path)
-    assert {review.body for review in found} == {str(n) for n in range(40)} - {"5"}
-    assert {review.label for review in found} == {"negative"}
-    assert [review.body for review in found[:10]] != [str(n) for n in range(10)]
-    assert found == read_labelled_reviews(path) != read_labelled_reviews(path, seed=1)

@@ -9,8 +9,8 @@ from components.contracts.payloads import PAYLOAD_SCHEMA, day_folder
 from components.deployment.canary_analysis import Verdict
 from components.deployment.canary_report import render_canary_report
 from components.deployment.inference_service import ServiceSettings
-from components.deployment.paired_labels import ShadowComparison
 from components.deployment.rollout_record import Decision, Rollout, Step
+from components.deployment.shadow_comparison import ShadowComparison
 from components.deployment.shadow_watch import ShadowWatch, logging_payloads
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

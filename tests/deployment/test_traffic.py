@@ -18,7 +18,6 @@ from components.deployment.traffic import (
     TrafficCount,
     background_traffic,
     due_times,
-    infer_request,
     read_reviews,
     replay,
 )
@@ -97,15 +96,6 @@ def test_the_gaps_between_requests_are_exponential():
     assert kstest(gaps, "expon", args=(0, 1 / 20)).pvalue > 1e-3
 
 
-def test_a_request_carries_the_title_only_where_there_is_one():
-    without, with_title = (json.loads(infer_request(review))["inputs"] for review in REVIEWS)
-    assert [(i["name"], i["data"]) for i in without] == [("text", ["lovely"])]
-    assert {i["name"]: i["data"][0] for i in with_title} == {
-        "text": "it's awful \U0001f600",
-        "title": "Title",
-    }
-
-
 def test_reviews_are_read_with_and_without_titles(tmp_path):
     path = tmp_path / "reviews.parquet"
     pq.write_table(pa.table({"review_body": ["a", None, ""], "title": [None, "x", "y"]}), path)
@@ -127,15 +117,6 @@ def test_what_cannot_be_sent_is_refused_in_words(tmp_path):
     pq.write_table(pa.table({"review_body": pa.array([None], pa.string())}), path)
     with pytest.raises(UserError, match="holds no review"):
         read_reviews(path)
-
-
-def test_the_version_is_read_from_the_answer_where_no_header_names_it():
-    from components.deployment.traffic import _version_in
-
-    answer = {"outputs": [{"name": "label"}, {"name": "model_version", "data": ["7"]}]}
-    assert _version_in(json.dumps(answer).encode()) == "7"
-    for other in (b"", b"[]", b"{}", b'{"outputs": [{"name": "model_version", "data": []}]}'):
-        assert _version_in(other) == ""
 
 
 def test_the_counts_are_told_in_words():
