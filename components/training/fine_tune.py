@@ -15,6 +15,7 @@ from components.training.checkpoint import load_checkpoint, remove_checkpoint, s
 from components.training.distributed import joined_ranks
 from components.training.model_export import write_model_folder
 from components.training.options import TrainingOptions
+from components.training.run_state import restore, state_of
 from components.training.speed import matmul_rate
 from components.training.training_data import read_training_set
 from components.training.training_run import Metrics, TrainingRun
@@ -102,7 +103,7 @@ def fine_tune(
 
         def checkpoint() -> None:
             if checkpoint_folder is not None:
-                save_checkpoint(checkpoint_folder, key, *run.state())
+                save_checkpoint(checkpoint_folder, key, *state_of(run))
 
         run.train(checkpoint, on_metrics or (lambda _: None))
         matmul_mean = (matmul_before + matmul_rate(run.precision, run.device)) / 2
@@ -120,7 +121,7 @@ def _resume(run: TrainingRun, checkpoint_folder: str | Path | None, key: str) ->
         found = load_checkpoint(checkpoint_folder, key)
     if (shared := run.ranks.checkpoint_from_first(found)) is None:
         return 0
-    run.restore(*shared)
+    restore(run, *shared)
     if run.ranks.first:
         logger.info("going on from step %d of %d", run.step, run.steps)
     return run.step

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,13 @@ from components.training.weight_average import WeightAverage
 from components.training.working_copy import WorkingCopy, fast_precision
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
+
+LINGER_SECONDS = 30.0
+"""How long the ranks of other nodes outstay those that SIGTERM came to. If theirs were the first
+pods to fail, Kubernetes would take a preemption for a failure of training's own."""
 
 Metrics = dict[str, float]
 """An entry of the history: step, epoch, train_loss, validation_loss, accuracy, macro_f1,
@@ -48,6 +51,7 @@ class TrainingRun:
         steps: Optimiser steps of the whole run.
         steps_per_epoch: Of one epoch.
         step: Steps done.
+        ending: Whether a rank was asked to end before the last step was summed up.
         history: Entries of the evaluations so far.
         best: The entry whose weights are kept.
         meter: Speed so far.
@@ -159,53 +163,12 @@ class TrainingRun:
                     self._end()
 
     def _end(self) -> None:
-        """Leave, all ranks at once: torchrun stops the others as soon as one has left."""
-        self.ranks.wait()
+        """Leave when the checkpoint is written, those first that were asked to."""
+        self.ranks.wait()  # torchrun ends the other ranks of a node as soon as one has left
         if self.ranks.first:
             logger.info("asked to end (SIGTERM) after step %d of %d", self.step, self.steps)
+        self._termination.wait(LINGER_SECONDS)
         raise SystemExit(TERMINATED)
-
-    def state(self) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
-        """Everything that the rest of the run depends on: tensors and numbers."""
-        tensors = {}
-        for index, weight in enumerate(self.working.masters):
-            moments = self.optimiser.state.get(weight, {})
-            tensors[f"weight.{index}"] = weight
-            tensors[f"average.{index}"] = self.average.weights[index]
-            tensors[f"best.{index}"] = self.best_weights[index]
-            for name, value in moments.items():
-                tensors[f"optimiser.{name}.{index}"] = value
-        return tensors, {
-            "step": self.step,
-            "best": self.best,
-            "stale": self.stale,
-            "loss_sum": self.loss_sum,
-            "loss_steps": self.loss_steps,
-            "history": self.history,
-            "speed": self.meter.totals,
-        }
-
-    def restore(self, tensors: "dict[str, torch.Tensor]", progress: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        import torch
-
-        with torch.no_grad():
-            for index, weight in enumerate(self.working.masters):
-                weight.copy_(tensors[f"weight.{index}"])
-                self.average.weights[index].copy_(tensors[f"average.{index}"])
-                self.best_weights[index].copy_(tensors[f"best.{index}"])
-                # Fused AdamW keeps its step count beside the moments, on the weight's device.
-                self.optimiser.state[weight] = {
-                    name: tensors[f"optimiser.{name}.{index}"].to(self.device)
-                    for name in ("step", "exp_avg", "exp_avg_sq")
-                }
-        self.step = progress["step"]
-        self.best = progress["best"]
-        self.stale = progress["stale"]
-        self.loss_sum = progress["loss_sum"]
-        self.loss_steps = progress["loss_steps"]
-        self.history = progress["history"]
-        self.meter.totals = dict(progress["speed"])
 
     def keep_best(self) -> "PreTrainedModel":
         """Put the best weights into the plain fp32 classifier and return it, ready to predict.

@@ -1,4 +1,5 @@
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from components.contracts.model_folder import check_model_folder, read_calibrati
 from components.training.checkpoint import FILE_NAME
 from components.training.fine_tune import fine_tune
 from components.training.options import TrainingOptions
+from components.training.preemption import TERMINATED
 from components.training.training_data import read_training_set
 from components.training.validation import score
 
@@ -129,6 +131,25 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
         for history in (whole.history, resumed.history)
     ]
     assert without_rate[0] == without_rate[1]
+
+
+def test_a_run_asked_to_end_writes_a_checkpoint_after_the_step_and_goes_on(
+    small_set, tiny_bert, tmp_path
+):
+    options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "checkpoint_minutes": 60})
+    model, checkpoints = tmp_path / "model", tmp_path / "checkpoints"
+    with pytest.raises(SystemExit) as ended:
+        fine_tune(
+            small_set, str(tiny_bert), options, model, checkpoints,
+            on_metrics=lambda _: signal.raise_signal(signal.SIGTERM),
+        )  # fmt: skip
+    assert ended.value.code == TERMINATED == 143
+    assert not model.exists()
+    resumed = fine_tune(small_set, str(tiny_bert), options, model, checkpoints)
+    assert resumed.resumed_at == 7  # the evaluation was after step 6
+    whole = fine_tune(small_set, str(tiny_bert), options, tmp_path / "whole")
+    expected, found = weights(whole.model_folder), weights(model)
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
 
 
 def test_a_checkpoint_of_other_options_is_not_used(small_set, tiny_bert, tmp_path):
