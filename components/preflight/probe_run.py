@@ -36,7 +36,8 @@ class Outcome:
     Attributes:
         log: What it printed; None where it did not run or its log may not be read.
         amiss: Why it did not run to its end; empty where it did.
-        kind: `refused`, `image`, `unschedulable`, `configuration`, `slow`, `died`, or empty.
+        kind: `forbidden` (to the user), `refused` (by admission), `image`, `unschedulable`,
+            `configuration`, `slow`, `died`, or empty.
     """
 
     log: str | None
@@ -66,8 +67,8 @@ def run_pods(
     outcomes: dict[str, Outcome] = {}
     try:
         for key, manifest in manifests.items():
-            if told := _create(api, manifest):
-                outcomes[key] = Outcome(None, told, "refused")
+            if refusal := _create(api, manifest):
+                outcomes[key] = refusal
         until = api.patience.clock() + deadline_seconds
         last_told = ""
         while waiting := [key for key in manifests if key not in outcomes]:
@@ -91,28 +92,32 @@ def run_pods(
         left = [
             manifest["metadata"]["name"]
             for key, manifest in manifests.items()
-            if not _is_refused(outcomes.get(key)) and not _delete(api, manifest["metadata"]["name"])
+            if not _was_refused(outcomes.get(key))
+            and not _delete(api, manifest["metadata"]["name"])
         ]
     return outcomes, left
 
 
-def _is_refused(outcome: Outcome | None) -> bool:
-    return outcome is not None and outcome.kind == "refused"
+def _was_refused(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.kind in ("refused", "forbidden")
 
 
-def _create(api: Api, manifest: dict[str, Any]) -> str:
-    """Why the pod was refused; empty where it was created."""
+def _create(api: Api, manifest: dict[str, Any]) -> Outcome | None:
+    """Why the pod was refused; None where it was created."""
     name = manifest["metadata"]["name"]
     try:
         answer = api.ask("POST", api.of_namespace("pods"), body=manifest)
     except Conflict:
-        return ""  # the answer to the first attempt was lost: the name is ours alone
+        return None  # the answer to the first attempt was lost: the name is ours alone
     if answer.good:
-        return ""
-    if (found := _NOT_ADMITTED.search(answer.message)) and "exceeded quota" not in found[1]:
-        return found[1].strip()
+        return None
+    not_admitted = _NOT_ADMITTED.search(answer.message)
+    if not_admitted and "exceeded quota" not in not_admitted[1]:
+        return Outcome(None, not_admitted[1].strip(), "refused")
     request = Request("create", _PODS, api.namespace, name, api.host)
-    return str(refused(answer.status, answer.text, None, request))
+    told = str(refused(answer.status, answer.text, None, request))
+    by_user = answer.status == 403 and not not_admitted
+    return Outcome(None, told, "forbidden" if by_user else "refused")
 
 
 def _delete(api: Api, name: str) -> bool:

@@ -26,7 +26,7 @@ class Part:
 PARTS = (
     Part("Pipelines", "ml-pipeline", (2, 17)),
     Part("Katib", "katib-controller", (0, 19)),
-    Part("Kubeflow Trainer", "kubeflow-trainer-controller-manager", (2, 3)),
+    Part("Trainer", "kubeflow-trainer-controller-manager", (2, 3)),
     Part("KServe", "kserve-controller-manager", (0, 20)),
 )
 

@@ -76,7 +76,7 @@ def _ready(namespace: str, kind: str, found: Mapping[str, Any]) -> Finding:
 def _secret(api: Api, name: str, keys: set[str]) -> Finding:
     answer = api.get(api.of_namespace("secrets", name), accept=ONLY_METADATA)
     if answer.good:
-        return ok("Secret", f"{name} is there; its values were not read")
+        return ok("Secret", f"{name}, values not read")
     if answer.status != 404:
         return unread("Secret", f"Secret {name}", answer)
     values = " ".join(f"--from-literal={key}=…" for key in sorted(keys))

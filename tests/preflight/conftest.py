@@ -1,0 +1,39 @@
+"""A healthy cluster to make sick, over HTTP, and the real `kubernetes` client."""
+
+import copy
+from dataclasses import dataclass
+
+import pytest
+
+from components.cluster.connection import connect
+from components.cluster.retries import Patience
+from components.preflight.api import Api
+from tests.cluster.kubernetes_mock import Time, kubeconfig
+from tests.preflight.healthy_cluster import ENDS, NAMESPACE, healthy
+from tests.preflight.small_api import SmallApi
+
+
+@dataclass
+class Cluster:
+    server: SmallApi
+    api: Api
+    time: Time
+    kubeconfig: str
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    time, server = Time(), SmallApi(healthy())
+    server.ends = copy.deepcopy(ENDS)
+    config = kubeconfig(tmp_path, server.url, NAMESPACE)
+    client, namespace = connect(kubeconfig=config)
+    patience = Patience(4.0, time.clock, time.sleep, lambda: 1.0)
+    yield Cluster(server, Api(client, namespace, patience), time, config)
+    client.close()
+    server.close()
+
+
+@pytest.fixture
+def objects(cluster):
+    """The objects of the cluster, to be changed."""
+    return cluster.server.objects

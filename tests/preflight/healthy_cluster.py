@@ -1,0 +1,178 @@
+"""What a cluster answers on which everything is as it should be."""
+
+from components.contracts import namespace_objects as names
+from components.preflight.expected import Expected, Permission
+from components.preflight.namespace import _COLLECTOR, _ENFORCE
+from tests.preflight.small_api import SUCCEEDED
+
+NAMESPACE = "reviews"
+IN = f"/api/v1/namespaces/{NAMESPACE}"
+CLAIM = f"{IN}/persistentvolumeclaims/{names.STATE_CLAIM}"
+CONFIG = f"{IN}/configmaps/{names.CONFIG_MAP}"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+
+EXPECTED = Expected(
+    config_keys=("MLFLOW_TRACKING_URI", "STATE_DIR"),
+    secrets={names.FEATURE_STORE_SECRET: ("PGHOST", "PGPASSWORD")},
+    serving_runtime="review-sentiment",
+    permissions=(
+        Permission("kubeflow.org", "experiments", "create"),
+        Permission("kubeflow.org", "experiments", "delete"),
+        Permission("", "pods/log", "get"),
+        Permission("", "configmaps", "get", "kfp-launcher"),
+    ),
+    largest_step={"cpu": "8", "memory": "32G"},
+    gpus=2,
+)
+
+STEP_LOG = """\
+image=ok starts as user 10001, Python 3.11.9
+kubernetes=ok https://10.96.0.1:443 answers, v1.34.2
+storage=ok /state is writable, 18 GiB free
+feature-store=ok Postgres 17 at review-sentiment-postgres:5432, tables can be made
+mlflow=ok http://mlflow:5000 answers, version 3.17.2
+artifacts=ok MLflow's server lists its artifact store
+pipelines=ok http://ml-pipeline.kubeflow:8888 answers
+prometheus=ok http://prometheus-operated.monitoring:9090 answers
+"""
+GPU_LOG = """\
+image=ok starts as user 10001, Python 3.11.9
+gpu=ok 1 x NVIDIA L4, CUDA 12.8
+"""
+ENDS = {
+    "steps": (SUCCEEDED, STEP_LOG),
+    "predictor": (SUCCEEDED, "image=ok starts as user 10001, Python 3.11.9\n"),
+    "training": (SUCCEEDED, GPU_LOG),
+}
+
+
+def group(*plurals):
+    """A version of an API group, as discovery tells it."""
+    return {"kind": "APIResourceList", "resources": [{"name": plural} for plural in plurals]}
+
+
+def schema(kind, *path):
+    """An OpenAPI document in which a kind has one field."""
+    field = {}
+    for name in reversed(path):
+        field = {"properties": {name: field}}
+    return {
+        "components": {
+            "schemas": {
+                "other": {"x-kubernetes-group-version-kind": [{"kind": f"{kind}List"}]},
+                "kind": {"x-kubernetes-group-version-kind": [{"kind": kind}], **field},
+            }
+        }
+    }
+
+
+def deployment(name, namespace, image, ready=1, replicas=1, **container):
+    """A Deployment with one container."""
+    return {
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "template": {"spec": {"containers": [{"image": image, **container}]}},
+        },
+        "status": {"availableReplicas": ready, "readyReplicas": ready},
+    }
+
+
+def gpu_node(name="gpu-1", gpus=4, **spec):
+    """A GPU node as the operator sets it up."""
+    taint = {"key": names.GPU, "value": "present", "effect": "NoSchedule"}
+    return {
+        "metadata": {"name": name, "labels": dict([names.GPU_NODE_LABEL])},
+        "spec": {"taints": [taint], **spec},
+        "status": {
+            "allocatable": {names.GPU: str(gpus)},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+
+
+def gpu_pod(gpus, node="gpu-1"):
+    """A pod that holds GPUs."""
+    containers = [{"resources": {"limits": {names.GPU: str(gpus)}}}, {}]
+    return {"spec": {"nodeName": node, "containers": containers}}
+
+
+def healthy():
+    """Objects by their address."""
+    reference = {"secretKeyRef": {"name": "review-sentiment-mlflow", "key": "PGUSER"}}
+    found = {
+        "/version": {"gitVersion": "v1.34.2"},
+        "/apis/argoproj.io/v1alpha1": group("workflows", "workflowtaskresults"),
+        "/apis/kubeflow.org/v1beta1": group("experiments", "trials", "suggestions"),
+        "/apis/trainer.kubeflow.org/v1alpha1": group("trainjobs", "trainingruntimes"),
+        "/apis/serving.kserve.io/v1beta1": group("inferenceservices"),
+        "/apis/serving.kserve.io/v1alpha1": group("servingruntimes"),
+        "/apis/gateway.networking.k8s.io/v1": group("gateways", "httproutes"),
+        "/openapi/v3/apis/serving.kserve.io/v1beta1": schema("InferenceService", "spec", "canary"),
+        "/openapi/v3/apis/trainer.kubeflow.org/v1alpha1": schema(
+            "TrainJob", "spec", "runtimePatches"
+        ),
+        "/apis/apps/v1/namespaces/kubeflow/deployments": {
+            "items": [
+                deployment("ml-pipeline", "kubeflow", "ghcr.io/kubeflow/kfp-api-server:2.17.0"),
+                deployment("katib-controller", "kubeflow", "ghcr.io/kubeflow/katib:v0.19.0"),
+            ]
+        },
+        "/apis/apps/v1/namespaces/kubeflow-system/deployments": {
+            "items": [
+                deployment(
+                    "kubeflow-trainer-controller-manager",
+                    "kubeflow-system",
+                    "ghcr.io/kubeflow/trainer:v2.3.0",
+                )
+            ]
+        },
+        "/apis/apps/v1/namespaces/kserve/deployments": {
+            "items": [
+                deployment(
+                    "kserve-controller-manager",
+                    "kserve",
+                    f"docker.io/kserve/controller:v0.21.0@sha256:{'0' * 64}",
+                )
+            ]
+        },
+        "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/apis/v2beta1/healthz": {
+            "multi_user": True
+        },
+        f"/api/v1/namespaces/{NAMESPACE}": {
+            "metadata": {"labels": {_ENFORCE: "restricted", _COLLECTOR: "enabled"}},
+            "status": {"phase": "Active"},
+        },
+        CONFIG: {"data": {"MLFLOW_TRACKING_URI": "http://mlflow:5000", "STATE_DIR": "/state"}},
+        CLAIM: {
+            "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "nfs"},
+            "status": {"phase": "Bound", "capacity": {"storage": "20Gi"}},
+        },
+        DEPLOYMENTS: {
+            "items": [
+                deployment(
+                    "mlflow",
+                    NAMESPACE,
+                    "mlflow:1",
+                    replicas=2,
+                    ready=2,
+                    env=[{"name": "PGUSER", "valueFrom": reference}],
+                )
+            ]
+        },
+        f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets": {"items": []},
+        f"{IN}/resourcequotas": {"items": []},
+        f"{IN}/limitranges": {"items": []},
+        f"{IN}/serviceaccounts/{names.SERVICE_ACCOUNT}": {},
+        f"{IN}/serviceaccounts/{names.PREDICTOR_SERVICE_ACCOUNT}": {},
+        f"{IN}/secrets/{names.FEATURE_STORE_SECRET}": {},
+        f"{IN}/secrets/review-sentiment-mlflow": {},
+        "/api/v1/nodes": {"items": [gpu_node(), {"metadata": {"name": "cpu-1"}}]},
+        "/api/v1/pods": {"items": [gpu_pod(1)]},
+    }
+    for group_version, plural, name in (
+        ("serving.kserve.io/v1alpha1", "servingruntimes", "review-sentiment"),
+        ("trainer.kubeflow.org/v1alpha1", "trainingruntimes", names.TRAINING_RUNTIME),
+    ):
+        found[f"/apis/{group_version}/namespaces/{NAMESPACE}/{plural}/{name}"] = {}
+    return found
