@@ -20,6 +20,12 @@ NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 needs_nginx = pytest.mark.skipif(not NGINX, reason="nginx is missing; apt install nginx")
 
 
+@pytest.fixture(params=["Standard", "Knative"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """Each of KServe's deployment modes."""
+    return request.param
+
+
 def stub_command(model: ServedModel, port_file: Path) -> list[str]:
     return [sys.executable, str(STUB), model.version, str(port_file)]
 

@@ -1,8 +1,6 @@
-"""Whole A/B tests against a store in memory, KServe's rules and traffic that follows its split."""
+"""Whole A/B tests: what is decided, and what each leaves on the service."""
 
-import copy
 import json
-import random
 
 import pytest
 from hypothesis import given, settings
@@ -10,65 +8,11 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from components.contracts.errors import UserError
-from components.deployment.ab_run import reviews_needed, run_ab_test
+from components.deployment.ab_run import reviews_needed
 from components.deployment.ab_test import Plan, Winner
-from components.deployment.guarded_canary import Interfered
-from components.deployment.labelled_reviews import LabelledReview
 from components.deployment.labelled_traffic import Answer
 from components.deployment.rollout_record import Decision
-from tests.deployment.test_roll_out import NAME, Killed, World
-
-PLAN = Plan(baseline=0.6, smallest_effect=0.25)
-REVIEWS = [LabelledReview(None, f"review {number}", "positive") for number in range(400)]
-SHARES = "review-sentiment/stable-evidence"
-
-
-@pytest.fixture(params=["Standard", "Knative"])
-def mode(request):
-    return request.param
-
-
-class Lab(World):
-    """A world whose versions are right more or less often.
-
-    Attributes:
-        right: Share of right answers, by version.
-        lost: Share of labelled reviews without an answer.
-        asked: Bodies of the reviews that were asked.
-    """
-
-    def __init__(self, mode, b=0.9, a=0.6, broken=()):
-        super().__init__(mode, broken=broken)
-        self.right, self.lost, self.asked = {"3": a, "4": b}, 0.0, []
-        self.chance = random.Random(1)
-
-    def ask(self, reviews, seconds):
-        self.time.sleep(seconds)
-        answers = []
-        for review in reviews:
-            self.asked.append(review.body)
-            shares = self.kserve.weights
-            (version,) = self.chance.choices(list(shares), list(shares.values()))
-            if self.chance.random() < self.lost:
-                continue
-            failed = self.chance.random() < self.time.errors.get(version, 0)
-            right = not failed and self.chance.random() < self.right[version]
-            answers.append(Answer(version, 500 if failed else 200, right))
-        return answers
-
-    def test(self, version="4", **more):
-        options = {"plan": PLAN, "reviews": REVIEWS, "ask": self.ask, "clock": self.time.clock}
-        return run_ab_test(self.canary(version), self.time, **{**options, **more})
-
-    def test_until_it_ends(self, kill_at, **more):
-        """Killed once, and run again."""
-        self.store.kill_at = kill_at
-        try:
-            return self.test(**more)
-        except Killed:
-            pass
-        self.store.kill_at = None
-        return self.test(**more)
+from tests.deployment.rollout_world import NAME, PLAN, REVIEWS, Lab
 
 
 def test_the_better_candidate_serves_in_the_end(mode):
@@ -210,24 +154,6 @@ def test_a_failed_answer_is_none(mode):
     assert done.unanswered >= done.asked // 2
 
 
-def test_a_canary_that_is_taken_away_is_noticed_at_the_next_look(mode):
-    lab, asked = Lab(mode), []
-    ask = lab.ask
-
-    def removed(reviews, seconds):
-        asked.append(len(reviews))
-        spec = {"canary": None}
-        if mode == "Knative":
-            model = {"env": [{"name": "MODEL_VERSION", "value": "3"}], "storageUri": "s3://m/3"}
-            spec = {"predictor": {"canaryTrafficPercent": None, "model": model}}
-        lab.kept.patch(NAME, {"spec": spec})
-        return ask(reviews, seconds)
-
-    with pytest.raises(Interfered, match="removed version 4; 3 serves alone"):
-        lab.test(ask=removed)
-    assert len(asked) == 1
-
-
 def test_answers_of_others_count_for_no_arm(mode):
     lab = Lab(mode)
     done = lab.test(ask=lambda reviews, seconds: [Answer("9", 200, True)] * len(reviews))
@@ -264,114 +190,6 @@ def test_without_a_version_that_serves_there_is_nothing_to_test_against(mode):
     with pytest.raises(UserError, match="nothing serves reviews that version 4 could be tested"):
         lab.test()
     assert lab.kept.found == {}
-
-
-def test_another_canary_is_not_touched(mode):
-    lab = Lab(mode)
-    lab.store.kill_at = 12
-    with pytest.raises(Killed):
-        lab.roll_out("4")
-    lab.store.kill_at = None
-    before = lab.final
-    with pytest.raises(UserError, match="is trying version 4 at 10 percent"):
-        lab.test("5")
-    with pytest.raises(UserError, match="version 4 has 10 percent of the traffic, not the 50"):
-        lab.test("4")
-    assert lab.final == before
-
-
-def test_a_rollouts_canary_at_all_of_the_traffic_is_not_taken_for_a_winner(mode):
-    lab = Lab(mode)
-
-    def kill(_):
-        if lab.shares == {"4": 100}:
-            raise Killed
-
-    lab.store.before = kill
-    with pytest.raises(Killed):
-        lab.roll_out("4")
-    lab.store.before = None
-    with pytest.raises(UserError, match="version 4 has 100 percent of the traffic"):
-        lab.test()
-
-
-@pytest.mark.parametrize("call", ["read", "patch", "wait"])
-def test_a_canary_that_someone_else_moved_is_left_to_them(mode, call):
-    lab, changed = Lab(mode), []
-
-    def someone(called):
-        spec = lab.kept.found[NAME]["spec"]
-        canary = (spec.get("canary") or [{}])[0]
-        percent = canary.get("trafficPercent", spec["predictor"].get("canaryTrafficPercent"))
-        if called == call and percent == 50 and not changed:
-            change = {"predictor": {"canaryTrafficPercent": 20}}
-            if lab.mode == "Standard":
-                change = {"canary": [{**copy.deepcopy(canary), "trafficPercent": 20}]}
-            changed.append(lab.kept.patch(NAME, {"spec": change}))
-
-    lab.store.before = someone
-    with pytest.raises(Interfered, match="gave version 4 20 percent"):
-        lab.test()
-    assert lab.kept.found[NAME]["spec"] == changed[0]["spec"]
-
-
-@pytest.mark.parametrize("name", ["better", "worse", "failing", "broken", "undecided"])
-def test_killed_before_any_call_and_run_again_it_ends_the_same(mode, name):
-    def scenario():
-        rates = {"better": (0.9, 0.6), "worse": (0.5, 0.9), "undecided": (0.7, 0.7)}
-        broken = ("4",) if name == "broken" else ()
-        lab = Lab(mode, *rates.get(name, (0.9, 0.6)), broken=broken)
-        lab.time.errors["4"] = 0.5 if name == "failing" else 0
-        return lab
-
-    lab = scenario()
-    ends = {lab.test().decision, *({"already_serving"} if name == "better" else ())}
-    wanted, calls = lab.final, lab.store.calls
-    assert calls > 4
-    for kill_at in range(1, calls + 1):
-        lab = scenario()
-        # Another sample after the restart: what it decides is the same.
-        lab.chance = random.Random(1)
-        done = lab.test_until_it_ends(kill_at)
-        assert done.decision in ends, kill_at
-        assert lab.final == wanted, kill_at
-        assert lab.kserve.restarts == {}, kill_at
-
-
-def test_a_winner_whose_shift_was_killed_is_not_tested_anew(mode):
-    lab = Lab(mode)
-    patches = []
-
-    def kill(what):
-        patches.append(what)
-        if lab.shares == {"4": 100}:
-            raise Killed
-
-    lab.store.before = kill
-    with pytest.raises(Killed):
-        lab.test()
-    lab.store.before, asked = None, len(lab.asked)
-    assert SHARES in lab.kept.found[NAME]["metadata"]["annotations"]
-    done = lab.test()
-    assert (done.decision, done.result.winner) == ("promote", Winner.B)
-    assert len(lab.asked) == asked
-    assert done.result.arms[0].right.of >= PLAN.needed[0]
-
-
-def test_a_rollout_of_the_winner_that_was_killed_proves_it_again(mode):
-    """Evidence of an A/B test is none of a canary's latency: the rollout takes its step back."""
-    lab = Lab(mode)
-
-    def kill(_):
-        if lab.shares == {"4": 100}:
-            raise Killed
-
-    lab.store.before = kill
-    with pytest.raises(Killed):
-        lab.test()
-    lab.store.before = None
-    done = lab.roll_out("4")
-    assert (done.decision, [step.percent for step in done.steps]) == ("promote", [50, 100])
 
 
 @settings(max_examples=40, deadline=None)

@@ -6,44 +6,27 @@ import pytest
 
 from components.cluster.retries import Patience
 from components.contracts.errors import UserError
-from components.deployment.guarded_canary import GuardedCanary, Interfered
+from components.deployment.guarded_canary import Interfered
 from components.deployment.kserve_store import PERMISSIONS, KServeStore
-from components.deployment.roll_out import roll_out
 from components.deployment.service_store import Conflict, ServiceStore
-from tests.cluster.kserve_controller import KServe
-from tests.cluster.kubernetes_mock import ApiServer, Objects, Refused, kubeconfig
-from tests.deployment.test_roll_out import NAME, Traffic
+from tests.cluster.kubernetes_mock import ApiServer, Refused, kubeconfig
+from tests.deployment.rollout_world import NAME, World
 
 
-class Cluster:
+class Cluster(World):
     """The mock with KServe's rules, and a store that talks to it."""
 
-    def __init__(self, folder, mode, **controller):
-        self.kserve = KServe(**controller)
-        self.kept = Objects(self.kserve)
+    def __init__(self, folder, mode):
+        super().__init__(mode, empty=True)
         self.api = ApiServer(self.kept)
-        self.time = Traffic(self.kserve)
         store = KServeStore.connect(NAME, kubeconfig=kubeconfig(folder, self.api.url))
         patience = Patience(60.0, self.time.clock, self.time.sleep, lambda: 1.0)
         self.store = replace(store, objects=replace(store.objects, patience=patience))
-        self.mode = mode
-
-    def roll_out(self, version):
-        canary = GuardedCanary(
-            self.store,
-            NAME,
-            version,
-            f"s3://m/{version}",
-            mode=self.mode,
-            ready_within_seconds=60,
-            sleep=self.time.sleep,
-        )
-        return roll_out(canary, self.time, clock=self.time.clock)
 
 
-@pytest.fixture(params=["Standard", "Knative"])
-def cluster(request, tmp_path):
-    made = Cluster(tmp_path, request.param)
+@pytest.fixture
+def cluster(mode, tmp_path):
+    made = Cluster(tmp_path, mode)
     yield made
     made.store.objects.client.close()
     made.api.close()
@@ -94,7 +77,7 @@ def test_every_request_fails_once_and_the_rollout_ends_the_same(cluster, method,
     assert cluster.roll_out("4").decision == "promote"
     cluster.time.errors["5"] = 0.5
     assert cluster.roll_out("5").decision == "roll_back"
-    assert {v: s for v, s in cluster.kserve.weights.items() if s} == {"4": 100}
+    assert cluster.shares == {"4": 100}
     assert cluster.kserve.restarts == {}
     assert cluster.kept.uids == 1
     annotations = cluster.kept.found[NAME]["metadata"]["annotations"]

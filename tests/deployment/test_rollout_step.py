@@ -18,7 +18,7 @@ from components.deployment.roll_out import roll_out
 from components.deployment.rollout_record import Decision, Rollout
 from components.deployment.rollout_step import percentages, roll_out_model
 from components.deployment.serving_place import ServingPlace
-from tests.deployment.test_roll_out import World
+from tests.deployment.rollout_world import World
 
 NAME = "reviews"
 
