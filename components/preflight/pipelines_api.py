@@ -4,7 +4,7 @@ import json
 import os
 
 from components.preflight.api import Api
-from components.preflight.finding import Finding, failed, not_checked, ok, warning
+from components.preflight.finding import Finding, failed, not_checked, ok
 
 _HEALTH = "/apis/v2beta1/healthz"
 _NAME = "Pipelines API"
@@ -61,7 +61,7 @@ def _ask_endpoint(endpoint: str, namespace: str) -> Finding:
         return failed(_NAME, told, token_of)
     if answer.status_code != 200 or not _is_health(answer.text):
         told = f"{endpoint} answers {answer.status_code}, and not as Kubeflow Pipelines"
-        return warning(_NAME, told, f"curl {endpoint}{_HEALTH}")
+        return failed(_NAME, told, f"curl {endpoint}{_HEALTH}")
     return ok(_NAME, f"{endpoint} answers{_told(answer.text)}")
 
 
