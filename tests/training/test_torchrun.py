@@ -1,0 +1,221 @@
+"""Real processes under a real torchrun, started as Kubeflow Trainer starts them, with Gloo.
+
+The tolerance between one process and several: sums of fp32 numbers in another order, whose
+differences 40 steps of AdamW carry on.
+"""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from components.training.fine_tune import fine_tune
+from components.training.options import TrainingOptions
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = {
+    **{"learning_rate": 0.002, "head_learning_rate": 0.002, "epochs": 2, "min_steps": 0},
+    # 96 rows: the last batch of an epoch has one, of which only the first rank gets any.
+    **{"batch_size": 5, "evaluations_per_epoch": 20, "patience": 0, "seed": 3},
+    **{"precision": "fp32", "checkpoint_minutes": 0, "freeze_embeddings": False},
+}
+STEPS = 40
+LOSS_TOLERANCE = 1e-5
+WEIGHT_TOLERANCE = 1e-5
+
+
+class Node:
+    """A running torchrun and its workers."""
+
+    def __init__(self, command: list[str], number: int, nodes: int, ranks: int, port: int) -> None:
+        launch = {
+            **{"PET_NNODES": nodes, "PET_NPROC_PER_NODE": ranks, "PET_NODE_RANK": number},
+            **{"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": port, "OMP_NUM_THREADS": 1},
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", "-m", "components.training", *command],
+            env={**os.environ, **{name: str(value) for name, value in launch.items()}},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def workers(self) -> dict[int, int]:
+        """Process id of each rank on this node."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        found = {}
+        for child in children:
+            variables = Path(f"/proc/{child}/environ").read_bytes().decode().split("\0")
+            found |= {int(v[5:]): int(child) for v in variables if v.startswith("RANK=")}
+        return found
+
+    def after_evaluations(self, count: int) -> None:
+        """Read the metrics until so many evaluations were printed."""
+        for line in self.process.stdout:
+            count -= line.startswith("macro_f1=")
+            if not count:
+                return
+        pytest.fail(f"training ended too soon:\n{self.process.stderr.read()}")
+
+    def ended(self) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr, when it has ended."""
+        out, err = self.process.communicate(timeout=120)
+        return self.process.returncode, out, err
+
+    def kill_all(self) -> None:
+        """SIGKILL to torchrun and its workers."""
+        for pid in (self.process.pid, *self.workers().values()):
+            os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def torchrun(*commands: list[str], ranks: int) -> Iterator[list[Node]]:
+    """One torchrun for each command, as the nodes of one job; none is left behind."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = []
+    try:
+        for number, command in enumerate(commands):
+            nodes.append(Node(command, number, len(commands), ranks, port))
+        yield nodes
+    finally:
+        for node in nodes:
+            if node.process.poll() is None:
+                node.kill_all()
+            node.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def command(small_set, tiny_bert):
+    def made(folder: Path, **changes) -> list[str]:
+        return [
+            *("--training-set", str(small_set), "--base-model", str(tiny_bert)),
+            *("--output", str(folder / "model"), "--checkpoints", str(folder / "checkpoints")),
+            *(f"--{name.replace('_', '-')}={v}" for name, v in {**OPTIONS, **changes}.items()),
+        ]
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def one(small_set, tiny_bert, tmp_path_factory):
+    """Model folder that one process trains."""
+    folder = tmp_path_factory.mktemp("one") / "model"
+    fine_tune(small_set, str(tiny_bert), TrainingOptions.from_dict(OPTIONS), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(command, tmp_path_factory):
+    """Folder in which two processes of one node trained, and what they printed."""
+    folder = tmp_path_factory.mktemp("two")
+    with torchrun(command(folder), ranks=2) as (node,):
+        code, out, err = node.ended()
+    assert code == 0, err
+    return folder, out
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return load_file(folder / "model.safetensors")
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    one, other = weights(first), weights(second)
+    return max(float(np.abs(one[name] - other[name]).max()) for name in one)
+
+
+def test_two_ranks_end_with_the_curves_and_weights_of_one(one, two, tiny_bert):
+    folder, _ = two
+    facts = [json.loads((f / "training.json").read_text()) for f in (one, folder / "model")]
+    assert len(facts[0]["history"]) == STEPS
+    for expected, found in zip(facts[0]["history"], facts[1]["history"], strict=True):
+        assert found["step"] == expected["step"]
+        assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=LOSS_TOLERANCE)
+        assert found["validation_loss"] == pytest.approx(
+            expected["validation_loss"], rel=LOSS_TOLERANCE
+        )
+    assert largest_difference(one, folder / "model") < WEIGHT_TOLERANCE
+    assert largest_difference(one, tiny_bert) > 100 * WEIGHT_TOLERANCE  # it did train
+
+
+def test_the_first_rank_alone_writes_and_reports(two):
+    folder, out = two
+    assert sorted(path.name for path in folder.rglob("*") if path.is_dir()) == [
+        "checkpoints",
+        "model",
+    ]
+    assert not list((folder / "checkpoints").iterdir())
+    lines = out.splitlines()
+    assert sum(line.startswith("macro_f1=") for line in lines) == STEPS + 1
+    assert sum(line.startswith("train_loss=") for line in lines) == STEPS
+
+
+def test_a_job_killed_rank_by_rank_and_whole_goes_on_and_ends_the_same(command, two, tmp_path):
+    moments = random.Random(7)
+    again = command(tmp_path)
+    with torchrun(again, ranks=2) as (node,):
+        node.after_evaluations(moments.randint(1, 15))
+        os.kill(node.workers()[1], signal.SIGKILL)
+        assert node.ended()[0] != 0
+    with torchrun(again, ranks=2) as (node,):
+        node.after_evaluations(moments.randint(1, 15))
+        node.kill_all()
+        _, _, err = node.ended()
+        assert "going on from step" in err
+    assert not (tmp_path / "model").exists()
+    with torchrun(again, ranks=2) as (node,):
+        code, _, err = node.ended()
+    assert code == 0, err
+    assert err.count("going on from step") == 1
+    folder, _ = two
+    expected, found = weights(folder / "model"), weights(tmp_path / "model")
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_node_asked_to_end_takes_all_along_and_one_process_can_go_on(
+    command, one, small_set, tiny_bert, tmp_path
+):
+    mine = command(tmp_path, checkpoint_minutes=60)
+    with torchrun(mine, mine, ranks=1) as (first, second):
+        first.after_evaluations(5)
+        second.process.send_signal(signal.SIGTERM)
+        assert second.ended()[0] != 0
+        # Its ranks outstay the preempted ones until the job's controller ends them too.
+        assert first.process.poll() is None
+        first.process.send_signal(signal.SIGTERM)
+        code, _, err = first.ended()
+    assert code != 0
+    assert "asked to end (SIGTERM) after step" in err
+    resumed = fine_tune(
+        small_set,
+        str(tiny_bert),
+        TrainingOptions.from_dict(OPTIONS),
+        tmp_path / "model",
+        tmp_path / "checkpoints",
+    )
+    assert 5 <= resumed.resumed_at < STEPS
+    assert largest_difference(one, tmp_path / "model") < WEIGHT_TOLERANCE
+
+
+def test_nodes_started_differently_are_told_in_words(command, tmp_path):
+    different = command(tmp_path / "other", seed=4, checkpoint_minutes=7)
+    with torchrun(command(tmp_path), different, ranks=1) as nodes:
+        for node in nodes:
+            code, _, err = node.ended()
+            assert code != 0
+            assert "error: rank 1 was started with another seed than rank 0" in err
+            assert "components/training/" not in err  # no stack trace
+    assert not (tmp_path / "model").exists()
