@@ -37,6 +37,11 @@ OF_KUBEFLOW_PIPELINES = (
 """What its executor, driver and launcher ask of the API in each step's name."""
 
 
+def permissions() -> tuple[Permission, ...]:
+    """What the service account of the pipelines must be allowed to do."""
+    return (*permissions_of(OF_THE_ROOMS), *OF_KUBEFLOW_PIPELINES)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check, print, and exit.
 
@@ -97,7 +102,7 @@ def _preflight(options: argparse.Namespace) -> None:
         config_keys=CONFIG_KEYS,
         secrets={FEATURE_STORE_SECRET: SECRET_KEYS},
         serving_runtime=RUNTIME,
-        permissions=(*permissions_of(OF_THE_ROOMS), *OF_KUBEFLOW_PIPELINES),
+        permissions=permissions(),
         largest_step=_largest_step(options.gpus),
         gpus=options.gpus,
         kfp_endpoint=options.kfp_endpoint,

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _TIMEOUT = (3.0, 8.0)
 """Seconds to connect and to wait for an answer."""
 
+_SECONDS_TO_GIVE_UP = 4.0
+"""From the first answer that is none; a preflight does not wait for a cluster to come back."""
+
 _ANSWERS = frozenset({400, 403, 404, 405, 406, 410, 422})
 """Refusals that a check makes something of; others are asked again, or end the preflight."""
 
@@ -67,7 +70,7 @@ class Api:
 
     client: "ApiClient"
     namespace: str
-    patience: Patience = field(default_factory=lambda: Patience(seconds=4.0))
+    patience: Patience = field(default_factory=lambda: Patience(_SECONDS_TO_GIVE_UP))
 
     @property
     def host(self) -> str:
