@@ -1,12 +1,14 @@
 """One object of a cluster at a time: read, create, patch, delete, wait."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from components.cluster.conflict import Conflict
+from components.cluster.changes import changes
+from components.cluster.conflict import Conflict, Gone
 from components.cluster.explanation import explain
-from components.cluster.refusals import Request, Resource, is_missing_object
+from components.cluster.refusals import Request, Resource, is_missing_object, refused
 from components.cluster.retries import Patience
 from components.contracts.errors import UserError
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 _TIMEOUT = (5.0, 30.0)
 """Seconds to connect and to wait for an answer."""
+
+_OUTAGE_SECONDS = 600.0
+"""How long a wait bears that the API cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,6 @@ class Objects:
         pods: Label selector of an object's pods, with `{name}` for the object's name; needed to
             explain why an object is as it is.
         patience: How to ask again, and the clock to wait by.
-        look_every_seconds: Pause between two looks of `wait`.
     """
 
     client: "ApiClient"
@@ -36,7 +40,6 @@ class Objects:
     resource: Resource
     pods: str = ""
     patience: Patience = field(default_factory=Patience)
-    look_every_seconds: float = 2.0
 
     def read(self, name: str) -> dict[str, Any] | None:
         """The object as it is now; None where there is none.
@@ -144,25 +147,81 @@ class Objects:
 
         return self.patience.answer(ask, self._request("patch", name))
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, *, uid: str = "", foreground: bool = False) -> None:
         """Delete an object; nothing happens where there is none.
 
+        Args:
+            name: Of the object.
+            uid: Delete only the object that has this one.
+            foreground: Let the object stay, marked, until what it owns is gone too.
+
         Raises:
+            Conflict: If the object has another uid.
             UserError: If the cluster refuses or cannot be reached.
         """
-        from kubernetes.client import CustomObjectsApi
+        from kubernetes.client import CustomObjectsApi, V1DeleteOptions, V1Preconditions
         from kubernetes.client.exceptions import ApiException
+
+        how = V1DeleteOptions(
+            propagation_policy="Foreground" if foreground else None,
+            preconditions=V1Preconditions(uid=uid) if uid else None,
+        )
 
         def ask() -> None:
             try:
                 CustomObjectsApi(self.client).delete_namespaced_custom_object(
-                    *self._address(), name, _request_timeout=_TIMEOUT
+                    *self._address(), name, body=how, _request_timeout=_TIMEOUT
                 )
             except ApiException as error:
                 if not is_missing_object(error.status, error.body, name):
                     raise
 
         self.patience.answer(ask, self._request("delete", name))
+
+    def watch(self, name: str, deadline_seconds: float) -> Iterator[dict[str, Any]]:
+        """The object now, at each change, and at least every `changes.WINDOW_SECONDS`.
+
+        An API server that is away for some minutes, as while it is upgraded, is waited for.
+
+        Args:
+            name: Of the object.
+            deadline_seconds: After which it ends.
+
+        Yields:
+            The object.
+
+        Raises:
+            Gone: If the object is not there, or is deleted meanwhile.
+            UserError: If the cluster refuses or cannot be reached.
+        """
+        from kubernetes.client import CustomObjectsApi
+        from kubernetes.client.exceptions import ApiException
+        from kubernetes.watch import Watch
+
+        def stream(version: str, seconds: float) -> Iterator[dict[str, Any]]:
+            return Watch().stream(
+                CustomObjectsApi(self.client).list_namespaced_custom_object,
+                *self._address(),
+                field_selector=f"metadata.name={name}",
+                resource_version=version,
+                timeout_seconds=max(1, round(seconds)),
+                _request_timeout=(_TIMEOUT[0], seconds + _TIMEOUT[1]),
+            )
+
+        outage = min(deadline_seconds, _OUTAGE_SECONDS)
+        lasting = replace(self.patience, seconds=max(self.patience.seconds, outage))
+        read = partial(replace(self, patience=lasting).read, name)
+        try:
+            for found in changes(read, stream, self.patience, deadline_seconds):
+                if found is None:
+                    raise Gone(
+                        f"{self.resource.kind} {name} is gone from namespace {self.namespace}; "
+                        "someone deleted it"
+                    )
+                yield found
+        except ApiException as error:
+            asked = self._request("watch", name)
+            raise refused(int(error.status or 0), error.body, error.reason, asked) from None
 
     def wait(
         self,
@@ -172,38 +231,42 @@ class Objects:
     ) -> dict[str, Any]:
         """The object, once a predicate holds for it.
 
-        It looks every few seconds. A watch would learn of a change a second sooner, and would need
-        two more verbs and its own ways back after a dropped stream and a 410.
-
         Args:
             name: Of the object.
-            reached: Asked of the object at each look; what it raises ends the wait.
+            reached: Asked of the object at each change; what it raises ends the wait.
             deadline_seconds: How long to wait.
 
         Returns:
             The object for which the predicate holds.
 
         Raises:
-            UserError: If it does not hold in time, with conditions, events and logs; if the object
-                is gone; if the cluster refuses or cannot be reached.
+            Gone: If the object is not there, or is deleted meanwhile.
+            UserError: If it does not hold in time, with conditions, events and logs; if the
+                cluster refuses or cannot be reached.
         """
-        until = self.patience.clock() + deadline_seconds
-        while True:
-            found = self.read(name)
-            if found is None:
-                raise UserError(
-                    f"{self.resource.kind} {name} is gone from namespace {self.namespace}; "
-                    "someone deleted it"
-                )
+        for found in self.watch(name, deadline_seconds):
             if reached(found):
                 return found
-            left = until - self.patience.clock()
-            if left <= 0:
-                raise UserError(
-                    f"{self.resource.kind} {name} did not get there within "
-                    f"{deadline_seconds:.0f} s: {self.explain(name)}"
-                )
-            self.patience.sleep(min(left, self.look_every_seconds))
+        raise UserError(
+            f"{self.resource.kind} {name} did not get there within {deadline_seconds:.0f} s: "
+            f"{self.explain(name)}"
+        )
+
+    def wait_until_gone(self, name: str, deadline_seconds: float) -> None:
+        """Wait for the end of an object that is being deleted.
+
+        Raises:
+            UserError: If it is still there in the end; if the cluster refuses or cannot be reached.
+        """
+        try:
+            for _ in self.watch(name, deadline_seconds):
+                pass
+        except Gone:
+            return
+        raise UserError(
+            f"{self.resource.kind} {name} in namespace {self.namespace} is being deleted and did "
+            f"not go within {deadline_seconds:.0f} s; look at its finalizers"
+        )
 
     def explain(self, name: str) -> str:
         """Why an object is as it is: its conditions, events, and a failed pod's last lines."""

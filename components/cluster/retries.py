@@ -14,8 +14,11 @@ logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-_AGAIN = frozenset({429, 500, 502, 503, 504})
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+AGAIN = frozenset({429, 500, 502, 503, 504})
+"""HTTP statuses of an answer that asking again may change."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+"""Seconds between two tries, before jitter."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Patience:
         from urllib3.exceptions import HTTPError
 
         give_up: float | None = None
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         while True:
             try:
                 return ask()
@@ -74,14 +77,14 @@ class Patience:
                 if status == 409:
                     raise Conflict(error.body) from None
                 failure = refused(status, _text(error.body), error.reason, request)
-                if status not in _AGAIN:
+                if status not in AGAIN:
                     raise failure from None
-                wait, lost = _retry_after(error), status != 429
+                wait, lost = retry_after(error), status != 429
             except (HTTPError, OSError) as error:
                 failure, wait, lost = unreachable(error, request), None, True
             give_up = give_up or self.clock() + self.seconds
             if wait is None:
-                wait, pause = pause * self.random(), min(2 * pause, _LONGEST_PAUSE)
+                wait, pause = pause * self.random(), min(2 * pause, LONGEST_PAUSE)
             if self.clock() + wait >= give_up:
                 raise failure from None
             logger.debug("%s; asking again in %.1f s", failure, wait)
@@ -96,7 +99,7 @@ def _text(body: str | bytes | None) -> str | None:
     return body.decode("utf-8", "replace") if isinstance(body, bytes) else body
 
 
-def _retry_after(error: "object") -> float | None:
+def retry_after(error: object) -> float | None:
     """Seconds that the API asks to wait; None where it names none or a date."""
     headers = getattr(error, "headers", None) or {}
     try:

@@ -13,7 +13,7 @@ INFERENCE_SERVICES = Resource(
 )
 
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("serving.kserve.io", "inferenceservices"): ("create", "delete", "get", "patch"),
+    ("serving.kserve.io", "inferenceservices"): ("create", "delete", "get", "patch", "watch"),
     ("", "events"): ("list",),
     ("", "pods"): ("list",),
     ("", "pods/log"): ("get",),

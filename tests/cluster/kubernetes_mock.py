@@ -196,7 +196,7 @@ class ApiServer:
         verbs = {"POST": "create", "PATCH": "patch", "DELETE": "delete", "PUT": "update"}
         if match := _PATH.fullmatch(path):
             group, _, _, plural, name = match.groups()
-            return (group, plural), verbs.get(method, "get" if name else "list")
+            return (group, plural), verbs.get(method, "get" if name else "watch")
         _, plural, name, log = _CORE.fullmatch(path).groups()
         return ("", f"{plural}/{log}" if log else plural), "get" if name else "list"
 
@@ -245,6 +245,8 @@ class ApiServer:
             )
         match method:
             case "GET":
+                if name is None:
+                    return self._watched(query)
                 return self.objects.read(name)
             case "POST":
                 return self.objects.create(body)
@@ -254,6 +256,18 @@ class ApiServer:
                 self.objects.delete(name)
                 return {"kind": "Status", "status": "Success"}
         raise AssertionError(method)
+
+    def _watched(self, query):
+        """One look at the object: what became of it since."""
+        name = query["fieldSelector"][0].removeprefix("metadata.name=")
+        try:
+            found = self.objects.read(name)
+        except Refused:
+            found = {"metadata": {"name": name, "resourceVersion": "0"}}
+            return json.dumps({"type": "DELETED", "object": found}) + "\n"
+        if found["metadata"]["resourceVersion"] == query["resourceVersion"][0]:
+            return ""
+        return json.dumps({"type": "MODIFIED", "object": found}) + "\n"
 
 
 class _Server(ThreadingHTTPServer):
