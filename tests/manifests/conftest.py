@@ -1,0 +1,103 @@
+"""The manifests as `kubectl kustomize` builds them; skipped where there is no kubectl."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
+OVERLAYS = ("small", "gpu", "profile")
+ROOTS = (*(f"overlays/{name}" for name in OVERLAYS), "monitoring", "serving-by-hand")
+"""Everything that `kubectl apply -k` or `kubectl create -k` takes."""
+
+OPTIONS = ("default-runner", "feast-operator", "pod-security-defaults", "single-node")
+"""Components that no overlay holds: a user adds them."""
+
+Manifest = dict[str, Any]
+
+
+@cache
+def build(folder: Path) -> tuple[Manifest, ...]:
+    """The objects of a kustomization.
+
+    kubectl and kustomize have one implementation, so that no cluster is needed.
+    """
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is missing; install it to test the manifests")
+    command = ["kubectl", "kustomize", str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert "deprecated" not in made.stderr, made.stderr
+    return tuple(yaml.load_all(made.stdout, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+@pytest.fixture(scope="session")
+def with_options(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, ...]:
+    """An overlay with each component that is opted in to."""
+    folder = tmp_path_factory.mktemp("options")
+    # kustomize takes relative paths only.
+    up = "../" * (len(folder.resolve().parts) - 1)
+    root = f"{up}{MANIFESTS.relative_to('/')}"
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "kubeflow",
+        "resources": [f"{root}/overlays/gpu"],
+        "components": [f"{root}/components/{name}" for name in OPTIONS],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return build(folder)
+
+
+@pytest.fixture(params=[*ROOTS, "options"])
+def objects(
+    request: pytest.FixtureRequest, with_options: tuple[Manifest, ...]
+) -> tuple[Manifest, ...]:
+    """Each root in turn."""
+    return with_options if request.param == "options" else build(MANIFESTS / request.param)
+
+
+@pytest.fixture(params=OVERLAYS)
+def overlay(request: pytest.FixtureRequest) -> tuple[Manifest, ...]:
+    """Each overlay in turn."""
+    return build(MANIFESTS / "overlays" / request.param)
+
+
+def named(objects: tuple[Manifest, ...], kind: str, name: str = "") -> Manifest:
+    """The one object of a kind, or of a kind and a name."""
+    (found,) = [o for o in objects if o["kind"] == kind and name in ("", o["metadata"]["name"])]
+    return found
+
+
+def pods_of(manifest: Manifest) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Metadata and spec of each pod that an object describes, however deep."""
+    found: list[Any] = [manifest]
+    while found:
+        here = found.pop()
+        if isinstance(here, list):
+            found += here
+        elif isinstance(here, dict):
+            if "containers" in here:
+                yield {}, here
+            elif "containers" in (here.get("spec") or {}):
+                yield here.get("metadata") or {}, here["spec"]
+            else:
+                found += here.values()
+
+
+def variables_of(container: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Kind, name and key (`''` for all) of what a container's environment is taken from."""
+    for source in container.get("envFrom") or []:
+        for field, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
+            if field in source:
+                yield kind, source[field]["name"], ""
+    for variable in container.get("env") or []:
+        source = variable.get("valueFrom") or {}
+        for field, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+            if field in source:
+                yield kind, source[field]["name"], source[field]["key"]

@@ -1,0 +1,80 @@
+"""The pipelines' Role grants what the code asks for, and nothing more."""
+
+import importlib
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from components.contracts.namespace_objects import SERVICE_ACCOUNT
+from tests.manifests.conftest import named
+
+COMPONENTS = Path(__file__).resolve().parents[2] / "components"
+
+KUBEFLOW_PIPELINES = {
+    # Argo's executor, argo-workflows docs/workflow-rbac.md: the result of each pod.
+    ("argoproj.io", "workflowtaskresults", ""): {"create", "patch"},
+    # kubeflow/pipelines 2.17, backend/src/v2/config/env.go FromConfigMap: where artifacts go.
+    ("", "configmaps", "kfp-launcher"): {"get"},
+    # backend/src/v2/objectstore/object_store.go: the credentials of the object store.
+    ("", "secrets", "mlpipeline-minio-artifact"): {"get"},
+    # backend/src/v2/driver/k8s.go and component/launcher_v2.go: the pod itself.
+    ("", "pods", ""): {"get"},
+}
+"""What Kubeflow Pipelines and Argo ask for in each step's pod and in the drivers beside it."""
+
+
+def declared():
+    """The modules that say what they ask of the API."""
+    for path in sorted(COMPONENTS.rglob("*.py")):
+        if "\nPERMISSIONS" in path.read_text():
+            parts = path.relative_to(COMPONENTS.parent).with_suffix("").parts
+            yield ".".join(parts), importlib.import_module(".".join(parts)).PERMISSIONS
+
+
+def granted(role):
+    found = defaultdict(set)
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for name in rule.get("resourceNames") or [""]:
+                    found[group, resource, name] |= set(rule["verbs"])
+    return dict(found)
+
+
+def test_the_role_is_the_union_of_what_is_asked_for(overlay):
+    asked = defaultdict(set)
+    for verbs_of in [permissions for _, permissions in declared()]:
+        for (group, resource), verbs in verbs_of.items():
+            asked[group, resource, ""] |= set(verbs)
+    for resource, verbs in KUBEFLOW_PIPELINES.items():
+        asked[resource] |= verbs
+    assert granted(named(overlay, "Role")) == dict(asked)
+
+
+def test_rooms_that_talk_to_the_api_say_what_they_ask():
+    assert "components.deployment.kserve_store" in dict(declared())
+
+
+def test_nothing_is_granted_by_a_star_or_on_the_cluster(objects):
+    kinds = {o["kind"] for o in objects}
+    assert not kinds & {"ClusterRole", "ClusterRoleBinding"}
+    for role in [o for o in objects if o["kind"] == "Role"]:
+        words = {word for rule in role["rules"] for words in rule.values() for word in words}
+        assert not words & {"*", "pods/exec", "impersonate", "escalate", "bind"}
+
+
+def test_the_role_is_bound_to_the_account_of_the_pipelines_alone(overlay):
+    binding, role = named(overlay, "RoleBinding"), named(overlay, "Role")
+    namespace = role["metadata"]["namespace"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"] == SERVICE_ACCOUNT
+    subject = {"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": namespace}
+    assert binding["subjects"] == [subject]
+
+
+@pytest.mark.parametrize("account", ["pipeline-runner"])
+def test_the_default_account_gets_it_only_where_asked_for(account, with_options, overlay):
+    binding = named(with_options, "RoleBinding", "review-sentiment-default-runner")
+    assert binding["subjects"][0]["name"] == account
+    assert binding["roleRef"] == named(with_options, "RoleBinding", SERVICE_ACCOUNT)["roleRef"]
+    assert account not in str(overlay)

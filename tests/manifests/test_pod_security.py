@@ -1,0 +1,95 @@
+"""Every pod against the Pod Security Standard `restricted` (kubernetes.io/docs/concepts/security)."""
+
+import copy
+
+import pytest
+
+from components.contracts.namespace_objects import RUN_AS_USER
+from tests.manifests.conftest import MANIFESTS, build, named, pods_of
+
+VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim"}
+VOLUMES |= {"projected", "secret"}
+HOST = ("hostNetwork", "hostPID", "hostIPC", "hostUsers")
+
+
+def faults_of(pod, *, needs_pod_context=True):
+    """What `restricted` refuses, and what we ask for beyond it."""
+    faults = [field for field in HOST if pod.get(field)]
+    for volume in pod.get("volumes") or []:
+        faults += [f"volume {kind}" for kind in set(volume) - {"name"} - VOLUMES]
+    whole = pod.get("securityContext") or {}
+    containers = [*(pod.get("initContainers") or []), *pod["containers"]]
+    for container in containers:
+        own = container.get("securityContext") or {}
+        both = {**whole, **own}
+        wanted = {
+            "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is False,
+            "privileged": not own.get("privileged"),
+            "capabilities": own.get("capabilities") == {"drop": ["ALL"]},
+            "runAsNonRoot": both.get("runAsNonRoot") is True,
+            "runAsUser": both.get("runAsUser", 0) > 0,
+            "seccompProfile": both.get("seccompProfile") == {"type": "RuntimeDefault"},
+            "procMount": not own.get("procMount"),
+            "hostPort": not any(port.get("hostPort") for port in container.get("ports") or []),
+            "readOnlyRootFilesystem": own.get("readOnlyRootFilesystem") is True,
+            "/tmp": any(m["mountPath"] == "/tmp" for m in container.get("volumeMounts") or []),
+            "cpu and memory": all(
+                {"cpu", "memory"} <= set((container.get("resources") or {}).get(field) or {})
+                for field in ("requests", "limits")
+            ),
+        }
+        # Writes nothing.
+        wanted["/tmp"] |= container["name"] == "folders"
+        faults += [f"{container['name']}: {name}" for name, met in wanted.items() if not met]
+    return faults
+
+
+def test_every_pod_is_restricted(objects):
+    pods = [
+        (f"{o['kind']} {o['metadata']['name']}", pod)
+        for o in objects
+        # KServe merges a ServingRuntime's with what an InferenceService asks for.
+        for _, pod in pods_of(o)
+    ]
+    assert {name: faults_of(pod) for name, pod in pods if faults_of(pod)} == {}
+    for name, pod in pods:
+        if "ServingRuntime" not in name:
+            assert pod["automountServiceAccountToken"] is False, name
+            user = (pod.get("securityContext") or {}).get("runAsUser")
+            assert user == (999 if "postgres" in name else RUN_AS_USER), name
+
+
+def test_all_that_runs_pods_was_looked_at():
+    kinds = {
+        o["kind"] for o in build(MANIFESTS / "overlays" / "gpu") for _ in pods_of(o)
+    }  # fmt: skip
+    assert kinds == {"Deployment", "Job", "ServingRuntime", "StatefulSet", "TrainingRuntime"}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda pod: pod.update(hostNetwork=True),
+        lambda pod: pod["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
+        lambda pod: pod["containers"][0]["securityContext"].pop("capabilities"),
+        lambda pod: pod["securityContext"].pop("runAsNonRoot"),
+        lambda pod: pod["securityContext"].update(seccompProfile={"type": "Unconfined"}),
+        lambda pod: pod.update(initContainers=[{"name": "more"}]),
+    ],
+)
+def test_a_pod_that_asks_for_more_is_found(spoil):
+    deployment = named(build(MANIFESTS / "overlays" / "gpu"), "Deployment")
+    pod = copy.deepcopy(deployment["spec"]["template"]["spec"])
+    assert faults_of(pod) == []
+    spoil(pod)
+    assert faults_of(pod) != []
+
+
+def test_the_namespace_enforces_it_and_lets_katib_collect(overlay):
+    labels = named(overlay, "Namespace")["metadata"]["labels"]
+    for mode in ("enforce", "audit", "warn"):
+        assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+        assert labels[f"pod-security.kubernetes.io/{mode}-version"] == "latest"
+    assert labels["katib.kubeflow.org/metrics-collector-injection"] == "enabled"
+    # A profile's own value lets its pods into Kubeflow's namespace; it must not become ours.
+    assert labels.get("app.kubernetes.io/part-of") in (None, "kubeflow-profile")
