@@ -29,11 +29,11 @@ from components.deployment.canary_analysis import (
 )
 from components.deployment.confidence_sequence import Count
 from components.deployment.guarded_canary import GuardedCanary
-from components.deployment.inference_service import Mode, ServiceState
 from components.deployment.labelled_reviews import LabelledReview
 from components.deployment.labelled_traffic import Ask
 from components.deployment.observations import NotObserved, Observations, ObservationSource
 from components.deployment.rollout_record import Decision
+from components.deployment.service_state import Mode, ServiceState
 
 logger = logging.getLogger(__name__)
 

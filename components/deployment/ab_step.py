@@ -11,10 +11,10 @@ from components.deployment.ab_report import write_ab_test
 from components.deployment.ab_run import AbTest
 from components.deployment.ab_run import run_ab_test as run
 from components.deployment.ab_test import Plan
-from components.deployment.inference_service import Mode, state_of
 from components.deployment.labelled_reviews import read_labelled_reviews
 from components.deployment.labelled_traffic import asker_of, check_answers
 from components.deployment.options import filled, service_settings
+from components.deployment.service_state import Mode, state_of
 from components.deployment.serving_place import ServingPlace, serving_place
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.deployment.inference_service import (
-    AFTER_REVISION_ANNOTATION,
     AUTOSCALER_ANNOTATION,
+    ServiceSettings,
+    canary_name,
+    model_of,
+    pod_annotations,
+)
+from components.deployment.service_state import (
+    AFTER_REVISION_ANNOTATION,
     CANARY_ANNOTATION,
     CANARY_DIGEST_ANNOTATION,
     DIGEST_ANNOTATION,
@@ -25,11 +31,7 @@ from components.deployment.inference_service import (
     REJECTED_BECAUSE_ANNOTATION,
     SHADOW_ANNOTATION,
     VERSION_ANNOTATION,
-    ServiceSettings,
     annotations_of,
-    canary_name,
-    model_of,
-    pod_annotations,
     state_of,
 )
 

@@ -10,12 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from components.deployment.inference_service import (
-    AFTER_REVISION_ANNOTATION,
-    annotations_of,
-    canary_name,
-    state_of,
-)
+from components.deployment.inference_service import canary_name
+from components.deployment.service_state import AFTER_REVISION_ANNOTATION, annotations_of, state_of
 
 
 class Progress(StrEnum):

@@ -21,8 +21,9 @@ from components.deployment.canary_readiness import (
     settled,
     share_in_force,
 )
-from components.deployment.inference_service import Mode, ServiceSettings, ServiceState, state_of
+from components.deployment.inference_service import ServiceSettings
 from components.deployment.rollout_record import Decision
+from components.deployment.service_state import Mode, ServiceState, state_of
 from components.deployment.service_store import Conflict, ServiceStore
 
 logger = logging.getLogger(__name__)

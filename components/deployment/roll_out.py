@@ -28,13 +28,10 @@ from components.deployment.guarded_canary import (
     PAUSE_AFTER_CONFLICT,
     GuardedCanary,
 )
-from components.deployment.inference_service import (
-    FIRST_ANNOTATION,
-    ServiceState,
-    render_inference_service,
-)
+from components.deployment.inference_service import render_inference_service
 from components.deployment.observations import NotObserved, Observations, ObservationSource
 from components.deployment.rollout_record import Decision, Rollout, Step
+from components.deployment.service_state import FIRST_ANNOTATION, ServiceState
 from components.deployment.service_store import Conflict
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from components.deployment.canary_analysis import Analysis, Verdict
-from components.deployment.inference_service import Mode
+from components.deployment.service_state import Mode
 
 
 class Decision(StrEnum):

@@ -10,10 +10,10 @@ from components.contracts.errors import UserError
 from components.contracts.files import write_json
 from components.deployment.canary_analysis import Limits
 from components.deployment.canary_report import write_canary_report
-from components.deployment.inference_service import Mode
 from components.deployment.options import filled, service_settings
 from components.deployment.roll_out import roll_out
 from components.deployment.rollout_record import Rollout
+from components.deployment.service_state import Mode
 from components.deployment.serving_place import ServingPlace, asker, serving_place
 from components.deployment.shadow_watch import ShadowWatch, logging_payloads
 

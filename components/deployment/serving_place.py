@@ -18,7 +18,7 @@ from components.contracts.files import replaced_when_whole, sha256_of_file
 from components.contracts.model_folder import WEIGHTS, check_model_folder
 from components.deployment.confidence_sequence import Pairs
 from components.deployment.guarded_canary import GuardedCanary
-from components.deployment.inference_service import Mode, ServiceSettings, storage_uri_of
+from components.deployment.inference_service import ServiceSettings, storage_uri_of
 from components.deployment.local_store import FileServiceStore, server_addresses
 from components.deployment.observations import ObservationSource, PrometheusServer, ServerMetrics
 from components.deployment.paired_labels import (
@@ -26,6 +26,7 @@ from components.deployment.paired_labels import (
     PairedLabels,
     ask_labelled_reviews,
 )
+from components.deployment.service_state import Mode
 from components.deployment.service_store import ServiceStore
 
 logger = logging.getLogger(__name__)

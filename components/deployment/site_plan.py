@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from components.deployment.inference_service import SHADOW_ANNOTATION
 from components.deployment.local_store import merge_patch
 from components.deployment.model_process import ServedModel
+from components.deployment.service_state import SHADOW_ANNOTATION
 from components.deployment.splitter_configuration import Backend, Split
 
 

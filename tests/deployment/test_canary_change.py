@@ -17,8 +17,8 @@ from components.deployment.inference_service import (
     ServiceSettings,
     canary_name,
     render_inference_service,
-    state_of,
 )
+from components.deployment.service_state import state_of
 from tests.cluster.kserve_controller import KServe
 from tests.cluster.kubernetes_mock import Objects
 

@@ -11,10 +11,10 @@ from components.deployment.inference_service import (
     Autoscaling,
     ServiceSettings,
     render_inference_service,
-    state_of,
     storage_uri_of,
     to_yaml,
 )
+from components.deployment.service_state import state_of
 
 RUNTIME_FILE = (
     Path(__file__).resolve().parents[2] / "manifests" / "base" / "serving" / "servingruntime.yaml"

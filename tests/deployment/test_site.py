@@ -18,9 +18,10 @@ from scipy.stats import binomtest
 from components.contracts.errors import UserError
 from components.contracts.files import write_json
 from components.deployment import canary_change, canary_readiness
-from components.deployment.inference_service import SHADOW_ANNOTATION, render_inference_service
+from components.deployment.inference_service import render_inference_service
 from components.deployment.local_store import FileServiceStore, server_addresses
 from components.deployment.model_process import serving_command
+from components.deployment.service_state import SHADOW_ANNOTATION
 from components.deployment.site import serve
 from components.deployment.traffic import background_traffic
 from tests.deployment.conftest import STUB, needs_nginx, stub_command

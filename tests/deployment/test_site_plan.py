@@ -1,8 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.deployment.inference_service import SHADOW_ANNOTATION
 from components.deployment.model_process import ServedModel
+from components.deployment.service_state import SHADOW_ANNOTATION
 from components.deployment.site_plan import (
     Plan,
     Seen,
