@@ -33,7 +33,7 @@ FULL = "openvino/model.xml"
 INT8 = "openvino/model_int8.xml"
 """The network with weights and activations of 8 bits."""
 
-ENGINES: tuple[tuple[str, str, str], ...] = (
+EXPORTED_ENGINES: tuple[tuple[str, str, str], ...] = (
     ("openvino-int8-bf16", INT8, "bf16"),
     ("openvino-int8", INT8, "f32"),
     ("openvino-bf16", FULL, "bf16"),
@@ -85,7 +85,7 @@ def export_for_serving(
         _write_networks(model, splits["train"][0], draft)
         checks = [
             _check(draft, name, file, precision, *splits["validation"], reference)
-            for name, file, precision in ENGINES
+            for name, file, precision in EXPORTED_ENGINES
         ]
         write_engines(draft, checks)
     for check in checks:

@@ -10,16 +10,16 @@ from components.contracts.errors import UserError
 from components.contracts.files import sha256_of_file, write_parquet
 from components.contracts.model_folder import check_model_folder
 from components.serving import export
-from components.serving.export import ENGINES, export_for_serving
+from components.serving.export import EXPORTED_ENGINES, export_for_serving
 
 
 @pytest.mark.slow
-def test_the_folder_keeps_its_files_and_gets_three_checked_engines(served_folder, exported_folder):
+def test_the_folder_keeps_its_files_and_gets_its_checked_engines(served_folder, exported_folder):
     check_model_folder(exported_folder)
     for file in served_folder.iterdir():
         assert (exported_folder / file.name).read_bytes() == file.read_bytes()
     checks = read_engines(exported_folder)
-    assert [check.name for check in checks] == [name for name, _, _ in ENGINES]
+    assert [check.name for check in checks] == [name for name, _, _ in EXPORTED_ENGINES]
     for check in checks:
         weights = (exported_folder / check.file).with_suffix(".bin")
         assert check.sha256 == sha256_of_file(weights)
