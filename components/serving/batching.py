@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from components.serving.engine import Engine
 
 BATCH_REVIEWS = 4
-"""Reviews in a forward pass. On a core to itself, four fill it and still fit its cache: more make
-none of them faster and all of them later."""
+"""Reviews in a forward pass. A pass has a core to itself; it is kept short, so that no review waits
+long for the others of its batch."""
 
 WINDOW_BATCHES = 8
 """Batches that are formed at once, by length, out of the reviews that wait."""
 
 _RATE_MEMORY = 0.9
-# The estimate may be off by a third before an accepted request waits too long.
+# The estimate may be short by a third before an accepted request waits too long: 1 / 0.75 = 4 / 3.
 _CAUTION = 0.75
 
 

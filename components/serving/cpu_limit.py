@@ -16,8 +16,7 @@ def cpu_limit(v2: Path = _CGROUP_V2, v1: Path = _CGROUP_V1) -> int:
         v1: Folder with the same two figures in version 1.
 
     Returns:
-        At least 1; a limit of 1.5 cores gives 2, because a thread more costs less than half a
-        core left idle.
+        At least 1; a limit of 1.5 cores gives 2, so that no half of a core is left idle.
     """
     allowed = len(os.sched_getaffinity(0))
     quota = _quota(v2, v1)

@@ -42,8 +42,8 @@ _families_of: WeakKeyDictionary[CollectorRegistry, _Families] = WeakKeyDictionar
 class ServingMetrics:
     """The metrics of one model version.
 
-    Every method is safe from any thread and costs a few microseconds. Two models in one process
-    share the registry's metrics and differ in their labels.
+    Every method is safe from any thread. Two models in one process share the registry's metrics and
+    differ in their labels.
     """
 
     def __init__(

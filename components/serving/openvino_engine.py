@@ -1,4 +1,4 @@
-"""The forward pass in OpenVINO, the fastest engine on CPUs that was measured."""
+"""The forward pass in OpenVINO, on CPUs."""
 
 import queue
 import threading
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 
 _WIDTH_STEP = 4
 """Rows are padded to a multiple of this many tokens. OpenVINO keeps compiled kernels for each shape
-that it meets; fewer shapes are half the memory, for a fortieth more tokens."""
+that it meets; fewer shapes need less memory, for a few more tokens."""
 
 
 class OpenVinoEngine:
     """A network that `components.serving.export` wrote, compiled twice.
 
     A pass that runs alone is shared by all cores, so that a lone request is answered soonest.
-    Passes side by side have a core each, so that none waits for another's slower half: a sixth more
-    reviews/s on two cores.
+    Passes side by side have a core each, so that none waits for another's slower half.
 
     Attributes:
         name: Of the engine in the folder.

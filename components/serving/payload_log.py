@@ -199,8 +199,8 @@ class PayloadLog:
 
     def _run(self) -> None:
         """Write batches until closed and empty."""
-        # What Arrow imports at its first table (pandas) takes a quarter of a second: now, while the
-        # server starts, not under load.
+        # What Arrow imports at its first table (pandas) takes its time: now, while the server
+        # starts, not under load.
         self._parquet([_Answer(0, "", [""], [0], [[0.0] * len(CLASS_NAMES)], [False])])
         while True:
             self._enough.wait(self._flush_seconds)

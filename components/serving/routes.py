@@ -1,9 +1,8 @@
 """The inference routes of REST, straight from the body to KServe's data plane.
 
 KServe's own routes lead through FastAPI's validation of body and answer, which is done once more
-behind it and costs as much as everything else around the forward pass together. These take their
-place; decoding, model and errors are KServe's as before. Routes that name a version, which KServe
-answers with 501, are there too.
+behind it. These take their place; decoding, model and errors are KServe's as before. Routes that
+name a version, which KServe answers with 501, are there too.
 """
 
 import orjson

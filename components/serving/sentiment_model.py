@@ -30,8 +30,8 @@ from components.serving.protocol import (
 from components.serving.request_record import current_request
 
 _INLINE_BYTES = 16_384
-"""Requests of this size are read and tokenised in two milliseconds; larger ones would hold up the
-event loop, and are read in a thread."""
+"""Requests of at most this size are read and tokenised in the event loop; larger ones would hold it
+up, and are read in a thread."""
 
 
 class Refusal(GrpcException):
