@@ -1,4 +1,4 @@
-"""Every pod against the Pod Security Standard `restricted` (kubernetes.io/docs/concepts/security)."""
+"""Every pod against the Pod Security Standard `restricted` of kubernetes.io."""
 
 import copy
 

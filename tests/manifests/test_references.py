@@ -1,0 +1,144 @@
+"""What an object names exists: in the manifests, in the code, or among what a user makes."""
+
+import re
+
+from components.contracts import images
+from components.contracts.namespace_objects import (
+    CONFIG_MAP,
+    FEATURE_STORE_SECRET,
+    PART_OF,
+    PART_OF_LABEL,
+    PREDICTOR_SERVICE_ACCOUNT,
+    SERVICE_ACCOUNT,
+    STATE_CLAIM,
+    STATE_PATH,
+    STATE_VARIABLE,
+    TRAINING_RUNTIME,
+)
+from components.deployment.inference_service import RUNTIME
+from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS
+from tests.manifests.conftest import MANIFESTS, build, named, pods_of, variables_of
+
+SECRETS = {
+    FEATURE_STORE_SECRET: set(SECRET_KEYS),
+    "review-sentiment-mlflow": set(SECRET_KEYS),
+    "review-sentiment-postgres": {"POSTGRES_PASSWORD"},
+    "review-sentiment-object-store": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+    "review-sentiment-feast-operator": {"sql", "postgres"},
+}
+"""Secrets that a user makes, and their keys; manifests/README.md has the commands."""
+
+
+def test_objects_have_the_names_that_the_code_uses(overlay):
+    for kind, name in [
+        ("ServiceAccount", SERVICE_ACCOUNT),
+        ("ServiceAccount", PREDICTOR_SERVICE_ACCOUNT),
+        ("ConfigMap", CONFIG_MAP),
+        ("PersistentVolumeClaim", STATE_CLAIM),
+        ("TrainingRuntime", TRAINING_RUNTIME),
+        ("ServingRuntime", RUNTIME),
+    ]:
+        assert named(overlay, kind, name)["metadata"]["labels"][PART_OF_LABEL] == PART_OF
+    assert named(overlay, "PersistentVolumeClaim", STATE_CLAIM)["spec"]["accessModes"] == [
+        "ReadWriteMany"
+    ]
+
+
+def test_the_steps_find_their_environment(overlay):
+    data = named(overlay, "ConfigMap", CONFIG_MAP)["data"]
+    assert set(data) == set(CONFIG_KEYS)
+    assert data[STATE_VARIABLE] == STATE_PATH
+    assert data["TUNING_BACKEND"] == "katib"
+    services = {o["metadata"]["name"] for o in overlay if o["kind"] == "Service"}
+    assert re.fullmatch(r"http://(.+):5000", data["MLFLOW_TRACKING_URI"]).group(1) in services
+    for folder in ("FEATURE_STORE_DIR", "CHECKPOINT_DIR", "HF_HOME"):
+        assert data[folder].startswith(f"{STATE_PATH}/")
+
+
+def test_the_folders_of_the_volume_are_made_first(overlay):
+    data = named(overlay, "ConfigMap", CONFIG_MAP)["data"]
+    ((_, pod),) = pods_of(named(overlay, "Job"))
+    made = set(pod["containers"][0]["command"])
+    assert {data[key] for key in ("FEATURE_STORE_DIR", "CHECKPOINT_DIR", "HF_HOME")} <= made
+
+
+def test_what_a_pod_names_is_there(objects):
+    # A root of its own is applied beside an overlay.
+    there = (*objects, *build(MANIFESTS / "overlays" / "gpu"))
+    found = {(o["kind"], o["metadata"]["name"]): o for o in there}
+    for manifest in objects:
+        for _, pod in pods_of(manifest):
+            for volume in pod.get("volumes") or []:
+                if "persistentVolumeClaim" in volume:
+                    claim = volume["persistentVolumeClaim"]["claimName"]
+                    assert ("PersistentVolumeClaim", claim) in found
+                if "configMap" in volume:
+                    assert ("ConfigMap", volume["configMap"]["name"]) in found
+            mounts = [m["name"] for c in pod["containers"] for m in c.get("volumeMounts") or []]
+            assert set(mounts) == {volume["name"] for volume in pod.get("volumes") or []}
+            if "priorityClassName" in pod:
+                assert ("PriorityClass", pod["priorityClassName"]) in found
+            if "serviceAccountName" in pod:
+                assert ("ServiceAccount", pod["serviceAccountName"]) in found
+            for container in pod["containers"]:
+                for kind, name, key in variables_of(container):
+                    keys = SECRETS[name] if kind == "Secret" else found[kind, name]["data"]
+                    assert not key or key in keys
+
+
+def test_every_secret_is_a_reference_and_documented(objects):
+    assert not [o for o in objects if o["kind"] == "Secret"]
+    readme = (MANIFESTS / "README.md").read_text()
+    named_here = set(re.findall(r"'secretRef': {'name': '([^']+)'", str(objects)))
+    named_here |= {s["name"] for o in objects for s in o.get("secrets") or []}
+    assert named_here <= set(SECRETS)
+    for secret, keys in SECRETS.items():
+        assert f"create secret generic {secret}" in readme
+        assert all(key in readme for key in keys)
+
+
+def test_no_variable_that_looks_like_a_secret_has_a_value(objects):
+    secret = re.compile("PASSWORD|SECRET|TOKEN|ACCESS_KEY", re.I)
+    for manifest in objects:
+        for key, value in (manifest.get("data") or {}).items():
+            assert not secret.search(key)
+            assert not re.search("://[^/]*:[^/]*@", value)
+        for _, pod in pods_of(manifest):
+            variables = [v for c in pod["containers"] for v in c.get("env") or []]
+            assert not [v for v in variables if secret.search(v["name"]) and "value" in v]
+
+
+def test_every_image_is_pinned_and_one_that_is_built(objects):
+    ours = {images.STEP_IMAGE, images.TRAINING_IMAGE, images.PREDICTOR_IMAGE}
+    for manifest in objects:
+        for _, pod in pods_of(manifest):
+            for container in [*pod["containers"], *(pod.get("initContainers") or [])]:
+                image = container["image"]
+                assert re.search(r":\d[\w.-]+$|@sha256:[0-9a-f]{64}$", image), image
+                assert image in ours or image.startswith("docker.io/library/postgres:")
+
+
+def test_images_are_named_in_one_place(tmp_path):
+    """The component reaches every pod, also those within custom kinds."""
+    up = "../" * (len(tmp_path.resolve().parts) - 1)
+    root = f"{up}{MANIFESTS.relative_to('/')}"
+    names = re.findall(r"name: (\S+)", (MANIFESTS / "images" / "kustomization.yaml").read_text())
+    lines = [
+        f"  - {{name: {name}, newName: here/{n}, newTag: '1'}}" for n, name in enumerate(names)
+    ]
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [{root}/overlays/gpu]\nimages:\n" + "\n".join(lines)
+    )
+    found = {
+        c["image"] for o in build(tmp_path) for _, pod in pods_of(o) for c in pod["containers"]
+    }
+    assert found == {f"here/{n}:1" for n in range(len(names))}
+
+
+def test_training_gives_way_to_serving(overlay):
+    values = {o["metadata"]["name"]: o for o in overlay if o["kind"] == "PriorityClass"}
+    serving, training = (values[f"review-sentiment-{name}"] for name in ("serving", "training"))
+    assert training["value"] < 0 < serving["value"]
+    assert training["preemptionPolicy"] == "Never"
+    ((_, pod),) = pods_of(named(overlay, "TrainingRuntime"))
+    assert pod["priorityClassName"] == training["metadata"]["name"]
