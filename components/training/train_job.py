@@ -37,7 +37,7 @@ LONGEST_NAME = 46
 """Characters. A pod's name is the TrainJob's with `-node-0-`, its number (up to three digits) and
 six random characters behind it, and JobSet refuses more than 63."""
 
-_TORCHRUN = ("python", "-m", "torch.distributed.run", "-m", "components.training")
+_COMMAND = ("python", "-m", "components.training.train_job_pod")
 _PATCHED_BY = f"{PART_OF}/pipeline"
 
 
@@ -48,7 +48,6 @@ def training_arguments(
     options: Mapping[str, Any],
     *,
     checkpoints: str = "",
-    facts_file: str = "",
 ) -> list[str]:
     """The arguments of `python -m components.training`, as its command line takes them.
 
@@ -58,7 +57,6 @@ def training_arguments(
         output: Model folder to write, path in the pods.
         options: Training options by name; a value may be a placeholder of Katib's.
         checkpoints: Folder that outlives the pods; without it none are kept.
-        facts_file: JSON file with what the model folder keeps about data and code.
 
     Returns:
         One `--name=value` for each.
@@ -68,7 +66,6 @@ def training_arguments(
         "base-model": base_model,
         "output": output,
         "checkpoints": checkpoints,
-        "facts-file": facts_file,
         **{name.replace("_", "-"): value for name, value in options.items()},
     }
     return [f"--{name}={value}" for name, value in given.items() if value != ""]
@@ -106,7 +103,7 @@ def train_job_spec(
             f"{gpus_per_node} GPUs per node are not possible; ask for 0 (the CPU) or more"
         )
     trainer: dict[str, Any] = {
-        "command": list(_TORCHRUN),
+        "command": list(_COMMAND),
         "args": list(arguments),
         "numNodes": nodes,
         "numProcPerNode": max(1, gpus_per_node),

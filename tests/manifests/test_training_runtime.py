@@ -1,6 +1,7 @@
 """The TrainingRuntime, and the Jobs that Trainer makes of it and of our TrainJobs."""
 
 import copy
+import re
 from pathlib import Path
 
 import kubernetes_validate
@@ -10,13 +11,13 @@ from jsonschema import Draft202012Validator
 
 from components.contracts.images import TRAINING_IMAGE
 from components.contracts.namespace_objects import (
-    RUN_AS_USER,
     STATE_CLAIM,
     STATE_PATH,
     TRAINING_RUNTIME,
 )
 from components.training.train_job import NODE, train_job_spec
 from tests.deployment.conftest import CRDS, strict
+from tests.manifests.test_pod_security import faults_of
 
 FILE = Path(__file__).parents[2] / "manifests" / "base" / "training" / "trainingruntime.yaml"
 
@@ -92,38 +93,65 @@ def test_kubernetes_takes_the_job(job, version):
     kubernetes_validate.validate(job, version, strict=True)
 
 
-def test_a_disruption_starts_all_pods_again_and_does_not_count(runtime, job):
-    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
-    assert rule["action"] == "FailJob"
-    assert rule["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
-    # Kubernetes refuses a podFailurePolicy with any other.
-    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+def job_failure(policy, exit_code=None, conditions=()):
+    """Reason and message with which Kubernetes ends a Job when one of its pods failed.
+
+    After pkg/controller/job: rules in order, and backoffLimit 0 where none applies.
+    """
+    for index, rule in enumerate(policy["rules"]):
+        assert rule["action"] == "FailJob"
+        if codes := rule.get("onExitCodes"):
+            assert (codes["operator"], codes["containerName"]) == ("In", NODE)
+            met = exit_code in codes["values"]
+            what = f"Container {NODE} for pod ns/p failed with exit code {exit_code}"
+        else:
+            met = any(c in conditions for c in rule["onPodConditions"])
+            what = f"Pod ns/p has condition {rule['onPodConditions'][0]['type']}"
+        if met:
+            return "PodFailurePolicy", f"{what} matching FailJob rule at index {index}"
+    return "BackoffLimitExceeded", "Job has reached the specified backoff limit"
+
+
+def action(policy, reason, message):
+    """What JobSet does about a Job that failed (failure_policy.go)."""
+    for rule in policy["rules"]:
+        patterns = rule.get("onJobFailureMessagePatterns", [""])
+        if reason in rule["onJobFailureReasons"] and any(re.search(p, message) for p in patterns):
+            return rule["action"]
+    return "RestartJobSet"
+
+
+@pytest.mark.parametrize(
+    ("pod", "then"),
+    [
+        # After SIGKILL Kubernetes sees what train_job_pod or the kernel ended with.
+        ({"exit_code": 137}, "RestartJobSet"),
+        ({"exit_code": 1}, "RestartJobSet"),
+        ({"exit_code": 2}, "FailJobSet"),
+        # One that was disrupted, and one that ended because another was.
+        (
+            {"exit_code": 137, "conditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            "RestartJobSetAndIgnoreMaxRestarts",
+        ),
+        ({"exit_code": 128 + 15}, "RestartJobSetAndIgnoreMaxRestarts"),
+        ({"exit_code": 22}, "RestartJobSet"),
+    ],
+)
+def test_what_becomes_of_a_training_whose_pod_failed(runtime, job, pod, then):
     policy = runtime["spec"]["template"]["spec"]["failurePolicy"]
-    (uncounted,) = policy["rules"]
-    assert uncounted["action"] == "RestartJobSetAndIgnoreMaxRestarts"
-    # The reason of a Job that its podFailurePolicy ended.
-    assert uncounted["onJobFailureReasons"] == ["PodFailurePolicy"]
-    # Any other failure ends the Job at once and counts.
+    assert action(policy, *job_failure(job["spec"]["podFailurePolicy"], **pod)) == then
+
+
+def test_what_kubernetes_asks_of_a_pod_failure_policy(runtime, job):
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    # Any failure ends the Job at once: the pods of a training live and die together.
     assert job["spec"]["backoffLimit"] == 0
-    assert policy["maxRestarts"] > 0
+    assert runtime["spec"]["template"]["spec"]["failurePolicy"]["maxRestarts"] > 0
 
 
 def test_pods_are_restricted(job):
-    # The restricted profile of the Pod Security Standards.
-    pods = job["spec"]["template"]["spec"]
-    assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & set(pods)
-    assert pods["securityContext"]["runAsNonRoot"] is True
-    assert pods["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for volume in pods["volumes"]:
-        assert set(volume) - {"name"} <= {"emptyDir", "persistentVolumeClaim"}
-    for container in pods["containers"]:
-        context = container["securityContext"]
-        assert context["allowPrivilegeEscalation"] is False
-        assert context["capabilities"] == {"drop": ["ALL"]}
-        # And what our images are built for.
-        assert context["readOnlyRootFilesystem"] is True
-    assert pods["securityContext"]["runAsUser"] == RUN_AS_USER
-    assert pods["automountServiceAccountToken"] is False
+    assert faults_of(job["spec"]["template"]["spec"]) == []
+    assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
 
 
 def test_pods_have_what_training_reads_and_writes(job):

@@ -75,7 +75,7 @@ def test_the_schema_is_strict(faults_of):
 
 def test_each_gpu_gets_a_process_and_a_node_that_has_it():
     spec = train_job_spec(ARGUMENTS, 2, 4, image="reg/training:1", deadline_seconds=60)
-    assert spec["trainer"]["command"][:3] == ["python", "-m", "torch.distributed.run"]
+    assert spec["trainer"]["command"] == ["python", "-m", "components.training.train_job_pod"]
     assert spec["trainer"]["args"] == ARGUMENTS
     assert (spec["trainer"]["numNodes"], spec["trainer"]["numProcPerNode"]) == (2, 4)
     # As text, as the API keeps quantities: an adopted object is compared with what was sent.
