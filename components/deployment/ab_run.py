@@ -32,61 +32,14 @@ from components.deployment.guarded_canary import GuardedCanary
 from components.deployment.labelled_reviews import LabelledReview
 from components.deployment.labelled_traffic import Ask
 from components.deployment.observations import NotObserved, Observations, ObservationSource
-from components.deployment.rollout_record import Decision
-from components.deployment.service_state import Mode, ServiceState
+from components.deployment.rollout_record import AbTest, Decision
+from components.deployment.service_state import ServiceState
 
 logger = logging.getLogger(__name__)
 
 _EVIDENCE = "ab_test"
 _ENOUGH_WITH_CHANCE = 0.99
 _TELL_EVERY_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class AbTest:
-    """How an A/B test went.
-
-    Attributes:
-        decision: `promote` where B won, else `roll_back`; `already_serving` where B serves.
-        reason: Why, in one sentence.
-        model_name: Name of the service.
-        version: Version of B, the candidate.
-        stable_version: Version of A, which served before.
-        mode: KServe's deployment mode.
-        result: The comparison; None where this run made none because all was decided before.
-        stopped: Whether the test ended before its sample because B did harm.
-        seconds: From the share being in force until the decision.
-        asked: Labelled reviews that were sent.
-        unanswered: Those of them without an answer of status 200 by one of the arms.
-    """
-
-    decision: Decision
-    reason: str
-    model_name: str
-    version: str
-    stable_version: str
-    mode: Mode
-    result: AbResult | None = None
-    stopped: bool = False
-    seconds: float = 0.0
-    asked: int = 0
-    unanswered: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        return {
-            "decision": str(self.decision),
-            "reason": self.reason,
-            "model_name": self.model_name,
-            "version": self.version,
-            "stable_version": self.stable_version,
-            "mode": self.mode,
-            "result": self.result.to_dict() if self.result else None,
-            "stopped": self.stopped,
-            "seconds": round(self.seconds, 1),
-            "asked": self.asked,
-            "unanswered": self.unanswered,
-        }
 
 
 def reviews_needed(plan: Plan) -> int:

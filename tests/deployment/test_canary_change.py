@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
 from components.deployment import canary_change
 from components.deployment.canary_readiness import (
     rolled_back,
@@ -209,30 +208,6 @@ def test_the_first_deployment_is_noted_without_a_restart(service):
     service.apply(canary_change.served(service.now), 2)
     assert not state_of(service.now).first
     assert service.kserve.restarts == {}
-
-
-def test_a_service_of_someone_else_is_refused(service):
-    found = service.look()
-    found["spec"]["predictor"]["model"]["env"] = []
-    with pytest.raises(UserError, match="does not say which model version"):
-        state_of(found)
-    found = service.look()
-    found["metadata"]["annotations"].pop("serving.kserve.io/deploymentMode")
-    with pytest.raises(UserError, match="does not say its deployment mode"):
-        state_of(found)
-    if service.mode == "Standard":
-        found = service.start()
-        found["spec"]["canary"] *= 2
-        with pytest.raises(UserError, match="2 canaries"):
-            state_of(found)
-
-
-def test_modes_have_old_names(service):
-    found = service.look()
-    key = "serving.kserve.io/deploymentMode"
-    old = {"Standard": "RawDeployment", "Knative": "Serverless"}[service.mode]
-    found["metadata"]["annotations"][key] = old
-    assert state_of(found).mode == service.mode
 
 
 @pytest.mark.parametrize("version", ["4", "2026-11-21", "1.2", "Ä", "x" * 80, ""])
