@@ -71,6 +71,16 @@ def training_arguments(
     return [f"--{name}={value}" for name, value in given.items() if value != ""]
 
 
+def check_scale(nodes: int, gpus_per_node: int) -> None:
+    """Raise `UserError` if there would be no node, or a negative number of GPUs."""
+    if nodes < 1:
+        raise UserError(f"training on {nodes} nodes is not possible; ask for at least 1")
+    if gpus_per_node < 0:
+        raise UserError(
+            f"{gpus_per_node} GPUs per node are not possible; ask for 0 (the CPU) or more"
+        )
+
+
 def train_job_spec(
     arguments: Sequence[str],
     nodes: int,
@@ -96,12 +106,7 @@ def train_job_spec(
     Raises:
         UserError: If there would be no node, or a negative number of GPUs.
     """
-    if nodes < 1:
-        raise UserError(f"training on {nodes} nodes is not possible; ask for at least 1")
-    if gpus_per_node < 0:
-        raise UserError(
-            f"{gpus_per_node} GPUs per node are not possible; ask for 0 (the CPU) or more"
-        )
+    check_scale(nodes, gpus_per_node)
     trainer: dict[str, Any] = {
         "command": list(_COMMAND),
         "args": list(arguments),

@@ -18,6 +18,10 @@ from components.contracts.files import (
 )
 from components.contracts.model_folder import TRAINING, check_model_folder
 from components.contracts.namespace_objects import STATE_CLAIM, STATE_PATH, STATE_VARIABLE
+from components.training.checkpoint import FILE_NAME
+
+TRAINING_SET, MODEL, CHECKPOINTS = "training_set.parquet", "model", "checkpoints"
+"""Names in the folder: what the pods read, what they write at the end, and meanwhile."""
 
 LAUNCHED = "launched"
 """Folder of the volume with one folder for each thing that a step launched, by its name."""
@@ -72,11 +76,11 @@ class SharedFolder:
     @property
     def model(self) -> Path:
         """The model folder that training writes, in one rename, when it is done."""
-        return self.path / "model"
+        return self.path / MODEL
 
     def put_training_set(self, training_set: str | Path) -> None:
         """Copy a training set to where the pods read it, unless it is there already."""
-        kept = self.path / "training_set.parquet"
+        kept = self.path / TRAINING_SET
         if not (kept.is_file() and sha256_of_file(kept) == sha256_of_file(training_set)):
             # A model or checkpoint of other data is of no use.
             shutil.rmtree(self.model, ignore_errors=True)
@@ -125,6 +129,13 @@ class SharedFolder:
             write_json(draft / TRAINING, made)
             check_model_folder(draft)
         return dict(made)
+
+    def give_up(self) -> bool:
+        """Delete the folder unless a retry can go on from what is in it; whether it is deleted."""
+        if self.holds_model() or (self.path / CHECKPOINTS / FILE_NAME).is_file():
+            return False
+        self.remove()
+        return True
 
     def remove(self) -> None:
         """Delete the folder with all that is in it."""
