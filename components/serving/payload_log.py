@@ -1,29 +1,18 @@
 """Every answer, to Parquet on any fsspec URI, without ever making a request wait."""
 
-import hashlib
 import logging
-import os
-import re
-import socket
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from datetime import date
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from components.contracts.errors import UserError
 from components.contracts.labels import CLASS_NAMES
-from components.contracts.payloads import PAYLOAD_SCHEMA, check_no_password, day_folder
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
+from components.contracts.payloads import check_no_password
+from components.serving.payload_files import LoggedAnswer, PayloadFiles
 
 logger = logging.getLogger(__name__)
 
@@ -32,27 +21,6 @@ RETRY_AFTER_SECONDS: tuple[float, ...] = (0.5, 1.0, 2.0)
 
 TOLD_EVERY_SECONDS = 60.0
 """Dropped rows are told in the log at most this often."""
-
-_ANSWERS_AT_A_STRETCH = 100
-
-_WHOLE_OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
-"""Stores in which an object is there whole or not at all; elsewhere a rename makes it so."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """One answered request, as it waits to be written."""
-
-    microseconds: int
-    request_id: str
-    texts: Sequence[str]
-    classes: list[int]
-    probabilities: list[list[float]]
-    truncated: list[bool]
-
-    @property
-    def characters(self) -> int:
-        return sum(map(len, self.texts))
 
 
 class PayloadLog:
@@ -63,9 +31,8 @@ class PayloadLog:
     sink does: what finds no room is dropped, newest first, counted, and told once a minute. What
     was accepted is written in order, or dropped after a few attempts.
 
-    A file has its final name only once it is whole, and a name that no other server or restart
-    gives: `date=YYYY-MM-DD/HHMMSS-<host>-<uuid>.parquet`. An attempt that is repeated writes the
-    same name, so that an answer is not logged twice where only the confirmation was lost.
+    An attempt that is repeated writes the same name, so that an answer is not logged twice where
+    only the confirmation was lost.
     """
 
     def __init__(
@@ -100,19 +67,17 @@ class PayloadLog:
                 a folder that cannot be made.
         """
         self._uri = check_no_password(uri)
-        self._files, self._root = _opened(uri)
-        self._model_name = model_name
-        self._model_version = model_version
-        self._keep_texts = keep_texts
+        self._files = PayloadFiles(
+            uri, model_name=model_name, model_version=model_version, keep_texts=keep_texts
+        )
         self._max_rows = max_pending_rows
         self._max_characters = max_pending_characters
         self._flush_rows = flush_rows
         self._flush_seconds = flush_seconds
         self._count_dropped = dropped
-        self._host = re.sub(r"[^A-Za-z0-9.-]", "_", os.environ.get("HOSTNAME") or _host())[:63]
 
         self._lock = threading.Lock()
-        self._answers: deque[_Answer] = deque()
+        self._answers: deque[LoggedAnswer] = deque()
         self._waiting_rows = 0
         self._pending_rows = 0
         self._pending_characters = 0
@@ -144,7 +109,7 @@ class PayloadLog:
         if not rows:
             return
         try:
-            answer = _Answer(
+            answer = LoggedAnswer(
                 time.time_ns() // 1000,
                 request_id,
                 texts,
@@ -201,7 +166,7 @@ class PayloadLog:
         """Write batches until closed and empty."""
         # What Arrow imports at its first table (pandas) takes its time: now, while the server
         # starts, not under load.
-        self._parquet([_Answer(0, "", [""], [0], [[0.0] * len(CLASS_NAMES)], [False])])
+        self._files.parquet([LoggedAnswer(0, "", [""], [0], [[0.0] * len(CLASS_NAMES)], [False])])
         while True:
             self._enough.wait(self._flush_seconds)
             self._enough.clear()
@@ -218,9 +183,9 @@ class PayloadLog:
             if self._closing.is_set() and not self._answers:
                 return
 
-    def _next_batch(self) -> list[_Answer]:
+    def _next_batch(self) -> list[LoggedAnswer]:
         """The oldest answers, up to `flush_rows` rows, or one larger request."""
-        answers: list[_Answer] = []
+        answers: list[LoggedAnswer] = []
         rows = 0
         with self._lock:
             while self._answers:
@@ -232,28 +197,25 @@ class PayloadLog:
             self._waiting_rows = max(0, self._waiting_rows - rows)
         return answers
 
-    def _write(self, answers: list[_Answer]) -> None:
+    def _write(self, answers: list[LoggedAnswer]) -> None:
         """Write answers, a file for each day; drop what cannot be written."""
-        by_day: dict[date, list[_Answer]] = {}
+        by_day: dict[date, list[LoggedAnswer]] = {}
         for answer in answers:
-            day = datetime.fromtimestamp(answer.microseconds / 1e6, UTC).date()
-            by_day.setdefault(day, []).append(answer)
-        for day, of_day in by_day.items():
+            by_day.setdefault(answer.time.date(), []).append(answer)
+        for of_day in by_day.values():
             rows = sum(len(answer.texts) for answer in of_day)
             try:
-                content = self._parquet(of_day)
+                content = self._files.parquet(of_day)
             except Exception as error:
                 self._drop(rows, f"they are no rows of the schema: {error}")
                 continue
-            moment = datetime.fromtimestamp(of_day[0].microseconds / 1e6, UTC)
-            name = f"{moment:%H%M%S}-{self._host}-{uuid.uuid4().hex}.parquet"
-            self._write_file(f"{self._root}/{day_folder(day)}", name, content, rows)
+            self._write_file(self._files.new_name(of_day[0].time), content, rows)
 
-    def _write_file(self, folder: str, name: str, content: memoryview, rows: int) -> None:
+    def _write_file(self, name: str, content: memoryview, rows: int) -> None:
         """Write one file, in a few attempts."""
         for wait in (*RETRY_AFTER_SECONDS, None):
             try:
-                self._write_whole(folder, name, content)
+                self._files.write(name, content)
                 return
             except Exception as error:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -262,77 +224,6 @@ class PayloadLog:
                 else:
                     # On closing there is no time to wait, but the attempts are made.
                     self._closing.wait(wait)
-
-    def _write_whole(self, folder: str, name: str, content: memoryview) -> None:
-        """Write one file, whole or not there."""
-        files, target = self._files, f"{folder}/{name}"
-        protocols = (files.protocol,) if isinstance(files.protocol, str) else files.protocol
-        if _WHOLE_OBJECTS.intersection(protocols):
-            files.pipe_file(target, bytes(content))
-            return
-        # The name of a draft does not end in .parquet: no reader takes it for a file of the log.
-        draft = f"{folder}/.{name}.draft"
-        files.makedirs(folder, exist_ok=True)
-        try:
-            with files.open(draft, "wb") as stream:
-                stream.write(content)
-                if "file" in protocols:
-                    # Else a crash of the machine may leave the new name without its content.
-                    stream.flush()
-                    os.fsync(stream.fileno())
-            if "file" in protocols:
-                os.replace(draft, target)  # noqa: PTH105 (paths of fsspec are strings)
-            else:
-                files.mv(draft, target)
-        except Exception:
-            if files.exists(draft):
-                files.rm_file(draft)
-            raise
-
-    def _parquet(self, answers: list[_Answer]) -> memoryview:
-        """The answers as the bytes of a Parquet file."""
-        import pyarrow.parquet as pq
-
-        times, ids, positions, digests, texts = [], [], [], [], []
-        classes: list[int] = []
-        chances: list[list[float]] = []
-        truncated: list[bool] = []
-        for number, answer in enumerate(answers):
-            if number % _ANSWERS_AT_A_STRETCH == 0:
-                # Hands the interpreter to the event loop, which would wait up to 5 ms for it.
-                time.sleep(0)
-            rows = len(answer.texts)
-            times += [answer.microseconds] * rows
-            ids += [_utf8(answer.request_id).decode()] * rows
-            positions += range(rows)
-            for text in answer.texts:
-                encoded = _utf8(text)
-                digests.append(hashlib.sha256(encoded).hexdigest())
-                texts.append(encoded.decode() if self._keep_texts else None)
-            classes += answer.classes
-            chances += answer.probabilities
-            truncated += answer.truncated
-        negative, neutral, positive = np.asarray(chances, dtype=np.float32).T
-        table = pa.table(
-            [
-                pa.array(times, pa.int64()).cast(PAYLOAD_SCHEMA.field("time").type),
-                ids,
-                pa.array(positions, pa.int32()),
-                pa.repeat(pa.scalar(self._model_name), len(ids)),
-                pa.repeat(pa.scalar(self._model_version), len(ids)),
-                digests,
-                pa.array(texts, pa.string()),
-                pa.array(CLASS_NAMES).take(pa.array(classes, pa.int64())),
-                negative,
-                neutral,
-                positive,
-                truncated,
-            ],
-            schema=PAYLOAD_SCHEMA,
-        )
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        return memoryview(sink.getvalue())
 
     def _drop(self, rows: int, reason: str) -> None:
         """Count rows that are lost, and say so now and then."""
@@ -355,31 +246,3 @@ class PayloadLog:
                 return
             rows, self._untold, self._told_at = self._untold, 0, now
         logger.warning("payload log: answers lost: %d (%s)", rows, reason)
-
-
-def _opened(uri: str) -> tuple["AbstractFileSystem", str]:
-    """The file system of a URI and the path in it; a local folder is made."""
-    import fsspec
-    from fsspec.implementations.local import LocalFileSystem
-
-    try:
-        files, root = fsspec.core.url_to_fs(uri)
-        if isinstance(files, LocalFileSystem):
-            files.makedirs(root, exist_ok=True)
-    except (ImportError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"the payload log cannot be opened at {uri}: {reason}; give a folder or object prefix "
-            "that this server may write"
-        ) from None
-    return files, root.rstrip("/")
-
-
-def _host() -> str:
-    """This machine's name: in a cluster, the pod's."""
-    return socket.gethostname() or "server"
-
-
-def _utf8(text: str) -> bytes:
-    """The text in UTF-8, with a question mark for what has none (lone surrogates)."""
-    return text.encode("utf-8", "replace")
