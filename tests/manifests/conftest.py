@@ -12,8 +12,13 @@ import yaml
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 OVERLAYS = ("small", "gpu", "profile")
-ROOTS = (*(f"overlays/{name}" for name in OVERLAYS), "monitoring", "serving-by-hand")
-"""Everything that `kubectl apply -k` or `kubectl create -k` takes."""
+ROOTS = (
+    *(f"overlays/{name}" for name in OVERLAYS),
+    "monitoring",
+    "serving-by-hand",
+    "base/katib/experiment.yaml",
+)
+"""Everything that `kubectl apply -k` or `kubectl create -f` takes."""
 
 OPTIONS = ("default-runner", "feast-operator", "pod-security-defaults", "single-node")
 """Components that no overlay holds: a user adds them."""
@@ -23,17 +28,17 @@ Manifest = dict[str, Any]
 
 @cache
 def build(folder: Path) -> tuple[Manifest, ...]:
-    """The objects of a kustomization.
-
-    kubectl and kustomize have one implementation, so that no cluster is needed.
-    """
+    """The objects of a kustomization, or of a file. No cluster is asked."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    if folder.is_file():
+        return tuple(yaml.load_all(folder.read_text(), Loader=loader))
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is missing; install it to test the manifests")
     command = ["kubectl", "kustomize", str(folder)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     assert "deprecated" not in made.stderr, made.stderr
-    return tuple(yaml.load_all(made.stdout, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return tuple(yaml.load_all(made.stdout, Loader=loader))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,131 @@
+"""The databases as the manifests make them, and MLflow as they start it, on a real Postgres."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.features.test_postgres import postgres, pytestmark  # noqa: F401 (a fixture, and marks)
+from tests.manifests.conftest import MANIFESTS, build, named, pods_of
+
+SCRIPT = MANIFESTS / "base" / "feature-store" / "databases.sh"
+CLIENTS = {
+    "feature_store": {"PGDATABASE": "feature_store", "PGUSER": "feature_store"},
+    "mlflow": {"PGDATABASE": "mlflow", "PGUSER": "mlflow"},
+}
+
+
+@pytest.fixture(scope="module")
+def clients(postgres):  # noqa: F811 (the fixture)
+    """Each client's connection by libpq's names, after the image's first start."""
+    found = {}
+    environment = {**os.environ, **postgres, "POSTGRES_USER": postgres["PGUSER"]}
+    for name, own in CLIENTS.items():
+        # As `openssl rand` never makes one, and as a person may.
+        found[name] = {**postgres, **own, "PGPASSWORD": f'{name}\'s "$word" \\ :x'}
+        prefix = name.upper()
+        environment[f"{prefix}_DATABASE"] = own["PGDATABASE"]
+        environment[f"{prefix}_USER"] = own["PGUSER"]
+        environment[f"{prefix}_PASSWORD"] = found[name]["PGPASSWORD"]
+    subprocess.run(["sh", str(SCRIPT)], env=environment, check=True, capture_output=True)
+    return found
+
+
+def connect(client, database=""):
+    return psycopg.connect(
+        host=client["PGHOST"],
+        port=client["PGPORT"],
+        user=client["PGUSER"],
+        password=client["PGPASSWORD"],
+        dbname=database or client["PGDATABASE"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("mlflow", "feature_store"), ("feature_store", "mlflow")]
+)
+def test_each_client_has_a_database_of_its_own_and_no_other(name, other, clients):
+    with connect(clients[name]) as connection:
+        connection.execute("CREATE TABLE t (a int)")
+        (superuser,) = connection.execute(
+            "SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = %s",
+            [clients[name]["PGUSER"]],
+        ).fetchone()
+        assert superuser is False
+        connection.rollback()
+    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+        connect(clients[name], other)
+
+
+def test_the_script_reads_what_the_statefulset_gives_it():
+    ((_, pod),) = pods_of(named(build(MANIFESTS / "overlays" / "small"), "StatefulSet"))
+    given = {variable["name"] for variable in pod["containers"][0]["env"]}
+    read = set(re.findall(r"\$([A-Z_]+)", SCRIPT.read_text()))
+    assert read == {name for name in given if name in read}
+    assert {f"{client.upper()}_PASSWORD" for client in CLIENTS} <= read
+
+
+def test_mlflow_starts_as_the_deployment_says_and_answers_its_names(clients, tmp_path):
+    objects = build(MANIFESTS / "overlays" / "small")
+    ((_, pod),) = pods_of(named(objects, "Deployment"))
+    (container,) = pod["containers"]
+    data = named(objects, "ConfigMap", "review-sentiment-mlflow")["data"]
+    data = {**data, "MLFLOW_ARTIFACTS_DESTINATION": str(tmp_path)}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = [
+        re.sub(r"\$\((\w+)\)", lambda match: data[match[1]], argument)
+        for argument in container["args"]
+    ]
+    arguments[arguments.index("--port=5000")] = f"--port={port}"
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")},
+        **clients["mlflow"],
+        **data,
+        **{variable["name"]: variable["value"] for variable in container["env"]},
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [*container["command"], *arguments],
+            env=environment,
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        path = container["startupProbe"]["httpGet"]["path"]
+        deadline = time.monotonic() + 120
+        while ask(port, path, "10.1.2.3:5000") != 200:
+            assert server.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        experiments = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+        for host in ("mlflow:5000", "mlflow.kubeflow.svc.cluster.local:5000", "localhost:8080"):
+            assert ask(port, experiments, host) == 200
+        assert ask(port, experiments, "rebound.example.com") == 403
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def ask(port, path, host):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Host": host})
+        return connection.getresponse().status
+    except OSError:
+        return None
+    finally:
+        connection.close()

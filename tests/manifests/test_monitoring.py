@@ -1,0 +1,70 @@
+"""Monitors and alerts: they name metrics, labels and ports that exist."""
+
+import re
+
+import pytest
+
+from components.contracts import serving_metrics
+from components.contracts.serving_metrics import SECONDS_BUCKETS
+from components.deployment.inference_service import RUNTIME
+from tests.manifests.conftest import MANIFESTS, build, named, pods_of
+
+OWN = {value for value in vars(serving_metrics).values() if isinstance(value, str)}
+OTHERS = {
+    # kube-state-metrics and the kubelet.
+    "kube_deployment_status_replicas_available",
+    "kube_deployment_spec_replicas",
+    "kube_statefulset_status_replicas_ready",
+    "kubelet_volume_stats_available_bytes",
+    "kubelet_volume_stats_capacity_bytes",
+}
+
+
+def rules():
+    for manifest in build(MANIFESTS / "monitoring"):
+        if manifest["kind"] == "PrometheusRule":
+            yield from (r for group in manifest["spec"]["groups"] for r in group["rules"])
+
+
+@pytest.fixture(params=list(rules()) if MANIFESTS.is_dir() else [], ids=lambda r: r["alert"])
+def rule(request):
+    return request.param
+
+
+def test_metrics_exist(rule):
+    metrics = set(re.findall(r"\b(?:review_sentiment|kube|kubelet)_\w+", rule["expr"]))
+    histograms = {metric.removesuffix(end) for metric in metrics for end in ("_bucket", "_count")}
+    assert metrics
+    assert metrics <= OWN | OTHERS | {f"{m}_bucket" for m in OWN} | {f"{m}_count" for m in OWN}
+    assert histograms & (OWN | OTHERS)
+
+
+def test_brackets_close_and_every_alert_says_what_to_do(rule):
+    for opening, closing in ("()", "{}", "[]"):
+        assert rule["expr"].count(opening) == rule["expr"].count(closing)
+    assert re.fullmatch(r"\d+[mh]", rule["for"])
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert set(rule["annotations"]) == {"summary", "description"}
+    # Only labels that the expression keeps.
+    for label in re.findall(r"\$labels\.(\w+)", str(rule["annotations"])):
+        kept = re.findall(r"by \(([^)]*)\)", rule["expr"])
+        assert not kept or any(label in names for names in kept)
+
+
+def test_alerts_cover_what_has_to_be_seen():
+    expressions = " ".join(rule["expr"] for rule in rules())
+    wanted = ("REQUESTS", "REQUEST_SECONDS", "QUEUED_REVIEWS", "PAYLOADS_DROPPED")
+    for metric in wanted:
+        assert getattr(serving_metrics, metric) in expressions
+    assert 'code="503"' in expressions
+    (slow,) = [r for r in rules() if r["alert"] == "ReviewSentimentSlow"]
+    assert float(re.search(r"\) > (\S+)", slow["expr"]).group(1)) in SECONDS_BUCKETS
+
+
+def test_the_monitor_finds_the_port_of_the_metrics():
+    monitor = named(build(MANIFESTS / "monitoring"), "PodMonitor")
+    runtime = named(build(MANIFESTS / "overlays" / "small"), "ServingRuntime", RUNTIME)
+    ((_, pod),) = pods_of(runtime)
+    ports = {port["name"] for port in pod["containers"][0]["ports"]}
+    assert ports < {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]}
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= runtime["spec"]["labels"].items()
