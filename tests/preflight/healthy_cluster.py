@@ -93,8 +93,12 @@ def gpu_node(name="gpu-1", gpus=4, **spec):
 
 def gpu_pod(gpus, node="gpu-1"):
     """A pod that holds GPUs."""
-    containers = [{"resources": {"limits": {names.GPU: str(gpus)}}}, {}]
-    return {"spec": {"nodeName": node, "containers": containers}}
+    return {"spec": {"nodeName": node, "containers": [gpu_limits(gpus), {}]}}
+
+
+def gpu_limits(gpus):
+    """A container that holds GPUs."""
+    return {"resources": {"limits": {names.GPU: str(gpus)}}}
 
 
 def healthy():

@@ -38,6 +38,25 @@ def test_each_verb_is_asked_of_the_service_account(cluster, closed):
     assert "can-i get pods --subresource=log" in second.remedy
 
 
+def test_the_account_is_asked_about_with_its_groups(cluster):
+    """Rights that all service accounts have would not be found without them."""
+    specs, answer = [], cluster.server.answer
+
+    def keep(method, path, body, headers):
+        specs.append((body or {}).get("spec", {}))
+        return answer(method, path, body, headers)
+
+    cluster.server.answer = keep
+    check(cluster)
+
+    assert {spec["user"] for spec in specs} == {ACCOUNT}
+    assert set(specs[0]["groups"]) == {
+        "system:serviceaccounts",
+        "system:serviceaccounts:reviews",
+        "system:authenticated",
+    }
+
+
 def test_all_is_one_line(cluster):
     (found,) = check(cluster)
 
@@ -80,7 +99,9 @@ def test_the_name_of_the_object_is_asked_for(cluster):
     cluster.server.may = lambda attributes, user: not wanted.append(attributes)
 
     check(cluster)
+    cluster.server.may = lambda attributes, user: not attributes["name"]
 
+    assert check(cluster)[0].told.endswith("may not get configmaps/kfp-launcher")
     assert {"resource": "configmaps", "name": "kfp-launcher", "verb": "get"}.items() <= max(
         wanted, key=lambda attributes: attributes["name"]
     ).items()

@@ -93,7 +93,8 @@ def test_a_pod_that_does_not_run_is_told_and_removed(cluster, status, told, reme
 
 
 def test_an_image_that_is_pulled_late_is_waited_for(cluster):
-    status = [waiting("ErrImagePull", "toomanyrequests"), waiting("ContainerCreating"), RUNNING]
+    pulled_late = waiting("ErrImagePull", "toomanyrequests")
+    status = [pulled_late, pulled_late, waiting("ContainerCreating"), RUNNING]
     cluster.server.ends["steps"] = ([*status, SUCCEEDED], STEP_LOG)
     told = []
 

@@ -26,6 +26,7 @@ from tests.preflight.healthy_cluster import (
     IN,
     NAMESPACE,
     deployment,
+    gpu_limits,
     gpu_node,
     gpu_pod,
     group,
@@ -277,6 +278,53 @@ def test_what_is_amiss_is_named_with_its_remedy(cluster, objects, check, change,
     assert told in found.told
     assert remedy in found.remedy
     assert bool(found.remedy) == bool(remedy)
+
+
+PREFERRED_NOT = {"taints": [{"key": "team", "effect": "PreferNoSchedule"}]}
+FULL = {"requests.cpu": "10", "limits.memory": "32G"}, {"requests.cpu": "2"}
+INIT = {"spec": {"nodeName": "gpu-1", "containers": [{}], "initContainers": [gpu_limits(3)]}}
+
+EDGES = {
+    "as many GPUs as are asked for": (
+        lambda api: check_gpus(api, 4),
+        {"/api/v1/pods": nodes()},
+        "4 on 1 node that training can use, 4 free",
+    ),
+    "a taint that only prefers": (
+        lambda api: check_gpus(api, 2),
+        {"/api/v1/nodes": nodes(gpu_node(**PREFERRED_NOT))},
+        "4 on 1 node",
+    ),
+    "a GPU that an init container holds": (
+        lambda api: check_gpus(api, 1),
+        {"/api/v1/pods": nodes(INIT)},
+        "1 free",
+    ),
+    "a quota that the largest step just fits": (
+        lambda api: check_quota(api, EXPECTED.largest_step),
+        {f"{IN}/resourcequotas": quota(*FULL), f"{IN}/limitranges": limit("Pod", memory="32G")},
+        "leaves room for the largest step (8 cpu, 32G memory)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("check", "change", "told"), EDGES.values(), ids=EDGES)
+def test_what_is_just_enough_is_enough(cluster, objects, check, change, told):
+    objects |= change
+
+    (found,) = check(cluster.api)
+
+    assert found.state is State.OK
+    assert told in found.told
+
+
+def test_a_certificate_that_is_not_checked_is_told(cluster):
+    cluster.api.client.configuration.verify_ssl = False
+
+    (found,) = check_server(cluster.api)
+
+    assert found.state is State.WARNING
+    assert "does not check its certificate" in found.told
 
 
 LOOKS = (
