@@ -4,6 +4,10 @@ Data-parallel training (Li et al. 2020, "PyTorch Distributed"): every process, a
 whole model and computes the gradient of its share of each batch; the sum over the ranks is the
 gradient of the batch, and all take the same optimiser step. `torchrun` starts the ranks, with one
 GPU each where there are GPUs, and says through the environment who is who.
+
+The sum is taken once per step over one fp32 vector, not by `DistributedDataParallel`: that would
+add the bf16 gradients of the network that computes, rounding again, and asks each rank for rows and
+each parameter for a gradient, which the last batch of an epoch and the options need not give.
 """
 
 import hashlib

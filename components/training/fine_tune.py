@@ -98,6 +98,11 @@ def fine_tune(
             }
         )
         run = TrainingRun(training, validation, base_model, options, ranks)
+        if ranks.first and options.batch_size < ranks.count:
+            logger.warning(
+                "a batch_size of %d leaves some of the %d processes without work",
+                *(options.batch_size, ranks.count),
+            )
         resumed_at = _resume(run, checkpoint_folder, key)
         matmul_before = matmul_rate(run.precision, run.device)
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
@@ -210,12 +211,29 @@ def test_a_node_asked_to_end_takes_all_along_and_one_process_can_go_on(
     assert largest_difference(one, tmp_path / "model") < WEIGHT_TOLERANCE
 
 
-def test_nodes_started_differently_are_told_in_words(command, tmp_path):
+def test_nodes_started_differently_are_told_in_words(command, small_set, tmp_path):
+    fewer = pq.read_table(small_set).slice(1)
+    pq.write_table(fewer, tmp_path / "fewer.parquet")
     different = command(tmp_path / "other", seed=4, checkpoint_minutes=7)
+    different[1] = str(tmp_path / "fewer.parquet")
     with torchrun(command(tmp_path), different, ranks=1) as nodes:
         for node in nodes:
             code, _, err = node.ended()
             assert code != 0
-            assert "error: rank 1 was started with another seed than rank 0" in err
+            assert "error: rank 1 was started with another seed, training_set than rank 0" in err
             assert "components/training/" not in err  # no stack trace
     assert not (tmp_path / "model").exists()
+
+
+def test_training_needs_no_package_of_pipelines_features_or_clusters(command, tmp_path):
+    absent = ("kfp", "feast", "kserve", "mlflow", "kubernetes", "sklearn")
+    arguments = ["train", *command(tmp_path, epochs=1, batch_size=32)]
+    subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            f"import sys, runpy; sys.modules.update(dict.fromkeys({absent})); "
+            f"sys.argv = {arguments}; runpy.run_module('components.training', run_name='__main__')",
+        ],
+        check=True,
+    )
+    assert (tmp_path / "model").is_dir()
