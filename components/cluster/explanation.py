@@ -1,12 +1,15 @@
 """Why an object is as it is: its conditions, events, and the last lines of failed pods."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kubernetes.client import ApiClient, V1ContainerStatus, V1Pod
+    from kubernetes.client import ApiClient, CoreV1Api, CoreV1Event, V1ContainerStatus, V1Pod
 
 _EVENTS, _PODS, _LINES = 5, 3, 15
+_TOLD_WHEN_TRUE = frozenset({"Failed", "Suspended"})
+"""Conditions that are bad news when they hold; the others are when they do not."""
 
 
 def explain(
@@ -40,15 +43,22 @@ def explain(
     if pods:
 
         def look() -> list[str]:
-            listed = core.list_namespaced_pod(
-                namespace, label_selector=pods, _request_timeout=timeout
-            ).items
+            listed = pods_of(core, namespace, pods, timeout)
             failed.extend([pod for pod in listed if any(_broken(pod))][:_PODS])
-            return [] if listed else ["it has no pods"]
+            homeless = [(pod, unschedulable(pod)) for pod in listed]
+            said = [f"pod {pod.metadata.name} finds no node: {why}" for pod, why in homeless if why]
+            return said[:_PODS] if listed else ["it has no pods"]
 
         parts += _or_why_not("its pods", look)
-    names = [name, *(pod.metadata.name for pod in failed)]
-    parts += _or_why_not("its events", lambda: list(_warnings(core, namespace, names, timeout)))
+
+    def recent() -> list[str]:
+        told = [
+            f"event {event.reason} of {event.involved_object.name}: {(event.message or '').strip()}"
+            for event in warnings_about(core, namespace, name, timeout)
+        ]
+        return list(dict.fromkeys(told))[-_EVENTS:]
+
+    parts += _or_why_not("its events", recent)
     for pod in failed:
         for status in _broken(pod):
             parts += _or_why_not(
@@ -59,14 +69,64 @@ def explain(
 
 
 def conditions(found: dict[str, Any]) -> Iterator[str]:
-    """Those of an object's conditions that do not hold, in words."""
+    """Those of an object's conditions that are bad news, in words."""
     for condition in (found.get("status") or {}).get("conditions") or []:
-        if condition.get("status") != "True":
+        kind, holds = condition.get("type"), condition.get("status") == "True"
+        if holds == (kind in _TOLD_WHEN_TRUE):
             why = [condition.get("reason"), condition.get("message")]
             said = ": ".join(str(word).strip() for word in why if word)
-            yield f"{condition.get('type')} is {condition.get('status')}" + (
-                f" ({said})" if said else ""
-            )
+            yield f"{kind} is {condition.get('status')}" + (f" ({said})" if said else "")
+
+
+def pods_of(
+    core: "CoreV1Api", namespace: str, selector: str, timeout: tuple[float, float]
+) -> "list[V1Pod]":
+    """The pods that a label selector chooses."""
+    found = core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=timeout)
+    return list(found.items)
+
+
+def warnings_about(
+    core: "CoreV1Api", namespace: str, name: str, timeout: tuple[float, float]
+) -> "list[CoreV1Event]":
+    """Warnings about an object and what it made, oldest first.
+
+    What controllers make of an object (jobs, pods) bears its name with a hyphen and more behind.
+    """
+    found = core.list_namespaced_event(
+        namespace, field_selector="type=Warning", _request_timeout=timeout
+    ).items
+    about = [e for e in found if f"{e.involved_object.name or ''}-".startswith(f"{name}-")]
+    return sorted(about, key=lambda event: last_seen(event) or datetime.min.replace(tzinfo=UTC))
+
+
+def last_seen(event: "CoreV1Event") -> datetime | None:
+    """When an event was last observed; None where it does not say."""
+    series = event.series.last_observed_time if event.series else None
+    return series or event.last_timestamp or event.event_time
+
+
+def unschedulable(pod: "V1Pod") -> str:
+    """Why the scheduler finds no node for a pod; empty where it has one."""
+    for condition in (pod.status and pod.status.conditions) or []:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return (condition.message or condition.reason or "it does not say why").strip()
+    return ""
+
+
+def waiting(pod: "V1Pod") -> "Iterator[V1ContainerStatus]":
+    """Containers of a pod that wait for something other than their turn."""
+    for container in _containers(pod):
+        waits = container.state and container.state.waiting
+        if waits and waits.reason not in (None, "ContainerCreating", "PodInitializing"):
+            yield container
+
+
+def _containers(pod: "V1Pod") -> "list[V1ContainerStatus]":
+    status = pod.status
+    if status is None:
+        return []
+    return [*(status.init_container_statuses or []), *(status.container_statuses or [])]
 
 
 def _or_why_not(what: str, read: Callable[[], list[str]]) -> list[str]:
@@ -82,51 +142,33 @@ def _or_why_not(what: str, read: Callable[[], list[str]]) -> list[str]:
         return [f"{what} cannot be read ({type(error).__name__})"]
 
 
-def _warnings(
-    core: Any, namespace: str, names: list[str], timeout: tuple[float, float]
-) -> Iterator[str]:
-    """Last warnings about the object and its failed pods."""
-    for name in names:
-        events = core.list_namespaced_event(
-            namespace,
-            field_selector=f"involvedObject.name={name},type=Warning",
-            _request_timeout=timeout,
-        ).items
-        for event in events[-_EVENTS:]:
-            yield f"event {event.reason} of {name}: {(event.message or '').strip()}"
-
-
 def _broken(pod: "V1Pod") -> "Iterator[V1ContainerStatus]":
     """Containers of a pod that failed or cannot start."""
-    status = pod.status
-    for container in [*(status.init_container_statuses or []), *(status.container_statuses or [])]:
+    waits = {container.name for container in waiting(pod)}
+    for container in _containers(pod):
         ends = [container.state, container.last_state]
-        if any(state and state.terminated and state.terminated.exit_code for state in ends) or (
-            container.state
-            and container.state.waiting
-            and container.state.waiting.reason not in (None, "ContainerCreating", "PodInitializing")
-        ):
+        failed = any(s and s.terminated and s.terminated.exit_code for s in ends)
+        if failed or container.name in waits:
             yield container
 
 
 def _last_lines(
-    core: Any, pod: "V1Pod", status: "V1ContainerStatus", timeout: tuple[float, float]
+    core: "CoreV1Api", pod: "V1Pod", status: "V1ContainerStatus", timeout: tuple[float, float]
 ) -> list[str]:
     """What a failed container printed last, and how it stands."""
-    name, waiting = pod.metadata.name, status.state.waiting if status.state else None
-    stands = f" is {waiting.reason}" if waiting else " failed"
-    said = [f"container {status.name} of pod {name}{stands}"]
+    name, waits = pod.metadata.name, status.state.waiting if status.state else None
+    stands = f" is {waits.reason}" if waits else " failed"
+    said = f"container {status.name} of pod {name}{stands}"
     ended_before = bool(status.last_state and status.last_state.terminated)
-    never_ran = waiting is not None and not ended_before
-    if never_ran:
-        return [f"{said[0]}: {(waiting.message or '').strip()}".rstrip(": ")]
+    if waits is not None and not ended_before:
+        return [f"{said}: {(waits.message or '').strip()}".rstrip(": ")]
     log = core.read_namespaced_pod_log(
         name,
         pod.metadata.namespace,
         container=status.name,
         tail_lines=_LINES,
-        previous=waiting is not None,
+        previous=waits is not None,
         _request_timeout=timeout,
     )
     lines = " | ".join(line.strip() for line in log.strip().splitlines()[-_LINES:])
-    return [f"{said[0]}, its last lines: {lines or 'none'}"]
+    return [f"{said}, its last lines: {lines or 'none'}"]

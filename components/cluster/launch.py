@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from components.cluster.conflict import Conflict, Gone
 from components.cluster.objects import Objects, contains
 from components.cluster.refusals import Resource
+from components.cluster.standstill import Standstill
 from components.contracts.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,9 @@ _GOING_SECONDS = 300.0
 
 _REMOVAL_SECONDS = 15.0
 """How long to ask again for the deletion: a cancelled pod is killed after 30 s."""
+
+_LOOK_SECONDS = 25.0
+"""Pause between two looks at the pods; the watch gives the occasion every half a minute."""
 
 
 def permissions(resource: Resource) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -52,8 +56,13 @@ def run_to_end(
     deadline_seconds: float,
     on_change: Callable[[dict[str, Any]], None] | None = None,
     keep: bool = False,
+    stuck_seconds: float = 1800.0,
 ) -> dict[str, Any]:
     """Create an object, or adopt the one that an earlier try made, and follow it to its end.
+
+    When a run is terminated, Argo sends SIGTERM to all processes of the step's container. KFP's
+    launcher dies of it at once, and about a second later the container ends, with all that is left
+    in it. So the deletion after a signal is one request, without reading first.
 
     The object is deleted, with what it owns, whatever ends this function except a success with
     `keep`; also one that was adopted, for it is the same unit of work. An object of the same name
@@ -68,6 +77,9 @@ def run_to_end(
         deadline_seconds: How long it may take, counted anew for an adopted one.
         on_change: Called with the object at the start and whenever it changed.
         keep: Leave an object that succeeded in the cluster; the Workflow takes it along later.
+        stuck_seconds: How long no pod of it may run because nodes, GPUs or quota are taken. What
+            cannot pass by itself, as an image that is not there, ends it after some minutes. Each
+            trouble is logged once, when it comes up.
 
     Returns:
         The object as it was when it had succeeded.
@@ -79,17 +91,20 @@ def run_to_end(
         SystemExit: With code 143 on SIGTERM, after the deletion.
         KeyboardInterrupt: After the deletion.
     """
+    name = manifest["metadata"]["name"]
     with _interruptible() as shut_ears:
+        uid = ""
         try:
-            found = _follow(objects, manifest, outcome, deadline_seconds, on_change)
+            uid = _launch(objects, manifest)["metadata"]["uid"]
+            found = _follow(objects, name, outcome, deadline_seconds, on_change, stuck_seconds)
         except _AnotherError as error:
             raise UserError(str(error)) from None
         except BaseException:
             shut_ears()
-            _remove(objects, manifest)
+            _remove(objects, manifest, uid)
             raise
         if not keep:
-            _remove(objects, manifest)
+            _remove(objects, manifest, uid)
         return found
 
 
@@ -99,42 +114,47 @@ class _AnotherError(UserError):
 
 def _follow(
     objects: Objects,
-    manifest: dict[str, Any],
+    name: str,
     outcome: Callable[[dict[str, Any]], bool | None],
     deadline_seconds: float,
     on_change: Callable[[dict[str, Any]], None] | None,
+    stuck_seconds: float,
 ) -> dict[str, Any]:
     """The object once it succeeded."""
-    name, kind = manifest["metadata"]["name"], objects.resource.kind
-    _launch(objects, manifest)
-    version = None
+    from kubernetes.client import CoreV1Api
+
+    kind, clock = objects.resource.kind, objects.patience.clock
+    selector = objects.pods.format(name=name)
+    pods = Standstill(CoreV1Api(objects.client), objects.namespace, name, selector, stuck_seconds)
+    version, looked = "", clock()
     for found in objects.watch(name, deadline_seconds):
         if found["metadata"].get("deletionTimestamp"):
-            raise Gone(
-                f"{kind} {name} in namespace {objects.namespace} is being deleted; "
-                "someone deleted it"
-            )
-        if on_change is not None and found["metadata"]["resourceVersion"] != version:
+            raise Gone(f"{kind} {name} in namespace {objects.namespace} was deleted by someone")
+        if found["metadata"]["resourceVersion"] != version:
             version = found["metadata"]["resourceVersion"]
-            on_change(found)
+            if on_change is not None:
+                on_change(found)
         ended = outcome(found)
         if ended:
             return found
         if ended is not None:
             raise UserError(f"{kind} {name} failed: {objects.explain(name)}")
+        if selector and clock() - looked >= _LOOK_SECONDS:
+            looked = clock()
+            pods.look(looked)
     raise UserError(
         f"{kind} {name} did not end within {deadline_seconds:.0f} s: {objects.explain(name)}"
     )
 
 
-def _launch(objects: Objects, manifest: dict[str, Any]) -> None:
+def _launch(objects: Objects, manifest: dict[str, Any]) -> dict[str, Any]:
     """Create or adopt the object."""
     name, resource = manifest["metadata"]["name"], objects.resource
     there = objects.read(name)
     if there is not None and there["metadata"].get("deletionTimestamp"):
         objects.wait_until_gone(name, _GOING_SECONDS)
     try:
-        objects.create_or_adopt(manifest)
+        return objects.create_or_adopt(manifest)
     except Conflict:
         raise _AnotherError(
             f"there is another {resource.kind} {name} in namespace {objects.namespace} than this "
@@ -143,15 +163,27 @@ def _launch(objects: Objects, manifest: dict[str, Any]) -> None:
         ) from None
 
 
-def _remove(objects: Objects, manifest: dict[str, Any]) -> None:
-    """Delete the object if it is ours. Never raises: the reason to delete matters more."""
+def _remove(objects: Objects, manifest: dict[str, Any], uid: str) -> None:
+    """Delete the object if it is ours. Never raises: the reason to delete matters more.
+
+    Args:
+        objects: Of its kind.
+        manifest: The object.
+        uid: The object's; empty where it is not known whether it was created.
+    """
     name, resource = manifest["metadata"]["name"], objects.resource
     hurried = replace(objects, patience=replace(objects.patience, seconds=_REMOVAL_SECONDS))
     try:
-        found = hurried.read(name)
-        if found is not None and contains(found, manifest):
-            hurried.delete(name, uid=found["metadata"]["uid"], foreground=True)
-    except (UserError, Conflict) as error:
+        if not uid:
+            found = hurried.read(name)
+            if found is None or not contains(found, manifest):
+                return
+            uid = found["metadata"]["uid"]
+        hurried.delete(name, uid=uid, foreground=True)
+    except Conflict:
+        # Another object has taken the name; ours is gone.
+        return
+    except UserError as error:
         logger.error(
             "%s %s may be left behind (%s); remove it: kubectl delete %s %s --namespace %s",
             resource.kind,

@@ -37,7 +37,7 @@ class Request:
     """What was asked of the API, for the sentence that says why it was refused.
 
     Attributes:
-        verb: As a Role grants it: get, list, create, patch, delete.
+        verb: As a Role grants it: get, list, watch, create, patch, delete.
         resource: Kind of object.
         namespace: Where.
         name: Of the object; empty where many are meant.
@@ -105,13 +105,14 @@ def refused(status: int, body: str | None, reason: str | None, request: Request)
         )
     if status == 403 and "exceeded quota" in message:
         return UserError(f"{where} has no quota left: {message}; free some or ask for more")
-    if status in (400, 403, 422) and ("denied the request" in message or status != 403):
+    user = re.search(r'User "([^"]+)" cannot', message)
+    if status in (400, 422) or (status == 403 and message and not user):
+        # Admission also answers 403, in other words than the authorizer's.
         return UserError(
             f"the cluster refuses {request.resource.kind} {request.name} in {where}: {message}; "
             "change what it names"
         )
     if status == 403:
-        user = re.search(r'User "([^"]+)"', message)
         return UserError(
             f"{user[1] if user else 'this user'} may not {request.verb} {full} in {where} (403); "
             f"bind a Role that grants the verb {request.verb} on {full}"
@@ -130,6 +131,12 @@ def refused(status: int, body: str | None, reason: str | None, request: Request)
             )
         return UserError(
             f"there is no {request.resource.kind} {request.name} in {where}; check both names"
+        )
+    if status == 500 and "failed calling webhook" in message:
+        by = request.resource.brought_by or "the controller that it belongs to"
+        return UserError(
+            f"the cluster cannot ask its webhook about {request.resource.kind} {request.name}: "
+            f"{message}; look whether the pods of {by} run"
         )
     return UserError(
         f"the cluster at {request.host} answered {status} to {request}: {message}; try again later"

@@ -1,5 +1,6 @@
 """A cluster made of the mock and the real `kubernetes` client."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
@@ -11,6 +12,9 @@ from components.cluster.retries import Patience
 from tests.cluster.kubernetes_mock import GROUP, PLURAL, VERSION, ApiServer, Time, kubeconfig
 from tests.cluster.kubernetes_mock import Objects as Kept
 
+TRAIN_JOBS = Resource(
+    "trainer.kubeflow.org", "v1alpha1", "trainjobs", "TrainJob", "Kubeflow Trainer"
+)
 SERVICES = Resource(GROUP, VERSION, PLURAL, "InferenceService", "KServe")
 
 
@@ -47,17 +51,47 @@ class Cluster:
         return replace(self.objects, namespace=namespace)
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    kept, time = Kept(), Time()
+def train_job(name="job", image="training:1"):
+    """A minimal TrainJob."""
+    return {
+        "apiVersion": f"{TRAIN_JOBS.group}/{TRAIN_JOBS.version}",
+        "kind": "TrainJob",
+        "metadata": {"name": name, "labels": {"run": "1"}},
+        "spec": {"runtimeRef": {"name": "torch"}, "trainer": {"image": image, "numNodes": 2}},
+    }
+
+
+def conditions(**holds):
+    """A status by the conditions in it."""
+    said = [{"type": kind, "status": str(value)} for kind, value in holds.items()]
+    return {"conditions": said}
+
+
+@contextmanager
+def running(tmp_path, resource):
+    kept, time = Kept(resource=(resource.group, resource.version, resource.plural)), Time()
     api = ApiServer(kept)
     client, namespace = connect(kubeconfig=kubeconfig(tmp_path, api.url))
     patience = Patience(30.0, time.clock, time.sleep, lambda: 1.0)
     yield Cluster(
         api,
         kept,
-        Objects(client, namespace, SERVICES, pods="app={name}", patience=patience),
+        Objects(client, namespace, resource, pods="app={name}", patience=patience),
         time,
     )
     client.close()
     api.close()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """With InferenceServices."""
+    with running(tmp_path, SERVICES) as made:
+        yield made
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    """With TrainJobs."""
+    with running(tmp_path, TRAIN_JOBS) as made:
+        yield made

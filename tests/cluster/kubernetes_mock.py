@@ -1,169 +1,51 @@
-"""A small Kubernetes API: objects with resourceVersions, and faults planted at will."""
+"""A small Kubernetes API that speaks HTTP: objects, watches, and faults planted at will."""
 
-import copy
 import json
 import re
 import sys
 import threading
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
-from jsonschema import Draft202012Validator
 
-from tests.deployment.conftest import CRDS, strict
+from tests.cluster.kubernetes_objects import GROUP, PLURAL, VERSION, Objects, Refused
 
-GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
-SERVICES = "serving.kserve.io_inferenceservices.yaml"
+__all__ = ["GROUP", "PLURAL", "VERSION", "ApiServer", "Objects", "Refused", "Time", "kubeconfig"]
+
 _PATH = re.compile(r"/apis/([^/]+)/([^/]+)/namespaces/([^/]+)/([^/]+)(?:/([^/]+))?")
-_CORE = re.compile(r"/api/v1/namespaces/([^/]+)/(pods|events)(?:/([^/]+)/(log))?")
-
-
-class Refused(Exception):  # noqa: N818
-    """An answer that is not 2xx."""
-
-    def __init__(self, code, reason, message, **details):
-        super().__init__(message)
-        self.code = code
-        self.status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code}
-        self.status |= {"reason": reason, "message": message, "details": details}
-
-
-@cache
-def crd_validator(file):
-    """The published schema, strict; None where it is not at hand."""
-    path = CRDS / file
-    if not path.exists():
-        return None
-    crd = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    schema = strict(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
-    schema["properties"]["metadata"] = {"type": "object"}
-    # The stored status is the mock's own.
-    schema["properties"]["status"] = {"type": "object"}
-    return Draft202012Validator(schema)
-
-
-def merge_patch(target, change):
-    """RFC 7386."""
-    if not isinstance(change, dict):
-        return copy.deepcopy(change)
-    made = dict(target) if isinstance(target, dict) else {}
-    for key, value in change.items():
-        if value is None:
-            made.pop(key, None)
-        else:
-            made[key] = merge_patch(made.get(key), value)
-    return made
-
-
-def webhook(service):
-    """KServe's rules for canaries (validateCanarySpecs) and for autoscaling, as far as used."""
-    annotations, spec = service["metadata"].get("annotations") or {}, service["spec"]
-    canaries, stable = spec.get("canary") or [], spec["predictor"]
-    if canaries and annotations.get("serving.kserve.io/deploymentMode") != "Standard":
-        return "canary is only supported in Standard deployment mode"
-    for canary in canaries:
-        predictor = canary["predictor"]
-        if not predictor.get("name") or predictor["name"] == stable.get("name"):
-            return "canary predictor.name is required and differs from the stable one's"
-        if "model" not in predictor:
-            return "canary needs exactly one implementation"
-        if {"maxReplicas", "scaleTarget", "scaleMetric", "autoScaling"} & set(predictor):
-            return "canary uses fixed replicas"
-        if predictor.get("minReplicas", 1) > stable.get("minReplicas", 1):
-            return "canary minReplicas must not exceed stable predictor minReplicas"
-    if stable["model"].get("name"):
-        return "the 'name' field is not allowed in standard predictor"
-    if sum(canary["trafficPercent"] for canary in canaries) > 100:
-        return "sum of canary trafficPercent values must be <= 100"
-    if annotations.get("serving.kserve.io/autoscalerClass") == "keda" and "scaleMetric" in stable:
-        return "ScaleMetric is not supported for KEDA"
-    return ""
-
-
-class Objects:
-    """The InferenceServices of one namespace, and a controller that fills in their status."""
-
-    def __init__(self, controller=None, namespace="reviews"):
-        self.controller = controller
-        self.namespace = namespace
-        self.found = {}
-        self.version = 100
-        self.uids = 0
-
-    def read(self, name):
-        service = self._must(name)
-        if self.controller:
-            status = self.controller.status(service)
-            if status != service.get("status"):
-                self._keep({**service, "status": status})
-        return copy.deepcopy(self.found[name])
-
-    def create(self, service):
-        name = service["metadata"]["name"]
-        if name in self.found:
-            raise Refused(409, "AlreadyExists", f"{PLURAL} {name!r} already exists", name=name)
-        self._check(service)
-        self.uids += 1
-        made = copy.deepcopy(service)
-        made["metadata"] |= {"uid": f"uid-{self.uids}", "namespace": self.namespace}
-        return self._keep(made)
-
-    def patch(self, name, change):
-        service = self._must(name)
-        wanted = (change.get("metadata") or {}).get("resourceVersion")
-        if wanted is not None and wanted != service["metadata"]["resourceVersion"]:
-            raise Refused(409, "Conflict", "the object has been modified", name=name)
-        made = merge_patch(service, change)
-        self._check(made)
-        return self._keep(made) if made != service else copy.deepcopy(service)
-
-    def delete(self, name):
-        self._must(name)
-        del self.found[name]
-
-    def _must(self, name):
-        if name not in self.found:
-            raise Refused(
-                404, "NotFound", f"{PLURAL}.{GROUP} {name!r} not found", name=name, kind=PLURAL
-            )
-        return self.found[name]
-
-    def _keep(self, service):
-        self.version += 1
-        service = copy.deepcopy(service)
-        service["metadata"]["resourceVersion"] = str(self.version)
-        self.found[service["metadata"]["name"]] = service
-        return copy.deepcopy(service)
-
-    def _check(self, service):
-        validator = crd_validator(SERVICES)
-        faults = [f.message for f in validator.iter_errors(service)] if validator else []
-        if faults:
-            raise Refused(422, "Invalid", "; ".join(faults))
-        said = webhook(service)
-        if said:
-            raise Refused(400, "BadRequest", f"admission webhook denied the request: {said}")
+_CORE = re.compile(r"/api/v1/namespaces/([^/]+)/(pods|events)(?:/([^/]+)(?:/(log))?)?")
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete", "PUT": "update", "WATCH": "watch"}
 
 
 class ApiServer:
-    """Serves `Objects` over HTTP, keeps what was asked, and answers with planted faults.
+    """Serves kinds of `Objects` over HTTP, keeps what was asked, and answers with planted faults.
 
-    A fault is given for a method and the n-th request of it from now (1 is the next):
-    an HTTP status (`429`, `500`, ...), `"drop"` (the connection is closed, nothing is done) or
-    `"lost"` (it is done, and then the connection is closed), or a `Refused`.
+    A fault is given for a method (`WATCH` for watches) and its n-th request from now (1 is next):
+    an HTTP status (`429`, `500`, ...), `"drop"` (the connection is closed, nothing is done),
+    `"lost"` (it is done, and then the connection is closed), or a `Refused`. A watch may also be
+    given `"cut"` (the connection breaks within an event) or `("ERROR", code)` (an ERROR event).
+
+    Attributes:
+        asked: (method, path) of each request.
+        known: The kinds, by group, version and plural.
+        pods, events, logs: Core objects, as JSON; a pod without labels fits every selector, an
+            event without type is a warning.
+        hold_seconds: How long a watch stays open when there is nothing to tell.
+        before: Called with method and path before a request is done.
+        extra: Called with method, path, query and body; its answer, if any, is the answer.
     """
 
-    def __init__(self, objects):
-        self.objects = objects
+    def __init__(self, *kinds):
+        self.known = {(k.group, k.version_name, k.plural): k for k in kinds}
+        self.namespaces = {k.namespace for k in kinds}
         self.asked = []
         self.faults = {}
         self.retry_after = None
         self.pods, self.events, self.logs = [], [], {}
-        self.known = {(GROUP, VERSION, PLURAL)}
-        self.before = None
+        self.hold_seconds = 0.0
+        self.before = self.extra = None
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"api": self})
         self.http = _Server(("127.0.0.1", 0), handler)
@@ -180,6 +62,7 @@ class ApiServer:
         return sum(1 for asked, _ in self.asked if asked == method)
 
     def close(self):
+        self.hold_seconds = 0.0
         self.http.shutdown()
         self.http.server_close()
         self._thread.join()
@@ -193,15 +76,17 @@ class ApiServer:
         return {resource: tuple(sorted(used)) for resource, used in verbs.items()}
 
     def _verb(self, method, path):
-        verbs = {"POST": "create", "PATCH": "patch", "DELETE": "delete", "PUT": "update"}
         if match := _PATH.fullmatch(path):
             group, _, _, plural, name = match.groups()
-            return (group, plural), verbs.get(method, "get" if name else "watch")
+            return (group, plural), _VERBS.get(method, "get" if name else "list")
         _, plural, name, log = _CORE.fullmatch(path).groups()
         return ("", f"{plural}/{log}" if log else plural), "get" if name else "list"
 
     def handle(self, method, path, query, body):
-        """Status, headers and content of an answer; None closes the connection."""
+        """Status, headers and content of an answer; None closes the connection.
+
+        The content of a watch is an iterator of lines.
+        """
         with self._lock:
             self.asked.append((method, path))
             fault = self.faults.get(method, {}).pop(self.count(method), None)
@@ -214,63 +99,102 @@ class ApiServer:
                     raise Refused(fault, "Planted", "planted by the test")
                 if self.before:
                     self.before(method, path)
-                found = self._answer(method, path, query, body)
+                found = self.extra(method, path, query, body) if self.extra else None
+                if found is None:
+                    found = self._answer(method, path, query, body)
             except Refused as refused:
                 headers = {}
                 if self.retry_after is not None:
                     headers["Retry-After"] = str(self.retry_after)
                 return refused.code, headers, refused.status
+            if method == "WATCH" and fault:
+                found = iter(["{"] if fault == "cut" else [_error_event(fault[1]), ""])
             return None if fault == "lost" else (201 if method == "POST" else 200, {}, found)
 
     def _answer(self, method, path, query, body):
         if match := _CORE.fullmatch(path):
-            _, plural, name, log = match.groups()
-            if log:
-                return self.logs[name]
-            if plural == "pods":
-                return {"kind": "PodList", "apiVersion": "v1", "items": self.pods}
-            wanted = query["fieldSelector"][0].split(",")[0].removeprefix("involvedObject.name=")
-            events = [e for e in self.events if e["involvedObject"]["name"] == wanted]
-            return {"kind": "EventList", "apiVersion": "v1", "items": events}
+            return self._core(*match.groups(), query)
         group, version, namespace, plural, name = _PATH.fullmatch(path).groups()
-        if (group, version, plural) not in self.known:
+        kept = self.known.get((group, version, plural))
+        if kept is None:
             raise Refused(404, "", "404 page not found")
-        if namespace != self.objects.namespace and method == "POST":
-            raise Refused(
-                404,
-                "NotFound",
-                f"namespaces {namespace!r} not found",
-                name=namespace,
-                kind="namespaces",
-            )
+        if namespace not in self.namespaces and method == "POST":
+            message = f"namespaces {namespace!r} not found"
+            raise Refused(404, "NotFound", message, name=namespace, kind="namespaces")
         match method:
+            case "WATCH":
+                name = query["fieldSelector"][0].removeprefix("metadata.name=")
+                version = query["resourceVersion"][0]
+                return self._watched(kept, name, version, kept.since(name, version))
             case "GET":
-                if name is None:
-                    return self._watched(query)
-                return self.objects.read(name)
+                return kept.read(name)
             case "POST":
-                return self.objects.create(body)
+                return kept.create(body)
             case "PATCH":
-                return self.objects.patch(name, body)
+                return kept.patch(name, body)
             case "DELETE":
-                self.objects.delete(name)
+                kept.delete(name, body)
                 return {"kind": "Status", "status": "Success"}
         raise AssertionError(method)
 
-    def _watched(self, query):
-        """One look at the object: what became of it since."""
-        name = query["fieldSelector"][0].removeprefix("metadata.name=")
-        try:
-            found = self.objects.read(name)
-        except Refused:
-            found = {"metadata": {"name": name, "resourceVersion": "0"}}
-            return json.dumps({"type": "DELETED", "object": found}) + "\n"
-        if found["metadata"]["resourceVersion"] == query["resourceVersion"][0]:
-            return ""
-        return json.dumps({"type": "MODIFIED", "object": found}) + "\n"
+    def _watched(self, kept, name, version, events):
+        """Lines of a watch; the empty one ends it in order."""
+        while True:
+            for event in events:
+                yield json.dumps(event) + "\n"
+            if events:
+                version = events[-1]["object"]["metadata"]["resourceVersion"]
+            if not self.hold_seconds or (events and events[-1]["type"] == "DELETED"):
+                break
+            with kept.changed:
+                if not kept.changed.wait(self.hold_seconds):
+                    break
+                events = kept.since(name, version)
+        yield ""
+
+    def _core(self, namespace, plural, name, log, query):
+        if log:
+            return self.logs[name]
+        if plural == "pods" and name:
+            for pod in self.pods:
+                if pod["metadata"]["name"] == name:
+                    return {"kind": "Pod", "apiVersion": "v1", **pod}
+            raise Refused(404, "NotFound", f"pods {name!r} not found", name=name, kind="pods")
+        if plural == "pods":
+            wanted = _selected(query["labelSelector"][0])
+            items = [
+                pod
+                for pod in self.pods
+                if "labels" not in pod["metadata"]
+                or wanted.items() <= pod["metadata"]["labels"].items()
+            ]
+            return {"kind": "PodList", "apiVersion": "v1", "items": items}
+        wanted = _selected(query["fieldSelector"][0])
+        return {
+            "kind": "EventList",
+            "apiVersion": "v1",
+            "items": [
+                event
+                for event in self.events
+                if event.get("type", "Warning") == wanted.get("type", "Warning")
+                and event["involvedObject"]["name"]
+                == wanted.get("involvedObject.name", event["involvedObject"]["name"])
+            ],
+        }
+
+
+def _selected(selector):
+    return dict(part.split("=", 1) for part in selector.split(","))
+
+
+def _error_event(code):
+    status = {"kind": "Status", "code": code, "reason": "Planted", "message": "planted"}
+    return json.dumps({"type": "ERROR", "object": status}) + "\n"
 
 
 class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
     def handle_error(self, request, client_address):
         # A client that hangs up is no news.
         if not isinstance(sys.exc_info()[1], ConnectionError):
@@ -284,16 +208,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self):
         url = urlsplit(self.path)
+        query = parse_qs(url.query)
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
         if self.command == "PATCH":
             assert self.headers["Content-Type"] == "application/merge-patch+json"
-        answer = self.api.handle(self.command, url.path, parse_qs(url.query), body)
+        method = "WATCH" if query.get("watch") == ["True"] else self.command
+        answer = self.api.handle(method, url.path, query, body)
         if answer is None:
-            self.close_connection = True
-            self.connection.close()
+            self._hang_up()
             return
         code, headers, content = answer
+        if not isinstance(content, dict | str):
+            self._stream(content)
+            return
         plain = isinstance(content, str) or content.get("message") == "404 page not found"
         text = content if isinstance(content, str) else json.dumps(content)
         payload = ("404 page not found" if plain and code == 404 else text).encode()
@@ -306,6 +234,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
     do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
+
+    def _stream(self, lines):
+        """Chunks, each as it comes; without the empty last one the connection broke."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in lines:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line.encode()))
+            if not line:
+                return
+        self._hang_up()
+
+    def _hang_up(self):
+        self.close_connection = True
+        self.connection.close()
 
     def log_message(self, *_):
         pass

@@ -122,6 +122,10 @@ def test_patience_ends(cluster):
             "bot may not create inferenceservices.serving.kserve.io in namespace reviews",
         ),
         (
+            Refused(403, "Forbidden", 'pods "a" is forbidden: violates PodSecurity "restricted"'),
+            "refuses InferenceService reviews in namespace reviews: .*violates PodSecurity",
+        ),
+        (
             Refused(403, "Forbidden", "exceeded quota: pods=5"),
             "namespace reviews has no quota left: exceeded quota: pods=5",
         ),
@@ -137,6 +141,15 @@ def test_a_refusal_is_told_at_once_in_words(cluster, refusal, words):
     with pytest.raises(UserError, match=words):
         cluster.objects.create(service())
     assert cluster.time.slept == []
+
+
+def test_a_webhook_that_does_not_answer_is_told_after_a_while(cluster):
+    refusal = Refused(500, "InternalError", 'failed calling webhook "v.kserve": no endpoints')
+    for nth in range(1, 50):
+        cluster.api.plant("POST", refusal, nth)
+    with pytest.raises(UserError, match=r"cannot ask its webhook .*whether the pods of KServe run"):
+        cluster.objects.create(service())
+    assert 10 < sum(cluster.time.slept) < 30
 
 
 def test_a_missing_kind_namespace_and_object_are_told_apart(cluster):
@@ -157,25 +170,6 @@ def test_a_cluster_that_is_not_there_is_told_after_a_while(cluster, tmp_path):
     with pytest.raises(UserError, match=r"at http://127.0.0.1:9 cannot be reached"):
         replace(cluster.objects, client=client).read("reviews")
     assert 10 < sum(cluster.time.slept) < 30
-
-
-def test_waiting_looks_until_it_is_there(cluster):
-    cluster.objects.create(service())
-    looks = []
-
-    def reached(found):
-        looks.append(found)
-        return len(looks) == 3
-
-    assert cluster.objects.wait("reviews", reached, 60) == looks[-1]
-    assert cluster.time.slept == [0.5, 1]
-
-
-def test_waiting_survives_faults(cluster):
-    cluster.objects.create(service())
-    for nth, fault in enumerate(["drop", 500, 429], start=1):
-        cluster.api.plant("GET", fault, nth)
-    assert cluster.objects.wait("reviews", lambda found: True, 60)
 
 
 def test_a_wait_in_vain_explains(cluster):
@@ -199,11 +193,11 @@ def test_a_wait_in_vain_explains(cluster):
     unpullable["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
     cluster.api.pods = [
         {
-            "metadata": {"name": "pod-1", "namespace": "reviews"},
+            "metadata": {"name": "reviews-pod-1", "namespace": "reviews"},
             "status": {"containerStatuses": [failing, unpullable]},
         }
     ]
-    cluster.api.logs["pod-1"] = "loading\ncannot read model.safetensors\n"
+    cluster.api.logs["reviews-pod-1"] = "loading\ncannot read model.safetensors\n"
     cluster.api.events = [
         {
             "metadata": {"name": "e"},
@@ -213,7 +207,7 @@ def test_a_wait_in_vain_explains(cluster):
         }
         for name, reason, message in (
             ("reviews", "InternalError", "no runtime"),
-            ("pod-1", "BackOff", "restarting"),
+            ("reviews-pod-1", "BackOff", "restarting"),
         )
     ]
     with pytest.raises(UserError) as told:
@@ -223,10 +217,10 @@ def test_a_wait_in_vain_explains(cluster):
     for words in (
         "Ready is False (Pods: not up)",
         "event InternalError of reviews: no runtime",
-        "event BackOff of pod-1: restarting",
-        "container kserve-container of pod pod-1 is CrashLoopBackOff, its last lines: "
+        "event BackOff of reviews-pod-1: restarting",
+        "container kserve-container of pod reviews-pod-1 is CrashLoopBackOff, its last lines: "
         "loading | cannot read model.safetensors",
-        "container sidecar of pod pod-1 is ImagePullBackOff: no such image",
+        "container sidecar of pod reviews-pod-1 is ImagePullBackOff: no such image",
     ):
         assert words in text
     assert "IngressReady" not in text
@@ -241,17 +235,6 @@ def test_what_cannot_be_read_is_said(cluster):
     assert "its pods cannot be read (403)" in text
     assert "its events cannot be read (" in text
     assert cluster.objects.explain("nobody") == "nobody does not exist"
-
-
-def test_waiting_for_an_object_that_goes_ends(cluster):
-    cluster.objects.create(service())
-
-    def reached(found):
-        cluster.kept.delete("reviews")
-        return False
-
-    with pytest.raises(UserError, match="reviews is gone from namespace reviews"):
-        cluster.objects.wait("reviews", reached, 60)
 
 
 def test_what_contains_means():
