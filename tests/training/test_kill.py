@@ -1,4 +1,4 @@
-"""A real kill -9 of the command line, and what the next start makes of it."""
+"""A real kill of the command line, and what the next start makes of it."""
 
 import signal
 import subprocess
@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+
+from components.training.preemption import TERMINATED
 
 
 def command(training_set: Path, base_model: Path, output: Path, checkpoints: Path) -> list[str]:
@@ -24,7 +26,12 @@ def command(training_set: Path, base_model: Path, output: Path, checkpoints: Pat
 
 
 @pytest.mark.slow
-def test_a_run_killed_with_signal_9_goes_on_and_ends_the_same(small_set, tiny_bert, tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, TERMINATED)]
+)
+def test_a_run_that_a_signal_ends_goes_on_and_ends_the_same(
+    sent, code, small_set, tiny_bert, tmp_path
+):
     whole = command(small_set, tiny_bert, tmp_path / "whole", tmp_path / "whole-checkpoints")
     subprocess.run(whole, check=True, capture_output=True, timeout=300)
 
@@ -34,9 +41,9 @@ def test_a_run_killed_with_signal_9_goes_on_and_ends_the_same(small_set, tiny_be
     ) as first:
         for line in first.stdout:
             if line.startswith("macro_f1="):
-                first.send_signal(signal.SIGKILL)
+                first.send_signal(sent)
                 break
-    assert first.returncode == -signal.SIGKILL
+    assert first.returncode == code
     assert not (tmp_path / "killed").exists()
     second = subprocess.run(again, check=True, capture_output=True, text=True, timeout=300)
     assert "going on from step" in second.stderr
