@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from components.cluster import own_run
 from components.cluster.connection import connect
 from components.contracts.errors import UserError, exit_in_words
 from components.contracts.namespace_objects import FEATURE_STORE_SECRET, GPU
@@ -22,10 +23,11 @@ from components.preflight.expected import Expected, Permission, permissions_of
 from components.preflight.finding import Finding, State
 from components.preflight.preflight import preflight
 from components.preflight.report import group_lines, verdict
+from components.training import train_job_step
 from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS, SETTINGS
 from pipelines.training_scale import SCALE
 
-OF_THE_ROOMS = (kserve_store.PERMISSIONS,)
+OF_THE_ROOMS = (own_run.PERMISSIONS, kserve_store.PERMISSIONS, train_job_step.PERMISSIONS)
 """What the code of the steps asks of the API."""
 
 OF_KUBEFLOW_PIPELINES = (
@@ -33,13 +35,14 @@ OF_KUBEFLOW_PIPELINES = (
     Permission("argoproj.io", "workflowtaskresults", "patch"),
     Permission("", "configmaps", "get", "kfp-launcher"),
     Permission("", "secrets", "get", "mlpipeline-minio-artifact"),
+    Permission("", "pods", "get"),
 )
 """What its executor, driver and launcher ask of the API in each step's name."""
 
 
 def permissions() -> tuple[Permission, ...]:
     """What the service account of the pipelines must be allowed to do."""
-    return (*permissions_of(OF_THE_ROOMS), *OF_KUBEFLOW_PIPELINES)
+    return tuple(sorted({*permissions_of(OF_THE_ROOMS), *OF_KUBEFLOW_PIPELINES}))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,6 +6,7 @@ from components.contracts import namespace_objects as names
 from components.preflight.api import Api, missing, unread
 from components.preflight.expected import APPLY
 from components.preflight.finding import Finding, failed, ok, warning
+from components.preflight.restricted import check_restricted
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 _COLLECTOR = "katib.kubeflow.org/metrics-collector-injection"
@@ -27,6 +28,7 @@ def check_namespace(api: Api) -> list[Finding]:
         ok("namespace", api.namespace),
         _pod_security(api.namespace, labels),
         _collector(api.namespace, labels),
+        *(check_restricted(api, labels) if labels.get(_ENFORCE) == "restricted" else []),
     ]
 
 

@@ -50,7 +50,7 @@ def preflight(
         UserError: If the cluster cannot be reached or does not accept the credentials.
     """
     yield "Cluster", check_server(api)
-    namespace = check_namespace(api)
+    namespace = _told("namespace", lambda: check_namespace(api))
     absent = namespace[0].state is State.FAILED
     groups: list[tuple[str, list[tuple[str, Check]]]] = [
         (
@@ -107,3 +107,7 @@ def _told(name: str, check: Check) -> list[Finding]:
         return check()
     except UserError as error:
         return [not_checked(name, str(error))]
+    except Exception as error:  # an answer of a form that no version known to us gives
+        return [
+            not_checked(name, f"the answer is not understood ({type(error).__name__}: {error})")
+        ]

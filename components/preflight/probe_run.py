@@ -27,6 +27,7 @@ _HOPELESS = frozenset(
 
 # What admission refuses is told after these words; what the user may not do begins with the user.
 _NOT_ADMITTED = re.compile(r"is forbidden: (?!User )(.*)", re.DOTALL)
+_NOT_ALLOWED = re.compile(r'User "[^"]+" cannot ')
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _create(api: Api, manifest: dict[str, Any]) -> Outcome | None:
         return Outcome(None, not_admitted[1].strip(), "refused")
     request = Request("create", _PODS, api.namespace, name, api.host)
     told = str(refused(answer.status, answer.text, None, request))
-    by_user = answer.status == 403 and not not_admitted
+    by_user = _NOT_ALLOWED.search(answer.message)
     return Outcome(None, told, "forbidden" if by_user else "refused")
 
 

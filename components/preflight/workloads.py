@@ -8,6 +8,7 @@ from components.contracts.namespace_objects import PART_OF, PART_OF_LABEL
 from components.preflight.api import ONLY_METADATA, Api, missing, unread
 from components.preflight.finding import Finding, failed, ok, warning
 
+_VALUES = "values: manifests/README.md"
 _KINDS = {"deployments": "Deployment", "statefulsets": "StatefulSet"}
 
 
@@ -81,5 +82,4 @@ def _secret(api: Api, name: str, keys: set[str]) -> Finding:
         return unread("Secret", f"Secret {name}", answer)
     values = " ".join(f"--from-literal={key}=…" for key in sorted(keys))
     make = f"kubectl -n {api.namespace} create secret generic {name}"
-    remedy = f"{make} {values}" if keys else f"{make}   # its keys: manifests/README.md"
-    return missing("Secret", f"Secret {name}", remedy)
+    return missing("Secret", f"Secret {name}", f"{make} {values}".rstrip() + f"   # {_VALUES}")

@@ -1,5 +1,7 @@
 """What a cluster answers on which everything is as it should be."""
 
+import yaml
+
 from components.contracts import namespace_objects as names
 from components.preflight.expected import Expected, Permission
 from components.preflight.namespace import _COLLECTOR, _ENFORCE
@@ -9,6 +11,8 @@ NAMESPACE = "reviews"
 IN = f"/api/v1/namespaces/{NAMESPACE}"
 CLAIM = f"{IN}/persistentvolumeclaims/{names.STATE_CLAIM}"
 CONFIG = f"{IN}/configmaps/{names.CONFIG_MAP}"
+KATIB_CONFIG = "/api/v1/namespaces/kubeflow/configmaps/katib-config"
+INITIALIZER = "/apis/serving.kserve.io/v1alpha1/clusterstoragecontainers/default"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 
 EXPECTED = Expected(
@@ -44,6 +48,23 @@ ENDS = {
     "predictor": (SUCCEEDED, "image=ok starts as user 10001, Python 3.11.9\n"),
     "training": (SUCCEEDED, GPU_LOG),
 }
+
+
+SECURED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False}
+
+
+def katib_config(inject, suggestion):
+    """Katib's configuration, with what decides over Pod Security."""
+    config = {
+        "init": {"controller": {"injectSecurityContext": inject}},
+        "runtime": {
+            "suggestions": [
+                {"algorithmName": "tpe"},
+                {"algorithmName": "random", "securityContext": suggestion},
+            ]
+        },
+    }
+    return {"data": {"katib-config.yaml": yaml.safe_dump(config)}}
 
 
 def group(*plurals):
@@ -143,6 +164,8 @@ def healthy():
         "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/apis/v2beta1/healthz": {
             "multi_user": True
         },
+        KATIB_CONFIG: katib_config(True, SECURED),
+        INITIALIZER: {"spec": {"container": {"securityContext": SECURED}}},
         f"/api/v1/namespaces/{NAMESPACE}": {
             "metadata": {"labels": {_ENFORCE: "restricted", _COLLECTOR: "enabled"}},
             "status": {"phase": "Active"},

@@ -18,6 +18,7 @@ from tests.preflight.healthy_cluster import (
     DEPLOYMENTS,
     EXPECTED,
     IN,
+    KATIB_CONFIG,
     NAMESPACE,
     STEP_LOG,
     deployment,
@@ -106,6 +107,17 @@ def test_a_check_that_breaks_off_hides_no_other(cluster):
     amiss = {finding.name: finding for finding in findings if finding.state is not State.OK}
     assert list(amiss) == ["GPUs"]
     assert "etcd has no leader" in amiss["GPUs"].told
+
+
+def test_an_answer_that_is_not_understood_is_no_crash(cluster):
+    cluster.server.objects[KATIB_CONFIG] = {"data": {"katib-config.yaml": "{"}}
+    cluster.server.objects["/api/v1/nodes"] = {"items": [{"kind": "Node"}]}
+
+    _, findings = report(cluster, pods=False)
+
+    told = {finding.name: finding.told for finding in findings if finding.state is not State.OK}
+    assert told["GPUs"] == "the answer is not understood (KeyError: 'metadata')"
+    assert told["namespace"].startswith("the answer is not understood (ParserError")
 
 
 def test_credentials_that_expired_end_it_before_anything_is_asked(cluster):

@@ -124,6 +124,15 @@ def test_a_pod_that_is_not_admitted_is_told_as_such(cluster, message, told):
     assert "resourcequota" in finding.remedy
 
 
+def test_a_webhook_that_refuses_is_not_taken_for_a_missing_right(cluster):
+    cluster.server.refused[PODS] = (403, 'admission webhook "policy" denied the request: no')
+
+    finding = found(cluster, "steps image")
+
+    assert finding.state is State.FAILED
+    assert "denied the request" in finding.told
+
+
 def test_a_user_who_may_not_create_pods_learns_it_once(cluster):
     message = 'pods is forbidden: User "kim" cannot create resource "pods"'
     cluster.server.refused[PODS] = (403, message)

@@ -24,12 +24,16 @@ from tests.preflight.healthy_cluster import (
     DEPLOYMENTS,
     EXPECTED,
     IN,
+    INITIALIZER,
+    KATIB_CONFIG,
     NAMESPACE,
+    SECURED,
     deployment,
     gpu_limits,
     gpu_node,
     gpu_pod,
     group,
+    katib_config,
     schema,
 )
 
@@ -135,6 +139,26 @@ CASES = {
         check_namespace,
         {f"/api/v1/namespaces/{NAMESPACE}": labelled(**{_ENFORCE: "restricted"})},
         (FAILED, "no trial would report its metrics", f"{_COLLECTOR}=enabled"),
+    ),
+    "a Katib whose pods are refused": (
+        check_namespace,
+        {KATIB_CONFIG: katib_config(False, SECURED)},
+        (FAILED, "katib-config lacks injectSecurityContext", "edit configmap katib-config"),
+    ),
+    "a Katib whose search is refused": (
+        check_namespace,
+        {KATIB_CONFIG: katib_config(True, None)},
+        (FAILED, "lacks a securityContext of the suggestion random", "manifests/README.md"),
+    ),
+    "a Katib that is as it came": (
+        check_namespace,
+        {KATIB_CONFIG: {"data": {}}},
+        (FAILED, "lacks injectSecurityContext and a securityContext", "manifests/README.md"),
+    ),
+    "a KServe whose pods are refused": (
+        check_namespace,
+        {INITIALIZER: {"spec": {"container": {"name": "storage-initializer"}}}},
+        (WARNING, "its storage initializer has no security context", "clusterstoragecontainer"),
     ),
     "no ConfigMap": (
         lambda api: check_config_map(api, EXPECTED.config_keys),
@@ -300,6 +324,16 @@ EDGES = {
         {"/api/v1/pods": nodes(INIT)},
         "1 free",
     ),
+    "operators that leave it to our admission policy": (
+        lambda api: check_namespace(api)[-1:],
+        {
+            f"/api/v1/namespaces/{NAMESPACE}": labelled(
+                **{_ENFORCE: "restricted", "review-sentiment/pod-security-defaults": "enabled"}
+            ),
+            KATIB_CONFIG: {"data": {}},
+        },
+        "our admission policy fills in",
+    ),
     "a quota that the largest step just fits": (
         lambda api: check_quota(api, EXPECTED.largest_step),
         {f"{IN}/resourcequotas": quota(*FULL), f"{IN}/limitranges": limit("Pod", memory="32G")},
@@ -331,6 +365,8 @@ LOOKS = (
     ("GET /apis/kubeflow.org/.*", check_kinds, "kinds of kubeflow.org/v1beta1"),
     ("GET /openapi/.*", check_kinds, "fields of trainer.kubeflow.org/v1alpha1"),
     ("GET /api/v1/namespaces/reviews", check_namespace, "namespace reviews"),
+    ("GET .*/katib-config", check_namespace, "ConfigMap katib-config in namespace kubeflow"),
+    ("GET .*/clusterstoragecontainers/.*", check_namespace, "ClusterStorageContainer default"),
     ("GET .*/configmaps/.*", lambda api: check_config_map(api, ("KEY",)), "ConfigMap"),
     ("GET .*/persistentvolumeclaims/.*", check_claim, "PersistentVolumeClaim"),
     ("GET .*/servingruntimes/.*", lambda api: check_objects(api, "x"), "ServingRuntime x"),
