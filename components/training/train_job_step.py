@@ -27,6 +27,7 @@ from components.training.train_job import (
     training_arguments,
 )
 from components.training.train_job_folder import CHECKPOINTS, MODEL, TRAINING_SET, SharedFolder
+from components.training.train_job_log import MetricLines
 
 if TYPE_CHECKING:
     from components.training.fine_tune import TrainingResult
@@ -149,11 +150,19 @@ def _train(
             told.append(state)
             logger.info("TrainJob %s: %s", name, state)
 
+    metrics = MetricLines(jobs.client, jobs.namespace, name)
+
+    def look(job: dict[str, Any]) -> bool | None:
+        for evaluation in metrics.new():
+            logger.info("TrainJob %s: %s", name, evaluation)
+        return outcome(job)
+
     try:
         run_to_end(
             jobs,
             manifest,
-            outcome,
+            # Asked at least twice a minute, also where nothing has changed.
+            look,
             deadline_seconds=deadline_seconds,
             on_change=tell,
             # Until its model has been taken: a step that is killed before goes on from there.
@@ -167,6 +176,7 @@ def _train(
         ) from None
     if not folder.holds_model():
         jobs.delete(name, foreground=True)
+        folder.give_up()
         raise UserError(
             f"TrainJob {name} ended without a model in {folder.model}; see that TrainingRuntime "
             f"{TRAINING_RUNTIME} mounts the same claim as this step, and retry the run"
