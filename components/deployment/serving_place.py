@@ -20,7 +20,8 @@ from components.deployment.confidence_sequence import Pairs
 from components.deployment.guarded_canary import GuardedCanary
 from components.deployment.inference_service import ServiceSettings, storage_uri_of
 from components.deployment.local_store import FileServiceStore, server_addresses
-from components.deployment.observations import ObservationSource, PrometheusServer, ServerMetrics
+from components.deployment.observation_sources import PrometheusServer, ServerMetrics
+from components.deployment.observations import ObservationSource
 from components.deployment.paired_labels import (
     ModelAddress,
     PairedLabels,

@@ -10,7 +10,8 @@ from components.deployment import serving_place as subject
 from components.deployment.confidence_sequence import Pairs
 from components.deployment.inference_service import render_inference_service
 from components.deployment.local_store import FileServiceStore
-from components.deployment.observations import NotObserved, PrometheusServer
+from components.deployment.observation_sources import PrometheusServer
+from components.deployment.observations import NotObserved
 from components.deployment.paired_labels import PairedLabels
 from components.deployment.serving_place import ServingPlace, asker, serving_place
 
