@@ -1,5 +1,6 @@
 """A step's process under a real SIGTERM, as Argo sends it when a run is terminated."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -28,11 +29,8 @@ run_to_end(
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_cancelled_step_deletes_its_object_and_ends_in_time(jobs, tmp_path, number):
-    import json
-
     jobs.api.hold_seconds = 30.0
     command = [sys.executable, "-c", STEP, kubeconfig(tmp_path, jobs.api.url)]
     step = subprocess.Popen([*command, json.dumps(train_job())], stderr=subprocess.PIPE)
