@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 from components.preflight.api import Api
 from components.preflight.finding import Finding, failed, not_checked, ok
@@ -21,12 +22,12 @@ def check_pipelines_api(api: Api, endpoint: str, namespace: str) -> list[Finding
         namespace: Where Kubeflow Pipelines is installed.
     """
     if endpoint:
-        return [_ask_endpoint(endpoint.rstrip("/"), namespace)]
+        return [_ask_endpoint(api, endpoint.rstrip("/"), namespace)]
     service = f"/api/v1/namespaces/{namespace}/services/ml-pipeline:http/proxy"
     answer = api.get(service + _HEALTH)
     where = f"service ml-pipeline in namespace {namespace}"
     if answer.good:
-        return [ok(_NAME, f"{where} answers through the API server{_told(answer.text)}")]
+        return [_judge(api, f"{where} answers through the API server", answer.found, namespace)]
     if answer.status == 404:
         told = f"there is no {where}; install Kubeflow Pipelines, or say where it answers"
         return [failed(_NAME, told, "make preflight KFP_ENDPOINT=https://…")]
@@ -39,7 +40,7 @@ def check_pipelines_api(api: Api, endpoint: str, namespace: str) -> list[Finding
     ]
 
 
-def _ask_endpoint(endpoint: str, namespace: str) -> Finding:
+def _ask_endpoint(api: Api, endpoint: str, namespace: str) -> Finding:
     import requests
 
     token = os.environ.get(_TOKEN)
@@ -59,27 +60,42 @@ def _ask_endpoint(endpoint: str, namespace: str) -> Finding:
             f"export {_TOKEN}=$(kubectl create token <account> --audience pipelines.kubeflow.org)"
         )
         return failed(_NAME, told, token_of)
-    if answer.status_code != 200 or not _is_health(answer.text):
+    health = _health(answer.text)
+    if answer.status_code != 200 or health is None:
         told = f"{endpoint} answers {answer.status_code}, and not as Kubeflow Pipelines"
         return failed(_NAME, told, f"curl {endpoint}{_HEALTH}")
-    return ok(_NAME, f"{endpoint} answers{_told(answer.text)}")
+    return _judge(api, f"{endpoint} answers", health, namespace)
+
+
+def _judge(api: Api, told: str, health: dict[str, Any], namespace: str) -> Finding:
+    """What the answer says of itself, and whether runs go to the namespace that is checked.
+
+    Standalone, all runs are in the namespace of Kubeflow Pipelines; for several users, none is.
+    """
+    several = health.get("multi_user")
+    said = (health.get("apiServerTagName"), "multi-user" if several else "")
+    told += f" ({', '.join(word for word in said if word)})" if any(said) else ""
+    if health.get("apiServerReady") is False:
+        # The dashboard's server answers for the one behind it, whether that is up or not.
+        logs = f"kubectl -n {namespace} logs deployment/ml-pipeline --tail 20"
+        return failed(_NAME, f"{told}, but the API server of Pipelines behind it does not", logs)
+    if several and api.namespace == namespace:
+        told += f"; runs go to a profile's namespace, not to {namespace}"
+        return failed(_NAME, told, "make preflight NAMESPACE=…   # of your profile")
+    if several is False and api.namespace != namespace:
+        told += f", for one user: all runs go to namespace {namespace}, not to {api.namespace}"
+        return failed(_NAME, told, f"make preflight NAMESPACE={namespace}")
+    return ok(_NAME, told)
 
 
 def _forward(namespace: str) -> str:
     return f"kubectl -n {namespace} port-forward service/ml-pipeline 8888"
 
 
-def _is_health(text: str) -> bool:
+def _health(text: str) -> dict[str, Any] | None:
+    """The answer as an object; None where it is something else, as a page to log in."""
     try:
-        return isinstance(json.loads(text), dict)
+        found = json.loads(text)
     except ValueError:
-        return False
-
-
-def _told(text: str) -> str:
-    """What the answer says of itself; the service leaves out what is false."""
-    found = json.loads(text) if _is_health(text) else {}
-    version = found.get("apiServerTagName") or found.get("tag_name")
-    several = "multi-user" if found.get("multi_user") else ""
-    said = ", ".join(word for word in (version, several) if word)
-    return f" ({said})" if said else ""
+        return None
+    return found if isinstance(found, dict) else None

@@ -86,6 +86,27 @@ def test_an_endpoint_that_answers_otherwise(cluster, endpoint, answer, state, to
     assert told in check(cluster, url).told
 
 
+@pytest.mark.parametrize(
+    ("health", "told", "remedy"),
+    [
+        ({"multi_user": True}, "runs go to a profile's namespace, not to reviews", "NAMESPACE=…"),
+        ({"multi_user": False}, "all runs go to namespace kubeflow, not to reviews", "=kubeflow"),
+        ({"apiServerReady": False}, "API server of Pipelines behind it does not", "ml-pipeline"),
+    ],
+    ids=["multi-user", "standalone", "the dashboard alone"],
+)
+def test_runs_that_would_not_go_to_the_namespace(cluster, health, told, remedy):
+    installed_in = "reviews" if health.get("multi_user") else "kubeflow"
+    address = PROXY.replace("/kubeflow/", f"/{installed_in}/")
+    cluster.server.objects[address] = health
+
+    (found,) = check_pipelines_api(cluster.api, "", installed_in)
+
+    assert found.state is State.FAILED
+    assert told in found.told
+    assert remedy in found.remedy
+
+
 def test_a_closed_endpoint(cluster):
     found = check(cluster, "http://127.0.0.1:9")
 
