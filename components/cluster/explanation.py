@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def explain(
         for status in _broken(pod):
             parts += _or_why_not(
                 f"the log of pod {pod.metadata.name}",
-                lambda pod=pod, status=status: _last_lines(core, pod, status, timeout),
+                partial(_last_lines, core, pod, status, timeout),
             )
     return "; ".join(parts) or "it has neither conditions nor events yet"
 

@@ -62,7 +62,8 @@ def run_to_end(
 
     When a run is terminated, Argo sends SIGTERM to all processes of the step's container. KFP's
     launcher dies of it at once, and about a second later the container ends, with all that is left
-    in it. So the deletion after a signal is one request, without reading first.
+    in it (the process group gets the signal: argoexec's `emissary.go` and `signal_linux.go`). So
+    the deletion after a signal is one request, without reading first.
 
     The object is deleted, with what it owns, whatever ends this function except a success with
     `keep`; also one that was adopted, for it is the same unit of work. An object of the same name
@@ -73,7 +74,8 @@ def run_to_end(
         manifest: The object. A retried step has to make the same one to find it again, so its name
             comes from the run; its ownerReferences should name the run's Workflow (`own_run`), as
             the second net under a process that is killed before it can delete.
-        outcome: What an object has come to: True succeeded, False failed, None neither yet.
+        outcome: What an object has come to: True succeeded, False failed, None neither yet. Asked
+            at the start, at each change, and at least every `changes.WINDOW_SECONDS`.
         deadline_seconds: How long it may take, counted anew for an adopted one.
         on_change: Called with the object at the start and whenever it changed.
         keep: Leave an object that succeeded in the cluster; the Workflow takes it along later.

@@ -37,8 +37,15 @@ _NOT_MENDING = {
 _GRACE_SECONDS = 180.0
 """A registry that is away for a moment mends itself; a wrong name does not."""
 
-_RECENT = timedelta(minutes=10)
-"""Controllers tell again at least every few minutes what still hinders them."""
+_MAY_MEND_RECENT = timedelta(minutes=10)
+_NOT_MENDING_RECENT = timedelta(seconds=_GRACE_SECONDS - 30)
+"""How old an event may be and still say what is. A controller tries again at least every minute;
+an event that tells the same again may be held back for five. Less than the grace, so that what
+went wrong only once is not taken for what does not mend."""
+
+_HOMELESS = (
+    "pod {name} finds no node ({why}); add or free some with what it asks for, or ask for less"
+)
 
 _TIMEOUT = (5.0, 30.0)
 
@@ -97,9 +104,9 @@ class Standstill:
             pods = pods_of(self.core, self.namespace, self.selector, _TIMEOUT)
             running = any(pod.status and pod.status.phase == "Running" for pod in pods)
             found = [trouble for pod in pods for trouble in _of_pod(pod)]
-            if not running:
-                warnings = warnings_about(self.core, self.namespace, self.name, _TIMEOUT)
-                found += [trouble for event in warnings for trouble in _of_event(event)]
+            seen = {pod.metadata.name for pod in pods}
+            for event in warnings_about(self.core, self.namespace, self.name, _TIMEOUT):
+                found += _of_event(event, seen)
         except (ApiException, HTTPError, OSError) as error:
             logger.debug("the pods of %s cannot be looked at: %s", self.name, error)
             return
@@ -119,12 +126,7 @@ class Standstill:
 def _of_pod(pod: "V1Pod") -> Iterator[Trouble]:
     name, why = pod.metadata.name, unschedulable(pod)
     if why:
-        yield Trouble(
-            f"node {name}",
-            f"pod {name} finds no node ({why}); add or free nodes that have what it asks for, or "
-            "ask for less",
-            may_mend=True,
-        )
+        yield Trouble(f"node {name}", _HOMELESS.format(name=name, why=why), may_mend=True)
     for container in waiting(pod):
         reason = container.state.waiting.reason
         remedy = _NOT_MENDING.get(reason)
@@ -138,17 +140,24 @@ def _of_pod(pod: "V1Pod") -> Iterator[Trouble]:
             )
 
 
-def _of_event(event: "CoreV1Event") -> Iterator[Trouble]:
-    seen, name = last_seen(event), event.involved_object.name
-    said = (event.message or "").strip()
-    if seen is not None and datetime.now(UTC) - seen > _RECENT:
+def _of_event(event: "CoreV1Event", seen: set[str]) -> Iterator[Trouble]:
+    """What a warning tells of pods that are not there, or that the selector leaves out."""
+    at, name = last_seen(event), event.involved_object.name
+    said, age = (event.message or "").strip(), datetime.now(UTC) - at if at else timedelta(0)
+    if event.reason == "FailedCreate" and "exceeded quota" not in said:
+        if age <= _NOT_MENDING_RECENT:
+            text = f"{name} cannot make its pods ({said}); change what it names"
+            yield Trouble(f"create {name}", text, may_mend=False)
+    elif age > _MAY_MEND_RECENT:
         return
-    if event.reason == "FailedCreate" and "exceeded quota" in said:
+    elif event.reason == "FailedCreate":
         text = f"the namespace has no quota left ({said}); free some or ask for more"
         yield Trouble(f"quota {name}", text, may_mend=True)
-    elif event.reason == "FailedCreate":
-        text = f"{name} cannot make its pods ({said}); change what it names"
-        yield Trouble(f"create {name}", text, may_mend=False)
     elif event.reason in ("FailedMount", "FailedAttachVolume"):
         text = f"pod {name} cannot mount a volume ({said}); create what it names"
         yield Trouble(f"volume {name}", text, may_mend=True)
+    elif name not in seen and event.reason == "FailedScheduling":
+        yield Trouble(f"node {name}", _HOMELESS.format(name=name, why=said), may_mend=True)
+    elif name not in seen and event.reason == "Failed" and "pull image" in said:
+        text = f"pod {name} cannot get an image ({said}); check its name, tag and credentials"
+        yield Trouble(f"image {name}", text, may_mend=True)

@@ -166,7 +166,7 @@ class ApiServer:
                 pod
                 for pod in self.pods
                 if "labels" not in pod["metadata"]
-                or wanted.items() <= pod["metadata"]["labels"].items()
+                or all(_fits(pod["metadata"]["labels"], *want) for want in wanted.items())
             ]
             return {"kind": "PodList", "apiVersion": "v1", "items": items}
         wanted = _selected(query["fieldSelector"][0])
@@ -184,7 +184,12 @@ class ApiServer:
 
 
 def _selected(selector):
-    return dict(part.split("=", 1) for part in selector.split(","))
+    """Wanted value by key; None where the key is only to be there."""
+    return {key: value or None for key, _, value in (s.partition("=") for s in selector.split(","))}
+
+
+def _fits(labels, key, value):
+    return key in labels and value in (None, labels[key])
 
 
 def _error_event(code):

@@ -64,7 +64,7 @@ def test_what_does_not_mend_itself_ends_the_wait_in_minutes(jobs, run, reason, r
         (
             [pod(unschedulable="0/4 nodes are available: 4 Insufficient nvidia.com/gpu.")],
             [],
-            r"job-node-0-x finds no node \(0/4 .* nvidia.com/gpu.\); add or free nodes",
+            r"job-node-0-x finds no node \(0/4 .* nvidia.com/gpu.\); add or free some",
         ),
         (
             [],
@@ -75,6 +75,17 @@ def test_what_does_not_mend_itself_ends_the_wait_in_minutes(jobs, run, reason, r
             [pod(waiting="ContainerCreating")],
             [event("FailedMount", 'secret "s" not found', name="job-node-0-x")],
             r'cannot mount a volume \(secret "s" not found\)',
+        ),
+        # Pods that the selector leaves out, as that of Katib's search algorithm.
+        (
+            [],
+            [event("FailedScheduling", "0/4 nodes are available", name="job-random-x", ago=60)],
+            r"job-random-x finds no node \(0/4 nodes are available\)",
+        ),
+        (
+            [],
+            [event("Failed", 'Failed to pull image "x:1": denied', name="job-random-x")],
+            r"job-random-x cannot get an image \(.* denied\)",
         ),
     ],
 )
@@ -106,6 +117,8 @@ def test_a_pod_that_cannot_be_made_for_another_reason_ends_it(jobs, run):
         ([], [event("FailedCreate", "exceeded quota: gpus", ago=3600)]),
         ([], [event("FailedCreate", "exceeded quota: gpus", name="jobs-of-others")]),
         ([], [event("BackoffLimitExceeded", "no")]),
+        ([], [event("FailedCreate", "failed calling webhook", ago=160)]),
+        ([pod("Running")], [event("FailedScheduling", "no GPU", name="job-random-x")]),
         ([pod(waiting="ContainerCreating"), pod(waiting="CrashLoopBackOff")], []),
     ],
 )
