@@ -1,7 +1,8 @@
-"""What a probe pod finds out from inside the cluster: `python -m components.preflight.inside`.
+"""What a probe pod finds out from inside the cluster.
 
 It prints a line for each check, `name=ok|warning|failed what was found`, and exits with code 1 if
-one failed. It needs no more than each of the images has.
+one failed. The text of this file is the pod's command, `python -c`, because not every image holds
+this room; so it imports nothing of the project.
 """
 
 import base64
@@ -59,7 +60,9 @@ def _image() -> str:
     """The user that the image runs as."""
     if os.getuid() == 0:
         raise Amiss("it runs as root")
-    return f"starts as user {os.getuid()}, Python {platform.python_version()}"
+    code = os.environ.get("CODE_VERSION")
+    told = f"starts as user {os.getuid()}, Python {platform.python_version()}"
+    return f"{told}, code {code[:12]}" if code else told
 
 
 def _storage() -> str:

@@ -113,6 +113,13 @@ KINDS = (
         "no model server of ours",
         _KSERVE,
     ),
+    Kinds(
+        "Feast operator",
+        "feast.dev/v1",
+        ("featurestores",),
+        "the feature store works without it",
+        without_them=State.OK,
+    ),
 )
 
 _GATEWAY, _KNATIVE = "gateway.networking.k8s.io/v1", "serving.knative.dev/v1"

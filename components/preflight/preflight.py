@@ -17,6 +17,7 @@ from components.preflight.namespace import (
 )
 from components.preflight.permissions import check_permissions
 from components.preflight.pipelines_api import check_pipelines_api
+from components.preflight.priorities import check_priorities
 from components.preflight.probes import check_inside
 from components.preflight.quota import check_quota
 from components.preflight.server import check_server
@@ -95,6 +96,7 @@ def _of_namespace(api: Api, expected: Expected) -> list[tuple[str, Check]]:
         ("configuration", lambda: check_config_map(api, expected.config_keys)),
         ("storage", lambda: check_claim(api)),
         ("objects", lambda: check_objects(api, expected.serving_runtime)),
+        ("priorities", lambda: check_priorities(api)),
         ("permissions", lambda: check_permissions(api, expected.permissions)),
         ("servers", lambda: check_workloads(api, expected.secrets)),
         ("quota", lambda: check_quota(api, expected.largest_step)),

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from components.contracts import namespace_objects as names
+from components.preflight import inside
+
+_PROGRAM = Path(inside.__file__).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def pod_manifest(
             {
                 "name": "probe",
                 "image": probe.image,
-                "command": ["python", "-m", "components.preflight.inside", *probe.checks],
+                "command": ["python", "-c", _PROGRAM, *probe.checks],
                 "env": environment,
                 "resources": {"requests": resources, "limits": resources},
                 "securityContext": {

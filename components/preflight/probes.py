@@ -136,7 +136,8 @@ def _unknown(probe: Probe, why: str) -> Iterator[Finding]:
 def _remedy_of_pod(api: Api, probe: Probe, kind: str) -> str:
     """What to do about a pod that did not run."""
     return {
-        "image": "make images push IMAGE_REGISTRY=… IMAGE_TAG=…   # and set both here too",
+        "image": f"docker manifest inspect {probe.image}   # is it there, may nodes pull it?\n"
+        "make images IMAGE_REGISTRY=… IMAGE_TAG=…   # and give both here too",
         "unschedulable": "kubectl get nodes -o wide",
         "configuration": APPLY,
         "slow": "make preflight ARGS='--deadline 900'   # a first pull of a large image takes long",

@@ -13,6 +13,8 @@ CLAIM = f"{IN}/persistentvolumeclaims/{names.STATE_CLAIM}"
 CONFIG = f"{IN}/configmaps/{names.CONFIG_MAP}"
 KATIB_CONFIG = "/api/v1/namespaces/kubeflow/configmaps/katib-config"
 INITIALIZER = "/apis/serving.kserve.io/v1alpha1/clusterstoragecontainers/default"
+RUNTIMES = f"/apis/trainer.kubeflow.org/v1alpha1/namespaces/{NAMESPACE}/trainingruntimes"
+PRIORITY = "/apis/scheduling.k8s.io/v1/priorityclasses/low"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 
 EXPECTED = Expected(
@@ -188,6 +190,8 @@ def healthy():
             ]
         },
         f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets": {"items": []},
+        RUNTIMES: {"items": [{"template": [{"spec": {"priorityClassName": "low"}}]}]},
+        PRIORITY: {},
         f"{IN}/resourcequotas": {"items": []},
         f"{IN}/limitranges": {"items": []},
         f"{IN}/serviceaccounts/{names.SERVICE_ACCOUNT}": {},

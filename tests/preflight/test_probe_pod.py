@@ -1,5 +1,8 @@
 """The probe pods: valid, within Pod Security `restricted`, and like a step where it matters."""
 
+import ast
+import subprocess
+import sys
 from dataclasses import replace
 
 import kubernetes_validate
@@ -50,9 +53,36 @@ def test_it_ends_by_itself_and_runs_known_checks(pod):
     (container,) = pod["spec"]["containers"]
     assert pod["spec"]["activeDeadlineSeconds"] == 60
     assert pod["spec"]["restartPolicy"] == "Never"
-    assert container["command"][:3] == ["python", "-m", "components.preflight.inside"]
+    assert container["command"][:2] == ["python", "-c"]
+    assert "$(" not in container["command"][2], "Kubernetes would put a variable there"
     assert set(container["command"][3:]) <= set(CHECKS)
     assert pod["metadata"]["labels"][names.COMPONENT_LABEL] == "preflight"
+
+
+def test_its_program_runs_where_the_project_is_not(tmp_path):
+    program = PODS["predictor"]["spec"]["containers"][0]["command"][2]
+    imported = {
+        name
+        for node in ast.parse(program).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else names_of(node))
+    }
+    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
+
+    command = [sys.executable, "-I", "-S", "-c", program, "storage"]
+    environment = {"STATE_DIR": str(tmp_path), "CODE_VERSION": "1a2b3c"}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    image, storage = ended.stdout.splitlines()
+    assert ended.stderr == ""
+    assert image.startswith("image=failed it runs as root" if ended.returncode else "image=ok ")
+    assert storage.startswith(f"storage=ok {tmp_path} is writable")
+
+
+def names_of(imports):
+    return [alias.name for alias in imports.names]
 
 
 def test_the_probe_of_the_steps_finds_what_a_step_finds():

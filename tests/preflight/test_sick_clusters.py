@@ -14,6 +14,7 @@ from components.preflight.namespace import (
     check_namespace,
     check_objects,
 )
+from components.preflight.priorities import check_priorities
 from components.preflight.quota import check_quota
 from components.preflight.server import check_server
 from components.preflight.versions import check_versions
@@ -27,6 +28,7 @@ from tests.preflight.healthy_cluster import (
     INITIALIZER,
     KATIB_CONFIG,
     NAMESPACE,
+    PRIORITY,
     SECURED,
     deployment,
     gpu_limits,
@@ -207,6 +209,11 @@ CASES = {
         {f"{IN}/serviceaccounts/{names.SERVICE_ACCOUNT}": None},
         (FAILED, "there is no service account review-sentiment-pipeline", "kubectl apply -k"),
     ),
+    "no priority class": (
+        check_priorities,
+        {PRIORITY: None},
+        (FAILED, "there is no PriorityClass low", "kubectl apply -k"),
+    ),
     "no Secret for the steps": (
         lambda api: check_workloads(api, EXPECTED.secrets),
         {f"{IN}/secrets/{names.FEATURE_STORE_SECRET}": None},
@@ -370,6 +377,7 @@ LOOKS = (
     ("GET .*/configmaps/.*", lambda api: check_config_map(api, ("KEY",)), "ConfigMap"),
     ("GET .*/persistentvolumeclaims/.*", check_claim, "PersistentVolumeClaim"),
     ("GET .*/servingruntimes/.*", lambda api: check_objects(api, "x"), "ServingRuntime x"),
+    ("GET .*/priorityclasses/.*", check_priorities, "PriorityClass low"),
     ("GET .*/secrets/.*", lambda api: check_workloads(api, EXPECTED.secrets), "Secret review"),
     ("GET .*/statefulsets", lambda api: check_workloads(api, {}), "StatefulSets"),
     ("GET .*/limitranges", lambda api: check_quota(api, {}), "LimitRanges"),
