@@ -17,6 +17,9 @@ SERVICE_ACCOUNT = "review-sentiment-pipeline"
 PREDICTOR_SERVICE_ACCOUNT = "review-sentiment-predictor"
 """Of the model servers, for the credentials of the model storage; may do nothing in the API."""
 
+SERVING_PRIORITY = "review-sentiment-serving"
+"""PriorityClass of the model servers; trainings have one below the default."""
+
 CONFIG_MAP = "review-sentiment-config"
 """ConfigMap whose keys reach the steps as environment variables of the same name."""
 

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.contracts.errors import UserError
+from components.contracts.namespace_objects import (
+    PART_OF,
+    PART_OF_LABEL,
+    PREDICTOR_SERVICE_ACCOUNT,
+    RUN_AS_USER,
+    SERVING_PRIORITY,
+)
 from components.deployment.service_state import (
     AFTER_REVISION_ANNOTATION,
     CANARY_ANNOTATION,
@@ -40,7 +47,6 @@ AUTOSCALER_ANNOTATION = "serving.kserve.io/autoscalerClass"
 # RFC 1123 label, short enough for the suffixes that KServe and Knative append.
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _STORAGE = re.compile(r"(s3|gs|hf|pvc|https?|abfss?|oci)://\S+")
-_USER = 10001
 _PRE_STOP_SECONDS = 5
 _SHORTEST_GRACE = 55
 """Seconds: the runtime's `--drain-seconds`, the preStop hook, and a few to end."""
@@ -155,22 +161,26 @@ def render_inference_service(
         "maxReplicas": settings.max_replicas,
         **_scaling(mode, settings, annotations),
         "timeout": settings.timeout_seconds,
+        # KServe takes the credentials of the model storage from this account's Secrets.
+        "serviceAccountName": PREDICTOR_SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
         "annotations": pod_annotations(version, model_digest),
         "model": model_of(version, storage_uri, mode, settings),
     }
     if mode == "Knative":
         # Hosts `latest-` and `prev-`, to ask a canary that gets no traffic yet. Knative refuses
-        # the pod's securityContext and termination grace period by default; the container's
-        # securityContext is the ServingRuntime's, the grace period follows from the timeout.
+        # the pod's securityContext, priority and termination grace period by default; the
+        # container's securityContext is the ServingRuntime's, the grace period follows from the
+        # timeout.
         annotations["serving.kserve.io/enable-tag-routing"] = "true"
     else:
         predictor["terminationGracePeriodSeconds"] = settings.grace_seconds
+        predictor["priorityClassName"] = SERVING_PRIORITY
         predictor["securityContext"] = {
             "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
+            "runAsUser": RUN_AS_USER,
+            "runAsGroup": RUN_AS_USER,
+            "fsGroup": RUN_AS_USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         }
     return {
@@ -180,7 +190,7 @@ def render_inference_service(
             "name": model_name,
             "labels": {
                 "app.kubernetes.io/name": model_name,
-                "app.kubernetes.io/part-of": "review-sentiment",
+                PART_OF_LABEL: PART_OF,
             },
             "annotations": annotations,
         },

@@ -1,4 +1,3 @@
-from components.contracts.namespace_objects import PREDICTOR_SERVICE_ACCOUNT
 from components.deployment.inference_service import render_inference_service
 from components.deployment.service_state import state_of
 from tests.manifests.conftest import MANIFESTS, build, named
@@ -8,7 +7,6 @@ def test_the_service_is_what_a_rollout_makes_and_takes_over():
     service = named(build(MANIFESTS / "serving-by-hand"), "InferenceService")
     model = service["spec"]["predictor"]["model"]
     made = render_inference_service(service["metadata"]["name"], "1", model["storageUri"])
-    made["spec"]["predictor"]["serviceAccountName"] = PREDICTOR_SERVICE_ACCOUNT
     assert service == made
     state = state_of(service)
     assert (state.mode, state.stable, state.canary, state.first) == ("Standard", "1", None, False)
