@@ -127,7 +127,6 @@ class SharedFolder:
             made["facts"] |= {**facts, "max_tokens": max_tokens}
             made["max_tokens"] = max_tokens
             write_json(draft / TRAINING, made)
-            check_model_folder(draft)
         return dict(made)
 
     def give_up(self) -> bool:

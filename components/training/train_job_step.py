@@ -165,7 +165,7 @@ def _train(
             look,
             deadline_seconds=deadline_seconds,
             on_change=tell,
-            # Until its model has been taken: a step that is killed before goes on from there.
+            # It is deleted with its folder, when the model has been taken.
             keep=True,
         )
     except BaseException as error:
