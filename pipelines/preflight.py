@@ -117,7 +117,7 @@ def _preflight(options: argparse.Namespace) -> None:
         expected,
         pods=not options.no_pods,
         deadline_seconds=options.deadline,
-        on_wait=lambda told: print(f"  waiting for {told}", file=sys.stderr, flush=True),
+        tell=lambda told: print(f"  {told}", file=sys.stderr, flush=True),
     ):
         if not findings:
             print(f"Preflight of namespace {namespace} at {client.configuration.host}\n")

@@ -33,7 +33,7 @@ def preflight(
     *,
     pods: bool = True,
     deadline_seconds: int = 180,
-    on_wait: Callable[[str], None] = lambda told: None,
+    tell: Callable[[str], None] = lambda told: None,
 ) -> Iterator[tuple[str, list[Finding]]]:
     """Check a cluster.
 
@@ -42,7 +42,7 @@ def preflight(
         expected: What is looked for.
         pods: Whether to look from inside too, which starts pods.
         deadline_seconds: After which a pod is given up.
-        on_wait: Told what pods are waited for.
+        tell: Told what pods are waited for.
 
     Yields:
         Groups as they become known: title and findings.
@@ -83,12 +83,14 @@ def preflight(
         pool.shutdown(wait=False, cancel_futures=True)
     title = "Inside the cluster"
     if absent:
-        yield title, [not_checked("pods", f"there is no namespace {api.namespace}")]
+        yield title, [not_checked("pods", f"there is no usable namespace {api.namespace}")]
     elif not pods:
         yield title, [not_checked("pods", "none were started (--no-pods)")]
     else:
-        inside = lambda: check_inside(api, expected, deadline_seconds, on_wait)  # noqa: E731
-        yield title, _told("pods", inside)
+        yield (
+            title,
+            _told("pods", lambda: check_inside(api, expected, deadline_seconds, tell)),
+        )
 
 
 def _of_namespace(api: Api, expected: Expected) -> list[tuple[str, Check]]:

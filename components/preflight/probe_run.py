@@ -50,7 +50,7 @@ def run_pods(
     api: Api,
     manifests: Mapping[str, dict[str, Any]],
     deadline_seconds: float,
-    on_wait: Callable[[str], None] = lambda told: None,
+    tell: Callable[[str], None] = lambda told: None,
 ) -> tuple[dict[str, Outcome], list[str]]:
     """Create pods, wait until each has ended or cannot, and delete them.
 
@@ -60,7 +60,7 @@ def run_pods(
         api: The cluster.
         manifests: Pods by a name of the caller's.
         deadline_seconds: After which a pod is given up.
-        on_wait: Told what is waited for, whenever that changes.
+        tell: Told what is waited for, whenever that changes, and what was left behind.
 
     Returns:
         How each ended, and the names of pods that could not be deleted.
@@ -76,16 +76,14 @@ def run_pods(
             late = api.patience.clock() >= until
             stand = []
             for key in waiting:
-                name = manifests[key]["metadata"]["name"]
-                found = api.get(api.of_namespace("pods", name))
-                outcome, why = _judge(api, name, found.found if found.good else {}, late)
+                outcome, why = _look(api, manifests[key]["metadata"]["name"], late)
                 if outcome:
                     outcomes[key] = outcome
                 else:
                     stand.append(f"{key}: {why}")
             told = "; ".join(stand)
             if told and told != last_told:
-                on_wait(told)
+                tell(f"waiting for {told}")
                 last_told = told
             if stand:
                 api.patience.sleep(_LOOK_EVERY_SECONDS)
@@ -96,6 +94,8 @@ def run_pods(
             if not _was_refused(outcomes.get(key))
             and not _delete(api, manifest["metadata"]["name"])
         ]
+        for pod in left:
+            tell(f"pod {pod} could not be deleted")
     return outcomes, left
 
 
@@ -110,6 +110,8 @@ def _create(api: Api, manifest: dict[str, Any]) -> Outcome | None:
         answer = api.ask("POST", api.of_namespace("pods"), body=manifest)
     except Conflict:
         return None  # the answer to the first attempt was lost: the name is ours alone
+    except UserError as error:
+        return Outcome(None, str(error), "died")  # it may be there all the same
     if answer.good:
         return None
     not_admitted = _NOT_ADMITTED.search(answer.message)
@@ -129,11 +131,22 @@ def _delete(api: Api, name: str) -> bool:
         return False
 
 
-def _judge(api: Api, name: str, pod: Mapping[str, Any], late: bool) -> tuple[Outcome | None, str]:
+def _look(api: Api, name: str, late: bool) -> tuple[Outcome | None, str]:
     """The outcome of a pod, or None and what it waits for."""
-    if not pod:
-        return Outcome(None, "someone deleted it", "died"), ""
-    status = pod.get("status") or {}
+    try:
+        answer = api.get(api.of_namespace("pods", name))
+        if answer.good:
+            return _judge(api, name, answer.found.get("status") or {}, late)
+    except UserError as error:
+        return Outcome(None, str(error), "died"), ""
+    told = "someone deleted it" if answer.status == 404 else "you may not read its state"
+    return Outcome(None, told, "died"), ""
+
+
+def _judge(
+    api: Api, name: str, status: Mapping[str, Any], late: bool
+) -> tuple[Outcome | None, str]:
+    """As `_look`, of the pod's status."""
     phase = status.get("phase")
     containers = status.get("containerStatuses") or []
     if phase in ("Succeeded", "Failed"):

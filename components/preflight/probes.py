@@ -64,7 +64,7 @@ def check_inside(
     api: Api,
     expected: Expected,
     deadline_seconds: int,
-    on_wait: Callable[[str], None] = lambda told: None,
+    tell: Callable[[str], None] = lambda told: None,
 ) -> list[Finding]:
     """Run the probes and read what they found.
 
@@ -72,7 +72,7 @@ def check_inside(
         api: The cluster.
         expected: What is looked for.
         deadline_seconds: After which a pod is given up.
-        on_wait: Told what is waited for.
+        tell: Told what is waited for.
     """
     run = uuid.uuid4().hex[:6]
     probes = {probe.name: probe for probe in probes_for(expected)}
@@ -86,7 +86,7 @@ def check_inside(
         )
         for name, probe in probes.items()
     }
-    outcomes, left = run_pods(api, manifests, deadline_seconds, on_wait)
+    outcomes, left = run_pods(api, manifests, deadline_seconds, tell)
     first = next(iter(outcomes.values()))
     if all(outcome.kind == "forbidden" for outcome in outcomes.values()):
         return [not_checked("pods", first.amiss)]

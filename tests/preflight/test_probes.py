@@ -1,9 +1,16 @@
 """What becomes of the probe pods, and that none is left behind."""
 
-import pytest
+import io
+from contextlib import redirect_stdout
+from unittest.mock import patch
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.preflight import inside
 from components.preflight.finding import State
-from components.preflight.probes import check_inside
+from components.preflight.probes import _LINE, check_inside
 from tests.preflight.healthy_cluster import EXPECTED, STEP_LOG
 from tests.preflight.small_api import DIED, RUNNING, SUCCEEDED, UNSCHEDULABLE, waiting
 
@@ -17,6 +24,23 @@ def check(cluster, **options):
 
 def found(cluster, name):
     return next(finding for finding in check(cluster) if finding.name == name)
+
+
+@given(st.text(), st.sampled_from([None, inside.Doubtful, inside.Amiss, ValueError]))
+def test_whatever_a_check_says_is_one_line_that_is_read_back(said, raised):
+    def one():
+        if raised:
+            raise raised(said)
+        return said
+
+    printed = io.StringIO()
+    with patch.dict(inside.CHECKS, {"gpu": one}), redirect_stdout(printed):
+        inside.main(["gpu"])
+
+    ((_, _, _), (name, state, told)) = _LINE.findall(printed.getvalue())
+    assert name == "gpu"
+    assert state == {None: "ok", inside.Doubtful: "warning"}.get(raised, "failed")
+    assert " ".join(said.split())[:500] in told
 
 
 def test_what_the_probes_print_becomes_findings(cluster):
@@ -98,10 +122,11 @@ def test_an_image_that_is_pulled_late_is_waited_for(cluster):
     cluster.server.ends["steps"] = ([*status, SUCCEEDED], STEP_LOG)
     told = []
 
-    findings = check(cluster, on_wait=told.append)
+    findings = check(cluster, tell=told.append)
 
     assert {finding.state for finding in findings} == {State.OK}
-    assert told == ["steps: toomanyrequests", "steps: ContainerCreating", "steps: running"]
+    waits = ("toomanyrequests", "ContainerCreating", "running")
+    assert told == [f"waiting for steps: {why}" for why in waits]
 
 
 @pytest.mark.parametrize(
@@ -188,11 +213,40 @@ def test_nothing_is_left_where_the_answer_to_a_creation_is_lost(cluster):
     assert cluster.server.pods == {}
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(403, "you may not read its state"), (404, "someone deleted it"), (500, "etcd is gone")],
+)
+def test_a_pod_that_cannot_be_looked_at_is_removed_all_the_same(cluster, status, told):
+    cluster.server.refused["GET .*-training-.*"] = (status, "etcd is gone")
+
+    assert told in found(cluster, "training image").told
+    assert cluster.server.pods == {}
+
+
+def test_a_pod_whose_creation_is_never_answered_is_removed_all_the_same(cluster):
+    answer = cluster.server.answer
+
+    def unanswered(method, path, body, headers):
+        done = answer(method, path, body, headers)
+        training = method == "POST" and "-training-" in body["metadata"]["name"]
+        return (500, {"message": "etcd is gone"}) if training else done
+
+    cluster.server.answer = unanswered
+    object.__setattr__(cluster.api.patience, "seconds", 0.0)
+
+    assert "etcd is gone" in found(cluster, "training image").told
+    assert len(cluster.server.made) == 3
+    assert cluster.server.pods == {}
+
+
 def test_a_pod_that_cannot_be_deleted_is_named(cluster):
     cluster.server.refused["DELETE .*"] = (403, "no")
+    told = []
 
-    last = check(cluster)[-1]
+    last = check(cluster, tell=told.append)[-1]
 
+    assert told[-1].endswith("could not be deleted")
     assert last.state is State.WARNING
     assert "could not be deleted" in last.told
     assert last.remedy.startswith("kubectl -n reviews delete pod review-sentiment-preflight-")
