@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 from types import FrameType, TracebackType
 
 TERMINATED = 128 + signal.SIGTERM
@@ -22,12 +21,6 @@ class Termination:
     def __init__(self) -> None:
         self.asked = False
         self._in_main_thread = False
-
-    def wait(self, seconds: float) -> None:
-        """Return when SIGTERM has come, or after some seconds."""
-        end = time.monotonic() + seconds
-        while not self.asked and time.monotonic() < end:
-            time.sleep(0.1)
 
     def _note(self, _: int, __: FrameType | None) -> None:
         self.asked = True

@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LINGER_SECONDS = 30.0
-"""How long the ranks of other nodes outstay those that SIGTERM came to. If theirs were the first
-pods to fail, Kubernetes would take a preemption for a failure of training's own."""
-
 Metrics = dict[str, float]
 """An entry of the history: step, epoch, train_loss, validation_loss, accuracy, macro_f1,
 samples_per_second."""
@@ -160,15 +156,11 @@ class TrainingRun:
                 if self.ranks.first and evaluated:
                     on_metrics(dict(self.history[-1]))
                 if self.ending:
-                    self._end()
-
-    def _end(self) -> None:
-        """Leave when the checkpoint is written, those first that were asked to."""
-        self.ranks.wait()  # torchrun ends the other ranks of a node as soon as one has left
-        if self.ranks.first:
-            logger.info("asked to end (SIGTERM) after step %d of %d", self.step, self.steps)
-        self._termination.wait(LINGER_SECONDS)
-        raise SystemExit(TERMINATED)
+                    # When one has left, torchrun ends the other ranks of its node.
+                    self.ranks.wait()
+                    if self.ranks.first:
+                        logger.info("asked to end after step %d of %d", self.step, self.steps)
+                    raise SystemExit(TERMINATED)
 
     def keep_best(self) -> "PreTrainedModel":
         """Put the best weights into the plain fp32 classifier and return it, ready to predict.

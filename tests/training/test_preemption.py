@@ -1,4 +1,3 @@
-import os
 import signal
 import threading
 
@@ -9,8 +8,7 @@ def test_sigterm_is_noted_within_and_as_before_outside():
     before = signal.getsignal(signal.SIGTERM)
     with Termination() as termination:
         assert not termination.asked
-        os.kill(os.getpid(), signal.SIGTERM)
-        termination.wait(10)
+        signal.raise_signal(signal.SIGTERM)
         assert termination.asked
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -21,7 +19,6 @@ def test_other_threads_leave_the_signal_alone():
 
     def enter():
         with Termination() as termination:
-            termination.wait(0)
             seen.append((termination.asked, signal.getsignal(signal.SIGTERM)))
 
     thread = threading.Thread(target=enter)

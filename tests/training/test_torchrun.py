@@ -194,12 +194,9 @@ def test_a_node_asked_to_end_takes_all_along_and_one_process_can_go_on(
         first.after_evaluations(5)
         second.process.send_signal(signal.SIGTERM)
         assert second.ended()[0] != 0
-        # Its ranks outstay the preempted ones until the job's controller ends them too.
-        assert first.process.poll() is None
-        first.process.send_signal(signal.SIGTERM)
         code, _, err = first.ended()
     assert code != 0
-    assert "asked to end (SIGTERM) after step" in err
+    assert "asked to end after step" in err
     resumed = fine_tune(
         small_set,
         str(tiny_bert),
