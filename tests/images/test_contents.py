@@ -1,0 +1,146 @@
+"""What goes into an image: all that its code imports, and nothing that is not asked for."""
+
+import ast
+import fnmatch
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.images.reader import ROOT, read_dockerfile
+from tests.images.test_dockerfiles import EXTRAS, IMAGES, extras_of
+
+OURS = ("components", "feature_repo", "pipelines")
+
+
+def copied_modules(image: str) -> set[Path]:
+    """The modules of ours that lie in an image."""
+    sources = [ROOT / source for source, _ in read_dockerfile(image).copied()]
+    return {file for path in sources if path.is_dir() for file in path.rglob("*.py")} | {
+        path for path in sources if path.suffix == ".py"
+    }
+
+
+def used_modules(image: str) -> set[Path]:
+    """Of these the ones that its rooms use: of the contracts not all belong to each image."""
+    waiting = [file for file in copied_modules(image) if "contracts" not in file.parts]
+    used: set[Path] = set()
+    while waiting:
+        file = waiting.pop()
+        if file in used or not file.is_file():
+            continue
+        used.add(file)
+        waiting += [path for name in imports(file) for path in files_of(name)]
+    return used
+
+
+def files_of(module: str) -> set[Path]:
+    """Where a module of ours may lie; empty for those of others."""
+    path = ROOT.joinpath(*module.split("."))
+    return (
+        {path.with_suffix(".py"), path / "__init__.py"} if module.split(".")[0] in OURS else set()
+    )
+
+
+@cache
+def imports(module: Path) -> frozenset[str]:
+    """Modules that a file imports anywhere, but for types alone."""
+    tree = ast.parse(module.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return frozenset(found)
+
+
+def installed_by(extras: list[str]) -> set[str]:
+    """Distributions that the extras bring, with all that these need."""
+    from tomllib import loads
+
+    project = loads((ROOT / "pyproject.toml").read_text())["project"]
+    waiting = [*project["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        wanted = Requirement(waiting.pop())
+        key = (canonicalize_name(wanted.name), frozenset(wanted.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        try:
+            needs = requires(wanted.name) or []
+        except PackageNotFoundError:  # of the cloud extra, which one machine does not install
+            continue
+        for line in needs:
+            marker = Requirement(line).marker
+            if marker is None or any(
+                marker.evaluate({"extra": extra}) for extra in (*wanted.extras, "")
+            ):
+                waiting.append(line)
+    return {name for name, _ in seen}
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_code_of_an_image_finds_the_code_that_it_imports(image: str):
+    inside = copied_modules(image)
+    missing = {
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in used_modules(image)
+        for name in imports(file)
+        if files_of(name) and not files_of(name) & inside
+    }
+
+    assert not missing
+
+
+@pytest.mark.parametrize("image", ["steps", "training"])
+def test_the_code_of_an_image_finds_the_packages_that_it_imports(image: str):
+    """The predictor is left out: torch and Feast are for those who add them."""
+    distributions = packages_distributions()
+    installed = installed_by(extras_of(image))
+    missing = {
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in used_modules(image)
+        for name in imports(file)
+        if (owners := distributions.get(name.split(".")[0]))
+        and not files_of(name)
+        and not {canonicalize_name(owner) for owner in owners} & installed
+    }
+
+    assert not missing
+
+
+def test_nothing_is_sent_to_the_builder_but_what_the_dockerfiles_copy():
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    copied = {source for image in IMAGES for source, _ in read_dockerfile(image).copied()}
+
+    assert rules[0] == "*"
+    admitted = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    for source in copied:
+        assert any(source == path or source.startswith(f"{path}/") for path in admitted), source
+    for path in admitted:
+        assert any(path == source or source.startswith(f"{path}/") for source in copied), path
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_no_weights_and_no_data_but_the_sample_are_copied(image: str):
+    allowed = ("*.py", "*.html", "*.css", "*.yaml", "*.toml", "*.txt", "*.md", "*.sh")
+    files = {
+        file
+        for source, _ in read_dockerfile(image).copied()
+        for file in ([ROOT / source] if (ROOT / source).is_file() else (ROOT / source).rglob("*"))
+        if file.is_file()
+        and "__pycache__" not in file.parts
+        and not any(fnmatch.fnmatch(file.name, pattern) for pattern in allowed)
+    }
+
+    sample = {ROOT / "components/data/sample_reviews.csv"} if image == "steps" else set()
+    assert files == sample

@@ -1,0 +1,142 @@
+"""What the Dockerfiles promise: who runs, what lies inside, what it is pinned to."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from components.contracts.images import PREDICTOR_IMAGE, STEP_IMAGE, TRAINING_IMAGE
+from components.contracts.namespace_objects import RUN_AS_USER
+from tests.images.reader import ROOT, environment, in_order, labels, read_dockerfile
+
+IMAGES = ("steps", "training", "predictor")
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def extras_of(image: str) -> list[str]:
+    """The extras of pyproject.toml that a build installs if it is told nothing else."""
+    installed = in_order("RUN", read_dockerfile(image).build_stage)
+    return re.search(r'sh install\.sh\s+"([\w,-]+)\$', "".join(installed)).group(1).split(",")
+
+
+def test_each_image_of_the_code_has_a_dockerfile():
+    named = [
+        name.rsplit("/")[-1].split(":")[0] for name in (STEP_IMAGE, TRAINING_IMAGE, PREDICTOR_IMAGE)
+    ]
+
+    assert tuple(named) == IMAGES
+    assert sorted(named) == sorted(path.parent.name for path in ROOT.glob("images/*/Dockerfile"))
+
+
+def test_all_images_are_built_on_one_base_which_is_pinned():
+    defaults = {read_dockerfile(image).arguments[0].arguments for image in IMAGES}
+
+    assert len(defaults) == 1
+    assert re.fullmatch(
+        r"BASE_IMAGE=[\w./-]+:3\.11\.\d+-slim-bookworm(@sha256:[0-9a-f]{64})?", defaults.pop()
+    )
+
+
+@pytest.mark.parametrize("image", IMAGES)
+class TestImage:
+    def test_every_stage_is_built_on_the_base_that_is_given(self, image: str):
+        stages = read_dockerfile(image).stages
+
+        assert [stage[0].arguments.split()[0] for stage in stages] == ["${BASE_IMAGE}"] * 2
+
+    def test_its_process_is_not_root_by_number(self, image: str):
+        assert in_order("USER", read_dockerfile(image).last_stage) == [
+            f"{RUN_AS_USER}:{RUN_AS_USER}"
+        ]
+
+    def test_its_last_stage_installs_nothing_and_removes_pip(self, image: str):
+        (command,) = in_order("RUN", read_dockerfile(image).last_stage)
+
+        assert re.fullmatch(
+            r"find /usr \\\( (-o|-name|[\w'*-]|\s)+ \\\) -prune\s+-exec rm -r {} \+", command
+        )
+        assert "-name pip " in command
+
+    def test_its_last_stage_takes_only_the_dependencies_from_the_other(self, image: str):
+        copied = in_order("COPY", read_dockerfile(image).last_stage)
+
+        assert [given for given in copied if given.startswith("--")] == [
+            "--from=dependencies /venv /venv"
+        ]
+        assert not in_order("ADD", *read_dockerfile(image).stages)
+
+    def test_a_change_of_the_code_leaves_the_dependencies_alone(self, image: str):
+        recipe = read_dockerfile(image)
+
+        assert in_order("COPY", recipe.build_stage) == [
+            "pyproject.toml constraints.txt images/install.sh ./"
+        ]
+        copied = in_order("COPY", recipe.last_stage)
+        assert copied[0].startswith("--from=")
+
+    def test_a_change_of_the_revision_leaves_all_layers_alone(self, image: str):
+        names = [step.name for step in read_dockerfile(image).last_stage]
+
+        assert names.index("ARG") > max(i for i, name in enumerate(names) if name == "COPY")
+
+    def test_its_extras_exist_and_bring_no_model(self, image: str):
+        assert set(extras_of(image)) <= set(EXTRAS) - {"minilm", "local", "dev"}
+
+    def test_it_says_what_it_is_and_what_it_was_built_from(self, image: str):
+        told = labels(read_dockerfile(image).last_stage)
+
+        prefix = "org.opencontainers.image."
+        assert told[f"{prefix}title"] == f"review-sentiment {image}"
+        assert len(told[f"{prefix}description"]) > 20
+        assert told[f"{prefix}licenses"] == "Apache-2.0"
+        for name in ("version", "revision", "source"):
+            assert told[prefix + name] == f"${{{name.upper()}}}"
+            assert f"{name.upper()}=" in in_order("ARG", read_dockerfile(image).last_stage)
+
+    def test_its_environment_suits_a_read_only_file_system(self, image: str):
+        given = environment(read_dockerfile(image).last_stage)
+
+        assert given["HOME"] == "/tmp"
+        assert given["PYTHONDONTWRITEBYTECODE"] == "1"
+        assert given["PATH"].startswith("/venv/bin:")
+        assert given["PYTHONPATH"] == in_order("WORKDIR", read_dockerfile(image).last_stage)[0]
+
+    def test_its_code_version_is_the_revision(self, image: str):
+        assert environment(read_dockerfile(image).last_stage)["CODE_VERSION"] == "${REVISION}"
+
+
+def test_only_the_image_that_serves_has_a_healthcheck_and_it_asks_an_open_port():
+    checks = {image: in_order("HEALTHCHECK", read_dockerfile(image).last_stage) for image in IMAGES}
+
+    (check,) = checks.pop("predictor")
+    assert not any(checks.values())
+    port = re.search(r"http://127\.0\.0\.1:(\d+)/v2/health/live", check).group(1)
+    assert port in in_order("EXPOSE", read_dockerfile("predictor").last_stage)[0].split()
+
+
+def test_steps_ask_for_the_cpu_build_of_torch():
+    (command,) = in_order("RUN", read_dockerfile("steps").build_stage)
+
+    assert "s/^torch==.*/&+cpu/p" in command
+    assert re.search(r"^torch==[\d.]+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+
+
+def test_what_is_installed_is_pinned():
+    assert (
+        'export PIP_CONSTRAINT="$PWD/constraints.txt"' in (ROOT / "images/install.sh").read_text()
+    )
+
+
+@pytest.mark.parametrize("image", ["steps", "training"])
+def test_the_search_is_where_the_code_looks_for_it(image: str):
+    # components/training looks beside its own folder, which is /app in an image.
+    assert ("manifests/base/katib/experiment.yaml",) * 2 in read_dockerfile(image).copied()
+
+
+def test_steps_hold_the_feature_store_that_the_cluster_names():
+    config = yaml.safe_load((ROOT / "manifests/base/pipeline/configmap.yaml").read_text())
+    path = config["data"]["FEATURE_STORE_CONFIG"].removeprefix("/app/")
+
+    assert (ROOT / path).is_file()
+    assert any(path.startswith(f"{target}/") for _, target in read_dockerfile("steps").copied())
