@@ -69,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--kfp-endpoint",
         default=os.environ.get("KFP_ENDPOINT", ""),
-        help="of Kubeflow Pipelines (default: KFP_ENDPOINT, or through the API server)",
+        help="of Kubeflow Pipelines (default: KFP_ENDPOINT, or through the API server); a token "
+        "for it is read from KFP_TOKEN",
     )
     parser.add_argument(
         "--kfp-namespace",

@@ -35,11 +35,20 @@ def check_server(api: Api) -> list[Finding]:
 
 
 def _user(api: Api) -> str:
-    """Name of the user, as the API knows it; raises `UserError` for credentials that expired.
+    """Name of the user, as the API knows it.
 
     `/version` is answered to everyone, so this is what tells whether the credentials are valid.
+
+    Raises:
+        UserError: If they are not.
     """
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    status = api.ask("POST", path, body=body).found.get("status") or {}
+    answer = api.ask("POST", path, body=body)
+    if answer.status == 403 and "system:anonymous" in answer.message:
+        raise UserError(
+            f"the kubeconfig brings no credentials that the cluster at {api.host} knows: it takes "
+            "you for system:anonymous; log in again"
+        )
+    status = answer.found.get("status") or {}
     return str((status.get("userInfo") or {}).get("username") or "")

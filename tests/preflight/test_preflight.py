@@ -127,6 +127,15 @@ def test_credentials_that_expired_end_it_before_anything_is_asked(cluster):
         report(cluster)
 
 
+def test_a_user_without_credentials_is_told_to_log_in(cluster):
+    """A login plug-in of a kubeconfig that fails leaves the client without any."""
+    message = 'User "system:anonymous" cannot create resource "selfsubjectreviews"'
+    cluster.server.refused["POST .*/selfsubjectreviews"] = (403, message)
+
+    with pytest.raises(UserError, match="system:anonymous; log in again"):
+        report(cluster)
+
+
 def test_what_is_no_api_server_ends_it_too(cluster):
     del cluster.server.objects["/version"]
 
