@@ -154,6 +154,8 @@ def _gpu() -> str:
     """Multiply on the GPU."""
     import torch
 
+    if torch.version.cuda is None:
+        raise Amiss(f"torch {torch.__version__} of the image is built without CUDA")
     if not torch.cuda.is_available():
         raise Amiss(
             f"torch {torch.__version__} sees no GPU; the driver of the node is too old for CUDA "

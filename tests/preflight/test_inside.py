@@ -211,17 +211,22 @@ def test_the_rights_in_the_database(run, monkeypatch, row, told):
 
 
 def test_without_a_gpu_torch_says_so(run, monkeypatch):
+    monkeypatch.setattr("torch.version.cuda", "13.0")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-
     assert "sees no GPU; the driver" in run("gpu")[1]["gpu"]
+
+    monkeypatch.setattr("torch.version.cuda", None)
+    assert run("gpu")[1]["gpu"].endswith("of the image is built without CUDA")
 
 
 @pytest.mark.parametrize(
-    ("one", "told"), [(1.0, "ok 2 x NVIDIA L4, CUDA "), (0.5, "failed the GPU multiplies wrongly")]
+    ("one", "told"),
+    [(1.0, "ok 2 x NVIDIA L4, CUDA 13.0"), (0.5, "failed the GPU multiplies wrongly")],
 )
 def test_a_gpu_is_told_once_it_multiplies(run, monkeypatch, one, told):
     import torch
 
+    monkeypatch.setattr("torch.version.cuda", "13.0")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "NVIDIA L4")
