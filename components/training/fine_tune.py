@@ -66,7 +66,9 @@ def fine_tune(
     had not been. After SIGTERM a checkpoint is written and the process ends.
 
     Started by `torchrun`, the processes share each batch out and end with the weights of one
-    process but for rounding; the first one alone writes, reads checkpoints and calls back.
+    process but for rounding; the first one alone writes, reads checkpoints and calls back. Their
+    last checkpoint stays: when one of them fails after the first has ended, all are started again,
+    and have only to write the model folder.
 
     Args:
         training_set: Parquet file of `TRAINING_SET_SCHEMA`; its test split is not looked at.
@@ -111,10 +113,13 @@ def fine_tune(
                 save_checkpoint(checkpoint_folder, key, *state_of(run))
 
         run.train(checkpoint, on_metrics or (lambda _: None))
+        alone = ranks.count == 1
+        if ranks.first and not alone:
+            checkpoint()
         matmul_mean = (matmul_before + matmul_rate(run.precision, run.device)) / 2
         speed = run.meter.summary(ranks.total(matmul_mean))
     result = _export(run, base_model, options, Path(model_folder), facts or {}, speed, resumed_at)
-    if ranks.first and checkpoint_folder is not None:
+    if alone and checkpoint_folder is not None:
         remove_checkpoint(checkpoint_folder)
     return result
 

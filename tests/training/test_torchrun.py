@@ -152,16 +152,22 @@ def test_two_ranks_end_with_the_curves_and_weights_of_one(one, two, tiny_bert):
     assert largest_difference(one, tiny_bert) > 100 * WEIGHT_TOLERANCE  # it did train
 
 
-def test_the_first_rank_alone_writes_and_reports(two):
+def test_the_first_rank_alone_writes_and_reports_and_a_second_start_is_short(two, command):
     folder, out = two
     assert sorted(path.name for path in folder.rglob("*") if path.is_dir()) == [
         "checkpoints",
         "model",
     ]
-    assert not list((folder / "checkpoints").iterdir())
+    before = weights(folder / "model")
     lines = out.splitlines()
     assert sum(line.startswith("macro_f1=") for line in lines) == STEPS + 1
     assert sum(line.startswith("train_loss=") for line in lines) == STEPS
+    with torchrun(command(folder), ranks=2) as (node,):
+        code, _, err = node.ended()
+    assert code == 0
+    assert f"going on from step {STEPS} of {STEPS}" in err
+    after = weights(folder / "model")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
 def test_a_job_killed_rank_by_rank_and_whole_goes_on_and_ends_the_same(command, two, tmp_path):
