@@ -43,8 +43,8 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
 NAMES = "review-sentiment-train-"
 """How the names of the TrainJobs begin; the first eight characters of the run follow."""
 
-DEADLINE_MINUTES = 690
-"""A step may take twelve hours; this leaves it time to say why a training did not end."""
+DEADLINE_MINUTES = 23 * 60
+"""A step that launches may take a day; this leaves it time to say why a training did not end."""
 
 _TO_EXPLAIN_SECONDS = 1800
 """How much later than this step Trainer gives up, which deletes the pods and their logs: it is
