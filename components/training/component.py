@@ -8,7 +8,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 from components.contracts.images import STEP_IMAGE, TRAINING_IMAGE
 
 
-@dsl.component(base_image=TRAINING_IMAGE, install_kfp_package=False)
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def tune_hyperparameters(
     training_set: Input[Dataset],
     base_model: str,
@@ -18,8 +18,12 @@ def tune_hyperparameters(
     trials_log: Output[Artifact],
     trials_table: Output[HTML],
     metrics: Output[Metrics],
+    nodes: int = 1,
+    gpus_per_node: int = 1,
 ) -> NamedTuple("Outputs", hyperparameters=dict):  # type: ignore[valid-type]
-    """Search training options at random, in the space of the Katib Experiment.
+    """Search training options, in the space of the Katib Experiment: in Katib on a cluster.
+
+    On a cluster this step launches the Experiment and waits; the trials have pods of their own.
 
     Args:
         training_set: What the feature store's join produced, Parquet.
@@ -30,21 +34,25 @@ def tune_hyperparameters(
         trials_log: The trials, JSON.
         trials_table: The trials, as a table.
         metrics: Scores of the best trial on validation.
+        nodes: Pods that train together in a trial; of no effect on one machine.
+        gpus_per_node: Of each; 0 trains on the CPU. Likewise.
 
     Returns:
         hyperparameters: All training options of the best trial.
     """
     from typing import NamedTuple
 
-    from components.training.resumable import tune_resumably
+    from components.training.tune_step import tune
 
-    best, scores = tune_resumably(
+    best, scores = tune(
         training_set.path,
         base_model,
         {"seed": seed, **hyperparameters},
         trials,
         trials_log.path,
         trials_table.path,
+        nodes=nodes,
+        gpus_per_node=gpus_per_node,
     )
     for name, value in scores.items():
         metrics.log_metric(name, value)
@@ -83,8 +91,12 @@ def fine_tune_classifier(
     metrics: Output[Metrics],
     training_curves: Output[HTML],
     max_tokens: int = 0,
+    nodes: int = 1,
+    gpus_per_node: int = 1,
 ) -> None:
     """Fine-tune a BERT classifier; a killed step that starts again resumes.
+
+    With more than one node or GPU this step launches a TrainJob and waits.
 
     Args:
         training_set: What the feature store's join produced, Parquet.
@@ -96,13 +108,15 @@ def fine_tune_classifier(
         metrics: Scores on validation, and speed.
         training_curves: How training went.
         max_tokens: Where the features were cut; 0 takes the longest row of the training set.
+        nodes: Pods that train together; 1 on one machine.
+        gpus_per_node: Of each; 0 trains on the CPU.
     """
     from components.contracts.code_version import code_version
     from components.contracts.labels import CLASS_NAMES
     from components.training.curves import write_training_curves
-    from components.training.resumable import fine_tune_resumably
+    from components.training.fine_tune_step import fine_tune_at_scale
 
-    result = fine_tune_resumably(
+    result = fine_tune_at_scale(
         training_set.path,
         base_model,
         hyperparameters,
@@ -114,6 +128,8 @@ def fine_tune_classifier(
             "base_model": base_model,
         },
         max_tokens,
+        nodes=nodes,
+        gpus_per_node=gpus_per_node,
     )
     write_training_curves(model.path, training_curves.path)
     scores = {

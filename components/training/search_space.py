@@ -59,6 +59,18 @@ class Parameter:
         value = self._on_grid(self._draw_real(rng))
         return round(value) if self.kind == "int" else value
 
+    def value(self, text: str) -> Value:
+        """The value that Katib wrote as text, of the type that `draw` gives.
+
+        Raises:
+            UserError: If it is not of the kind.
+        """
+        if self.kind == "categorical":
+            return text
+        number = _number(text, "the value", f"parameter {self.name}")
+        whole = self.kind == "int" or (self.kind == "discrete" and number.is_integer())
+        return round(number) if whole else number
+
     def _draw_real(self, rng: np.random.Generator) -> float:
         logarithmic = self.distribution.startswith("log")
         low, high = self.low, self.high
@@ -104,6 +116,34 @@ class SearchSpace:
         return {parameter.name: parameter.draw(rng) for parameter in self.parameters}
 
 
+def read_experiment(experiment: str | Path) -> dict[str, Any]:
+    """Read a Katib Experiment manifest, unchecked but for its kind.
+
+    Args:
+        experiment: YAML manifest.
+
+    Returns:
+        Its content; `spec` is a mapping.
+
+    Raises:
+        UserError: If the file is missing or no Experiment.
+    """
+    import yaml
+
+    path = Path(experiment)
+    try:
+        manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; name a Katib Experiment manifest") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(manifest, Mapping) or manifest.get("kind") != "Experiment":
+        raise UserError(f"{path} is not a Katib Experiment (kind: Experiment)")
+    if not isinstance(manifest.get("spec"), Mapping):
+        raise UserError(f"{path} has no spec; describe the search there")
+    return dict(manifest)
+
+
 def read_search_space(experiment: str | Path) -> SearchSpace:
     """Read the search space of a Katib Experiment.
 
@@ -117,18 +157,8 @@ def read_search_space(experiment: str | Path) -> SearchSpace:
         UserError: If the file is missing or no Experiment, or a parameter is not well described;
             the sentence names the parameter.
     """
-    import yaml
-
     path = Path(experiment)
-    try:
-        manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; name a Katib Experiment manifest") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(manifest, Mapping) or manifest.get("kind") != "Experiment":
-        raise UserError(f"{path} is not a Katib Experiment (kind: Experiment)")
-    spec = manifest.get("spec") or {}
+    spec = read_experiment(path)["spec"]
     described = spec.get("parameters")
     if not isinstance(described, list) or not described:
         raise UserError(f"{path} has no spec.parameters; list what is to be searched")

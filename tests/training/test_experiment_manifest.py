@@ -9,9 +9,25 @@ import pytest
 import yaml
 
 from components.contracts.images import TRAINING_IMAGE
-from components.training.__main__ import METRICS, build_parser
+from components.contracts.namespace_objects import (
+    COMPONENT_LABEL,
+    GPU,
+    GPU_NODE_LABEL,
+    PART_OF,
+    PART_OF_LABEL,
+    RUN_AS_USER,
+    STATE_CLAIM,
+    STATE_PATH,
+)
+from components.training.__main__ import build_parser
+from components.training.katib_experiment import MODEL_FOLDER
+from components.training.katib_metrics import METRICS
+from components.training.katib_rules import check_experiment
 from components.training.options import TrainingOptions
+from components.training.search_space import read_search_space
+from components.training.train_job_folder import LAUNCHED, TRAINING_SET
 from components.training.tuning import experiment_file
+from tests.training.katib_controller import faults_of, webhook
 
 
 @pytest.fixture
@@ -26,27 +42,11 @@ def container(experiment):
     return container
 
 
-def test_katibs_models_keep_every_field(experiment):
-    from kubeflow_katib_api.models import V1beta1Experiment
-
-    read = V1beta1Experiment.from_dict(experiment)
-    assert read.to_dict() == experiment
-
-
-def test_the_webhooks_rules(experiment):
-    spec, template = experiment["spec"], experiment["spec"]["trialTemplate"]
-    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", experiment["metadata"]["name"])
-    assert spec["parallelTrialCount"] <= spec["maxTrialCount"]
-    assert spec["maxFailedTrialCount"] <= spec["maxTrialCount"]
-    assert (
-        spec["objective"]["objectiveMetricName"] not in spec["objective"]["additionalMetricNames"]
-    )
-    assert not {"name", "namespace"} & set(template["trialSpec"].get("metadata", {}))
-    searched = [parameter["name"] for parameter in spec["parameters"]]
-    assert len(set(searched)) == len(searched)
-    assert [p["reference"] for p in template["trialParameters"]] == searched
-    used = re.findall(r"\$\{trialParameters\.(.+?)\}", yaml.safe_dump(template["trialSpec"]))
-    assert sorted(used) == sorted(p["name"] for p in template["trialParameters"])
+def test_katib_takes_it_as_it_lies_there(experiment):
+    """For `kubectl create -f`."""
+    check_experiment(experiment)
+    assert faults_of(experiment) == []
+    assert webhook(experiment) == ""
 
 
 def test_the_collector_finds_the_metrics(experiment):
@@ -78,16 +78,58 @@ def test_the_trial_is_our_image_restricted_and_meets_no_sidecar(experiment, cont
     pod = template["trialSpec"]["spec"]["template"]
     assert container["image"] == TRAINING_IMAGE
     assert container["name"] == template["primaryContainerName"]
-    assert pod["metadata"]["annotations"]["sidecar.istio.io/inject"] == "false"
+    assert pod["metadata"]["labels"] == {
+        PART_OF_LABEL: PART_OF,
+        COMPONENT_LABEL: "trial",
+        "sidecar.istio.io/inject": "false",
+    }
     assert pod["spec"]["restartPolicy"] == "Never"
     assert pod["spec"]["automountServiceAccountToken"] is False
-    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
-    assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    security = pod["spec"]["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert {security[key] for key in ("runAsUser", "runAsGroup", "fsGroup")} == {RUN_AS_USER}
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    mounted = {mount["name"] for mount in container["volumeMounts"]}
-    assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert container["resources"]["limits"][GPU] == "1"
+    assert pod["spec"]["nodeSelector"] == dict([GPU_NODE_LABEL])
+    assert [one["key"] for one in pod["spec"]["tolerations"]] == [GPU]
+
+
+def test_the_trial_reads_the_shared_volume_and_writes_in_its_own(experiment, container):
+    pod = experiment["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounted = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    assert {mount["name"] for mount in mounted.values()} == set(volumes)
+    state = mounted[STATE_PATH]
+    assert state["readOnly"] is True
+    assert volumes[state["name"]]["persistentVolumeClaim"]["claimName"] == STATE_CLAIM
+    assert "emptyDir" in volumes[mounted["/tmp"]["name"]]
+    arguments = dict(argument.split("=", 1) for argument in container["args"])
+    folder = f"{STATE_PATH}/{LAUNCHED}/{experiment['metadata']['name']}"
+    assert arguments["--training-set"] == f"{folder}/{TRAINING_SET}"
+    assert arguments["--output"] == MODEL_FOLDER
+    assert MODEL_FOLDER.startswith("/tmp/")
+
+
+def test_a_trial_ends_by_itself_and_leaves_its_log(experiment):
+    template = experiment["spec"]["trialTemplate"]
+    job = template["trialSpec"]["spec"]
+    assert job["activeDeadlineSeconds"] > 0
+    # Katib would delete the pods of a trial that has failed before their log is read.
+    assert template["retain"] is True
+    assert job["ttlSecondsAfterFinished"] > 0
+    (rule,) = job["podFailurePolicy"]["rules"]
+    assert rule["action"] == "Ignore"
+    assert rule["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+
+
+def test_each_trial_takes_the_looks_that_early_stopping_goes_by(experiment):
+    settings = experiment["spec"]["earlyStopping"]["algorithmSettings"]
+    start_step = {one["name"]: int(one["value"]) for one in settings}["start_step"]
+    (epochs,) = (p for p in read_search_space(experiment_file()).parameters if p.name == "epochs")
+    looks = TrainingOptions().evaluations_per_epoch * int(epochs.low)
+    assert start_step <= looks
