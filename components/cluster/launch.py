@@ -99,8 +99,6 @@ def run_to_end(
         try:
             uid = _launch(objects, manifest)["metadata"]["uid"]
             found = _follow(objects, name, outcome, deadline_seconds, on_change, stuck_seconds)
-        except _AnotherError as error:
-            raise UserError(str(error)) from None
         except BaseException:
             shut_ears()
             _remove(objects, manifest, uid)
@@ -108,10 +106,6 @@ def run_to_end(
         if not keep:
             _remove(objects, manifest, uid)
         return found
-
-
-class _AnotherError(UserError):
-    """There is another object of the name, which is not ours to delete."""
 
 
 def _follow(
@@ -158,7 +152,7 @@ def _launch(objects: Objects, manifest: dict[str, Any]) -> dict[str, Any]:
     try:
         return objects.create_or_adopt(manifest)
     except Conflict:
-        raise _AnotherError(
+        raise UserError(
             f"there is another {resource.kind} {name} in namespace {objects.namespace} than this "
             f"step makes; if it is a leftover: kubectl delete {resource.in_full} {name} "
             f"--namespace {objects.namespace}"

@@ -67,6 +67,9 @@ def test_another_object_of_the_name_is_told_and_not_touched(jobs, run):
     jobs.kept.create(train_job(image="training:0"))
     with pytest.raises(UserError, match=r"another TrainJob job in namespace reviews.*kubectl del"):
         run()
+    jobs.api.plant("POST", Refused(403, "Forbidden", 'User "bot" cannot create'))
+    with pytest.raises(UserError, match="bot may not create"):
+        run()
     assert jobs.kept.found["job"]["spec"]["trainer"]["image"] == "training:0"
     assert jobs.kept.deletions == []
 
@@ -202,6 +205,20 @@ def test_a_cancel_removes_what_runs(jobs, number, raised, at):
         after if at == "POST" else ["GET", "WATCH", *after]
     )
     assert {n: signal.getsignal(n) for n in handlers} == handlers
+
+
+def test_a_second_signal_does_not_keep_it_from_removing(jobs):
+    def before(method, path):
+        if method == "WATCH":
+            os.kill(os.getpid(), signal.SIGTERM)
+        if method == "DELETE" and jobs.api.count("DELETE") == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise Refused(503, "Unavailable", "later")
+
+    jobs.api.before = before
+    with pytest.raises(SystemExit):
+        run_to_end(jobs.objects, train_job(), outcome, deadline_seconds=600)
+    assert jobs.kept.found == {}
 
 
 def test_what_was_adopted_is_removed_on_cancel_too(jobs, run):

@@ -117,6 +117,11 @@ def test_a_pod_that_cannot_be_made_for_another_reason_ends_it(jobs, run):
         ([], [event("FailedCreate", "exceeded quota: gpus", ago=3600)]),
         ([], [event("FailedCreate", "exceeded quota: gpus", name="jobs-of-others")]),
         ([], [event("BackoffLimitExceeded", "no")]),
+        # Of before the pod found its node.
+        (
+            [pod(waiting="ContainerCreating")],
+            [event("FailedScheduling", "no GPU", name="job-node-0-x")],
+        ),
         ([], [event("FailedCreate", "failed calling webhook", ago=160)]),
         ([pod("Running")], [event("FailedScheduling", "no GPU", name="job-random-x")]),
         ([pod(waiting="ContainerCreating"), pod(waiting="CrashLoopBackOff")], []),

@@ -67,6 +67,30 @@ def test_the_pause_that_the_api_asks_for_is_kept(jobs):
     assert jobs.time.slept == [7]
 
 
+def test_pauses_are_short_again_after_a_change(jobs):
+    jobs.objects.create(train_job())
+
+    def before(method, path):
+        if method == "WATCH" and jobs.api.count("WATCH") == 3:
+            jobs.kept.set_status("job", **conditions(Suspended=True))
+
+    jobs.api.before = before
+    for nth in (1, 2, 4):
+        jobs.api.plant("WATCH", "drop", nth)
+    with pytest.raises(UserError, match="did not get there within 3 s"):
+        jobs.objects.wait("job", ready, 3)
+    assert jobs.time.slept == [0.5, 1, 0.5, 1]
+
+
+def test_no_pause_outlasts_the_deadline(jobs):
+    jobs.objects.create(train_job())
+    jobs.api.retry_after = 1000
+    jobs.api.plant("WATCH", 429)
+    with pytest.raises(UserError, match="did not get there within 20 s"):
+        jobs.objects.wait("job", ready, 20)
+    assert jobs.time.now == 20
+
+
 def test_a_forgotten_version_is_read_anew(jobs):
     jobs.objects.create(train_job())
     jobs.kept.forgotten = jobs.kept.version
@@ -135,6 +159,7 @@ def test_an_object_that_is_deleted_ends_the_wait(jobs, while_watched):
 
 def test_a_deadline_ends_it_even_under_a_stream_of_changes(jobs):
     jobs.objects.create(train_job())
+    jobs.api.hold_seconds = 5.0
     numbers = iter(range(1000))
 
     def reached(found):
