@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.errors import exit_in_words
+from components.contracts.files import read_json
 from components.training.options import TrainingOptions
 
 METRICS: tuple[str, ...] = ("macro_f1", "accuracy", "validation_loss", "train_loss")
@@ -35,6 +36,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, type=Path, help="model folder to write")
     parser.add_argument(
         "--checkpoints", type=Path, help="folder for the checkpoint; none is kept without it"
+    )
+    parser.add_argument(
+        "--facts-file",
+        type=Path,
+        help="JSON object that the model folder keeps about data and code: data_fingerprint, "
+        "feature_service, max_tokens, ...",
     )
     options = parser.add_argument_group("training options")
     for option in fields(TrainingOptions):
@@ -74,6 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
                 if given[option.name] is not None
             }
         )
+        facts = read_json(given["facts_file"]) if given["facts_file"] else {}
         # After the options are checked: this imports torch.
         from components.contracts.code_version import code_version
         from components.training.distributed import is_first_rank
@@ -86,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
                 options=options,
                 model_folder=given["output"],
                 checkpoint_folder=given["checkpoints"],
-                facts={"code_version": code_version()},
+                facts={"code_version": code_version(), **facts},
                 on_metrics=print_metrics,
             )
         except ConnectionError as error:

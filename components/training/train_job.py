@@ -48,6 +48,7 @@ def training_arguments(
     options: Mapping[str, Any],
     *,
     checkpoints: str = "",
+    facts_file: str = "",
 ) -> list[str]:
     """The arguments of `python -m components.training`, as its command line takes them.
 
@@ -57,6 +58,7 @@ def training_arguments(
         output: Model folder to write, path in the pods.
         options: Training options by name; a value may be a placeholder of Katib's.
         checkpoints: Folder that outlives the pods; without it none are kept.
+        facts_file: JSON file in the pods with what the model folder keeps about data and code.
 
     Returns:
         One `--name=value` for each.
@@ -66,6 +68,7 @@ def training_arguments(
         "base-model": base_model,
         "output": output,
         "checkpoints": checkpoints,
+        "facts-file": facts_file,
         **{name.replace("_", "-"): value for name, value in options.items()},
     }
     return [f"--{name}={value}" for name, value in given.items() if value != ""]

@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.errors import UserError
-from components.contracts.files import (
-    read_json,
-    replaced_when_whole,
-    sha256_of_file,
-    write_json,
-)
-from components.contracts.model_folder import TRAINING, check_model_folder
+from components.contracts.files import replaced_when_whole, sha256_of_file, write_json
+from components.contracts.model_folder import check_model_folder, read_training_facts
 from components.contracts.namespace_objects import STATE_CLAIM, STATE_PATH, STATE_VARIABLE
 from components.training.checkpoint import FILE_NAME
 
-TRAINING_SET, MODEL, CHECKPOINTS = "training_set.parquet", "model", "checkpoints"
-"""Names in the folder: what the pods read, what they write at the end, and meanwhile."""
+TRAINING_SET, FACTS = "training_set.parquet", "facts.json"
+"""Names in the folder: what the pods read."""
+
+MODEL, CHECKPOINTS = "model", "checkpoints"
+"""Names in the folder: what the pods write at the end, and meanwhile."""
 
 LAUNCHED = "launched"
 """Folder of the volume with one folder for each thing that a step launched, by its name."""
@@ -78,44 +76,53 @@ class SharedFolder:
         """The model folder that training writes, in one rename, when it is done."""
         return self.path / MODEL
 
-    def put_training_set(self, training_set: str | Path) -> None:
-        """Copy a training set to where the pods read it, unless it is there already."""
+    def put(self, training_set: str | Path, facts: Mapping[str, Any]) -> None:
+        """Copy to where the pods read it what is not there already.
+
+        Args:
+            training_set: Training set Parquet.
+            facts: What the model folder keeps about data and code.
+        """
         kept = self.path / TRAINING_SET
         if not (kept.is_file() and sha256_of_file(kept) == sha256_of_file(training_set)):
             # A model or checkpoint of other data is of no use.
             shutil.rmtree(self.model, ignore_errors=True)
             with replaced_when_whole(kept) as draft:
                 shutil.copyfile(training_set, draft)
+        write_json(self.path / FACTS, dict(facts))
 
     def holds_model(self) -> bool:
         """Whether a model folder is here; any is whole."""
         # Listed, because NFS remembers for a minute that there was none of that name.
         return self.model in self.path.iterdir()
 
-    def holds_model_of(self, base_model: str, options: Mapping[str, Any]) -> bool:
+    def holds_model_of(
+        self, base_model: str, options: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> bool:
         """Whether the model that is here is what training from the training set here would make.
 
         Args:
             base_model: What training starts from.
             options: All training options.
+            facts: As they were put here.
         """
         if not self.holds_model():
             return False
-        made = read_json(self.model / TRAINING)
-        return made.get("base_model") == base_model and made.get("options") == dict(options)
+        made = read_training_facts(self.model)
+        return (
+            made.get("base_model") == base_model
+            and made.get("options") == dict(options)
+            and dict(facts).items() <= made.get("facts", {}).items()
+        )
 
-    def take_model(
-        self, model_folder: str | Path, facts: Mapping[str, Any], max_tokens: int
-    ) -> dict[str, Any]:
+    def take_model(self, model_folder: str | Path) -> dict[str, Any]:
         """Copy the model to another folder, which is replaced in one rename.
 
         Args:
             model_folder: Where to.
-            facts: Lineage that the pods do not know, for `training.json`.
-            max_tokens: Where the features were cut, likewise.
 
         Returns:
-            Content of the copy's `training.json`.
+            Content of its `training.json`.
 
         Raises:
             UserError: If the model folder is not whole.
@@ -123,11 +130,7 @@ class SharedFolder:
         check_model_folder(self.model)
         with replaced_when_whole(model_folder) as draft:
             shutil.copytree(self.model, draft)
-            made = read_json(draft / TRAINING)
-            made["facts"] |= {**facts, "max_tokens": max_tokens}
-            made["max_tokens"] = max_tokens
-            write_json(draft / TRAINING, made)
-        return dict(made)
+        return read_training_facts(model_folder)
 
     def give_up(self) -> bool:
         """Delete the folder unless a retry can go on from what is in it; whether it is deleted."""

@@ -26,7 +26,13 @@ from components.training.train_job import (
     train_job_spec,
     training_arguments,
 )
-from components.training.train_job_folder import CHECKPOINTS, MODEL, TRAINING_SET, SharedFolder
+from components.training.train_job_folder import (
+    CHECKPOINTS,
+    FACTS,
+    MODEL,
+    TRAINING_SET,
+    SharedFolder,
+)
 from components.training.train_job_log import MetricLines
 
 if TYPE_CHECKING:
@@ -90,6 +96,7 @@ def fine_tune_on_nodes(
     from components.training.training_data import read_training_set
 
     options = TrainingOptions.from_dict(dict(hyperparameters)).to_dict()
+    kept = {**facts, "max_tokens": max_tokens}
     check_scale(nodes, gpus_per_node)
     # What is wrong with the data is said here, before any GPU is asked for.
     read_training_set(training_set)
@@ -106,17 +113,18 @@ def fine_tune_on_nodes(
             f"{folder.in_pods}/{MODEL}",
             options,
             checkpoints=f"{folder.in_pods}/{CHECKPOINTS}",
+            facts_file=f"{folder.in_pods}/{FACTS}",
         ),
         nodes,
         gpus_per_node,
         deadline_seconds=int(deadline_minutes * 60) + _TO_EXPLAIN_SECONDS,
     )
-    folder.put_training_set(training_set)
+    folder.put(training_set, kept)
     for gone in folder.remove_forgotten(NAMES):
         logger.info("removed the folder of %s, which nobody has retried", gone)
-    if not folder.holds_model_of(base_model, options):
+    if not folder.holds_model_of(base_model, options, kept):
         _train(jobs, train_job(name, spec, run.owner), folder, deadline_minutes * 60)
-    made = folder.take_model(model_folder, facts, max_tokens)
+    made = folder.take_model(model_folder)
     # In this order: as long as the model is there, a step that is killed here takes it again. In
     # the foreground, lest a TrainJob of the same name find the JobSet of this one, and its end.
     jobs.delete(name, foreground=True)

@@ -12,15 +12,16 @@ from components.training.options import TrainingOptions
 from components.training.train_job_folder import KEPT_DAYS, SharedFolder
 
 OPTIONS = TrainingOptions().to_dict()
+FACTS = {"data_fingerprint": "f", "max_tokens": 80}
 DAY = 86400.0
 
 
-def write_model(folder, base_model="minilm", options=OPTIONS, **more):
+def write_model(folder, base_model="minilm", options=OPTIONS, facts=FACTS, **more):
     """A model folder as training writes it, without weights worth the name."""
     folder.mkdir(parents=True)
     for name in REQUIRED_FILES:
         (folder / name).write_text("{}", encoding="utf-8")
-    made = {"base_model": base_model, "options": options, "facts": {"code_version": "1"}, **more}
+    made = {"base_model": base_model, "options": options, "facts": facts, **more}
     (folder / "training.json").write_text(json.dumps(made), encoding="utf-8")
 
 
@@ -65,34 +66,33 @@ def test_a_volume_that_cannot_be_written_to_is_told(volume, monkeypatch):
 
 
 def test_a_training_set_is_copied_once_and_other_data_drop_the_model(folder, training_set):
-    folder.put_training_set(training_set)
+    folder.put(training_set, FACTS)
     kept = folder.path / "training_set.parquet"
     written = kept.stat().st_ino
     write_model(folder.model)
-    folder.put_training_set(training_set)
+    folder.put(training_set, FACTS)
     assert kept.stat().st_ino == written
     assert folder.holds_model()
     training_set.write_bytes(b"other rows")
-    folder.put_training_set(training_set)
+    folder.put(training_set, FACTS)
     assert kept.read_bytes() == b"other rows"
     assert not folder.holds_model()
 
 
 def test_a_model_is_known_by_what_made_it(folder):
-    assert not folder.holds_model_of("minilm", OPTIONS)
+    assert not folder.holds_model_of("minilm", OPTIONS, FACTS)
     write_model(folder.model)
-    assert folder.holds_model_of("minilm", OPTIONS)
-    assert not folder.holds_model_of("roberta-base", OPTIONS)
-    assert not folder.holds_model_of("minilm", {**OPTIONS, "epochs": 1})
+    assert folder.holds_model_of("minilm", OPTIONS, FACTS)
+    assert not folder.holds_model_of("roberta-base", OPTIONS, FACTS)
+    assert not folder.holds_model_of("minilm", {**OPTIONS, "epochs": 1}, FACTS)
+    assert not folder.holds_model_of("minilm", OPTIONS, {**FACTS, "data_fingerprint": "g"})
 
 
-def test_the_copy_has_the_lineage_that_the_pods_did_not_know(folder, tmp_path):
-    write_model(folder.model, max_tokens=17)
-    made = folder.take_model(tmp_path / "model", {"data_fingerprint": "f"}, 80)
-    kept = json.loads((tmp_path / "model" / "training.json").read_text())
-    assert kept == made
-    assert kept["facts"] == {"code_version": "1", "data_fingerprint": "f", "max_tokens": 80}
-    assert kept["max_tokens"] == 80
+def test_the_copy_is_the_model(folder, tmp_path):
+    write_model(folder.model)
+    made = folder.take_model(tmp_path / "model")
+    assert made == json.loads((tmp_path / "model" / "training.json").read_text())
+    assert made["facts"] == FACTS
     assert {path.name for path in (tmp_path / "model").iterdir()} == set(REQUIRED_FILES)
 
 
@@ -101,7 +101,7 @@ def test_half_a_model_is_not_taken(folder, tmp_path, missing):
     write_model(folder.model)
     (folder.model / missing).unlink()
     with pytest.raises(UserError, match=f"not a whole model folder: {missing} missing"):
-        folder.take_model(tmp_path / "model", {}, 80)
+        folder.take_model(tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -113,7 +113,7 @@ def test_a_copy_that_breaks_off_leaves_nothing(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(shutil, "copytree", fail)
     with pytest.raises(OSError, match="no space left"):
-        folder.take_model(tmp_path / "model", {}, 80)
+        folder.take_model(tmp_path / "model")
     assert not (tmp_path / "model").exists()
     assert folder.holds_model()
 
@@ -132,7 +132,7 @@ def test_what_nobody_retries_goes_after_a_while(volume, folder):
 
 
 def test_in_the_end_nothing_stays(volume, folder, training_set):
-    folder.put_training_set(training_set)
+    folder.put(training_set, FACTS)
     write_model(folder.model)
     folder.remove()
     assert list(volume.joinpath("launched").iterdir()) == []

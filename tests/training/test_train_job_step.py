@@ -99,7 +99,8 @@ class World:
         folder = SharedFolder(self.launched / job["metadata"]["name"], "")
         assert arguments["--output"] == str(folder.model)
         options = train_options({"epochs": int(arguments["--epochs"])})
-        write_model(folder.model, arguments["--base-model"], options, **MADE, resumed_at=4)
+        facts = json.loads(Path(arguments["--facts-file"]).read_text())
+        write_model(folder.model, arguments["--base-model"], options, facts, **MADE, resumed_at=4)
 
     def write_checkpoint(self, job):
         self.checkpoint(job).parent.mkdir()
@@ -176,8 +177,7 @@ def test_the_model_of_a_train_job_is_taken_over(world, caplog):
     assert (result.validation_loss, result.resumed_at) == (0.5, 4)
     assert (result.history, result.speed) == (MADE["history"], MADE["speed"])
     kept = json.loads((world.model / "training.json").read_text())
-    assert kept["facts"]["data_fingerprint"] == "f"
-    assert kept["max_tokens"] == 80
+    assert kept["facts"] == {"data_fingerprint": "f", "max_tokens": 80}
     assert world.left_behind() == []
     # Until JobSet and snapshot are gone, too: another TrainJob of the name would take them for its.
     assert world.jobs.deletions == [(NAME, "Foreground")]
@@ -360,5 +360,7 @@ def test_the_pods_command_trains(world, tiny_bert, monkeypatch):
     kept = json.loads((world.model / "training.json").read_text())
     assert kept["best"]["macro_f1"] == result.macro_f1
     assert len(result.history) == 4
-    assert {"data_fingerprint", "code_version"} <= set(kept["facts"])
+    assert {"data_fingerprint", "max_tokens", "code_version"} == set(kept["facts"])
+    assert kept["max_tokens"] == 80
+    assert "data fingerprint: `f`" in (world.model / "model_card.md").read_text()
     assert world.left_behind() == []
