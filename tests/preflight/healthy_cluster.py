@@ -61,7 +61,7 @@ def katib_config(inject, suggestion):
         "init": {"controller": {"injectSecurityContext": inject}},
         "runtime": {
             "suggestions": [
-                {"algorithmName": "tpe"},
+                {"algorithmName": "tpe", "securityContext": SECURED},
                 {"algorithmName": "random", "securityContext": suggestion},
             ]
         },

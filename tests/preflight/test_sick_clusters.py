@@ -149,7 +149,7 @@ CASES = {
     ),
     "a Katib whose search is refused": (
         check_namespace,
-        {KATIB_CONFIG: katib_config(True, None)},
+        {KATIB_CONFIG: katib_config(True, {"allowPrivilegeEscalation": True})},
         (FAILED, "lacks a securityContext of the suggestion random", "manifests/README.md"),
     ),
     "a Katib that is as it came": (
