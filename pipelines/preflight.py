@@ -23,11 +23,16 @@ from components.preflight.expected import Expected, Permission, permissions_of
 from components.preflight.finding import Finding, State
 from components.preflight.preflight import preflight
 from components.preflight.report import group_lines, verdict
-from components.training import train_job_step
+from components.training import katib_search, train_job_step
 from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS, SETTINGS
 from pipelines.training_scale import SCALE
 
-OF_THE_ROOMS = (own_run.PERMISSIONS, kserve_store.PERMISSIONS, train_job_step.PERMISSIONS)
+OF_THE_ROOMS = (
+    own_run.PERMISSIONS,
+    katib_search.PERMISSIONS,
+    train_job_step.PERMISSIONS,
+    kserve_store.PERMISSIONS,
+)
 """What the code of the steps asks of the API."""
 
 OF_KUBEFLOW_PIPELINES = (
