@@ -25,7 +25,7 @@ PORT ?= 8080
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run approve serve site rollout ab-test traffic models ui lookup test test-all lint format compile submit \
+.PHONY: help install run approve serve site rollout ab-test traffic models ui lookup test test-all lint format compile preflight submit \
         submit-rollout schedule bench bench-training bench-data bench-features bench-serving sample constraints clean
 
 help: ## List the targets
@@ -99,6 +99,10 @@ SUBMIT = $(BIN)/python -m pipelines.submit --experiment '$(EXPERIMENT)' \
   $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
   $(if $(SERVICE_ACCOUNT),--service-account '$(SERVICE_ACCOUNT)') $(if $(NO_CACHE),--no-cache)
 TRAINING = build/training.yaml data_uri='$(DATA)' base_model='$(BASE_MODEL)' $(ARGS)
+
+preflight: $(INSTALLED) ## Check a cluster before anything runs on it  [NAMESPACE= KFP_ENDPOINT= ARGS=--no-pods]
+	@$(BIN)/python -m pipelines.preflight $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
+	  $(if $(KFP_ENDPOINT),--kfp-endpoint '$(KFP_ENDPOINT)') $(ARGS)
 
 submit: compile ## Submit training to Kubeflow  [KFP_ENDPOINT= NAMESPACE= NO_CACHE=1 ARGS="name=value"]
 	$(SUBMIT) --name '$(RUN_NAME)' $(TRAINING)

@@ -8,8 +8,8 @@ PART_OF = "review-sentiment"
 
 PART_OF_LABEL = "app.kubernetes.io/part-of"
 COMPONENT_LABEL = "app.kubernetes.io/component"
-"""Which of ours it is: pipeline-step, trial, training, predictor, mlflow, feature-store. Network
-policies go by it."""
+"""Which of ours it is: pipeline-step, trial, training, predictor, mlflow, feature-store, preflight.
+Network policies go by it."""
 
 SERVICE_ACCOUNT = "review-sentiment-pipeline"
 """Of the pipelines' steps: may do what they do and no more."""
