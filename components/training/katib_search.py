@@ -100,7 +100,7 @@ def katib_search(
             early_stopping=admits_early_stopping(client, namespace),
         )
         check_experiment(manifest)
-        folder.put_training_set(training_set)
+        folder.put(training_set, facts={})
         experiments = Objects(client, namespace, EXPERIMENTS, pods=PODS)
         logger.info("searching in Experiment %s of namespace %s", name, namespace)
         search = FollowedSearch(experiments, name, space, trials)
