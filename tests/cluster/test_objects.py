@@ -227,6 +227,22 @@ def test_a_wait_in_vain_explains(cluster):
     assert made["metadata"]["name"] == "reviews"
 
 
+def test_the_last_warnings_are_told_by_their_time(cluster):
+    cluster.objects.create(service())
+    cluster.api.events = [
+        {
+            "metadata": {"name": "e"},
+            "involvedObject": {"name": "reviews-1"},
+            "reason": "BackOff",
+            "message": str(hour),
+            "lastTimestamp": f"2026-01-01T{hour:02}:00:00Z",
+        }
+        for hour in (7, 3, 3, 1, 9, 5, 8)
+    ]
+    told = [f"event BackOff of reviews-1: {hour}" for hour in (3, 5, 7, 8, 9)]
+    assert cluster.objects.explain("reviews") == "; ".join(["it has no pods", *told])
+
+
 def test_what_cannot_be_read_is_said(cluster):
     cluster.objects.create(service())
     cluster.api.plant("GET", Refused(403, "Forbidden", "no"), 2)

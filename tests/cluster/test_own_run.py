@@ -12,6 +12,8 @@ WORKFLOW = {
     "blockOwnerDeletion": True,
 }
 
+OTHER = {**WORKFLOW, "kind": "Queue", "uid": "uid-8"}
+
 
 @pytest.fixture
 def ask(cluster, monkeypatch):
@@ -33,7 +35,7 @@ def test_the_run_and_its_workflow_are_the_pods(cluster, ask, monkeypatch, named_
     name = "step-1" if named_by == "HOSTNAME" else "step-1" + 70 * "a"
     monkeypatch.setenv(named_by, name)
     cluster.api.pods = [
-        pod(name, labels={"pipeline/runid": "abc"}, ownerReferences=[WORKFLOW]),
+        pod(name, labels={"pipeline/runid": "abc"}, ownerReferences=[OTHER, WORKFLOW]),
     ]
     cluster.api.plant("GET", "drop")
     found = ask()
