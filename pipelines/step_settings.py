@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-from components.contracts.images import STEP_IMAGE
+from components.contracts.images import REGISTRY, STEP_IMAGE, TAG
 from components.contracts.namespace_objects import (
     COMPONENT_LABEL,
     CONFIG_MAP,
@@ -68,6 +68,7 @@ class StepSettings:
         cached: Whether a result may be reused for the same inputs. Never for a step with side
             effects, and not for ingest, whose input may have changed behind the same URI.
         gpu: Whether the step runs on a GPU node.
+        launches: Whether the step starts pods of its own, in our images.
     """
 
     cpu: str
@@ -76,9 +77,10 @@ class StepSettings:
     retries: int = 2
     cached: bool = True
     gpu: bool = False
+    launches: bool = False
 
 
-_LAUNCHES = StepSettings("1", "4G", 24 * 60, retries=4)
+_LAUNCHES = StepSettings("1", "4G", 24 * 60, retries=4, launches=True)
 """A step that launches and waits; killed and started again, it adopts what it launched."""
 
 SETTINGS: dict[str, StepSettings] = {
@@ -140,6 +142,8 @@ def place(task: PipelineTask) -> PipelineTask:
     kubernetes.mount_pvc(task, STATE_CLAIM, STATE_PATH)
     kubernetes.add_pod_label(task, PART_OF_LABEL, PART_OF)
     kubernetes.add_pod_label(task, COMPONENT_LABEL, "pipeline-step")
+    if settings.launches:
+        task.set_env_variable("IMAGE_REGISTRY", REGISTRY).set_env_variable("IMAGE_TAG", TAG)
     if not settings.gpu:
         # The training image is there for CUDA; the other computes on CPUs, and waits, as well.
         task.set_container_image(STEP_IMAGE)

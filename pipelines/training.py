@@ -11,6 +11,7 @@ from components.serving.component import export_for_serving
 from components.training.component import fine_tune_classifier
 from pipelines.release import release_pipeline
 from pipelines.step_settings import place
+from pipelines.training_scale import SCALE
 from pipelines.tuning import tuning_pipeline
 
 
@@ -93,6 +94,8 @@ def training_pipeline(
             data_fingerprint=ingested.outputs["data_fingerprint"],
             feature_service=features.outputs["feature_service"],
             max_tokens=max_tokens,
+            nodes=SCALE.nodes,
+            gpus_per_node=SCALE.gpus_per_node,
         )
     )
     # Fetched after training, so that the comparison is with the champion of that hour.

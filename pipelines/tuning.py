@@ -9,6 +9,7 @@ from kfp.dsl import Dataset, Input
 
 from components.training.component import chosen_hyperparameters, tune_hyperparameters
 from pipelines.step_settings import place
+from pipelines.training_scale import SCALE
 
 
 @dsl.pipeline(name="tuning", description="Search the training options, or take those given.")
@@ -39,6 +40,8 @@ def tuning_pipeline(
                 hyperparameters=hyperparameters,
                 trials=tune_trials,
                 seed=seed,
+                nodes=SCALE.nodes,
+                gpus_per_node=SCALE.gpus_per_node,
             )
         )
     with dsl.Else(name="as-given"):

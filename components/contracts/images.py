@@ -1,20 +1,21 @@
 """The one place that says which image each kind of step runs in.
 
 Read when a pipeline is compiled: set `IMAGE_REGISTRY` and `IMAGE_TAG` to point a build elsewhere.
+A step that starts pods of its own is given both, so that they run in the same images.
 """
 
 import os
 
-_REGISTRY = os.environ.get("IMAGE_REGISTRY", "ghcr.io/review-sentiment")
-_TAG = os.environ.get("IMAGE_TAG", "0.1.0")
+REGISTRY = os.environ.get("IMAGE_REGISTRY") or "ghcr.io/review-sentiment"
+TAG = os.environ.get("IMAGE_TAG") or "0.1.0"
 
-STEP_IMAGE = f"{_REGISTRY}/steps:{_TAG}"
+STEP_IMAGE = f"{REGISTRY}/steps:{TAG}"
 """Everything but GPUs: data, features, training on CPUs, evaluation, registry, deployment."""
 
-TRAINING_IMAGE = f"{_REGISTRY}/training:{_TAG}"
+TRAINING_IMAGE = f"{REGISTRY}/training:{TAG}"
 """Training on GPUs: CUDA."""
 
-PREDICTOR_IMAGE = f"{_REGISTRY}/predictor:{_TAG}"
+PREDICTOR_IMAGE = f"{REGISTRY}/predictor:{TAG}"
 """The model server."""
 
 

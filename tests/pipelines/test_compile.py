@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.contracts.images import STEP_IMAGE, TRAINING_IMAGE
+from components.contracts.images import REGISTRY, STEP_IMAGE, TAG, TRAINING_IMAGE
 from components.contracts.namespace_objects import (
     COMPONENT_LABEL,
     CONFIG_MAP,
@@ -80,6 +80,8 @@ def test_container_of_a_step(compiled, pipeline, step, settings) -> None:
     resources = container["resources"]
     assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == settings.cpu
     assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == settings.memory
+    given = {pair["name"]: pair["value"] for pair in container.get("env", [])}
+    assert given == ({"IMAGE_REGISTRY": REGISTRY, "IMAGE_TAG": TAG} if settings.launches else {})
     accelerator = resources.get("accelerator")
     if settings.gpu:
         assert accelerator["resourceType"] == "nvidia.com/gpu"
