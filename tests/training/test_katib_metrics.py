@@ -1,8 +1,10 @@
 """What a training prints, read as Katib 0.19 reads it."""
 
+import contextlib
+import io
 import math
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,21 +16,18 @@ from components.training.katib_metrics import METRICS, print_metrics
 FILTER = re.compile(r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)", re.ASCII)
 
 
-def collected(output):
-    """(time, name, value) as the collector's parseLogsInTextFormat finds them.
+def read_by_katib(output):
+    """Names and values as the collector's parseLogsInTextFormat finds them, line by line.
 
-    Every match of a line that names a metric has to be a number: with early stopping the collector
+    Every match in a line that names a metric has to be a number: with early stopping the collector
     ends at one that is none (watchMetricsFile in cmd/metricscollector/v1beta1).
     """
-    found = []
-    for line in output.splitlines():
-        if not any(name in line for name in METRICS):
-            continue
-        time, _, rest = line.partition(" ")
-        assert rest
-        for name, value, *_ in FILTER.findall(line):
-            found.append((datetime.fromisoformat(time), name, float(value)))
-    return found
+    return [
+        (name, float(value))
+        for line in output.splitlines()
+        if any(name in line for name in METRICS)
+        for name, value, *_ in FILTER.findall(line)
+    ]
 
 
 metrics = st.dictionaries(
@@ -38,13 +37,9 @@ metrics = st.dictionaries(
 
 @given(metrics)
 def test_the_collector_reads_what_is_printed_and_nothing_that_is_no_number(found):
-    import contextlib
-    import io
-
     with contextlib.redirect_stdout(io.StringIO()) as output:
         print_metrics(found)
-    read = {name: value for _, name, value in collected(output.getvalue())}
-    assert read == {
+    assert dict(read_by_katib(output.getvalue())) == {
         name: float(f"{value:.6f}")
         for name, value in found.items()
         if name in METRICS and math.isfinite(value)
@@ -54,6 +49,7 @@ def test_the_collector_reads_what_is_printed_and_nothing_that_is_no_number(found
 def test_values_are_ordered_by_their_times(capsys):
     for score in (0.3, 0.7, 0.5):
         print_metrics({"macro_f1": score})
-    times = [time for time, _, _ in collected(capsys.readouterr().out)]
+    lines = [line.split(" ") for line in capsys.readouterr().out.splitlines()]
+    times = [datetime.fromisoformat(time) for time, _ in lines]
     assert times == sorted(set(times))
-    assert all(time.tzinfo for time in times)
+    assert all(time.utcoffset() == timedelta(0) for time in times)
