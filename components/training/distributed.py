@@ -88,10 +88,9 @@ class Ranks:
         """Sum of a number over all ranks."""
         import torch
 
-        # Not in float64, which some accelerators lack.
-        summed = torch.tensor(number, dtype=torch.float32, device=self.device)
+        summed = torch.tensor(number, dtype=torch.float64, device=self.device)
         self.sum(summed)
-        return float(summed) if self.count > 1 else number
+        return float(summed)
 
     def copy_from_first(self, tensors: "Iterable[torch.Tensor]") -> None:
         """Overwrite tensors, the same shapes on every rank, with those of the first rank."""
