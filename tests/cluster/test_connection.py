@@ -33,7 +33,7 @@ def test_no_credentials_are_told_in_one_sentence(tmp_path, text):
 
 def test_an_unknown_context_is_told(tmp_path):
     file = kubeconfig(tmp_path, "http://127.0.0.1:1234")
-    with pytest.raises(UserError, match="elsewhere"):
+    with pytest.raises(UserError, match="no context elsewhere; `kubectl config get-contexts`"):
         connect(kubeconfig=file, context="elsewhere")
 
 
