@@ -1,0 +1,263 @@
+"""The steps that launch things, under the pipelines' own service account, on a real API server.
+
+An overlay is applied to a namespace of its own, so that Role, quota, Pod Security and the published
+schemas decide. What controllers would do is done by small ones with an administrator's rights; no
+pod runs. Set KUBERNETES_TEST_KUBECONFIG to a kubeconfig of an administrator.
+"""
+
+import os
+import subprocess
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.cluster.connection import connect
+from components.contracts.namespace_objects import SERVICE_ACCOUNT
+from components.deployment.kserve_store import KServeStore
+from components.training.tune_step import tune
+from tests.deployment.rollout_world import NAME, World
+from tests.manifests.conftest import MANIFESTS
+from tests.training.conftest import small_set, tokenizer  # noqa: F401 - fixtures
+from tests.training.katib_controller import Katib
+from tests.training.test_train_job_folder import write_model
+from tests.training.test_train_job_step import MADE, Trainer, train_options
+
+KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")
+RUN = "0123abcd-4567-4000-8000-0123456789ab"
+WORKFLOW = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "Workflow",
+    "name": "run-x",
+    "uid": "0c6a4bb2-9c5f-4f5e-8d3f-1f2b3c4d5e6f",
+}
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not KUBECONFIG, reason="set KUBERNETES_TEST_KUBECONFIG"),
+]
+
+
+class Namespace:
+    """A namespace with an overlay applied, and an administrator in it."""
+
+    def __init__(self, folder: Path, overlay: str) -> None:
+        from kubernetes.client import CoreV1Api, CustomObjectsApi
+
+        self.name = f"steps-test-{uuid.uuid4().hex[:8]}"
+        self.folder = folder
+        client, _ = connect(kubeconfig=KUBECONFIG)
+        self.core, self.custom = CoreV1Api(client), CustomObjectsApi(client)
+        # kustomize takes relative paths only.
+        up = "../" * (len(folder.resolve().parts) - 1)
+        kustomization = {
+            "namespace": self.name,
+            "resources": [f"{up}{(MANIFESTS / 'overlays' / overlay).relative_to('/')}"],
+        }
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        self.kubectl("apply", "--server-side", "--validate=strict", "-k", str(folder))
+
+    def kubectl(self, *words: str) -> str:
+        command = ["kubectl", "--kubeconfig", KUBECONFIG, "--namespace", self.name, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def credentials(self) -> str:
+        """A kubeconfig of the pipelines' service account."""
+        config = yaml.safe_load(Path(KUBECONFIG).read_text(encoding="utf-8"))
+        token = self.kubectl("create", "token", SERVICE_ACCOUNT).strip()
+        context = config["contexts"][0]
+        config["users"] = [{"name": "step", "user": {"token": token}}]
+        config["contexts"] = [
+            {
+                "name": "step",
+                "context": {**context["context"], "user": "step", "namespace": self.name},
+            }
+        ]
+        config["current-context"] = "step"
+        file = self.folder / "kubeconfig"
+        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return str(file)
+
+    def make_step_pod(self) -> None:
+        """The pod that Kubeflow Pipelines would run the step in."""
+        container = {"name": "main", "image": "steps:1", "securityContext": RESTRICTED}
+        amounts = {"cpu": "1", "memory": "1Gi"}
+        container["resources"] = {"requests": amounts, "limits": amounts}
+        metadata = {"name": "step", "labels": {"pipeline/runid": RUN}}
+        pod = {
+            "metadata": {**metadata, "ownerReferences": [WORKFLOW]},
+            "spec": {"serviceAccountName": SERVICE_ACCOUNT, "containers": [container]},
+        }
+        self.core.create_namespaced_pod(self.name, pod)
+
+    @contextmanager
+    def controlled(
+        self, kind: tuple[str, str, str], status: Callable[[dict], dict]
+    ) -> Iterator[None]:
+        """Meanwhile, the objects of a kind get the status that a controller computes."""
+        ended = threading.Event()
+        where = (kind[0], kind[1], self.name, kind[2])
+
+        def work() -> None:
+            while not ended.wait(0.1):
+                for found in self.custom.list_namespaced_custom_object(*where)["items"]:
+                    self.set_status(where, found, status(found))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def set_status(self, where: tuple[str, ...], found: dict, status: dict) -> None:
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            self.custom.replace_namespaced_custom_object_status(
+                *where, found["metadata"]["name"], {**found, "status": status}
+            )
+        except ApiException as error:
+            if error.status not in (404, 409):  # deleted or changed meanwhile
+                raise
+
+    def listed(self, group: str, version: str, plural: str) -> list[dict[str, Any]]:
+        return self.custom.list_namespaced_custom_object(group, version, self.name, plural)["items"]
+
+
+@pytest.fixture(scope="module", params=["small", "gpu", "profile"])
+def namespace(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Namespace]:
+    made = Namespace(tmp_path_factory.mktemp("overlay"), request.param)
+    made.make_step_pod()
+    yield made
+    made.core.delete_namespace(made.name)
+
+
+@pytest.fixture(autouse=True)
+def as_a_step(namespace, tmp_path, monkeypatch) -> None:
+    (tmp_path / "state").mkdir()
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    # The client reads KUBECONFIG once, when it is imported.
+    default = "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION"
+    monkeypatch.setattr(default, namespace.credentials())
+    monkeypatch.setenv("KFP_POD_NAME", "step")
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+
+
+class TrialsOf:
+    """Katib, which also makes the Trials."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self.namespace, self.katib = namespace, Katib(scores=("0.6", "0.7"))
+
+    def status(self, experiment: dict) -> dict:
+        found = self.katib.status(experiment)
+        where = ("kubeflow.org", "v1beta1", self.namespace.name, "trials")
+        there = {
+            trial["metadata"]["name"]: trial for trial in self.namespace.listed(*KIND_OF_TRIAL)
+        }
+        for name, trial in self.katib.trials.items():
+            if name not in there:
+                spec = {**experiment["spec"]["trialTemplate"], **trial["spec"]}
+                run = {"objective": experiment["spec"]["objective"], "runSpec": spec["trialSpec"]}
+                whole = {**trial, "spec": {**trial["spec"], **run}}
+                there[name] = self.namespace.custom.create_namespaced_custom_object(*where, whole)
+            self.namespace.set_status(where, there[name], trial["status"])
+        return found
+
+
+KIND_OF_TRIAL = ("kubeflow.org", "v1beta1", "trials")
+
+
+@pytest.mark.parametrize(("nodes", "gpus"), [(1, 1), (2, 4)], ids=["job", "trainjob"])
+def test_tuning_in_katib(namespace, small_set, tmp_path, monkeypatch, nodes, gpus) -> None:  # noqa: F811
+    monkeypatch.setenv("TUNING_BACKEND", "katib")
+    with namespace.controlled(
+        ("kubeflow.org", "v1beta1", "experiments"), TrialsOf(namespace).status
+    ):
+        best, scores = tune(
+            small_set,
+            "minilm",
+            {"seed": 3},
+            2,
+            tmp_path / "trials.json",
+            tmp_path / "trials.html",
+            nodes=nodes,
+            gpus_per_node=gpus,
+        )
+    assert scores["macro_f1"] == pytest.approx(0.7)
+    assert best["seed"] == 3
+    (experiment,) = namespace.listed("kubeflow.org", "v1beta1", "experiments")
+    assert experiment["metadata"]["ownerReferences"] == [WORKFLOW]
+    for plural in ("experiments", "trials"):
+        namespace.kubectl("delete", f"{plural}.kubeflow.org", "--all")
+
+
+def test_training_in_a_train_job(namespace, small_set, tmp_path) -> None:  # noqa: F811
+    from components.training.fine_tune_step import fine_tune_at_scale
+
+    def train(job: dict) -> None:
+        folder = tmp_path / "state" / "launched" / job["metadata"]["name"] / "model"
+        options = train_options({"epochs": 2})
+        facts = {"data_fingerprint": "f", "max_tokens": 80}
+        write_model(folder, "minilm", options, facts, **MADE, resumed_at=0)
+
+    kind = ("trainer.kubeflow.org", "v1alpha1", "trainjobs")
+    trainer = Trainer(train)
+
+    def status(job: dict) -> dict:
+        found = trainer.status(job)
+        for one in found.get("conditions", []):
+            one["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+        return found
+
+    with namespace.controlled(kind, status):
+        result = fine_tune_at_scale(
+            small_set,
+            "minilm",
+            {"epochs": 2},
+            tmp_path / "model",
+            {"data_fingerprint": "f"},
+            80,
+            nodes=2,
+            gpus_per_node=4,
+        )
+    assert result.macro_f1 == MADE["best"]["macro_f1"]
+    assert namespace.listed(*kind) == []
+
+
+@pytest.mark.parametrize("mode", ["Standard", "Knative"])
+def test_a_rollout_with_a_canary(namespace, mode) -> None:
+    world = World(mode, empty=True)
+    world.store = KServeStore.connect(NAME)
+    kind = ("serving.kserve.io", "v1beta1", "inferenceservices")
+    with namespace.controlled(kind, partial(_status_of, world)):
+        assert world.roll_out("3").decision == "first_deployment"
+        assert world.roll_out("4").decision == "promote"
+        world.time.errors["5"] = 0.5
+        assert world.roll_out("5").decision == "roll_back"
+    world.store.delete()
+
+
+def _status_of(world: World, service: dict) -> dict:
+    found = world.kserve.status(service)
+    for one in found.get("conditions", []):
+        one["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    return found
