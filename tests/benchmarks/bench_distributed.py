@@ -3,7 +3,9 @@
 Both train the packaged encoder with the default options and the same batches (tokens at random,
 lengths like those of clothing reviews), turn by turn, so that a busy neighbour meets both; medians
 over the turns are compared. On CPUs one process has as many threads as there are processes on the
-other side, which have one each; on GPUs each process has one GPU.
+other side, which have one each; on GPUs each process has one GPU. Measure on a quiet machine:
+threads wait for each other after each operation, processes once per step, so a neighbour hurts
+the one process far more.
 """
 
 import argparse
