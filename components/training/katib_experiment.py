@@ -15,6 +15,7 @@ from components.contracts.namespace_objects import (
     PART_OF,
     PART_OF_LABEL,
 )
+from components.training.katib_rules import misshapen
 from components.training.search_space import read_experiment, read_search_space
 from components.training.train_job import NODE, train_job_spec, training_arguments
 
@@ -29,6 +30,16 @@ that of the search algorithm, which runs all the time."""
 
 MODEL_FOLDER = "/tmp/model"  # noqa: S108 - in a volume of the trial's pod alone
 """Where a trial writes the model that nobody takes."""
+
+
+_AMOUNTS = {"requests": {GPU: {}}, "limits": {GPU: {}}}
+_POD = {
+    "nodeSelector": {GPU_NODE_LABEL[0]: {}},
+    "tolerations": [{"key": {}}],
+    "containers": [{"name": {}, "resources": _AMOUNTS}],
+}
+_JOB = {"spec": {"template": {"spec": _POD}}}
+"""What is read of a Job, in the form of `katib_rules.FIELDS`."""
 
 
 def experiment_manifest(
@@ -73,12 +84,16 @@ def experiment_manifest(
     """
     manifest = copy.deepcopy(read_experiment(source))
     space = read_search_space(source)
-    labels = (manifest.get("metadata") or {}).get("labels") or {}
+    metadata = manifest.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
     manifest["metadata"] = {
         "name": name,
         # Katib gives them to the pods of the search algorithm and of the trials as well, so that
         # none here may say which of ours a pod is.
-        "labels": {**labels, PART_OF_LABEL: PART_OF},
+        "labels": {
+            **(labels if isinstance(labels, Mapping) else {}),
+            PART_OF_LABEL: PART_OF,
+        },
         "ownerReferences": [dict(owner)],
     }
     spec = manifest["spec"]
@@ -88,13 +103,14 @@ def experiment_manifest(
             spec[count] = min(spec[count], trials)
     if space.random_state is None:
         setting = {"name": "random_state", "value": str(options["seed"])}
-        spec["algorithm"].setdefault("algorithmSettings", []).append(setting)
+        algorithm = spec["algorithm"]
+        algorithm["algorithmSettings"] = [*(algorithm.get("algorithmSettings") or []), setting]
     # A rule stops the first node of several only; the others would start again without it.
     if not early_stopping or nodes > 1:
         spec.pop("earlyStopping", None)
     searched = {one.name: f"${{trialParameters.{one.name}}}" for one in space.parameters}
     arguments = training_arguments(training_set, base_model, MODEL_FOLDER, {**options, **searched})
-    template = spec["trialTemplate"]
+    template = spec.get("trialTemplate") or {}
     job, container = _job_of(template, source)
     if nodes != 1 or gpus_per_node not in (0, 1):
         template["primaryContainerName"] = NODE
@@ -117,6 +133,8 @@ def _job_of(template: dict[str, Any], source: str | Path) -> tuple[dict[str, Any
             f"{source}: spec.trialTemplate.trialSpec is no Job of batch/v1; write one, from which "
             "a TrainJob is made where trials have several nodes or GPUs"
         )
+    for fault in misshapen(job, _JOB, "spec.trialTemplate.trialSpec"):
+        raise UserError(f"{source}: {fault}")
     try:
         pod = job["spec"]["template"]["spec"]
         return job, next(one for one in pod["containers"] if one["name"] == primary)
@@ -147,9 +165,9 @@ def _train_job(
 
 def _without_gpus(job: Mapping[str, Any], container: Mapping[str, Any]) -> None:
     """Take from a Job what asks for a GPU or for the nodes that have them."""
-    for amounts in (container.get("resources") or {}).values():
-        if isinstance(amounts, dict):
-            amounts.pop(GPU, None)
+    resources = container.get("resources") or {}
+    for kind in ("requests", "limits"):
+        (resources.get(kind) or {}).pop(GPU, None)
     pod = job["spec"]["template"]["spec"]
     (pod.get("nodeSelector") or {}).pop(GPU_NODE_LABEL[0], None)
     pod["tolerations"] = [one for one in pod.get("tolerations") or [] if one.get("key") != GPU]

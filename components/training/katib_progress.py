@@ -100,7 +100,7 @@ class FollowedSearch:
             f"{statuses.count(FAILED)} failed, {statuses.count(STOPPED_EARLY)} stopped early), "
             f"{status.get('trialsRunning', 0)} running"
         )
-        if not done or not status.get("startTime"):
+        if not 0 < done < self._trials or not status.get("startTime"):
             return said
         spent = datetime.now(UTC) - datetime.fromisoformat(status["startTime"])
         left = round(spent.total_seconds() / 60 * (self._trials - done) / done)

@@ -110,6 +110,37 @@ def _faults(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from _template(spec.get("trialTemplate") or {}, spec["parameters"])
 
 
+def misshapen(found: Any, known: Any = FIELDS, place: str = "") -> Iterator[str]:
+    """What of an Experiment is no value where one belongs, or no list or mapping.
+
+    Args:
+        found: The object, or a part of it.
+        known: Its fields.
+        place: Where the part is.
+
+    Yields:
+        A sentence for each, which names the field.
+    """
+    if known is _ANY:
+        return
+    if isinstance(known, list):
+        if not isinstance(found, list):
+            yield f"{place} must be a list"
+            return
+        for index, one in enumerate(found):
+            yield from misshapen(one, known[0], f"{place}[{index}]")
+    elif known:
+        if not isinstance(found, Mapping):
+            yield f"{place} must be a mapping"
+            return
+        for key, value in found.items():
+            # One that is left empty is one that is not there.
+            if value is not None:
+                yield from misshapen(value, known.get(key), f"{place}.{key}".removeprefix("."))
+    elif found is None or isinstance(found, list | Mapping):
+        yield f"{place} must be a single value"
+
+
 def _unknown(found: Any, known: Any, place: str) -> Iterator[str]:
     """Fields that the object has and Katib, or this project, does not know."""
     if isinstance(known, list):
@@ -191,7 +222,7 @@ def _template(template: Mapping[str, Any], searched: list[Mapping[str, Any]]) ->
     yield from _parameters(template, trial, {one["name"] for one in searched})
     if trial.get("kind") == "Job":
         containers = trial["spec"]["template"]["spec"]["containers"]
-        primary = [c for c in containers if c["name"] == template.get("primaryContainerName")]
+        primary = [c for c in containers if c.get("name") == template.get("primaryContainerName")]
         trainer = primary[0] if primary else {}
     else:
         trainer = (trial.get("spec") or {}).get("trainer") or {}
@@ -206,9 +237,10 @@ def _parameters(
     references: list[str] = []
     for index, one in enumerate(template.get("trialParameters") or []):
         name, reference = one.get("name"), one.get("reference")
-        if not name or not reference or set("{}") & set(name):
+        if not isinstance(name, str) or not name or not reference or set("{}") & set(name):
             yield f"{place}[{index}] needs a name, without braces, and a reference"
-        elif name in declared or reference in references:
+            continue
+        if name in declared or reference in references:
             yield f"{place}[{index}] repeats {name} or its reference {reference}"
         elif reference not in searched:
             yield f"{place}[{index}] refers to {reference}, which is not in spec.parameters"
@@ -225,9 +257,14 @@ def _parameters(
 
 def _command(trainer: Mapping[str, Any], searched: Mapping[str, Any]) -> Iterator[str]:
     """The command, which Katib joins by spaces into a line for a shell."""
-    if not trainer.get("command"):
-        yield "the container that trains has no command; without one Katib asks the image registry"
-    for word in (*(trainer.get("command") or []), *(trainer.get("args") or [])):
+    command, arguments = trainer.get("command") or [], trainer.get("args") or []
+    if not command or not isinstance(command, list) or not isinstance(arguments, list):
+        yield (
+            "the container that trains must have a command, and args, in lists; without a command "
+            "Katib asks the image's registry for one"
+        )
+        return
+    for word in (*command, *arguments):
         if shlex.quote(PLACEHOLDER.sub("1", str(word))) != PLACEHOLDER.sub("1", str(word)):
             yield (
                 f"the argument {word!r} does not survive a shell, in which Katib runs the command; "

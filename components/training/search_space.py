@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.contracts.errors import UserError
+from components.training.katib_rules import misshapen
 
 _KINDS = ("double", "int", "discrete", "categorical")
 _DISTRIBUTIONS = ("uniform", "logUniform", "normal", "logNormal")
@@ -117,16 +118,16 @@ class SearchSpace:
 
 
 def read_experiment(experiment: str | Path) -> dict[str, Any]:
-    """Read a Katib Experiment manifest, unchecked but for its kind.
+    """Read a Katib Experiment manifest, unchecked but for its kind and shape.
 
     Args:
         experiment: YAML manifest.
 
     Returns:
-        Its content; `spec` is a mapping.
+        Its content.
 
     Raises:
-        UserError: If the file is missing or no Experiment.
+        UserError: If the file is missing or no Experiment, or a part of it is misshapen.
     """
     import yaml
 
@@ -141,6 +142,8 @@ def read_experiment(experiment: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a Katib Experiment (kind: Experiment)")
     if not isinstance(manifest.get("spec"), Mapping):
         raise UserError(f"{path} has no spec; describe the search there")
+    for fault in misshapen(manifest):
+        raise UserError(f"{path}: {fault}")
     return dict(manifest)
 
 

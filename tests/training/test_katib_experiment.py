@@ -1,9 +1,13 @@
 """The Experiment of a run, and the rules that it is checked by before it is sent."""
 
+import contextlib
 import copy
+import json
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.contracts.errors import UserError
 from components.contracts.images import STEP_IMAGE, TRAINING_IMAGE
@@ -181,7 +185,7 @@ RULES = [
         lambda spec: _args(spec).update(args=_args(spec)["args"][:3]),
         "has .*, which .*trialSpec does not use",
     ),
-    (lambda spec: _args(spec).pop("command"), "has no command"),
+    (lambda spec: _args(spec).pop("command"), "must have a command"),
     (lambda spec: _args(spec)["args"].append('--x={"a": 1}'), "does not survive a shell"),
     (
         lambda spec: spec["parameters"][3]["feasibleSpace"]["list"].append("a b"),
@@ -209,6 +213,41 @@ def test_a_name_that_katib_refuses_is_refused(name):
 def test_a_base_model_that_does_not_survive_a_shell_is_refused():
     with pytest.raises(UserError, match="does not survive a shell"):
         check_experiment(made(base_model="my model; rm -r /state"))
+
+
+MANIFEST = yaml.safe_load(experiment_file().read_text())
+
+
+def places(content, place=()):
+    """The way to each value in it."""
+    if isinstance(content, dict | list):
+        for key in content if isinstance(content, dict) else range(len(content)):
+            yield (*place, key)
+            yield from places(content[key], (*place, key))
+
+
+@given(
+    place=st.sampled_from(list(places(MANIFEST))),
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+        max_leaves=3,
+    ),
+    scale=st.sampled_from([(1, 1), (1, 0), (2, 0)]),
+)
+def test_whatever_stands_in_the_manifest_is_taken_or_refused_in_words(
+    tmp_path_factory, place, value, scale
+):
+    content = copy.deepcopy(MANIFEST)
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path = tmp_path_factory.getbasetemp() / "experiment.yaml"
+    path.write_text(json.dumps(content))
+    nodes, gpus = scale
+    with contextlib.suppress(UserError):
+        check_experiment(made(path, nodes=nodes, gpus_per_node=gpus))
 
 
 def test_the_fields_are_katibs():

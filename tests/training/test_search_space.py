@@ -75,6 +75,20 @@ def test_the_same_seed_gives_the_same_draws_and_another_seed_others(written):
     assert draws(7) != draws(8)
 
 
+@given(st.integers(0, 10_000))
+def test_a_value_that_katib_wrote_as_text_comes_back(seed):
+    space = read_search_space(experiment_file())
+    draw = space.sample(np.random.default_rng(seed))
+    for parameter in space.parameters:
+        read = parameter.value(str(draw[parameter.name]))
+        assert (read, type(read)) == (draw[parameter.name], type(draw[parameter.name]))
+
+
+def test_a_value_of_another_kind_is_refused():
+    with pytest.raises(UserError, match="parameter epochs: the value 'many' is not a number"):
+        Parameter("epochs", "int", 1, 4).value("many")
+
+
 bounds = st.tuples(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6)).map(sorted)
 
 
@@ -170,6 +184,12 @@ def test_other_files_are_refused(tmp_path):
         read_search_space(tmp_path / "none.yaml")
     (tmp_path / "x.yaml").write_text("a: [")
     with pytest.raises(UserError, match="not YAML"):
+        read_search_space(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text("kind: Experiment")
+    with pytest.raises(UserError, match="has no spec"):
+        read_search_space(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text("kind: Experiment\nspec: {algorithm: [random]}")
+    with pytest.raises(UserError, match=r"x\.yaml: spec\.algorithm must be a mapping"):
         read_search_space(tmp_path / "x.yaml")
     (tmp_path / "x.yaml").write_text("kind: Pod")
     with pytest.raises(UserError, match="not a Katib Experiment"):
