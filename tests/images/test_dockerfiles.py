@@ -75,10 +75,18 @@ class TestImage:
         copied = in_order("COPY", recipe.last_stage)
         assert copied[0].startswith("--from=")
 
-    def test_a_change_of_the_revision_leaves_all_layers_alone(self, image: str):
+    def test_a_change_of_the_revision_leaves_all_that_is_copied_alone(self, image: str):
         names = [step.name for step in read_dockerfile(image).last_stage]
 
         assert names.index("ARG") > max(i for i, name in enumerate(names) if name == "COPY")
+
+    def test_a_change_of_the_revision_is_not_answered_from_the_cache(self, image: str):
+        """Of buildah and podman: a RUN has to lie between the arguments and their use."""
+        steps = read_dockerfile(image).last_stage
+        last_argument = max(i for i, step in enumerate(steps) if step.name == "ARG")
+        first_use = min(i for i, step in enumerate(steps) if "${REVISION}" in step.arguments)
+
+        assert "RUN" in [step.name for step in steps[last_argument:first_use]]
 
     def test_its_extras_exist_and_bring_no_model(self, image: str):
         assert set(extras_of(image)) <= set(EXTRAS) - {"minilm", "local", "dev"}

@@ -1,0 +1,234 @@
+"""The images, built: each runs its part of the pipeline on the sample as a strict cluster asks."""
+
+import json
+import os
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.contracts.namespace_objects import RUN_AS_USER
+from pipelines.compile import compile_all
+from tests.images.container import BASE_VARIABLE, OPTIONS_VARIABLE, Container, container
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (os.environ.get(BASE_VARIABLE) and shutil.which("buildah") and os.geteuid() == 0),
+        reason=f"needs buildah, root, and {BASE_VARIABLE}, an image with Python 3.11, pip and venv "
+        f"({OPTIONS_VARIABLE}: what buildah needs to reach a package index)",
+    ),
+]
+
+MODEL = "review-sentiment"
+COMPILERS = ("pip", "pip3", "gcc", "cc", "g++", "cc1", "protoc", "make")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    """A volume that the user of the images may write, with a base model."""
+    folder = tmp_path_factory.mktemp("shared")
+    base = Path(shutil.copytree(tiny_bert, folder / "base"))
+    for path in (folder, base, *base.iterdir()):
+        os.chown(path, RUN_AS_USER, RUN_AS_USER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def steps(shared: Path) -> Iterator[Container]:
+    with container("steps", shared) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def training(shared: Path) -> Iterator[Container]:
+    with container("training", shared) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def predictor(shared: Path) -> Iterator[Container]:
+    with container("predictor", shared) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The compiled training pipeline."""
+    folder = tmp_path_factory.mktemp("build")
+    compile_all(folder)
+    return next(yaml.safe_load_all((folder / "training.yaml").read_text()))
+
+
+def run_step(
+    image: Container,
+    spec: dict[str, Any],
+    step: str,
+    parameters: dict[str, Any],
+    artifacts: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run a component as the launcher of Kubeflow Pipelines does; return its parameters.
+
+    Artifacts lie at /mnt/<step>/<name>; `artifacts` names those that go in so.
+    """
+
+    def artifact(name: str, place: str, kind: dict[str, str]) -> dict[str, Any]:
+        return {"artifacts": [{"name": name, "uri": f"/mnt/{place}", "type": kind}]}
+
+    component = spec["components"][f"comp-{step}"]
+    told = component.get("inputDefinitions", {}).get("artifacts", {})
+    made = component.get("outputDefinitions", {})
+    given = {
+        "inputs": {
+            "parameterValues": parameters,
+            "artifacts": {
+                name: artifact(name, place, told[name]["artifactType"])
+                for name, place in (artifacts or {}).items()
+            },
+        },
+        "outputs": {
+            "outputFile": f"/mnt/{step}/output.json",
+            "parameters": {
+                name: {"outputFile": f"/mnt/{step}/{name}"} for name in made.get("parameters", {})
+            },
+            "artifacts": {
+                name: artifact(name, f"{step}/{name}", one["artifactType"])
+                for name, one in made.get("artifacts", {}).items()
+            },
+        },
+    }
+    folder = image.shared / step
+    folder.mkdir()
+    os.chown(folder, RUN_AS_USER, RUN_AS_USER)
+    called = spec["deploymentSpec"]["executors"][f"exec-{step}"]["container"]
+    arguments = [json.dumps(given) if one == "{{$}}" else one for one in called["args"]]
+    image.run(
+        *called["command"], *arguments, environment={"FEATURE_STORE_DIR": "/mnt/feature_store"}
+    )
+    return json.loads((folder / "output.json").read_text()).get("parameterValues", {})
+
+
+@pytest.fixture(scope="module")
+def prepared(steps: Container, spec: dict[str, Any]) -> dict[str, str]:
+    """The sample as the training set of the feature store; its parameters."""
+    read = run_step(steps, spec, "ingest-reviews", {"data_uri": "sample", "labels_required": True})
+    run_step(
+        steps,
+        spec,
+        "prepare-reviews",
+        {"seed": 1, "validation_share": 0.1, "test_share": 0.1, "balance": "none"},
+        {"reviews": "ingest-reviews/reviews"},
+    )
+    stored = run_step(
+        steps,
+        spec,
+        "build-features",
+        {"base_model": "/mnt/base", "max_tokens": 48, "data_fingerprint": read["data_fingerprint"]},
+        {"prepared": "prepare-reviews/prepared"},
+    )
+    run_step(
+        steps,
+        spec,
+        "retrieve-training-set",
+        {"feature_service": stored["feature_service"]},
+        {"prepared": "prepare-reviews/prepared"},
+    )
+    return {**read, **stored}
+
+
+@pytest.fixture(scope="module")
+def model(training: Container, prepared: dict[str, str]) -> Path:
+    """A model that the training image made of it, by its own entry."""
+    training.run(
+        *training.config["Entrypoint"],
+        *("--training-set", "/mnt/retrieve-training-set/training_set", "--base-model", "/mnt/base"),
+        *("--output", "/mnt/model", "--epochs", "1", "--min-steps", "2"),
+    )
+    return training.shared / "model"
+
+
+@pytest.mark.parametrize("image", ["steps", "training", "predictor"])
+def test_an_image_has_a_user_without_rights_and_nothing_to_install_with(
+    image: str, request: pytest.FixtureRequest
+):
+    built: Container = request.getfixturevalue(image)
+    found = {
+        str(path.relative_to(built.root))
+        for folder in ("usr/bin", "usr/local/bin", "usr/lib/gcc", "venv/bin")
+        if (built.root / folder).is_dir()
+        for path in (built.root / folder).iterdir()
+        if path.name in COMPILERS
+    }
+
+    assert not found
+    assert built.config["User"] == f"{RUN_AS_USER}:{RUN_AS_USER}"
+    written = built.run("sh", "-c", "id -u; touch /tmp/here; touch /app/there || echo refused")
+    assert written.splitlines()[0] == str(RUN_AS_USER)
+    assert written.splitlines()[-1] == "refused"
+    found = built.run(
+        "python",
+        "-c",
+        "from components.contracts.code_version import code_version; print(code_version())",
+    )
+    assert found.strip() == "0123abcd"
+
+
+def test_the_steps_make_a_training_set_of_the_sample(steps: Container, prepared: dict[str, str]):
+    assert int(prepared["rows"]) > 1000
+    assert (steps.shared / "retrieve-training-set/training_set").stat().st_size > 10_000
+
+
+def test_training_writes_a_model(model: Path):
+    assert (model / "model.safetensors").is_file()
+
+
+def test_the_search_is_found(training: Container):
+    where = training.run(
+        "python",
+        "-c",
+        "from components.training.tuning import experiment_file as f; print(f().is_file())",
+    )
+    assert where.strip() == "True"
+
+
+def test_the_predictor_serves_what_the_steps_exported(
+    steps: Container, predictor: Container, spec: dict[str, Any], model: Path
+):
+    run_step(
+        steps,
+        spec,
+        "export-for-serving",
+        {},
+        {"model": model.name, "training_set": "retrieve-training-set/training_set"},
+    )
+    server = predictor.start(
+        *predictor.config["Entrypoint"],
+        *("--model-dir=/mnt/export-for-serving/exported", "--http-port=0"),
+        "--port-file=/mnt/export-for-serving/port",
+    )
+    try:
+        port_file = predictor.shared / "export-for-serving/port"
+        until = time.monotonic() + 120
+        while not port_file.is_file() and server.poll() is None and time.monotonic() < until:
+            time.sleep(0.2)
+        assert port_file.is_file(), server.communicate()[0]
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{port_file.read_text().strip()}/v1/models/{MODEL}:predict",
+            data=json.dumps({"instances": [{"review_body": "lovely soft dress"}]}).encode(),
+            headers={"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(asked) as answer:
+            (prediction,) = json.load(answer)["predictions"]
+        assert set(prediction["probabilities"]) == {"negative", "neutral", "positive"}
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_the_healthcheck_is_part_of_the_predictor(predictor: Container):
+    assert predictor.config["Healthcheck"]["Test"][0] == "CMD"
