@@ -1,11 +1,9 @@
 """One process with all cores beside several: `python tests/benchmarks/bench_distributed.py`.
 
 Both train the packaged encoder with the default options and the same batches (tokens at random,
-lengths like those of clothing reviews), turn by turn, so that a busy neighbour meets both; medians
-over the turns are compared. On CPUs one process has as many threads as there are processes on the
-other side, which have one each; on GPUs each process has one GPU. Measure on a quiet machine:
-threads wait for each other after each operation, processes once per step, so a neighbour hurts
-the one process far more.
+lengths like those of clothing reviews), turn by turn; medians are compared. On CPUs one process has
+as many threads as the other side has processes; on GPUs each has one. Measure on a quiet machine: a
+neighbour hurts threads, which wait for each other after each operation, more than processes.
 """
 
 import argparse
