@@ -2,7 +2,7 @@
 
 Read when a pipeline is compiled: set `TRAINING_NODES` and `TRAINING_GPUS` (of each node). With one
 node and at most one GPU the training step computes in its own pod; otherwise it launches a TrainJob
-and waits. Tuning's trials have the same size. On one machine neither has an effect.
+and waits. Tuning's trials have the same size. On one machine leave both unset.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The command line of fine-tuning, for a person, a TrainJob and a Katib trial alike.
 
-Prints `name=value` lines on stdout, one per metric and evaluation, which Katib's collector reads;
-everything else goes to stderr.
+Prints `<time> name=value` lines on stdout, one per metric and evaluation, which Katib's collector
+reads; everything else goes to stderr.
 """
 
 import argparse
@@ -12,9 +12,8 @@ from typing import Any
 
 from components.contracts.errors import exit_in_words
 from components.contracts.files import read_json
+from components.training.katib_metrics import print_metrics
 from components.training.options import TrainingOptions
-
-METRICS: tuple[str, ...] = ("macro_f1", "accuracy", "validation_loss", "train_loss")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,13 +54,6 @@ def build_parser() -> argparse.ArgumentParser:
             help=f"{limits['about'].replace('%', '%%')} (default: {option.default}{bounds})",
         )
     return parser
-
-
-def print_metrics(found: dict[str, float]) -> None:
-    """Print an evaluation's metrics, each as `name=value` on a line of its own."""
-    for name in METRICS:
-        if name in found:
-            print(f"{name}={found[name]:.6f}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 from components.cluster.refusals import Request, Resource
 from components.cluster.retries import Patience
 from components.contracts.errors import UserError
+from components.contracts.namespace_objects import PART_OF
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 _INJECTED = "katib.kubeflow.org/metrics-collector-injection"
 _ENFORCED = "pod-security.kubernetes.io/enforce"
+_FILLED_IN = f"{PART_OF}/pod-security-defaults"
+"""Set by `manifests/components/pod-security-defaults`, which fills in missing security contexts."""
+
 _NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 
 logger = logging.getLogger(__name__)
@@ -22,7 +26,7 @@ def admits_early_stopping(client: "ApiClient", namespace: str) -> bool:
 
     Its service for early stopping is a container without a security context, which Katib 0.19
     gives no means to set: Pod Security `restricted` would refuse the pod of the search algorithm,
-    and no trial would begin.
+    and no trial would begin, unless an admission policy fills it in.
 
     Args:
         client: Of the cluster's API.
@@ -50,11 +54,12 @@ def admits_early_stopping(client: "ApiClient", namespace: str) -> bool:
             f"namespace {namespace} lacks the label {_INJECTED}, without which Katib learns "
             f"nothing of a trial; set it: kubectl label namespace {namespace} {_INJECTED}=enabled"
         )
-    if labels.get(_ENFORCED) != "restricted":
+    if labels.get(_ENFORCED) != "restricted" or labels.get(_FILLED_IN) == "enabled":
         return True
     logger.info(
         "trials run to their end, none is stopped early: namespace %s admits restricted pods only, "
-        "which those of Katib's early stopping are not",
+        "which those of Katib's early stopping are not; the manifests' component "
+        "pod-security-defaults makes them so",
         namespace,
     )
     return False

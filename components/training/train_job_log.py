@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.training.__main__ import METRICS
+from components.training.katib_metrics import METRICS
 from components.training.train_job import NODE, PODS
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ _TAIL_LINES = 200
 
 _TIMEOUT = (5.0, 30.0)
 
-_METRIC = re.compile(rf"(?P<time>\S+) (?P<metric>(?P<name>{'|'.join(METRICS)})=\S+)")
+_METRIC = re.compile(
+    rf"(?P<time>\S+) (?:\d[-\d:.T]+Z )?(?P<metric>(?P<name>{'|'.join(METRICS)})=\S+)"
+)
 
 
 @dataclass

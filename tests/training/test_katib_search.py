@@ -167,6 +167,12 @@ def test_trials_run_to_their_end_where_katibs_service_would_be_refused(world):
     assert "earlyStopping" not in world.seen[0]["spec"]
 
 
+def test_an_admission_policy_that_fills_in_security_contexts_lets_trials_be_stopped(world):
+    world.labels |= {"review-sentiment/pod-security-defaults": "enabled"}
+    world.search()
+    assert world.seen[0]["spec"]["earlyStopping"]["algorithmName"] == "medianstop"
+
+
 def test_a_namespace_that_may_not_be_read_stops_nothing_early(world):
     answer = world.answer
 
