@@ -72,7 +72,7 @@ class Container:
         inside = ["/usr/bin/env", "-i", "-C", self.config["WorkingDir"], *variables, *command]
         return subprocess.Popen(
             [
-                *("unshare", "--mount", "--fork", "--kill-child", "sh", "-c", _STRICT, "sh"),
+                *("unshare", "--mount", "sh", "-c", _STRICT, "sh"),
                 *(str(self.root), str(self.shared)),
                 *inside,
             ],

@@ -222,12 +222,12 @@ def test_the_predictor_serves_what_the_steps_exported(
             data=json.dumps({"instances": [{"review_body": "lovely soft dress"}]}).encode(),
             headers={"content-type": "application/json"},
         )
-        with urllib.request.urlopen(asked) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             (prediction,) = json.load(answer)["predictions"]
         assert set(prediction["probabilities"]) == {"negative", "neutral", "positive"}
     finally:
-        server.kill()
-        server.communicate()
+        server.terminate()
+        server.communicate(timeout=60)
 
 
 def test_the_healthcheck_is_part_of_the_predictor(predictor: Container):
