@@ -18,7 +18,7 @@ PREDICTOR_SERVICE_ACCOUNT = "review-sentiment-predictor"
 """Of the model servers, for the credentials of the model storage; may do nothing in the API."""
 
 SERVING_PRIORITY = "review-sentiment-serving"
-"""PriorityClass of the model servers; trainings have one below the default."""
+"""PriorityClass of the model servers; that of trainings and trials is below the default."""
 
 CONFIG_MAP = "review-sentiment-config"
 """ConfigMap whose keys reach the steps as environment variables of the same name."""
