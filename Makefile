@@ -18,6 +18,14 @@ NAMESPACE ?=
 EXPERIMENT ?= review-sentiment
 RUN_NAME ?= training
 
+# Where `make images` puts the images; components/contracts/images.py reads the same variables.
+IMAGE_REGISTRY ?= ghcr.io/review-sentiment
+IMAGE_TAG ?= 0.1.0
+IMAGE_BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell $(tool) info >/dev/null 2>&1 && echo yes),$(tool))))
+# Further arguments of its `build`, e.g. IMAGE_OPTIONS='--build-arg EXTRAS=minilm'
+IMAGE_OPTIONS ?=
+IMAGES := steps training predictor
+
 MODEL_NAME ?= review-sentiment
 APPROVED_BY ?= $(shell id -un)
 PORT ?= 8080
@@ -25,12 +33,14 @@ PORT ?= 8080
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run approve serve site rollout ab-test traffic models ui lookup test test-all lint format compile preflight submit \
-        submit-rollout schedule bench bench-training bench-data bench-features bench-serving sample constraints clean
+.PHONY: help install run approve serve site rollout ab-test traffic models ui lookup test test-all lint format compile images push-images \
+        $(IMAGES:%=image-%) preflight submit \
+        submit-rollout schedule bench bench-training bench-data bench-features \
+        bench-distributed bench-serving sample constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
-	  awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
+	  awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Make the virtual environment and install the pinned dependencies
 
@@ -98,13 +108,29 @@ compile: $(INSTALLED) ## Write the pipelines as YAML for Kubeflow to build/
 SUBMIT = $(BIN)/python -m pipelines.submit --experiment '$(EXPERIMENT)' \
   $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
   $(if $(SERVICE_ACCOUNT),--service-account '$(SERVICE_ACCOUNT)') $(if $(NO_CACHE),--no-cache)
-TRAINING = build/training.yaml data_uri='$(DATA)' base_model='$(BASE_MODEL)' $(ARGS)
+# The images hold no model, so that a cluster starts from one of the hub's unless another is named.
+TRAINING = build/training.yaml data_uri='$(DATA)' $(ARGS) \
+  base_model='$(if $(filter file,$(origin BASE_MODEL)),roberta-base,$(BASE_MODEL))'
+
+images: $(IMAGES:%=image-%) ## Build the images with docker, podman or buildah  [IMAGE_REGISTRY= IMAGE_TAG= IMAGE_OPTIONS=]
+
+# Only Docker's format holds a HEALTHCHECK; BUILDAH_FORMAT tells podman and buildah so.
+$(IMAGES:%=image-%): image-%:
+	@test -n '$(IMAGE_BUILDER)' || { echo 'error: nothing here can build images; install docker, podman or buildah, or start the daemon' >&2; exit 2; }
+	BUILDAH_FORMAT=docker $(IMAGE_BUILDER) build --file images/$*/Dockerfile \
+	  --tag '$(IMAGE_REGISTRY)/$*:$(IMAGE_TAG)' --build-arg VERSION='$(IMAGE_TAG)' \
+	  --build-arg REVISION="$$(git describe --always --dirty --abbrev=40 --exclude='*')" \
+	  $(foreach name,PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS,$(if $($(name)),--build-arg $(name)='$($(name))')) \
+	  $(IMAGE_OPTIONS) .
+
+push-images: ## Push the images to IMAGE_REGISTRY
+	for image in $(IMAGES); do $(IMAGE_BUILDER) push "$(IMAGE_REGISTRY)/$$image:$(IMAGE_TAG)" || exit; done
 
 preflight: $(INSTALLED) ## Check a cluster before anything runs on it  [NAMESPACE= KFP_ENDPOINT= ARGS=--no-pods]
 	@$(BIN)/python -m pipelines.preflight $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
 	  $(if $(KFP_ENDPOINT),--kfp-endpoint '$(KFP_ENDPOINT)') $(ARGS)
 
-submit: compile ## Submit training to Kubeflow  [KFP_ENDPOINT= NAMESPACE= NO_CACHE=1 ARGS="name=value"]
+submit: compile ## Submit training to Kubeflow  [KFP_ENDPOINT= NAMESPACE= DATA= BASE_MODEL= ARGS="name=value"]
 	$(SUBMIT) --name '$(RUN_NAME)' $(TRAINING)
 
 submit-rollout: compile ## Submit a rollout to Kubeflow  [VERSION=champion ARGS="name=value"]
@@ -126,6 +152,9 @@ bench-features: $(INSTALLED) ## Tokenisation and feature retrieval against the u
 
 bench-training: $(INSTALLED) ## Training speed against the plain Trainer
 	$(BIN)/python tests/benchmarks/bench_training.py $(BENCH_DATA)
+
+bench-distributed: $(INSTALLED) ## Two training processes against one, on this machine's cores
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_distributed.py $(ARGS)
 
 bench-serving: $(INSTALLED) ## The model server against KServe's stock way  MODEL= PREDICTIONS=
 	@test -n "$(MODEL)$(PREDICTIONS)" || { echo 'error: name two artifacts of a run: MODEL=…/exported PREDICTIONS=…/predictions' >&2; exit 2; }

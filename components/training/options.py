@@ -48,7 +48,7 @@ class TrainingOptions:
     min_steps: int = _option(
         300, "optimiser steps that small data get at least, by more epochs than asked for", 0, 10**6
     )
-    batch_size: int = _option(32, "reviews per optimiser step", 1, 4096)
+    batch_size: int = _option(32, "reviews per optimiser step, of all processes together", 1, 4096)
     warmup_fraction: float = _option(
         0.1, "share of the steps in which the learning rate rises; then it falls to 0", 0.0, 1.0
     )

@@ -1,5 +1,6 @@
 """What the Dockerfiles promise: who runs, what lies inside, what it is pinned to."""
 
+import importlib
 import re
 import tomllib
 
@@ -27,6 +28,20 @@ def test_each_image_of_the_code_has_a_dockerfile():
 
     assert tuple(named) == IMAGES
     assert sorted(named) == sorted(path.parent.name for path in ROOT.glob("images/*/Dockerfile"))
+
+
+def test_make_names_the_images_as_the_code_does(monkeypatch):
+    for variable in ("IMAGE_REGISTRY", "IMAGE_TAG"):
+        monkeypatch.delenv(variable, raising=False)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = {
+        name: re.search(rf"^{name} \?= (\S+)$", makefile, re.MULTILINE).group(1)
+        for name in ("IMAGE_REGISTRY", "IMAGE_TAG")
+    }
+    images = importlib.reload(importlib.import_module("components.contracts.images"))
+
+    assert tuple(named.values()) == (images.REGISTRY, images.TAG)
+    assert f"\nIMAGES := {' '.join(IMAGES)}\n" in makefile
 
 
 def test_all_images_are_built_on_one_base_which_is_pinned():

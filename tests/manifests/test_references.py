@@ -5,6 +5,7 @@ import re
 from components.contracts import images
 from components.contracts.namespace_objects import (
     CONFIG_MAP,
+    DATA_SECRET,
     FEATURE_STORE_SECRET,
     PART_OF,
     PART_OF_LABEL,
@@ -25,6 +26,7 @@ SECRETS = {
     "review-sentiment-postgres": {"POSTGRES_PASSWORD"},
     "review-sentiment-object-store": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "review-sentiment-feast-operator": {"sql", "postgres"},
+    DATA_SECRET: {"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
 }
 """Secrets that a user makes, and their keys; manifests/README.md has the commands."""
 

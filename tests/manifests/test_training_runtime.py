@@ -164,12 +164,12 @@ def test_pods_have_what_training_reads_and_writes(job):
     assert claims[mounted[STATE_PATH]] == STATE_CLAIM
     memory = [v["emptyDir"] for v in pods["volumes"] if v["name"] == mounted["/dev/shm"]]
     assert memory[0]["medium"] == "Memory"
-    variables = {e["name"]: e["value"] for e in container["env"]}
+    variables = {e["name"]: e.get("value") for e in container["env"]}
     assert variables["HOME"] == "/tmp" in mounted
     assert variables["HF_HOME"].startswith(f"{STATE_PATH}/")
     assert job["spec"]["template"]["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
-    # torchrun ends its processes 30 s after SIGTERM.
-    assert pods["terminationGracePeriodSeconds"] > 30
+    waits = int(variables["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"])
+    assert pods["terminationGracePeriodSeconds"] > waits
 
 
 def test_gpus_come_with_the_train_job_alone(runtime):
