@@ -23,7 +23,8 @@ from components.preflight.expected import Expected, Permission, permissions_of
 from components.preflight.finding import Finding, State
 from components.preflight.preflight import preflight
 from components.preflight.report import group_lines, verdict
-from components.training import katib_search, train_job_step
+from components.training.katib import search as katib_search
+from components.training.train_job import step as train_job_step
 from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS, SETTINGS
 from pipelines.training_scale import SCALE
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from components.contracts.errors import exit_in_words
 from components.contracts.files import read_json
-from components.training.katib_metrics import print_metrics
+from components.training.katib.metrics import print_metrics
 from components.training.options import TrainingOptions
 
 

@@ -48,7 +48,7 @@ def fine_tune_at_scale(
     given = (training_set, base_model, hyperparameters, model_folder, facts, max_tokens)
     if nodes == 1 and gpus_per_node in (0, 1):
         return fine_tune_resumably(*given)
-    from components.training.train_job_step import fine_tune_on_nodes
+    from components.training.train_job.step import fine_tune_on_nodes
 
     return fine_tune_on_nodes(*given, nodes=nodes, gpus_per_node=gpus_per_node)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.contracts.errors import UserError
-from components.training.katib_rules import misshapen
+from components.training.katib.rules import misshapen
 
 _KINDS = ("double", "int", "discrete", "categorical")
 _DISTRIBUTIONS = ("uniform", "logUniform", "normal", "logNormal")

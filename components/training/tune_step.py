@@ -59,7 +59,7 @@ def tune(
     space = read_search_space(experiment)
     options = TrainingOptions.from_dict(dict(hyperparameters)).to_dict()
     if backend == "katib":
-        from components.training.katib_search import katib_search
+        from components.training.katib.search import katib_search
 
         table = katib_search(
             training_set,

@@ -15,7 +15,7 @@ from components.contracts.namespace_objects import (
     STATE_PATH,
     TRAINING_RUNTIME,
 )
-from components.training.train_job import NODE, train_job_spec
+from components.training.train_job.spec import NODE, train_job_spec
 from tests.deployment.conftest import CRDS, strict
 from tests.manifests.test_pod_security import faults_of
 
@@ -124,7 +124,7 @@ def action(policy, reason, message):
 @pytest.mark.parametrize(
     ("pod", "then"),
     [
-        # After SIGKILL Kubernetes sees what train_job_pod or the kernel ended with.
+        # After SIGKILL Kubernetes sees what the pod's program or the kernel ended with.
         ({"exit_code": 137}, "RestartJobSet"),
         ({"exit_code": 1}, "RestartJobSet"),
         ({"exit_code": 2}, "FailJobSet"),

@@ -25,9 +25,9 @@ from components.training.tune_step import tune
 from tests.deployment.rollout_world import NAME, World
 from tests.manifests.conftest import MANIFESTS
 from tests.training.conftest import small_set, tokenizer  # noqa: F401 - fixtures
-from tests.training.katib_controller import Katib
-from tests.training.test_train_job_folder import write_model
-from tests.training.test_train_job_step import MADE, Trainer, train_options
+from tests.training.katib.controller import Katib
+from tests.training.test_shared_folder import write_model
+from tests.training.train_job.test_step import MADE, Trainer, train_options
 
 KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")
 RUN = "0123abcd-4567-4000-8000-0123456789ab"

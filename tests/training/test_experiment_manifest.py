@@ -20,14 +20,14 @@ from components.contracts.namespace_objects import (
     STATE_PATH,
 )
 from components.training.__main__ import build_parser
-from components.training.katib_experiment import MODEL_FOLDER
-from components.training.katib_metrics import METRICS
-from components.training.katib_rules import check_experiment
+from components.training.katib.experiment import MODEL_FOLDER
+from components.training.katib.metrics import METRICS
+from components.training.katib.rules import check_experiment
 from components.training.options import TrainingOptions
 from components.training.search_space import read_search_space
-from components.training.train_job_folder import LAUNCHED, TRAINING_SET
+from components.training.shared_folder import LAUNCHED, TRAINING_SET
 from components.training.tuning import experiment_file
-from tests.training.katib_controller import faults_of, webhook
+from tests.training.katib.controller import faults_of, webhook
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import pytest
 from components.contracts.files import write_parquet
 from components.contracts.reviews import TRAINING_SET_SCHEMA
 from components.training import fine_tune as loop
-from components.training import fine_tune_step, train_job_step
+from components.training import fine_tune_step
 from components.training.fine_tune_step import fine_tune_at_scale, longest_row
 from components.training.resumable import place_for
+from components.training.train_job import step as train_job_step
 
 
 @dataclass

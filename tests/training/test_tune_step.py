@@ -2,7 +2,8 @@ import pytest
 
 from components.contracts.errors import UserError
 from components.contracts.files import read_json
-from components.training import katib_search, tune_step
+from components.training import tune_step
+from components.training.katib import search as katib_search
 from components.training.options import TrainingOptions
 
 TABLE = [

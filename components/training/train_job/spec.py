@@ -37,7 +37,7 @@ LONGEST_NAME = 46
 """Characters. A pod's name is the TrainJob's with `-node-0-`, its number (up to three digits) and
 six random characters behind it, and JobSet refuses more than 63."""
 
-_COMMAND = ("python", "-m", "components.training.train_job_pod")
+_COMMAND = ("python", "-m", "components.training.train_job.pod")
 _PATCHED_BY = f"{PART_OF}/pipeline"
 
 

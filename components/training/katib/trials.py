@@ -9,7 +9,7 @@ from typing import Any
 from components.cluster.launch import condition
 from components.cluster.objects import Objects
 from components.cluster.refusals import Request, Resource
-from components.training.katib_experiment import TRIALS_OF
+from components.training.katib.experiment import TRIALS_OF
 from components.training.search_space import SearchSpace, Value
 from components.training.trials import FAILED, FINISHED, STOPPED_EARLY, Trial
 

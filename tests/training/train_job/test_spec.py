@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from components.contracts.errors import UserError
 from components.training.__main__ import build_parser
 from components.training.options import TrainingOptions
-from components.training.train_job import (
+from components.training.train_job.spec import (
     LONGEST_NAME,
     train_job,
     train_job_spec,
@@ -75,7 +75,7 @@ def test_the_schema_is_strict(faults_of):
 
 def test_each_gpu_gets_a_process_and_a_node_that_has_it():
     spec = train_job_spec(ARGUMENTS, 2, 4, image="reg/training:1", deadline_seconds=60)
-    assert spec["trainer"]["command"] == ["python", "-m", "components.training.train_job_pod"]
+    assert spec["trainer"]["command"] == ["python", "-m", "components.training.train_job.pod"]
     assert spec["trainer"]["args"] == ARGUMENTS
     assert (spec["trainer"]["numNodes"], spec["trainer"]["numProcPerNode"]) == (2, 4)
     # As text, as the API keeps quantities: an adopted object is compared with what was sent.

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from components.contracts.errors import UserError
 from components.contracts.images import STEP_IMAGE, TRAINING_IMAGE
 from components.training.__main__ import build_parser
-from components.training.katib_experiment import experiment_manifest
-from components.training.katib_rules import FIELDS, PLACEHOLDER, check_experiment
+from components.training.katib.experiment import experiment_manifest
+from components.training.katib.rules import FIELDS, PLACEHOLDER, check_experiment
 from components.training.options import TrainingOptions
 from components.training.search_space import read_search_space
 from components.training.tuning import experiment_file
-from tests.training.katib_controller import faults_of, webhook
+from tests.training.katib.controller import faults_of, webhook
 
 NAME = "review-sentiment-tune-0123abcd"
 OWNER = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x", "uid": "u-1"}

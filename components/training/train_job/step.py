@@ -17,7 +17,15 @@ from components.cluster.objects import Objects
 from components.cluster.own_run import own_run
 from components.contracts.errors import UserError
 from components.contracts.namespace_objects import TRAINING_RUNTIME
-from components.training.train_job import (
+from components.training.shared_folder import (
+    CHECKPOINTS,
+    FACTS,
+    MODEL,
+    TRAINING_SET,
+    SharedFolder,
+)
+from components.training.train_job.log import MetricLines
+from components.training.train_job.spec import (
     PODS,
     TRAIN_JOBS,
     TRAINING_RUNTIMES,
@@ -26,14 +34,6 @@ from components.training.train_job import (
     train_job_spec,
     training_arguments,
 )
-from components.training.train_job_folder import (
-    CHECKPOINTS,
-    FACTS,
-    MODEL,
-    TRAINING_SET,
-    SharedFolder,
-)
-from components.training.train_job_log import MetricLines
 
 if TYPE_CHECKING:
     from components.training.fine_tune import TrainingResult

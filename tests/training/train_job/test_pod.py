@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from components.training.train_job import train_job_spec, training_arguments
-from components.training.train_job_pod import exit_code
+from components.training.train_job.pod import exit_code
+from components.training.train_job.spec import train_job_spec, training_arguments
 
 OPTIONS = {"epochs": 1000, "batch_size": 8, "evaluations_per_epoch": 12, "precision": "fp32"}
 

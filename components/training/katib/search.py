@@ -10,12 +10,12 @@ from components.cluster.launch import run_to_end
 from components.cluster.objects import Objects
 from components.cluster.own_run import own_run
 from components.contracts.errors import UserError
-from components.training.katib_experiment import EXPERIMENTS, PODS, experiment_manifest
-from components.training.katib_namespace import admits_early_stopping
-from components.training.katib_progress import FollowedSearch
-from components.training.katib_rules import check_experiment
+from components.training.katib.experiment import EXPERIMENTS, PODS, experiment_manifest
+from components.training.katib.namespace import admits_early_stopping
+from components.training.katib.progress import FollowedSearch
+from components.training.katib.rules import check_experiment
 from components.training.search_space import read_search_space
-from components.training.train_job_folder import TRAINING_SET, SharedFolder
+from components.training.shared_folder import TRAINING_SET, SharedFolder
 from components.training.training_data import read_training_set
 from components.training.trials import Trial, log_to_mlflow
 

@@ -17,12 +17,12 @@ from components.cluster.retries import Patience
 from components.contracts.errors import UserError
 from components.contracts.model_folder import check_model_folder
 from components.contracts.namespace_objects import TRAINING_RUNTIME
-from components.training import train_job_step
-from components.training.train_job_folder import SharedFolder
-from components.training.train_job_step import PERMISSIONS, describe, fine_tune_on_nodes
+from components.training.shared_folder import SharedFolder
+from components.training.train_job import step as train_job_step
+from components.training.train_job.step import PERMISSIONS, describe, fine_tune_on_nodes
 from tests.cluster.kubernetes_mock import ApiServer, Refused, Time, kubeconfig
 from tests.cluster.kubernetes_mock import Objects as Kept
-from tests.training.test_train_job_folder import write_model
+from tests.training.test_shared_folder import write_model
 
 RUN = "0123abcd-4567-4000-8000-0123456789ab"
 NAME = "review-sentiment-train-0123abcd"

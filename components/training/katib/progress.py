@@ -8,8 +8,8 @@ from typing import Any
 from components.cluster.launch import condition
 from components.cluster.objects import Objects
 from components.contracts.errors import UserError
-from components.training.katib_log import last_words
-from components.training.katib_trials import ended_trials, list_trials
+from components.training.katib.log import last_words
+from components.training.katib.trials import ended_trials, list_trials
 from components.training.search_space import SearchSpace
 from components.training.trials import FAILED, FINISHED, STOPPED_EARLY, Trial, in_words
 

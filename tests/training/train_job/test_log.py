@@ -3,7 +3,7 @@
 import pytest
 
 from components.cluster.connection import connect
-from components.training.train_job_log import MetricLines
+from components.training.train_job.log import MetricLines
 from tests.cluster.kubernetes_mock import ApiServer, Objects, kubeconfig
 
 

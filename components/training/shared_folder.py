@@ -1,4 +1,4 @@
-"""What a TrainJob's pods read and write: a folder on the volume that they share with the step."""
+"""What launched pods read and write: a folder on the volume that they share with the step."""
 
 import os
 import shutil
@@ -32,11 +32,11 @@ _DAY_SECONDS = 86400
 
 @dataclass(frozen=True)
 class SharedFolder:
-    """The folder of one TrainJob.
+    """The folder of one TrainJob or Experiment.
 
     Attributes:
         path: As this step sees it.
-        in_pods: As the TrainJob's pods see it.
+        in_pods: As the launched pods see it.
     """
 
     path: Path
@@ -44,10 +44,10 @@ class SharedFolder:
 
     @classmethod
     def of(cls, name: str) -> "SharedFolder":
-        """The folder of a TrainJob; made if it is not there.
+        """The folder of what is launched under a name; made if it is not there.
 
         Args:
-            name: Of the TrainJob.
+            name: Of the TrainJob or Experiment.
 
         Raises:
             UserError: If there is no shared volume, or this step may not write to it.
@@ -55,8 +55,8 @@ class SharedFolder:
         mounted = os.environ.get(STATE_VARIABLE)
         if not mounted:
             raise UserError(
-                f"{STATE_VARIABLE} is not set, so there is no volume through which a TrainJob gets "
-                f"its data; mount the claim {STATE_CLAIM} and set {STATE_VARIABLE} to where it is, "
+                f"{STATE_VARIABLE} is not set, so there is no volume through which launched pods "
+                f"get their data; mount the claim {STATE_CLAIM} and set {STATE_VARIABLE} to where it is, "
                 "or train on one node with at most one GPU"
             )
         path = Path(mounted) / LAUNCHED / name

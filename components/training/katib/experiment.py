@@ -15,9 +15,9 @@ from components.contracts.namespace_objects import (
     PART_OF,
     PART_OF_LABEL,
 )
-from components.training.katib_rules import misshapen
+from components.training.katib.rules import misshapen
 from components.training.search_space import read_experiment, read_search_space
-from components.training.train_job import NODE, train_job_spec, training_arguments
+from components.training.train_job.spec import NODE, train_job_spec, training_arguments
 
 EXPERIMENTS = Resource("kubeflow.org", "v1beta1", "experiments", "Experiment", "Katib")
 
@@ -39,7 +39,7 @@ _POD = {
     "containers": [{"name": {}, "resources": _AMOUNTS}],
 }
 _JOB = {"spec": {"template": {"spec": _POD}}}
-"""What is read of a Job, in the form of `katib_rules.FIELDS`."""
+"""What is read of a Job, in the form of `rules.FIELDS`."""
 
 
 def experiment_manifest(

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.training.katib_metrics import METRICS
-from components.training.train_job import NODE, PODS
+from components.training.katib.metrics import METRICS
+from components.training.train_job.spec import NODE, PODS
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

@@ -9,7 +9,7 @@ import pytest
 from components.contracts.errors import UserError
 from components.contracts.model_folder import REQUIRED_FILES
 from components.training.options import TrainingOptions
-from components.training.train_job_folder import KEPT_DAYS, SharedFolder
+from components.training.shared_folder import KEPT_DAYS, SharedFolder
 
 OPTIONS = TrainingOptions().to_dict()
 FACTS = {"data_fingerprint": "f", "max_tokens": 80}

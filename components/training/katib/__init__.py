@@ -1,0 +1,1 @@
+"""The search for training options as Katib runs it: an Experiment, its trials, their metrics."""
