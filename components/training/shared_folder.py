@@ -56,7 +56,7 @@ class SharedFolder:
         if not mounted:
             raise UserError(
                 f"{STATE_VARIABLE} is not set, so there is no volume through which launched pods "
-                f"get their data; mount the claim {STATE_CLAIM} and set {STATE_VARIABLE} to where it "
+                f"get their data; mount the claim {STATE_CLAIM}, set {STATE_VARIABLE} to where it "
                 "is, or train on one node with at most one GPU"
             )
         path = Path(mounted) / LAUNCHED / name
