@@ -19,8 +19,10 @@ import pytest
 import yaml
 
 from components.cluster.connection import connect
+from components.cluster.objects import Objects
 from components.contracts.namespace_objects import SERVICE_ACCOUNT
 from components.deployment.kserve_store import KServeStore
+from components.training.train_job.spec import TRAIN_JOBS
 from components.training.tune_step import tune
 from tests.deployment.rollout_world import NAME, World
 from tests.manifests.conftest import MANIFESTS
@@ -240,7 +242,9 @@ def test_training_in_a_train_job(namespace, small_set, tmp_path) -> None:  # noq
             gpus_per_node=4,
         )
     assert result.macro_f1 == MADE["best"]["macro_f1"]
-    assert namespace.listed(*kind) == []
+    # Deleted in the foreground: the API server needs a moment.
+    jobs = Objects(namespace.core.api_client, namespace.name, TRAIN_JOBS)
+    jobs.wait_until_gone(f"review-sentiment-train-{RUN[:8]}", 30)
 
 
 @pytest.mark.parametrize("mode", ["Standard", "Knative"])

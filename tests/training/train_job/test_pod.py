@@ -77,7 +77,7 @@ def test_when_one_pod_is_asked_to_end_all_do_and_leave_a_checkpoint(tmp_path, sm
     )
     with pods(arguments, 2) as (first, second):
         for line in first.stdout:
-            if line.startswith("macro_f1="):
+            if " macro_f1=" in line:
                 break
         second.send_signal(signal.SIGTERM)
         for pod in (first, second):
