@@ -80,28 +80,33 @@ class StepSettings:
     launches: bool = False
 
 
-_LAUNCHES = StepSettings("1", "4G", 24 * 60, retries=4, launches=True)
+_LAUNCHES = StepSettings("1", "2G", 24 * 60, launches=True)
 """A step that launches and waits; killed and started again, it adopts what it launched."""
 
+_TRAINS = (
+    StepSettings("4", "16G", 12 * 60, retries=4, gpu=True)
+    if SCALE.gpus_per_node
+    else StepSettings("2", "8G", 24 * 60, retries=4)
+)
+"""A training in the step's own pod."""
+
+# Several times what 20,000 reviews and the packaged base model take on one machine: room for more of
+# them, and for a larger model.
 SETTINGS: dict[str, StepSettings] = {
-    "ingest-reviews": StepSettings("2", "4G", 60, cached=False),
-    "prepare-reviews": StepSettings("2", "8G", 60),
-    "build-features": StepSettings("4", "8G", 60, cached=False),
-    "retrieve-training-set": StepSettings("2", "8G", 30),
+    "ingest-reviews": StepSettings("1", "2G", 60, cached=False),
+    "prepare-reviews": StepSettings("1", "2G", 60),
+    "build-features": StepSettings("2", "4G", 60, cached=False),
+    "retrieve-training-set": StepSettings("1", "4G", 30),
     "chosen-hyperparameters": StepSettings("1", "1G", 10),
     "tune-hyperparameters": _LAUNCHES,
-    "fine-tune-classifier": StepSettings(
-        "8", "32G", 12 * 60, retries=4, gpu=SCALE.gpus_per_node > 0
-    )
-    if SCALE.in_own_pod
-    else _LAUNCHES,
-    "fetch-champion": StepSettings("1", "4G", 15, cached=False),
-    "fetch-version": StepSettings("1", "4G", 15, cached=False),
-    "evaluate-classifier": StepSettings("4", "16G", 120),
-    "export-for-serving": StepSettings("4", "16G", 60),
-    "compose-report": StepSettings("1", "4G", 15),
-    "register-model": StepSettings("1", "4G", 15, cached=False),
-    "check-deployment": StepSettings("2", "8G", 15, cached=False),
+    "fine-tune-classifier": _TRAINS if SCALE.in_own_pod else _LAUNCHES,
+    "fetch-champion": StepSettings("1", "2G", 15, cached=False),
+    "fetch-version": StepSettings("1", "2G", 15, cached=False),
+    "evaluate-classifier": StepSettings("2", "6G", 120),
+    "export-for-serving": StepSettings("2", "6G", 60),
+    "compose-report": StepSettings("1", "2G", 15),
+    "register-model": StepSettings("1", "2G", 15, cached=False),
+    "check-deployment": StepSettings("2", "4G", 15, cached=False),
     "promote-model": StepSettings("1", "2G", 15, cached=False),
     # Killed and started again, a rollout goes on where the InferenceService says it is.
     "roll-out-model": StepSettings("1", "4G", 24 * 60, retries=4, cached=False),

@@ -182,5 +182,5 @@ def test_gpus_come_with_the_train_job_alone(runtime):
     selector, tolerations, limits = settings(2)
     assert selector == {"nvidia.com/gpu.present": "true"}
     assert tolerations[0]["key"] == "nvidia.com/gpu"
-    assert limits == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "2"}
-    assert settings(0) == (None, None, {"cpu": "4", "memory": "16Gi"})
+    assert limits == {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "2"}
+    assert settings(0) == (None, None, {"cpu": "2", "memory": "8Gi"})

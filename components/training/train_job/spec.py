@@ -33,6 +33,9 @@ PODS = "jobset.sigs.k8s.io/jobset-name={name}"
 NODE = "node"
 """Name that Trainer asks of the job and of the container that train."""
 
+CPUS_PER_GPU, GIBIBYTES_PER_GPU = 4, 16
+"""What a node has beside each GPU: each has a process of its own, and all share /dev/shm."""
+
 LONGEST_NAME = 46
 """Characters. A pod's name is the TrainJob's with `-node-0-`, its number (up to three digits) and
 six random characters behind it, and JobSet refuses more than 63."""
@@ -123,9 +126,13 @@ def train_job_spec(
         "trainer": trainer,
     }
     if gpus_per_node:
-        # Merged into the runtime's, which bring CPU and memory.
-        count = {GPU: str(gpus_per_node)}
-        trainer["resourcesPerNode"] = {"requests": count, "limits": dict(count)}
+        # In place of the runtime's, which are those of one process on the CPU.
+        amounts = {
+            "cpu": str(CPUS_PER_GPU * gpus_per_node),
+            "memory": f"{GIBIBYTES_PER_GPU * gpus_per_node}Gi",
+            GPU: str(gpus_per_node),
+        }
+        trainer["resourcesPerNode"] = {"requests": amounts, "limits": dict(amounts)}
         spec["runtimePatches"] = [_to_gpu_nodes()]
     if deadline_seconds:
         spec["activeDeadlineSeconds"] = deadline_seconds

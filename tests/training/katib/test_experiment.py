@@ -76,7 +76,7 @@ def test_without_gpus_a_trial_asks_for_none():
     pod = pod_of(experiment)
     assert "nvidia.com/gpu" not in repr(pod)
     assert pod["containers"][0]["image"] == STEP_IMAGE
-    assert pod["containers"][0]["resources"]["limits"] == {"cpu": "4", "memory": "16Gi"}
+    assert pod["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "8Gi"}
     assert pod_of(made())["containers"][0]["image"] == TRAINING_IMAGE
 
 

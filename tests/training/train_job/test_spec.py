@@ -80,8 +80,8 @@ def test_each_gpu_gets_a_process_and_a_node_that_has_it():
     assert (spec["trainer"]["numNodes"], spec["trainer"]["numProcPerNode"]) == (2, 4)
     # As text, as the API keeps quantities: an adopted object is compared with what was sent.
     assert spec["trainer"]["resourcesPerNode"] == {
-        "requests": {"nvidia.com/gpu": "4"},
-        "limits": {"nvidia.com/gpu": "4"},
+        "requests": {"cpu": "16", "memory": "64Gi", "nvidia.com/gpu": "4"},
+        "limits": {"cpu": "16", "memory": "64Gi", "nvidia.com/gpu": "4"},
     }
     assert spec["trainer"]["image"] == "reg/training:1"
     assert spec["activeDeadlineSeconds"] == 60
