@@ -18,9 +18,8 @@ _TAIL_LINES = 200
 
 _TIMEOUT = (5.0, 30.0)
 
-_METRIC = re.compile(
-    rf"(?P<time>\S+) (?:\d[-\d:.T]+Z )?(?P<metric>(?P<name>{'|'.join(METRICS)})=\S+)"
-)
+# Kubernetes' time of the line, the training's own, the metric.
+_METRIC = re.compile(rf"(?P<time>\S+) \S+ (?P<metric>(?P<name>{'|'.join(METRICS)})=\S+)")
 
 
 @dataclass
