@@ -90,8 +90,8 @@ _TRAINS = (
 )
 """A training in the step's own pod."""
 
-# Several times what 20,000 reviews and the packaged base model take on one machine: room for more of
-# them, and for a larger model.
+# Several times what 20,000 reviews and the packaged base model take on one machine: room for more
+# of them, and for a larger model.
 SETTINGS: dict[str, StepSettings] = {
     "ingest-reviews": StepSettings("1", "2G", 60, cached=False),
     "prepare-reviews": StepSettings("1", "2G", 60),
