@@ -56,7 +56,7 @@ def run_to_end(
     deadline_seconds: float,
     on_change: Callable[[dict[str, Any]], None] | None = None,
     keep: bool = False,
-    stuck_seconds: float = 1800.0,
+    stuck_seconds: float = 7200.0,
 ) -> dict[str, Any]:
     """Create an object, or adopt the one that an earlier try made, and follow it to its end.
 
