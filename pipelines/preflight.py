@@ -25,8 +25,6 @@ from components.preflight.preflight import preflight
 from components.preflight.report import group_lines, verdict
 from components.training.katib import search as katib_search
 from components.training.train_job import step as train_job_step
-from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS, SETTINGS
-from pipelines.training_scale import SCALE
 
 OF_THE_ROOMS = (
     own_run.PERMISSIONS,
@@ -66,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    # In here, where a scale that is none is told in a sentence.
+    from pipelines.training_scale import SCALE
+
     parser = argparse.ArgumentParser(prog="python -m pipelines.preflight", description=__doc__)
     parser.add_argument(
         "--namespace", default="kubeflow", help="of the runs, as for submit (default: %(default)s)"
@@ -101,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _preflight(options: argparse.Namespace) -> None:
+    from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS
+
     if options.gpus < 0 or options.deadline < 1:
         raise UserError("--gpus takes a number from 0 up, --deadline one from 1 up")
     # Told once, as a finding of its own.
@@ -138,6 +141,8 @@ def _preflight(options: argparse.Namespace) -> None:
 def _largest_step(gpus: int) -> dict[str, str]:
     """The most that is asked for at a time of each resource."""
     from kubernetes.utils import parse_quantity
+
+    from pipelines.step_settings import SETTINGS
 
     steps = SETTINGS.values()
     return {

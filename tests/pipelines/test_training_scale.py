@@ -1,5 +1,9 @@
 """The scale of training: what the environment may say, and who computes."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from components.contracts.errors import UserError
@@ -36,3 +40,18 @@ def test_other_values_are_refused(monkeypatch, variable, value) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(UserError, match=f"{variable} is '{value}'"):
         scale_of_environment()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["compile", "preflight", "run"])
+def test_command_lines_tell_it_in_a_sentence(command) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"pipelines.{command}"],
+        env=os.environ | {"TRAINING_GPUS": "two"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: TRAINING_GPUS is 'two'")
+    assert done.stderr.count("\n") == 1
