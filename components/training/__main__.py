@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from components.contracts.errors import exit_in_words
+from components.contracts.errors import UserError, exit_in_words
 from components.contracts.files import read_json
 from components.training.katib.metrics import print_metrics
 from components.training.options import TrainingOptions
@@ -74,6 +74,8 @@ def main(arguments: list[str] | None = None) -> None:
             }
         )
         facts = read_json(given["facts_file"]) if given["facts_file"] else {}
+        if not isinstance(facts, dict):
+            raise UserError(f"{given['facts_file']} is no JSON object; write one")
         # After the options are checked: this imports torch.
         from components.contracts.code_version import code_version
         from components.training.distributed import is_first_rank

@@ -66,3 +66,16 @@ def test_mistakes_end_in_one_sentence_and_code_2(
     error = capsys.readouterr().err
     assert told in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("[1]", "is no JSON object"), ("{", "is not valid JSON"), (None, "does not exist")],
+)
+def test_facts_that_are_none_are_told(tmp_path, capsys, content, told):
+    facts = tmp_path / "facts.json"
+    if content is not None:
+        facts.write_text(content, encoding="utf-8")
+    with pytest.raises(SystemExit, match="2"):
+        main(["--training-set", "x", "--output", "y", "--facts-file", str(facts)])
+    assert told in capsys.readouterr().err
