@@ -6,6 +6,7 @@ say, the service account and whether results may be reused, is added to the requ
 
 import argparse
 import contextlib
+import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -70,7 +71,7 @@ def _submit(options: argparse.Namespace) -> None:
     if not options.package.is_file():
         raise UserError(f"{options.package} does not exist; `make compile` writes it")
     name = options.name or options.package.stem
-    _check_parameters(options.package, options.parameters)
+    options.parameters = _checked(options.package, options.parameters)
     with _errors_in_words(options.endpoint):
         client = _client(options.endpoint, options.namespace)
         if options.cron:
@@ -79,19 +80,24 @@ def _submit(options: argparse.Namespace) -> None:
             _run(client, options, name)
 
 
-def _check_parameters(package: Path, words: Sequence[str]) -> None:
-    """Refuse what the pipeline would ignore or fail on only after its first steps."""
+def _checked(package: Path, words: Sequence[str]) -> list[str]:
+    """The words as kfp has to be given them; refuses what would fail after the first steps only.
+
+    kfp reads each value as JSON where it is some: of a text parameter, such as the version `2`, it
+    would make a number, which the backend refuses.
+    """
     import yaml
 
     spec = next(yaml.safe_load_all(package.read_text(encoding="utf-8")))
     known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    given = {}
     for word in words:
-        name, equals, _ = word.partition("=")
+        name, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"{word!r} is not of the form name=value")
         if name not in known:
             raise UserError(f"{package} has no parameter {name}; it has {', '.join(known)}")
-    given = {word.partition("=")[0] for word in words}
+        given[name] = json.dumps(value) if known[name]["parameterType"] == "STRING" else value
     for name, parameter in known.items():
         if (
             name not in given
@@ -99,6 +105,7 @@ def _check_parameters(package: Path, words: Sequence[str]) -> None:
             and "defaultValue" not in parameter
         ):
             raise UserError(f"{package} needs the parameter {name}; add {name}=…")
+    return [f"{name}={value}" for name, value in given.items()]
 
 
 def _run(client: "Client", options: argparse.Namespace, name: str) -> None:

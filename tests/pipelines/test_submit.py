@@ -116,12 +116,12 @@ def cached(body: dict) -> set[bool]:
 def test_a_run_names_service_account_experiment_and_parameters(api, package, monkeypatch) -> None:
     endpoint, handler = api
     monkeypatch.setenv(submit.TOKEN_VARIABLE, "a-token")
-    submit.main([package, "--endpoint", endpoint, "count=1", "text=hello there", "trials=4"])
+    submit.main([package, "--endpoint", endpoint, "count=1", "text=2", "trials=4"])
     run = posted(handler, "runs")
     assert run["service_account"] == SERVICE_ACCOUNT
     assert run["experiment_id"] == "e1"
     assert run["display_name"] == "small"
-    assert run["runtime_config"]["parameters"] == {"count": 1, "text": "hello there", "trials": 4}
+    assert run["runtime_config"]["parameters"] == {"count": 1, "text": "2", "trials": 4}
     assert cached(run) == {True}
     assert {token for _, token, _ in handler.asked} == {"Bearer a-token"}
 
@@ -140,14 +140,24 @@ def test_a_schedule_takes_the_place_of_the_one_before(api, package, capsys) -> N
     endpoint, handler = api
     handler.schedules |= {"s1": "weekly", "s0": "another"}
     submit.main(
-        [package, "--endpoint", endpoint, "--name", "weekly", "--cron", "0 0 3 * * 1", "count=1"]
+        [
+            package,
+            "--endpoint",
+            endpoint,
+            "--name",
+            "weekly",
+            "--cron",
+            "0 0 3 * * 1",
+            "count=1",
+            "text=7",
+        ]
     )
     made = posted(handler, "recurringruns")
     assert made["service_account"] == SERVICE_ACCOUNT
     assert made["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * 1"
     assert made["max_concurrency"] == 1
     assert made["no_catchup"] is True
-    assert made["runtime_config"]["parameters"] == {"count": 1}
+    assert made["runtime_config"]["parameters"] == {"count": 1, "text": "7"}
     assert handler.schedules == {"s2": "weekly", "s0": "another"}
     assert "in place of the one before" in capsys.readouterr().out
 
