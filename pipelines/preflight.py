@@ -35,13 +35,17 @@ OF_THE_ROOMS = (
 """What the code of the steps asks of the API."""
 
 OF_KUBEFLOW_PIPELINES = (
+    # Argo's executor, argo-workflows docs/workflow-rbac.md: the result of each pod.
     Permission("argoproj.io", "workflowtaskresults", "create"),
     Permission("argoproj.io", "workflowtaskresults", "patch"),
+    # kubeflow/pipelines 2.17, backend/src/v2/config/env.go FromConfigMap: where artifacts go.
     Permission("", "configmaps", "get", "kfp-launcher"),
+    # backend/src/v2/objectstore/object_store.go: the credentials of the object store.
     Permission("", "secrets", "get", "mlpipeline-minio-artifact"),
+    # backend/src/v2/driver/k8s.go and component/launcher_v2.go: the pod itself.
     Permission("", "pods", "get"),
 )
-"""What its executor, driver and launcher ask of the API in each step's name."""
+"""What Kubeflow Pipelines and Argo ask in each step's pod and in the drivers beside it."""
 
 
 def permissions() -> tuple[Permission, ...]:

@@ -21,7 +21,8 @@ _GOING_SECONDS = 300.0
 """How long an object of the name that is being deleted may take to go."""
 
 _REMOVAL_SECONDS = 15.0
-"""How long to ask again for the deletion: a cancelled pod is killed after 30 s."""
+"""How long to ask again for the deletion. A cancelled step of Kubeflow Pipelines has about a
+second, because its launcher ends at once; one that is run otherwise may have longer."""
 
 _LOOK_SECONDS = 25.0
 """Pause between two looks at the pods; the watch gives the occasion every half a minute."""

@@ -7,21 +7,10 @@ from pathlib import Path
 import pytest
 
 from components.contracts.namespace_objects import SERVICE_ACCOUNT
+from pipelines.preflight import OF_KUBEFLOW_PIPELINES
 from tests.manifests.conftest import named
 
 COMPONENTS = Path(__file__).resolve().parents[2] / "components"
-
-KUBEFLOW_PIPELINES = {
-    # Argo's executor, argo-workflows docs/workflow-rbac.md: the result of each pod.
-    ("argoproj.io", "workflowtaskresults", ""): {"create", "patch"},
-    # kubeflow/pipelines 2.17, backend/src/v2/config/env.go FromConfigMap: where artifacts go.
-    ("", "configmaps", "kfp-launcher"): {"get"},
-    # backend/src/v2/objectstore/object_store.go: the credentials of the object store.
-    ("", "secrets", "mlpipeline-minio-artifact"): {"get"},
-    # backend/src/v2/driver/k8s.go and component/launcher_v2.go: the pod itself.
-    ("", "pods", ""): {"get"},
-}
-"""What Kubeflow Pipelines and Argo ask for in each step's pod and in the drivers beside it."""
 
 
 def declared():
@@ -47,8 +36,8 @@ def test_the_role_is_the_union_of_what_is_asked_for(overlay):
     for verbs_of in [permissions for _, permissions in declared()]:
         for (group, resource), verbs in verbs_of.items():
             asked[group, resource, ""] |= set(verbs)
-    for resource, verbs in KUBEFLOW_PIPELINES.items():
-        asked[resource] |= verbs
+    for one in OF_KUBEFLOW_PIPELINES:
+        asked[one.group, one.resource, one.name].add(one.verb)
     assert granted(named(overlay, "Role")) == dict(asked)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.cluster.connection import connect
-from components.cluster.launch import run_to_end
+from components.cluster.launch import permissions, run_to_end
 from components.cluster.objects import Objects
 from components.cluster.own_run import own_run
 from components.contracts.errors import UserError
@@ -20,12 +20,11 @@ from components.training.training_data import read_training_set
 from components.training.trials import Trial, log_to_mlflow
 
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("kubeflow.org", "experiments"): ("create", "delete", "get", "watch"),
+    **permissions(EXPERIMENTS),
     ("kubeflow.org", "trials"): ("list",),
-    ("", "events"): ("list",),
     ("", "namespaces"): ("get",),
+    # get: of the step's own pod.
     ("", "pods"): ("get", "list"),
-    ("", "pods/log"): ("get",),
 }
 """Verbs that a search needs, by API group and resource."""
 

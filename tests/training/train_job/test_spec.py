@@ -3,10 +3,8 @@
 import re
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from components.contracts.errors import UserError
 from components.training.__main__ import build_parser
@@ -17,7 +15,8 @@ from components.training.train_job.spec import (
     train_job_spec,
     training_arguments,
 )
-from tests.deployment.conftest import CRDS, strict
+from tests.cluster.kubernetes_objects import crd_validator
+from tests.deployment.conftest import CRDS
 
 OWNER = {
     "apiVersion": "argoproj.io/v1alpha1",
@@ -30,13 +29,9 @@ OWNER = {
 @pytest.fixture(scope="module")
 def faults_of():
     """What the TrainJob's definition finds wrong with an object."""
-    path = CRDS / "trainer.kubeflow.org_trainjobs.yaml"
-    if not path.exists():
+    validator = crd_validator("trainer.kubeflow.org", "v1alpha1", "trainjobs")
+    if validator is None:
         pytest.skip(f"the published CRDs are not at {CRDS} (set CRDS_DIR)")
-    crd = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    schema = strict(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
-    schema["properties"]["metadata"] = {"type": "object"}
-    validator = Draft202012Validator(schema)
     return lambda manifest: [f"{f.json_path}: {f.message}" for f in validator.iter_errors(manifest)]
 
 
