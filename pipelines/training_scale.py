@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 
 from components.contracts.errors import UserError
+from components.training.train_job.spec import is_one_process
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class TrainingScale:
     @property
     def in_own_pod(self) -> bool:
         """Whether one process is enough, which then is the step itself."""
-        return self.nodes == 1 and self.gpus_per_node <= 1
+        return is_one_process(self.nodes, self.gpus_per_node)
 
 
 def scale_of_environment() -> TrainingScale:

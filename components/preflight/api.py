@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from components.cluster.refusals import Request, Resource, status_of
 from components.cluster.retries import Patience
-from components.preflight.finding import Finding, failed, not_checked
+from components.preflight.finding import Finding, failed, not_checked, ok
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -157,6 +157,22 @@ def unread(name: str, what: str, answer: Answer) -> Finding:
 def missing(name: str, what: str, remedy: str) -> Finding:
     """An object that should be there and is not."""
     return failed(name, f"there is no {what}", remedy)
+
+
+def presence(kind: str, name: str, answer: Answer, remedy: str) -> Finding:
+    """Whether an object is there.
+
+    Args:
+        kind: Of the object, which also names the check.
+        name: Of the object.
+        answer: To the request for it.
+        remedy: Command that makes it.
+    """
+    if answer.good:
+        return ok(kind, name)
+    if answer.status == 404:
+        return missing(kind, f"{kind} {name}", remedy)
+    return unread(kind, f"{kind} {name}", answer)
 
 
 def _text(body: bytes | str | None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from components.contracts import namespace_objects as names
-from components.preflight.api import Api, missing, unread
+from components.preflight.api import Api, missing, presence, unread
 from components.preflight.expected import APPLY
 from components.preflight.finding import Finding, failed, ok, warning
 from components.preflight.restricted import check_restricted
@@ -116,10 +116,5 @@ def check_objects(api: Api, serving_runtime: str) -> list[Finding]:
     findings = []
     for kind, group_version, plural, name in wanted:
         answer = api.get(api.of_namespace(plural, name, group_version))
-        if answer.good:
-            findings.append(ok(kind, name))
-        elif answer.status == 404:
-            findings.append(missing(kind, f"{kind} {name}", APPLY))
-        else:
-            findings.append(unread(kind, f"{kind} {name}", answer))
+        findings.append(presence(kind, name, answer, APPLY))
     return findings

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from components.contracts.namespace_objects import PART_OF, PART_OF_LABEL
-from components.preflight.api import Api, missing, unread
+from components.preflight.api import Api, presence
 from components.preflight.expected import APPLY
-from components.preflight.finding import Finding, ok
+from components.preflight.finding import Finding
 
 _NAME = "PriorityClass"
 _WITH_PODS = (
@@ -33,12 +33,7 @@ def check_priorities(api: Api) -> list[Finding]:
     findings = []
     for name in sorted(named):
         answer = api.get(f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}")
-        if answer.good:
-            findings.append(ok(_NAME, name))
-        elif answer.status == 404:
-            findings.append(missing(_NAME, f"{_NAME} {name}", APPLY))
-        else:
-            findings.append(unread(_NAME, f"{_NAME} {name}", answer))
+        findings.append(presence(_NAME, name, answer, APPLY))
     return findings
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from components.contracts.files import read_parquet, sha256_of_file
 from components.contracts.reviews import TRAINING_SET_SCHEMA
 from components.training.resumable import place_for
+from components.training.train_job.spec import is_one_process
 
 if TYPE_CHECKING:
     from components.training.fine_tune import TrainingResult
@@ -46,7 +47,7 @@ def fine_tune_at_scale(
     """
     max_tokens = max_tokens or longest_row(training_set)
     given = (training_set, base_model, hyperparameters, model_folder, facts, max_tokens)
-    if nodes == 1 and gpus_per_node in (0, 1):
+    if is_one_process(nodes, gpus_per_node):
         return fine_tune_resumably(*given)
     from components.training.train_job.step import fine_tune_on_nodes
 

@@ -17,7 +17,12 @@ from components.contracts.namespace_objects import (
 )
 from components.training.katib.rules import misshapen
 from components.training.search_space import read_experiment, read_search_space
-from components.training.train_job.spec import NODE, train_job_spec, training_arguments
+from components.training.train_job.spec import (
+    NODE,
+    is_one_process,
+    train_job_spec,
+    training_arguments,
+)
 
 EXPERIMENTS = Resource("kubeflow.org", "v1beta1", "experiments", "Experiment", "Katib")
 
@@ -112,7 +117,7 @@ def experiment_manifest(
     arguments = training_arguments(training_set, base_model, MODEL_FOLDER, {**options, **searched})
     template = spec.get("trialTemplate") or {}
     job, container = _job_of(template, source)
-    if nodes != 1 or gpus_per_node not in (0, 1):
+    if not is_one_process(nodes, gpus_per_node):
         template["primaryContainerName"] = NODE
         template["trialSpec"] = _train_job(
             job, arguments, nodes, gpus_per_node, training_image(gpus_per_node)
