@@ -18,7 +18,7 @@ NAMESPACE ?=
 EXPERIMENT ?= review-sentiment
 RUN_NAME ?= training
 
-# Where `make images` puts the images; components/contracts/images.py reads the same variables.
+# Where `make images` puts the images; components/shared/machine/images.py reads the same variables.
 IMAGE_REGISTRY ?= ghcr.io/review-sentiment
 IMAGE_TAG ?= 0.1.0
 IMAGE_BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell $(tool) info >/dev/null 2>&1 && echo yes),$(tool))))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.contracts.errors import exit_in_words
-from components.contracts.files import replaced_when_whole
+from components.shared.machine.errors import exit_in_words
+from components.shared.machine.files import replaced_when_whole
 
 
 def all_pipelines() -> dict[str, Any]:

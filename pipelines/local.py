@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.contracts.errors import UserError
-from components.contracts.files import write_json
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json
 from pipelines.environment import local_environment
 from pipelines.step_log import StepLog
 

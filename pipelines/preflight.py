@@ -12,10 +12,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from components.cluster import own_run
-from components.cluster.connection import connect
-from components.contracts.errors import UserError, exit_in_words
-from components.contracts.namespace_objects import FEATURE_STORE_SECRET, GPU
 from components.deployment import kserve_store
 from components.deployment.inference_service import RUNTIME
 from components.preflight.api import Api
@@ -23,6 +19,10 @@ from components.preflight.expected import Expected, Permission, permissions_of
 from components.preflight.finding import Finding, State
 from components.preflight.preflight import preflight
 from components.preflight.report import group_lines, verdict
+from components.shared.kubernetes import own_run
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.namespace_objects import FEATURE_STORE_SECRET, GPU
+from components.shared.machine.errors import UserError, exit_in_words
 from components.training.katib import search as katib_search
 from components.training.train_job import step as train_job_step
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.contracts.errors import UserError, exit_in_words
-from components.contracts.files import read_json
+from components.shared.machine.errors import UserError, exit_in_words
+from components.shared.machine.files import read_json
 from pipelines.local import Run, run_locally
 
 _READERS: Mapping[str, Any] = {"String": str, "Integer": int, "Float": float}

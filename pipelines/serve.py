@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.contracts.errors import UserError, exit_in_words
+from components.shared.machine.errors import UserError, exit_in_words
 from pipelines.environment import local_environment
 
 

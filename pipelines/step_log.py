@@ -13,7 +13,7 @@ _FINISHED = re.compile(r" - (?:INFO|ERROR) - Task '([^']+)' finished with status
 _KFP_LINE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} - (INFO|WARNING|ERROR) - (.*)")
 _STEP_LINE = re.compile(r"^    \[KFP Executor [^\]]*? (DEBUG|INFO|WARNING|ERROR)\]: (.*)")
 _OUTPUTS = re.compile(r"Task '[^']+' (?:outputs:|has no outputs)")
-_USER_ERROR = re.compile(r"components\.contracts\.errors\.UserError: (.*)")
+_USER_ERROR = re.compile(r"components\.shared\.machine\.errors\.UserError: (.*)")
 _ERROR = re.compile(r"^    ((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)")
 # A bar of tqdm, or training's own line.
 _PROGRESS = re.compile(r"\d+%\||^step \d+ of \d+, ")

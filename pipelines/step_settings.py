@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-from components.contracts.images import REGISTRY, STEP_IMAGE, TAG
-from components.contracts.namespace_objects import (
+from components.shared.kubernetes.namespace_objects import (
     COMPONENT_LABEL,
     CONFIG_MAP,
     DATA_SECRET,
@@ -19,6 +18,7 @@ from components.contracts.namespace_objects import (
     STATE_CLAIM,
     STATE_PATH,
 )
+from components.shared.machine.images import REGISTRY, STEP_IMAGE, TAG
 from pipelines.training_scale import SCALE
 
 CONFIG_KEYS: tuple[str, ...] = (

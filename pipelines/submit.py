@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.contracts.errors import UserError, exit_in_words
-from components.contracts.namespace_objects import SERVICE_ACCOUNT
+from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
+from components.shared.machine.errors import UserError, exit_in_words
 
 if TYPE_CHECKING:
     from kfp import Client

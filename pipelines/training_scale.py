@@ -8,7 +8,7 @@ and waits. Tuning's trials have the same size. On one machine leave both unset.
 import os
 from dataclasses import dataclass
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from components.training.train_job.spec import is_one_process
 
 

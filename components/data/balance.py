@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.errors import UserError
-from components.contracts.labels import CLASS_NAMES
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import CLASS_NAMES
 
 BALANCES: tuple[str, ...] = (
     "none",

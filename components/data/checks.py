@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.contracts.labels import CLASS_NAMES, SENTIMENTS, rating_to_sentiment
-from components.contracts.reviews import REVIEW_SCHEMA
 from components.data.headers import FIELDS
+from components.shared.records.labels import CLASS_NAMES, SENTIMENTS, rating_to_sentiment
+from components.shared.records.reviews import REVIEW_SCHEMA
 
 if TYPE_CHECKING:
     import pandas as pd

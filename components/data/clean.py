@@ -3,7 +3,7 @@
 import html
 import re
 
-from components.contracts.text import clean_text
+from components.shared.records.text import clean_text
 
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,1000}>|<!--.{0,1000}?-->", re.DOTALL)
 _BREAK = re.compile(r"</?(?:br|p|div|li|ul|ol|h[1-6]|tr)\b[^<>]{0,1000}>", re.IGNORECASE)

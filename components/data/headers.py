@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from components.contracts.errors import UserError
-from components.contracts.reviews import REVIEW_SCHEMA
+from components.shared.machine.errors import UserError
+from components.shared.records.reviews import REVIEW_SCHEMA
 
 FIELDS: tuple[str, ...] = tuple(REVIEW_SCHEMA.names)
 """The fields of the review record, in the contract's order."""

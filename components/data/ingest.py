@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.contracts.errors import UserError
-from components.contracts.files import replaced_when_whole, write_json
-from components.contracts.reviews import REVIEW_SCHEMA
 from components.data.checks import as_record, as_text, reasons_against
 from components.data.fingerprint import content_digests, data_fingerprint
 from components.data.profile import Profile
 from components.data.quarantine import Quarantine
 from components.data.readers import Batch, Rejected, read_batches
 from components.data.sources import find_sources, without_credentials
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import replaced_when_whole, write_json
+from components.shared.records.reviews import REVIEW_SCHEMA
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import io
 from collections import deque
 from typing import IO
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 
 MAX_RECORD_CHARACTERS = 1_000_000
 """A record longer than this is damage, such as a quote that never closes, not a review."""

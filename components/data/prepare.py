@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.contracts.errors import UserError
-from components.contracts.files import replaced_when_whole, write_json
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.reviews import PREPARED_SCHEMA, SPLITS
 from components.data.balance import BALANCES, copies_for_balance
 from components.data.clean import clean, text_identity
 from components.data.reviews_file import iterate_reviews
 from components.data.split import TEST, TRAIN, assign_splits, keyed_order
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import replaced_when_whole, write_json
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.contracts.labels import CLASS_NAMES, SENTIMENTS
-from components.contracts.reviews import REVIEW_SCHEMA
 from components.data.checks import MAX_BODY_CHARACTERS
+from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
+from components.shared.records.reviews import REVIEW_SCHEMA
 
 _TOP_CATEGORIES = 50
 _LENGTH_EDGES = (0, 50, 100, 150, 200, 250, 300, 350, 400, 450, 500, 600, 800, 1_000, 2_000, 5_000)

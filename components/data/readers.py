@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.contracts.errors import UserError
 from components.data.headers import ALIASES, header_key, map_header
 from components.data.lines import (
     MAX_RECORD_CHARACTERS,
@@ -24,6 +23,7 @@ from components.data.lines import (
     readable,
 )
 from components.data.sources import Source
+from components.shared.machine.errors import UserError
 
 MAX_BATCH_ROWS = 10_000
 MAX_BATCH_CHARACTERS = 8_000_000

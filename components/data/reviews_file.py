@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.contracts.errors import UserError
-from components.contracts.reviews import REVIEW_SCHEMA
+from components.shared.machine.errors import UserError
+from components.shared.records.reviews import REVIEW_SCHEMA
 
 BATCH_ROWS = 5_000
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.contracts.files import replaced_when_whole
 from components.data.sources import SAMPLE
+from components.shared.machine.files import replaced_when_whole
 
 SEED = 20_261
 ROWS = 1_500

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)
 

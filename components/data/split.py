@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.errors import UserError
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.reviews import SPLITS
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.reviews import SPLITS
 
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from components.contracts.files import replaced_when_whole
 from components.deployment.ab_test import AbResult, Winner
 from components.deployment.canary_analysis import Standing
 from components.deployment.canary_charts import interval_chart
@@ -12,6 +11,7 @@ from components.deployment.confidence_sequence import Interval
 from components.deployment.report_page import Page, Section, percent, rate_cell
 from components.deployment.rollout_record import AbTest, Decision
 from components.deployment.two_proportions import Proportions, power_of
+from components.shared.machine.files import replaced_when_whole
 
 
 def write_ab_test(test: AbTest, path: str | Path) -> None:

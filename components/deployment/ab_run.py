@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from components.contracts.errors import UserError
 from components.deployment.ab_test import AbResult, Arm, Plan, Winner, analyse_ab
 from components.deployment.canary_analysis import (
     FAILED_REQUESTS,
@@ -34,6 +33,7 @@ from components.deployment.labelled_traffic import Ask
 from components.deployment.observations import NotObserved, Observations, ObservationSource
 from components.deployment.rollout_record import AbTest, Decision
 from components.deployment.service_state import ServiceState
+from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)
 

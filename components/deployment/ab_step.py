@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.contracts.errors import UserError
-from components.contracts.files import write_json
 from components.deployment.ab_report import write_ab_test
 from components.deployment.ab_run import run_ab_test as run
 from components.deployment.ab_test import Plan
@@ -16,6 +14,8 @@ from components.deployment.options import filled, service_settings
 from components.deployment.rollout_record import AbTest
 from components.deployment.service_state import Mode, state_of
 from components.deployment.serving_place import ServingPlace, serving_place
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from components.contracts.errors import UserError
 from components.deployment.confidence_sequence import Count
 from components.deployment.two_proportions import Proportions, compare_proportions, needed_per_arm
+from components.shared.machine.errors import UserError
 
 SPLIT_ALPHA = 0.001
 """A split that fits its plan as badly as this by chance is taken for a fault of the splitter. Low,

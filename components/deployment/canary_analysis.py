@@ -35,8 +35,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.serving_metrics import SECONDS_BUCKETS
 from components.deployment.confidence_sequence import (
     Count,
     Interval,
@@ -45,6 +43,8 @@ from components.deployment.confidence_sequence import (
     paired_difference_interval,
 )
 from components.deployment.observations import Observations
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
 FAILED_REQUESTS = "failed requests"
 """Name of the measure."""

@@ -20,9 +20,9 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from components.contracts.serving_metrics import SECONDS_BUCKETS
 from components.deployment.canary_analysis import CanaryWatch, Limits, Verdict
 from components.deployment.observations import Observations
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.contracts.engines import MIN_LABELS_EQUAL, TORCH
-from components.contracts.errors import UserError
-from components.contracts.files import (
-    read_parquet,
-    replaced_when_whole,
-    sha256_of_file,
-    write_json,
-)
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.model_folder import WEIGHTS, check_model_folder
-from components.contracts.reviews import PREDICTIONS_SCHEMA
 from components.deployment.inference_service import (
     render_inference_service,
     storage_uri_of,
@@ -30,6 +19,17 @@ from components.deployment.inference_service import (
 )
 from components.deployment.model_process import ModelProcess, ServedModel
 from components.deployment.open_inference import infer_path, infer_request, text_in, values_in
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import (
+    read_parquet,
+    replaced_when_whole,
+    sha256_of_file,
+    write_json,
+)
+from components.shared.records.engines import MIN_LABELS_EQUAL, TORCH
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.model_folder import WEIGHTS, check_model_folder
+from components.shared.records.reviews import PREDICTIONS_SCHEMA
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.contracts.errors import UserError
 from components.deployment import canary_change
 from components.deployment.canary_readiness import (
     Progress,
@@ -25,6 +24,7 @@ from components.deployment.inference_service import ServiceSettings
 from components.deployment.rollout_record import Decision
 from components.deployment.service_state import Mode, ServiceState, state_of
 from components.deployment.service_store import Conflict, ServiceStore
+from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)
 

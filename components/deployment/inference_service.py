@@ -5,14 +5,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.contracts.errors import UserError
-from components.contracts.namespace_objects import (
-    PART_OF,
-    PART_OF_LABEL,
-    PREDICTOR_SERVICE_ACCOUNT,
-    RUN_AS_USER,
-    SERVING_PRIORITY,
-)
 from components.deployment.service_state import (
     AFTER_REVISION_ANNOTATION,
     CANARY_ANNOTATION,
@@ -27,6 +19,14 @@ from components.deployment.service_state import (
     VERSION_ANNOTATION,
     Mode,
 )
+from components.shared.kubernetes.namespace_objects import (
+    PART_OF,
+    PART_OF_LABEL,
+    PREDICTOR_SERVICE_ACCOUNT,
+    RUN_AS_USER,
+    SERVING_PRIORITY,
+)
+from components.shared.machine.errors import UserError
 
 RUNTIME = "review-sentiment"
 """ServingRuntime and model format of `manifests/base/serving/servingruntime.yaml`."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from components.cluster.connection import connect
-from components.cluster.objects import Objects
-from components.cluster.refusals import Resource
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.objects import Objects
+from components.shared.kubernetes.refusals import Resource
 
 INFERENCE_SERVICES = Resource(
     "serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService", "KServe"

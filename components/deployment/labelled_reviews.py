@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from components.contracts.files import read_parquet
-from components.contracts.labels import ID2LABEL, sentiment_to_class
-from components.contracts.reviews import REVIEW_SCHEMA
+from components.shared.machine.files import read_parquet
+from components.shared.records.labels import ID2LABEL, sentiment_to_class
+from components.shared.records.reviews import REVIEW_SCHEMA
 
 _COLUMNS = ("review_body", "title", "sentiment")
 

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from components.contracts.errors import UserError
 from components.deployment.labelled_reviews import LabelledReview
 from components.deployment.open_inference import text_in
 from components.deployment.traffic import TrafficCount, replay
+from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)
 

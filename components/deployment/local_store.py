@@ -17,9 +17,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from components.contracts.errors import UserError
-from components.contracts.files import read_json, write_json
 from components.deployment.service_store import Conflict
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json, write_json
 
 _KEPT_METADATA = ("name", "uid", "creationTimestamp", "generation", "resourceVersion")
 

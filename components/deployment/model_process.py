@@ -15,8 +15,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from uuid import uuid4
 
-from components.contracts.errors import UserError
-from components.contracts.files import write_json
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json
 
 _LAST_LINES = 15
 

@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.serving_metrics import (
+from components.deployment.observations import NotObserved, Observations
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.serving_metrics import (
     PREDICTIONS,
     REQUEST_SECONDS,
     REQUESTS,
     SECONDS_BUCKETS,
 )
-from components.deployment.observations import NotObserved, Observations
 
 _BUCKETS = f"{REQUEST_SECONDS}_bucket"
 _COUNTERS = (REQUESTS, _BUCKETS, PREDICTIONS)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from components.contracts.errors import UserError
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.serving_metrics import SECONDS_BUCKETS
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
 
 class NotObserved(UserError):  # noqa: N818 (what it says is not that the data are in error)

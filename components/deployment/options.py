@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from components.contracts.errors import UserError
 from components.deployment.inference_service import Autoscaling, ServiceSettings
+from components.shared.machine.errors import UserError
 
 
 def service_settings(given: Mapping[str, Any]) -> ServiceSettings:

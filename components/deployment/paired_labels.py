@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.contracts.labels import CLASS_NAMES
 from components.deployment.confidence_sequence import Pairs
 from components.deployment.labelled_reviews import LabelledReview, read_labelled_reviews
 from components.deployment.observations import NotObserved
 from components.deployment.open_inference import infer_path, infer_request, text_in
+from components.shared.records.labels import CLASS_NAMES
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.contracts.errors import UserError
 from components.deployment import canary_change
 from components.deployment.canary_analysis import (
     Analysis,
@@ -33,6 +32,7 @@ from components.deployment.observations import NotObserved, Observations, Observ
 from components.deployment.rollout_record import Decision, Rollout, Step
 from components.deployment.service_state import FIRST_ANNOTATION, ServiceState
 from components.deployment.service_store import Conflict
+from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)
 

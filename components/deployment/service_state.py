@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 
 VERSION_ANNOTATION = "review-sentiment/model-version"
 """Version that gets the traffic that no canary gets."""

@@ -13,9 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.contracts.errors import UserError
-from components.contracts.files import replaced_when_whole, sha256_of_file
-from components.contracts.model_folder import WEIGHTS, check_model_folder
 from components.deployment.confidence_sequence import Pairs
 from components.deployment.guarded_canary import GuardedCanary
 from components.deployment.inference_service import ServiceSettings, storage_uri_of
@@ -29,6 +26,9 @@ from components.deployment.paired_labels import (
 )
 from components.deployment.service_state import Mode
 from components.deployment.service_store import ServiceStore
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import replaced_when_whole, sha256_of_file
+from components.shared.records.model_folder import WEIGHTS, check_model_folder
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from components.contracts.errors import UserError
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.payloads import read_payloads
 from components.deployment.confidence_sequence import Count, Interval, rate_interval
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.payloads import read_payloads
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from components.contracts.errors import UserError
-from components.contracts.payloads import check_no_password
 from components.deployment.inference_service import ServiceSettings
 from components.deployment.rollout_record import Step
 from components.deployment.shadow_comparison import ShadowComparison, compare_shadow
+from components.shared.machine.errors import UserError
+from components.shared.records.payloads import check_no_password
 
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from components.contracts.errors import UserError, exit_in_words
 from components.deployment.local_store import FileServiceStore
 from components.deployment.model_process import (
     OUR_SERVER,
@@ -44,6 +43,7 @@ from components.deployment.site_servers import SiteServers
 from components.deployment.site_status import ended_status, kubernetes_now, status_of
 from components.deployment.splitter import Splitter
 from components.deployment.splitter_configuration import Split
+from components.shared.machine.errors import UserError, exit_in_words
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contracts.errors import UserError
-from components.contracts.files import replaced_when_whole
 from components.deployment.splitter_configuration import Split, render_configuration
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import replaced_when_whole
 
 if TYPE_CHECKING:
     import psutil

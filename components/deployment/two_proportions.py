@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from components.contracts.errors import UserError
 from components.deployment.confidence_sequence import Count, Interval
+from components.shared.machine.errors import UserError
 
 
 @dataclass(frozen=True)

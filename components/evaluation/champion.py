@@ -6,15 +6,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.contracts.base_model import load_tokenizer
-from components.contracts.files import sha256_of_file
-from components.contracts.model_folder import (
+from components.shared.machine.base_model import load_tokenizer
+from components.shared.machine.files import sha256_of_file
+from components.shared.records.model_folder import (
     NO_CHAMPION,
     TOKENIZER,
     check_model_folder,
     read_training_facts,
 )
-from components.contracts.text import model_text
+from components.shared.records.text import model_text
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contracts.decision import (
-    Calibration,
-    decide,
-    decide_under_prior,
-    fit_temperature,
-    probabilities,
-)
-from components.contracts.errors import UserError
-from components.contracts.files import write_json, write_parquet
-from components.contracts.inference import load_model, predict_logits
-from components.contracts.labels import CLASS_NAMES, SENTIMENTS
-from components.contracts.model_folder import (
-    check_model_folder,
-    read_calibration,
-    read_training_facts,
-)
-from components.contracts.reviews import PREDICTIONS_SCHEMA
 from components.evaluation import gate
 from components.evaluation.calibration import BINS, calibration_report
 from components.evaluation.champion import Champion, find_champion, tokens_as_read_by
@@ -35,6 +18,23 @@ from components.evaluation.intervals import CONFIDENCE, RESAMPLES, score_interva
 from components.evaluation.metrics import confusion_matrix, roc_curve_of, scores_of
 from components.evaluation.mistakes import worst_mistakes
 from components.evaluation.slices import length_slices, slice_scores
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json, write_parquet
+from components.shared.machine.inference import load_model, predict_logits
+from components.shared.records.decision import (
+    Calibration,
+    decide,
+    decide_under_prior,
+    fit_temperature,
+    probabilities,
+)
+from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
+from components.shared.records.model_folder import (
+    check_model_folder,
+    read_calibration,
+    read_training_facts,
+)
+from components.shared.records.reviews import PREDICTIONS_SCHEMA
 
 log = logging.getLogger(__name__)
 

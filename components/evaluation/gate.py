@@ -8,8 +8,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from components.contracts.errors import UserError
 from components.evaluation.comparison import NO_CHAMPION, WORSE
+from components.shared.machine.errors import UserError
 
 
 @dataclass(frozen=True)

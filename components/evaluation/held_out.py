@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.contracts.errors import UserError
-from components.contracts.files import read_parquet
-from components.contracts.labels import sentiment_to_class
-from components.contracts.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_parquet
+from components.shared.records.labels import sentiment_to_class
+from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contracts.labels import CLASS_NAMES
+from components.shared.records.labels import CLASS_NAMES
 
 LONGEST_TEXT = 1500
 

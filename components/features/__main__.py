@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from components.contracts.errors import UserError, exit_in_words
+from components.shared.machine.errors import UserError, exit_in_words
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _lookup(options: argparse.Namespace) -> None:
     """Print one JSON object per review."""
-    from components.contracts.feature_store import open_existing_store
-    from components.contracts.online_features import latest_feature_service, online_features
+    from components.shared.machine.feature_store import open_existing_store
+    from components.shared.machine.online_features import latest_feature_service, online_features
 
     store = open_existing_store()
     service = options.feature_service or latest_feature_service(store)
@@ -46,7 +46,7 @@ def _lookup(options: argparse.Namespace) -> None:
 
 def _services() -> None:
     """Print name and lineage of each feature service."""
-    from components.contracts.feature_store import open_existing_store
+    from components.shared.machine.feature_store import open_existing_store
 
     services = open_existing_store().list_feature_services()
     for service in sorted(services, key=lambda one: (one.created_timestamp, one.name)):

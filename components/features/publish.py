@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from components.contracts.errors import UserError
-from components.contracts.feature_store import (
+from components.features.tokenise import BATCH_ROWS, ReviewTokenizer, open_reviews, tokenise_reviews
+from components.shared.machine.errors import UserError
+from components.shared.machine.feature_store import (
     apply_objects,
     locked,
     open_store,
     store_dir,
     versions_dir,
 )
-from components.contracts.files import (
+from components.shared.machine.files import (
     read_json,
     replaced_when_whole,
     sha256_of_file,
     write_json,
 )
-from components.contracts.online_features import online_features
-from components.features.tokenise import BATCH_ROWS, ReviewTokenizer, open_reviews, tokenise_reviews
+from components.shared.machine.online_features import online_features
 from feature_repo.definitions import (
     LABELS_FILE,
     TOKENS_FILE,

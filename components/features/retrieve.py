@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from components.contracts.errors import UserError
-from components.contracts.feature_store import open_store
-from components.contracts.files import read_parquet, sha256_of_file, write_parquet
-from components.contracts.reviews import PREPARED_SCHEMA, SPLITS, TRAINING_SET_SCHEMA
 from components.features.tokenise import check_tokens
+from components.shared.machine.errors import UserError
+from components.shared.machine.feature_store import open_store
+from components.shared.machine.files import read_parquet, sha256_of_file, write_parquet
+from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS, TRAINING_SET_SCHEMA
 
 logger = logging.getLogger(__name__)
 

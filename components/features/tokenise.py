@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from components.contracts.base_model import load_tokenizer
-from components.contracts.errors import UserError
-from components.contracts.text import TEXT_RULE_VERSION, model_text
+from components.shared.machine.base_model import load_tokenizer
+from components.shared.machine.errors import UserError
+from components.shared.records.text import TEXT_RULE_VERSION, model_text
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -68,7 +68,7 @@ class ReviewTokenizer:
         """Load the tokenizer.
 
         Args:
-            base_model: As in `components.contracts.base_model.resolve_base_model`.
+            base_model: As in `components.shared.machine.base_model.resolve_base_model`.
             max_tokens: Most ids of one review, special tokens included.
 
         Raises:

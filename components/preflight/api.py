@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from components.cluster.refusals import Request, Resource, status_of
-from components.cluster.retries import Patience
 from components.preflight.finding import Finding, failed, not_checked, ok
+from components.shared.kubernetes.refusals import Request, Resource, status_of
+from components.shared.kubernetes.retries import Patience
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

@@ -4,9 +4,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from components.contracts.namespace_objects import GPU, GPU_NODE_LABEL
 from components.preflight.api import Api, unread
 from components.preflight.finding import Finding, failed, not_checked, ok, warning
+from components.shared.kubernetes.namespace_objects import GPU, GPU_NODE_LABEL
 
 _NAME = "GPUs"
 _OPERATOR = (

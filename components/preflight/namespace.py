@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from components.contracts import namespace_objects as names
 from components.preflight.api import Api, missing, presence, unread
 from components.preflight.expected import APPLY
 from components.preflight.finding import Finding, failed, ok, warning
 from components.preflight.restricted import check_restricted
+from components.shared.kubernetes import namespace_objects as names
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 _COLLECTOR = "katib.kubeflow.org/metrics-collector-injection"

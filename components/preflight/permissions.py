@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from components.contracts.namespace_objects import SERVICE_ACCOUNT
 from components.preflight.api import Answer, Api
 from components.preflight.expected import APPLY, Permission
 from components.preflight.finding import Finding, failed, not_checked, ok
+from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 
 _SIDE_BY_SIDE = 8
 _NAME = "permissions"

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from components.contracts.errors import UserError
 from components.preflight.api import Api
 from components.preflight.expected import Expected
 from components.preflight.finding import Finding, State, not_checked
@@ -23,6 +22,7 @@ from components.preflight.quota import check_quota
 from components.preflight.server import check_server
 from components.preflight.versions import check_versions
 from components.preflight.workloads import check_workloads
+from components.shared.machine.errors import UserError
 
 Check = Callable[[], list[Finding]]
 

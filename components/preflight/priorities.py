@@ -6,10 +6,10 @@ They belong to the cluster, not to the namespace, so that who applies an overlay
 from collections.abc import Iterator
 from typing import Any
 
-from components.contracts.namespace_objects import PART_OF, PART_OF_LABEL
 from components.preflight.api import Api, presence
 from components.preflight.expected import APPLY
 from components.preflight.finding import Finding
+from components.shared.kubernetes.namespace_objects import PART_OF, PART_OF_LABEL
 
 _NAME = "PriorityClass"
 _WITH_PODS = (

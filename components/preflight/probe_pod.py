@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.contracts import namespace_objects as names
 from components.preflight import inside
+from components.shared.kubernetes import namespace_objects as names
 
 _PROGRAM = Path(inside.__file__).read_text(encoding="utf-8")
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.cluster.conflict import Conflict
-from components.cluster.refusals import Request, Resource, refused
-from components.contracts.errors import UserError
 from components.preflight.api import Api
+from components.shared.kubernetes.conflict import Conflict
+from components.shared.kubernetes.refusals import Request, Resource, refused
+from components.shared.machine.errors import UserError
 
 _PODS = Resource("", "v1", "pods", "Pod")
 _LOOK_EVERY_SECONDS = 1.0

@@ -4,14 +4,14 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 
-from components.contracts import images
-from components.contracts import namespace_objects as names
 from components.preflight.api import Api
 from components.preflight.expected import APPLY, Expected
 from components.preflight.finding import Finding, State, failed, not_checked, ok, warning
 from components.preflight.inside import KFP_VARIABLE
 from components.preflight.probe_pod import Probe, pod_manifest
 from components.preflight.probe_run import Outcome, run_pods
+from components.shared.kubernetes import namespace_objects as names
+from components.shared.machine import images
 
 _LINE = re.compile(r"^([a-z-]+)=(ok|warning|failed) (.*)$", re.MULTILINE)
 _STATES = {"ok": State.OK, "warning": State.WARNING, "failed": State.FAILED}

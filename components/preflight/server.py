@@ -2,9 +2,9 @@
 
 import re
 
-from components.contracts.errors import UserError
 from components.preflight.api import Api
 from components.preflight.finding import Finding, ok, warning
+from components.shared.machine.errors import UserError
 
 _OLDEST = (1, 31)
 """Kubernetes that Kubeflow Trainer 2.3 asks for; KServe 0.20 and Katib 0.19 run on older ones."""

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from components.contracts.namespace_objects import PART_OF, PART_OF_LABEL
 from components.preflight.api import ONLY_METADATA, Api, missing, unread
 from components.preflight.finding import Finding, failed, ok, warning
+from components.shared.kubernetes.namespace_objects import PART_OF, PART_OF_LABEL
 
 _VALUES = "values: manifests/README.md"
 _KINDS = {"deployments": "Deployment", "statefulsets": "StatefulSet"}

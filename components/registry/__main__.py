@@ -4,7 +4,7 @@ import argparse
 import os
 import time
 
-from components.contracts.errors import UserError, exit_in_words
+from components.shared.machine.errors import UserError, exit_in_words
 
 _NO_CHAMPION = "has no champion yet; run the training pipeline, and approve a version if one waits"
 

@@ -12,16 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.contracts.errors import UserError
-from components.contracts.files import read_json, sha256_of_file, write_json
-from components.contracts.model_folder import WEIGHTS, check_model_folder, read_training_facts
-from components.contracts.tracking import (
-    INJECTED_RUN,
-    errors_in_words,
-    experiment_id,
-    tracking_client,
-    uri_without_secrets,
-)
 from components.registry.versions import (
     CHALLENGER,
     MODEL_ARTIFACT,
@@ -29,6 +19,16 @@ from components.registry.versions import (
     Approval,
     versions_of,
 )
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json, sha256_of_file, write_json
+from components.shared.machine.tracking import (
+    INJECTED_RUN,
+    errors_in_words,
+    experiment_id,
+    tracking_client,
+    uri_without_secrets,
+)
+from components.shared.records.model_folder import WEIGHTS, check_model_folder, read_training_facts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

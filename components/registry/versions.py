@@ -7,10 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contracts.errors import UserError
-from components.contracts.files import replaced_when_whole, sha256_of_file
-from components.contracts.model_folder import NO_CHAMPION, WEIGHTS, check_model_folder
-from components.contracts.tracking import errors_in_words, tracking_client
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import replaced_when_whole, sha256_of_file
+from components.shared.machine.tracking import errors_in_words, tracking_client
+from components.shared.records.model_folder import NO_CHAMPION, WEIGHTS, check_model_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.contracts.files import read_json, replaced_when_whole
-from components.contracts.model_folder import read_training_facts
+from components.shared.machine.files import read_json, replaced_when_whole
+from components.shared.records.model_folder import read_training_facts
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import os
 import warnings
 from pathlib import Path
 
-from components.contracts.errors import exit_in_words
+from components.shared.machine.errors import exit_in_words
 
 
 def main() -> None:

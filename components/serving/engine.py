@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.engines import TORCH, EngineCheck, read_engines
-from components.contracts.errors import UserError
-from components.contracts.model_folder import read_training_facts
 from components.serving.cpu_limit import cpu_limit
+from components.shared.machine.errors import UserError
+from components.shared.records.engines import TORCH, EngineCheck, read_engines
+from components.shared.records.model_folder import read_training_facts
 
 logger = logging.getLogger(__name__)
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.decision import decide, probabilities
-from components.contracts.engines import EngineCheck, write_engines
-from components.contracts.errors import UserError
-from components.contracts.files import read_parquet, replaced_when_whole, sha256_of_file
-from components.contracts.first_token_layer import compute_first_token_only
-from components.contracts.inference import load_model, predict_logits
-from components.contracts.labels import SENTIMENTS
-from components.contracts.model_folder import check_model_folder, read_calibration
-from components.contracts.reviews import TRAINING_SET_SCHEMA
 from components.serving.openvino_engine import OpenVinoEngine, padded
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_parquet, replaced_when_whole, sha256_of_file
+from components.shared.machine.first_token_layer import compute_first_token_only
+from components.shared.machine.inference import load_model, predict_logits
+from components.shared.records.decision import decide, probabilities
+from components.shared.records.engines import EngineCheck, write_engines
+from components.shared.records.labels import SENTIMENTS
+from components.shared.records.model_folder import check_model_folder, read_calibration
+from components.shared.records.reviews import TRAINING_SET_SCHEMA
 
 if TYPE_CHECKING:
     from openvino import Model

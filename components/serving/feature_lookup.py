@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from components.contracts.errors import UserError
-from components.contracts.feature_store import open_existing_store
-from components.contracts.online_features import online_features
 from components.serving.predictor import Tokens
+from components.shared.machine.errors import UserError
+from components.shared.machine.feature_store import open_existing_store
+from components.shared.machine.online_features import online_features
 
 if TYPE_CHECKING:
     from feast import FeatureStore

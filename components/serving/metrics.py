@@ -1,4 +1,4 @@
-"""What a model server counts, in the names of `components.contracts.serving_metrics`.
+"""What a model server counts, in the names of `components.shared.records.serving_metrics`.
 
 KServe's `/metrics` shows all that stands in `prometheus_client`'s default registry, so metrics made
 there appear beside its own `request_*_seconds`.
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from components.contracts import serving_metrics as names
-from components.contracts.labels import CLASS_NAMES
+from components.shared.records import serving_metrics as names
+from components.shared.records.labels import CLASS_NAMES
 
 PROTOCOLS: tuple[str, ...] = ("v1", "v2", "grpc")
 """Values of the label `protocol`."""

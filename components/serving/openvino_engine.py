@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.engines import EngineCheck
-from components.contracts.errors import UserError
-from components.contracts.files import read_json, sha256_of_file
-from components.contracts.model_folder import CONFIG
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json, sha256_of_file
+from components.shared.records.engines import EngineCheck
+from components.shared.records.model_folder import CONFIG
 
 if TYPE_CHECKING:
     from openvino import Core, InferRequest

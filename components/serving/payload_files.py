@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from components.contracts.errors import UserError
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.payloads import PAYLOAD_SCHEMA, day_folder
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.payloads import PAYLOAD_SCHEMA, day_folder
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

@@ -10,9 +10,9 @@ from datetime import date
 import numpy as np
 from numpy.typing import ArrayLike
 
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.payloads import check_no_password
 from components.serving.payload_files import LoggedAnswer, PayloadFiles
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.payloads import check_no_password
 
 logger = logging.getLogger(__name__)
 

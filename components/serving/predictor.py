@@ -8,16 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.decision import decide, probabilities
-from components.contracts.errors import UserError
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.model_folder import (
+from components.serving.engine import AUTO, Engine, load_engine
+from components.shared.machine.errors import UserError
+from components.shared.records.decision import decide, probabilities
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.model_folder import (
     TOKENIZER,
     check_model_folder,
     read_calibration,
     read_training_facts,
 )
-from components.serving.engine import AUTO, Engine, load_engine
 
 
 class Tokens(NamedTuple):
@@ -87,7 +87,7 @@ class Predictor:
         self.engine: Engine = load_engine(folder, engine)
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of texts, each made by `components.contracts.text.model_text`."""
+        """Token ids of texts, each made by `components.shared.records.text.model_text`."""
         return [
             Tokens(encoding.ids, bool(encoding.overflowing))
             for encoding in self._tokenizer.encode_batch_fast(list(texts))
@@ -105,7 +105,7 @@ class Predictor:
         """Predict texts in one forward pass; blocks until done.
 
         Args:
-            texts: n texts, each made by `components.contracts.text.model_text`.
+            texts: n texts, each made by `components.shared.records.text.model_text`.
 
         Returns:
             The decisions and probabilities, in the order of the texts.

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from components.contracts.errors import UserError
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.text import model_text
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.text import model_text
 
 if TYPE_CHECKING:
     from kserve import InferRequest, InferResponse

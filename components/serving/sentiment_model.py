@@ -11,7 +11,6 @@ from grpc_interceptor.exceptions import GrpcException
 from kserve import InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput, ModelNotFound
 
-from components.contracts.errors import UserError
 from components.serving.batching import BATCH_REVIEWS, Batcher, OverloadedError
 from components.serving.engine import AUTO
 from components.serving.feature_lookup import FeatureLookup
@@ -28,6 +27,7 @@ from components.serving.protocol import (
     reviews_of_v2,
 )
 from components.serving.request_record import current_request
+from components.shared.machine.errors import UserError
 
 _INLINE_BYTES = 16_384
 """Requests of at most this size are read and tokenised in the event loop; larger ones would hold it

@@ -20,7 +20,6 @@ from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
-from components.contracts.errors import UserError
 from components.serving.access_log import AccessLog
 from components.serving.data_plane import (
     ClosedRepository,
@@ -33,6 +32,7 @@ from components.serving.observed_calls import ObservedCalls
 from components.serving.payload_log import PayloadLog
 from components.serving.routes import add_inference_routes
 from components.serving.sentiment_model import Refusal, SentimentModel, ServingOptions
+from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.engines import TORCH
-from components.contracts.first_token_layer import compute_first_token_only
-from components.contracts.inference import load_model, predict_logits
+from components.shared.machine.first_token_layer import compute_first_token_only
+from components.shared.machine.inference import load_model, predict_logits
+from components.shared.records.engines import TORCH
 
 
 class TorchEngine:

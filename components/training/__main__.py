@@ -10,8 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from components.contracts.errors import UserError, exit_in_words
-from components.contracts.files import read_json
+from components.shared.machine.errors import UserError, exit_in_words
+from components.shared.machine.files import read_json
 from components.training.katib.metrics import print_metrics
 from components.training.options import TrainingOptions
 
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not isinstance(facts, dict):
             raise UserError(f"{given['facts_file']} is no JSON object; write one")
         # After the options are checked: this imports torch.
-        from components.contracts.code_version import code_version
+        from components.shared.machine.code_version import code_version
         from components.training.distributed import is_first_rank
         from components.training.fine_tune import fine_tune
 

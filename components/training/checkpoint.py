@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.contracts.files import replaced_when_whole
+from components.shared.machine.files import replaced_when_whole
 
 if TYPE_CHECKING:
     import torch

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
-from components.contracts.images import STEP_IMAGE, TRAINING_IMAGE
+from components.shared.machine.images import STEP_IMAGE, TRAINING_IMAGE
 
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
@@ -111,8 +111,8 @@ def fine_tune_classifier(
         nodes: Pods that train together; 1 on one machine.
         gpus_per_node: Of each; 0 trains on the CPU.
     """
-    from components.contracts.code_version import code_version
-    from components.contracts.labels import CLASS_NAMES
+    from components.shared.machine.code_version import code_version
+    from components.shared.records.labels import CLASS_NAMES
     from components.training.curves import write_training_curves
     from components.training.fine_tune_step import fine_tune_at_scale
 

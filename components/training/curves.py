@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.contracts.files import replaced_when_whole
-from components.contracts.model_folder import read_training_facts
+from components.shared.machine.files import replaced_when_whole
+from components.shared.records.model_folder import read_training_facts
 
 _WIDTH, _HEIGHT, _MARGIN = 420, 200, 34
 _AXIS_KEYS = ("step", "epoch", "seconds", "time")

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 
 if TYPE_CHECKING:
     import torch

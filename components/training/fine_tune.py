@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.contracts.base_model import resolve_base_model
-from components.contracts.decision import Calibration, fit_temperature
-from components.contracts.files import sha256_of_file
+from components.shared.machine.base_model import resolve_base_model
+from components.shared.machine.files import sha256_of_file
+from components.shared.records.decision import Calibration, fit_temperature
 from components.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from components.training.distributed import joined_ranks
 from components.training.model_export import write_model_folder
@@ -150,7 +150,7 @@ def _export(
 
     The others compute the same meanwhile, which costs nothing: they would only wait.
     """
-    from components.contracts.inference import predict_logits
+    from components.shared.machine.inference import predict_logits
 
     classifier = run.keep_best()
     validation = run.validation

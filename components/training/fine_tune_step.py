@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.contracts.files import read_parquet, sha256_of_file
-from components.contracts.reviews import TRAINING_SET_SCHEMA
+from components.shared.machine.files import read_parquet, sha256_of_file
+from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.training.resumable import place_for
 from components.training.train_job.spec import is_one_process
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.contracts.base_model import load_tokenizer
-from components.contracts.decision import Calibration
-from components.contracts.files import replaced_when_whole, write_json
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.model_folder import (
+from components.shared.machine.base_model import load_tokenizer
+from components.shared.machine.files import replaced_when_whole, write_json
+from components.shared.records.decision import Calibration
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.model_folder import (
     CALIBRATION,
     MODEL_CARD,
     TRAINING,
@@ -72,7 +72,7 @@ def _model_card(base_model: str, calibration: Calibration, training: dict[str, A
         "",
         f"`{base_model}` fine-tuned to tell negative, neutral and positive product reviews "
         "apart. It reads title and body as one text, made by "
-        "`components.contracts.text.model_text`, "
+        "`components.shared.records.text.model_text`, "
         f"of which at most {training['max_tokens']} tokens.",
         "",
         "## Training",

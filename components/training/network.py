@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from components.contracts.base_model import resolve_base_model
-from components.contracts.errors import UserError
-from components.contracts.labels import ID2LABEL, LABEL2ID
+from components.shared.machine.base_model import resolve_base_model
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import ID2LABEL, LABEL2ID
 from components.training.options import TrainingOptions
 from components.training.training_data import TokenisedReviews
 

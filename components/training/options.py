@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 
 
 def _option(

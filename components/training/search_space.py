@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from components.training.katib.rules import misshapen
 
 _KINDS = ("double", "int", "discrete", "categorical")

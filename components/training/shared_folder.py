@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.contracts.errors import UserError
-from components.contracts.files import replaced_when_whole, sha256_of_file, write_json
-from components.contracts.model_folder import check_model_folder, read_training_facts
-from components.contracts.namespace_objects import STATE_CLAIM, STATE_PATH, STATE_VARIABLE
+from components.shared.kubernetes.namespace_objects import STATE_CLAIM, STATE_PATH, STATE_VARIABLE
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import replaced_when_whole, sha256_of_file, write_json
+from components.shared.records.model_folder import check_model_folder, read_training_facts
 from components.training.checkpoint import FILE_NAME
 
 TRAINING_SET, FACTS = "training_set.parquet", "facts.json"

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.errors import UserError
-from components.contracts.files import read_parquet
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.reviews import TRAINING_SET_SCHEMA
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_parquet
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.reviews import TRAINING_SET_SCHEMA
 
 
 @dataclass(frozen=True)

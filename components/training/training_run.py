@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from components.training.batching import epoch_batches, kept_tokens, padded
 from components.training.distributed import Ranks
 from components.training.network import (

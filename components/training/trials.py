@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.contracts.errors import UserError
-from components.contracts.files import replaced_when_whole
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import replaced_when_whole
 from components.training.search_space import SearchSpace, Value, read_search_space
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def _cell(value: Value | None) -> str:
 
 def log_to_mlflow(trial: Trial, base_model: str) -> None:
     """Log a trial as a run of the experiment `tuning`, where MLflow is set up."""
-    from components.contracts.tracking import TRACKING_URI, experiment_id, tracking_client
+    from components.shared.machine.tracking import TRACKING_URI, experiment_id, tracking_client
 
     if not os.environ.get(TRACKING_URI):
         return

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.contracts.errors import UserError
-from components.contracts.files import sha256_of_file, write_json
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import sha256_of_file, write_json
 from components.training.resumable import place_for
 from components.training.search_space import read_search_space
 from components.training.trials import Trial, best_of, write_trials_table

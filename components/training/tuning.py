@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from components.contracts.errors import UserError
-from components.contracts.files import read_json, sha256_of_file, write_json
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json, sha256_of_file, write_json
 from components.training.search_space import SearchSpace, Value, read_search_space
 from components.training.trials import (
     FAILED,

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.decision import Calibration, decide, log_softmax
-from components.contracts.labels import CLASS_NAMES
+from components.shared.records.decision import Calibration, decide, log_softmax
+from components.shared.records.labels import CLASS_NAMES
 from components.training.batching import length_batches, padded
 from components.training.distributed import Ranks
 from components.training.training_data import TokenisedReviews

@@ -7,7 +7,7 @@ autocast casts activations back and forth all along.
 import copy
 from typing import TYPE_CHECKING
 
-from components.contracts.first_token_layer import compute_first_token_only
+from components.shared.machine.first_token_layer import compute_first_token_only
 from components.training.network import head_modules
 
 if TYPE_CHECKING:

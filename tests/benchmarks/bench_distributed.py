@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from components.contracts.base_model import MINILM
+from components.shared.machine.base_model import MINILM
 from components.training.distributed import is_first_rank
 
 WARM_STEPS, STEPS = 4, 20

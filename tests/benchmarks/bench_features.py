@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.contracts.base_model import load_tokenizer, resolve_base_model
-from components.contracts.reviews import PREPARED_SCHEMA, SPLITS
-from components.contracts.text import model_text
+from components.shared.machine.base_model import load_tokenizer, resolve_base_model
+from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS
+from components.shared.records.text import model_text
 
 MAX_TOKENS = 128
 BARS = {"tokenisation": 20.0, "retrieval_seconds": 1.0}
@@ -200,7 +200,7 @@ def bench_scale(prepared: Path, times: int) -> None:
         "import resource, sys; from pathlib import Path\n"
         "from components.features.publish import build_features\n"
         "from components.features.retrieve import retrieve_training_set\n"
-        "from components.contracts.feature_store import open_store\n"
+        "from components.shared.machine.feature_store import open_store\n"
         "import time; open_store()\n"
         # Not ru_maxrss: a child inherits that of its parent.
         "def peak():\n"

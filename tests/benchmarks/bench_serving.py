@@ -30,10 +30,10 @@ import uvloop
 from sklearn.metrics import f1_score
 from tqdm import tqdm
 
-from components.contracts.labels import CLASS_NAMES, SENTIMENTS
-from components.contracts.text import model_text
 from components.serving.cpu_limit import cpu_limit
 from components.serving.predictor import Predictor
+from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
+from components.shared.records.text import model_text
 
 PATH = "/v1/models/review-sentiment:predict"
 

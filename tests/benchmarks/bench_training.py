@@ -25,11 +25,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from components.contracts.base_model import MINILM, resolve_base_model
-from components.contracts.errors import UserError, exit_in_words
-from components.contracts.files import read_parquet, write_parquet
-from components.contracts.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
-from components.contracts.text import model_text
+from components.shared.machine.base_model import MINILM, resolve_base_model
+from components.shared.machine.errors import UserError, exit_in_words
+from components.shared.machine.files import read_parquet, write_parquet
+from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
+from components.shared.records.text import model_text
 from components.training.options import TrainingOptions
 from components.training.speed import matmul_rate
 from components.training.training_data import TokenisedReviews, read_training_set
@@ -230,7 +230,7 @@ def plain_turn(trainer: Any, rows: Any, turn: int) -> dict[str, float]:
 
 def compare_quality(training: TokenisedReviews, validation: TokenisedReviews, work: Path) -> None:
     """Train both ways to the end as their defaults say, and print their scores on validation."""
-    from components.contracts.inference import predict_logits
+    from components.shared.machine.inference import predict_logits
 
     rows = [validation.row(index) for index in range(len(validation))]
     trainer = plain_trainer(padded_rows(training), work, epochs=3)  # the Trainer's own number

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
 from components.data.balance import BALANCES, copies_for_balance
+from components.shared.machine.errors import UserError
 
 
 def shown(classes, copies) -> list[int]:

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.text import clean_text
 from components.data.clean import clean, text_identity
+from components.shared.records.text import clean_text
 
 
 @given(st.text())

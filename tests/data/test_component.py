@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.files import read_json
-from components.contracts.reviews import PREPARED_SCHEMA
 from components.data.component import ingest_reviews, prepare_reviews
+from components.shared.machine.files import read_json
+from components.shared.records.reviews import PREPARED_SCHEMA
 
 
 def artifact(path) -> SimpleNamespace:

@@ -2,9 +2,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.reviews import REVIEW_SCHEMA
 from components.data.fingerprint import content_digests, data_fingerprint
 from components.data.headers import FIELDS
+from components.shared.records.reviews import REVIEW_SCHEMA
 
 
 def columns(rows: list[dict]) -> dict[str, pa.Array]:

@@ -1,7 +1,7 @@
 import pytest
 
-from components.contracts.errors import UserError
 from components.data.headers import map_header
+from components.shared.machine.errors import UserError
 from tests.data.conftest import KAGGLE
 
 

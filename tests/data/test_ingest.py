@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
-from components.contracts.reviews import REVIEW_SCHEMA
 from components.data import readers
 from components.data.ingest import ID_TAKEN, UNDATED, ingest
+from components.shared.machine.errors import UserError
+from components.shared.records.reviews import REVIEW_SCHEMA
 from tests.data.conftest import as_csv, kaggle_row
 
 

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.files import read_json, write_parquet
-from components.contracts.reviews import PREPARED_SCHEMA, REVIEW_SCHEMA, SPLITS
 from components.data import reviews_file
 from components.data.balance import BALANCES
 from components.data.clean import text_identity
 from components.data.ingest import UNDATED
 from components.data.prepare import prepare
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json, write_parquet
+from components.shared.records.reviews import PREPARED_SCHEMA, REVIEW_SCHEMA, SPLITS
 
 CATEGORIES = ("Dresses", "Knits", None, "Pants")
 

@@ -3,9 +3,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.reviews import REVIEW_SCHEMA
 from components.data.ingest import UNDATED
 from components.data.profile import Profile
+from components.shared.records.reviews import REVIEW_SCHEMA
 
 
 def table(rows: list[dict]) -> pa.Table:

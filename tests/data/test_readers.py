@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.errors import UserError
 from components.data import lines, readers
 from components.data.readers import read_batches
 from components.data.sources import find_sources
+from components.shared.machine.errors import UserError
 
 
 @pytest.fixture

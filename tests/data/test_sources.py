@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.errors import UserError
 from components.data.sources import SAMPLE, explained, find_sources, without_credentials
+from components.shared.machine.errors import UserError
 
 
 @pytest.mark.parametrize("uri", ["", "sample", " sample "])

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
 from components.data.split import TEST, TRAIN, VALIDATION, assign_splits, keyed_order
+from components.shared.machine.errors import UserError
 
 SHARES = {"validation_share": 0.1, "test_share": 0.1}
 

@@ -6,8 +6,6 @@ from collections import defaultdict
 
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.serving_metrics import SECONDS_BUCKETS
 from components.deployment.ab_run import run_ab_test
 from components.deployment.ab_test import Plan
 from components.deployment.guarded_canary import GuardedCanary
@@ -16,8 +14,10 @@ from components.deployment.labelled_traffic import Answer
 from components.deployment.observations import NotObserved, Observations
 from components.deployment.roll_out import roll_out
 from components.deployment.service_store import Conflict
-from tests.cluster.kserve_controller import KServe
-from tests.cluster.kubernetes_mock import Objects, Refused, Time
+from components.shared.machine.errors import UserError
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
+from tests.shared.kubernetes.kserve_controller import KServe
+from tests.shared.kubernetes.kubernetes_mock import Objects, Refused, Time
 
 NAME = "reviews"
 PLAN = Plan(baseline=0.6, smallest_effect=0.25)

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from components.contracts.errors import UserError
 from components.deployment.ab_run import reviews_needed
 from components.deployment.ab_test import Plan, Winner
 from components.deployment.labelled_traffic import Answer
 from components.deployment.rollout_record import Decision
+from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import NAME, PLAN, REVIEWS, Lab
 
 

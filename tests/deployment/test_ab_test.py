@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from components.contracts.errors import UserError
 from components.deployment.ab_test import AbResult, Arm, Plan, Winner, analyse_ab
 from components.deployment.confidence_sequence import Count
+from components.shared.machine.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components.contracts.serving_metrics import SECONDS_BUCKETS
 from components.deployment.canary_analysis import (
     Analysis,
     CanaryWatch,
@@ -17,6 +16,7 @@ from components.deployment.canary_analysis import (
 )
 from components.deployment.confidence_sequence import Count, Interval, Pairs
 from components.deployment.observations import Observations
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
 BUCKETS = len(SECONDS_BUCKETS) + 1
 FAST = 0.02

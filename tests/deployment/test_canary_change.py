@@ -18,8 +18,8 @@ from components.deployment.inference_service import (
     render_inference_service,
 )
 from components.deployment.service_state import state_of
-from tests.cluster.kserve_controller import KServe
-from tests.cluster.kubernetes_mock import Objects
+from tests.shared.kubernetes.kserve_controller import KServe
+from tests.shared.kubernetes.kubernetes_mock import Objects
 
 NAME = "reviews"
 

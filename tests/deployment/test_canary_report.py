@@ -4,13 +4,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from components.contracts.serving_metrics import SECONDS_BUCKETS
 from components.deployment.canary_analysis import CanaryWatch, Verdict
 from components.deployment.canary_report import render_canary_report, write_canary_report
 from components.deployment.confidence_sequence import Count, Interval, Pairs
 from components.deployment.observations import Observations
 from components.deployment.rollout_record import Decision, Rollout, Step
 from components.deployment.shadow_comparison import ShadowComparison
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
 VOID = {"meta", "br", "link", "img", "hr"}
 

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from components.contracts.errors import UserError
-from components.contracts.files import read_json, read_parquet, write_json, write_parquet
-from components.contracts.labels import CLASS_NAMES, SENTIMENTS
-from components.contracts.reviews import PREDICTIONS_SCHEMA
-from components.contracts.text import model_text
 from components.deployment import check as subject
 from components.deployment import model_process
 from components.deployment.check import check_deployment
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json, read_parquet, write_json, write_parquet
+from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
+from components.shared.records.reviews import PREDICTIONS_SCHEMA
+from components.shared.records.text import model_text
 
 REVIEWS = [
     (None, "lovely dress, fits very good"),

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from components.contracts.errors import UserError
 from components.deployment.guarded_canary import Interfered
+from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import NAME, Lab, World
 
 

@@ -3,8 +3,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.contracts.errors import UserError
-from components.contracts.images import PREDICTOR_IMAGE
 from components.deployment import inference_service as subject
 from components.deployment.inference_service import (
     RUNTIME,
@@ -15,6 +13,8 @@ from components.deployment.inference_service import (
     to_yaml,
 )
 from components.deployment.service_state import state_of
+from components.shared.machine.errors import UserError
+from components.shared.machine.images import PREDICTOR_IMAGE
 
 RUNTIME_FILE = (
     Path(__file__).resolve().parents[2] / "manifests" / "base" / "serving" / "servingruntime.yaml"

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from components.contracts.errors import UserError
 from components.deployment.ab_test import Winner
+from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import EVIDENCE, NAME, PLAN, Lab, World
 
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from components.cluster.retries import Patience
-from components.contracts.errors import UserError
 from components.deployment.guarded_canary import Interfered
 from components.deployment.kserve_store import PERMISSIONS, KServeStore
 from components.deployment.service_store import Conflict, ServiceStore
-from tests.cluster.kubernetes_mock import ApiServer, Refused, kubeconfig
+from components.shared.kubernetes.retries import Patience
+from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import NAME, World
+from tests.shared.kubernetes.kubernetes_mock import ApiServer, Refused, kubeconfig
 
 
 class Cluster(World):

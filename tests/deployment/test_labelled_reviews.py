@@ -1,10 +1,10 @@
 import pyarrow as pa
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.files import write_parquet
-from components.contracts.reviews import REVIEW_SCHEMA
 from components.deployment.labelled_reviews import read_labelled_reviews
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_parquet
+from components.shared.records.reviews import REVIEW_SCHEMA
 
 
 def test_labelled_reviews_are_read_shuffled_and_those_without_a_label_left_out(tmp_path):

@@ -1,8 +1,8 @@
 import pytest
 
-from components.contracts.errors import UserError
 from components.deployment.labelled_reviews import LabelledReview
 from components.deployment.labelled_traffic import Answer, asker_of, check_answers
+from components.shared.machine.errors import UserError
 
 REVIEWS = [LabelledReview(None, f"body {number}", "positive") for number in range(12)]
 

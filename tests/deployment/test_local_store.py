@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
 from components.deployment.local_store import (
     FileServiceStore,
     check_service,
@@ -14,6 +13,7 @@ from components.deployment.local_store import (
     server_addresses,
 )
 from components.deployment.service_store import Conflict
+from components.shared.machine.errors import UserError
 
 NAME = "review-sentiment"
 

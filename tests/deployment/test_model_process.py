@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
 from components.deployment.model_process import (
     ModelProcess,
     ServedModel,
     bound_log,
     serving_command,
 )
+from components.shared.machine.errors import UserError
 from tests.deployment.conftest import stub_command
 
 

@@ -8,15 +8,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.serving_metrics import (
+from components.deployment.observation_sources import PrometheusServer, ServerMetrics
+from components.deployment.observations import NotObserved, Observations
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.serving_metrics import (
     PREDICTIONS,
     REQUEST_SECONDS,
     REQUESTS,
     SECONDS_BUCKETS,
 )
-from components.deployment.observation_sources import PrometheusServer, ServerMetrics
-from components.deployment.observations import NotObserved, Observations
 
 BUCKETS = len(SECONDS_BUCKETS) + 1
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.serving_metrics import SECONDS_BUCKETS
 from components.deployment.observations import Observations
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
 BUCKETS = len(SECONDS_BUCKETS) + 1
 counts = st.integers(0, 10**6)

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from components.contracts.errors import UserError
 from components.deployment.canary_analysis import Limits
+from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import NAME, World
 
 

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
-from components.contracts.files import sha256_of_file, write_json
 from components.deployment import component
 from components.deployment import rollout_step as subject
 from components.deployment.canary_analysis import Limits
@@ -18,6 +16,8 @@ from components.deployment.roll_out import roll_out
 from components.deployment.rollout_record import Decision, Rollout
 from components.deployment.rollout_step import percentages, roll_out_model
 from components.deployment.serving_place import ServingPlace
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import sha256_of_file, write_json
 from tests.deployment.rollout_world import World
 
 NAME = "reviews"

@@ -1,7 +1,7 @@
 import pytest
 
-from components.contracts.errors import UserError
 from components.deployment.service_state import MODE_ANNOTATION, ServiceState, state_of
+from components.shared.machine.errors import UserError
 from tests.deployment.small_service import described, with_canary
 
 

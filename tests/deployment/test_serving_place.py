@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.files import sha256_of_file, write_json
 from components.deployment import serving_place as subject
 from components.deployment.confidence_sequence import Pairs
 from components.deployment.inference_service import render_inference_service
@@ -14,6 +12,8 @@ from components.deployment.observation_sources import PrometheusServer
 from components.deployment.observations import NotObserved
 from components.deployment.paired_labels import PairedLabels
 from components.deployment.serving_place import ServingPlace, asker, serving_place
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import sha256_of_file, write_json
 
 NAME = "review-sentiment"
 

@@ -4,10 +4,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.payloads import PAYLOAD_SCHEMA
 from components.deployment.shadow_comparison import compare_shadow
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.payloads import PAYLOAD_SCHEMA
 
 
 def log_of(folder, rows):

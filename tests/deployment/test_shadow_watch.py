@@ -3,15 +3,15 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.files import write_parquet
-from components.contracts.payloads import PAYLOAD_SCHEMA, day_folder
 from components.deployment.canary_analysis import Verdict
 from components.deployment.canary_report import render_canary_report
 from components.deployment.inference_service import ServiceSettings
 from components.deployment.rollout_record import Decision, Rollout, Step
 from components.deployment.shadow_comparison import ShadowComparison
 from components.deployment.shadow_watch import ShadowWatch, logging_payloads
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_parquet
+from components.shared.records.payloads import PAYLOAD_SCHEMA, day_folder
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -15,8 +15,6 @@ import psutil
 import pytest
 from scipy.stats import binomtest
 
-from components.contracts.errors import UserError
-from components.contracts.files import write_json
 from components.deployment import canary_change, canary_readiness
 from components.deployment.inference_service import render_inference_service
 from components.deployment.local_store import FileServiceStore, server_addresses
@@ -24,6 +22,8 @@ from components.deployment.model_process import serving_command
 from components.deployment.service_state import SHADOW_ANNOTATION
 from components.deployment.site import serve
 from components.deployment.traffic import background_traffic
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json
 from tests.deployment.conftest import STUB, needs_nginx, stub_command
 from tests.deployment.small_service import (
     NAME,

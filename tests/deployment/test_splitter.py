@@ -10,11 +10,11 @@ from collections import Counter
 import pytest
 from scipy.stats import binomtest
 
-from components.contracts.errors import UserError
 from components.deployment import splitter as subject
 from components.deployment import splitter_configuration
 from components.deployment.splitter import Splitter
 from components.deployment.splitter_configuration import Backend, Split
+from components.shared.machine.errors import UserError
 from tests.deployment.conftest import needs_nginx
 
 PATH = "/v2/models/review-sentiment/infer"

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import kstest
 
-from components.contracts.errors import UserError
 from components.deployment.traffic import (
     TrafficCount,
     background_traffic,
@@ -21,6 +20,7 @@ from components.deployment.traffic import (
     read_reviews,
     replay,
 )
+from components.shared.machine.errors import UserError
 
 REVIEWS = [(None, "lovely"), ("Title", "it's awful \U0001f600")]
 

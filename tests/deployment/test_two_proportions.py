@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
 from components.deployment.confidence_sequence import Count
 from components.deployment.two_proportions import (
     compare_proportions,
@@ -11,6 +10,7 @@ from components.deployment.two_proportions import (
     power_of,
     wilson_interval,
 )
+from components.shared.machine.errors import UserError
 
 
 @pytest.mark.parametrize(

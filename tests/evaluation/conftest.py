@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.contracts.base_model import load_tokenizer
-from components.contracts.files import write_json, write_parquet
-from components.contracts.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
-from components.contracts.text import model_text
+from components.shared.machine.base_model import load_tokenizer
+from components.shared.machine.files import write_json, write_parquet
+from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
+from components.shared.records.text import model_text
 
 CATEGORIES = ("Dresses", "Knits", "Blouses", "Trend", None)
 WORDS_OF = {
@@ -64,7 +64,7 @@ def write_model(folder: Path, source: Path, *, seed: int = 0, fingerprint: str =
     """A whole model folder around the tiny BERT, its classifier drawn anew."""
     import torch
 
-    from components.contracts.inference import load_model
+    from components.shared.machine.inference import load_model
 
     shutil.copytree(source, folder)
     model = load_model(source)

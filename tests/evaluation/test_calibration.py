@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from components.contracts.decision import Calibration, probabilities
 from components.evaluation.calibration import (
     ReliabilityPoint,
     calibration_report,
     expected_calibration_error,
     reliability,
 )
+from components.shared.records.decision import Calibration, probabilities
 
 
 def drawn(count, seed, temperature=1.0):

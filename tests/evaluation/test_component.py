@@ -5,8 +5,8 @@ import json
 import pytest
 from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Metrics, Model
 
-from components.contracts.files import read_json
 from components.evaluation.component import evaluate_classifier
+from components.shared.machine.files import read_json
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from components.contracts.errors import UserError
-from components.contracts.files import read_json, read_parquet, write_json
-from components.contracts.model_folder import NO_CHAMPION
-from components.contracts.reviews import PREDICTIONS_SCHEMA
 from components.evaluation.evaluate import evaluate
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json, read_parquet, write_json
+from components.shared.records.model_folder import NO_CHAMPION
+from components.shared.records.reviews import PREDICTIONS_SCHEMA
 from tests.evaluation.conftest import review_rows, write_model, write_run
 
 THRESHOLDS = {"accuracy_threshold": 0.3, "macro_f1_threshold": 0.1, "champion_margin": 0.01}
@@ -170,7 +170,7 @@ def test_texts_of_another_run_are_refused(tiny_bert, run_artifacts, tmp_path):
 def test_diverged_model_is_refused(tiny_bert, run_artifacts, tmp_path):
     import torch
 
-    from components.contracts.inference import load_model
+    from components.shared.machine.inference import load_model
 
     broken = write_model(tmp_path / "model", tiny_bert)
     model = load_model(broken)

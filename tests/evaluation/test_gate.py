@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from components.contracts.errors import UserError
 from components.evaluation.gate import check_thresholds, decide, not_worse
+from components.shared.machine.errors import UserError
 
 VERDICTS = ("better", "not worse", "worse", "no champion")
 

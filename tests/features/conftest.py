@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.contracts.files import write_parquet
-from components.contracts.reviews import PREPARED_SCHEMA, SPLITS
+from components.shared.machine.files import write_parquet
+from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS
 
 WORDS = [
     *("good", "great", "lovely", "soft", "fits", "poor", "awful", "itchy", "tight"),

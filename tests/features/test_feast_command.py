@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.feature_store import open_store
 from components.features.publish import build_features
 from components.features.retrieve import retrieve_training_set
+from components.shared.machine.feature_store import open_store
 
 REPOSITORY = Path(__file__).parents[2] / "feature_repo"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.feature_store import open_store
-from components.contracts.online_features import online_features
 from components.features.retrieve import retrieve_training_set
+from components.shared.machine.feature_store import open_store
+from components.shared.machine.online_features import online_features
 from tests.features.test_side_by_side import finish, start
 
 REPOSITORY = Path(__file__).parents[2]

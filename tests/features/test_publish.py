@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.feature_store import open_store, versions_dir
-from components.contracts.files import sha256_of_file
-from components.contracts.online_features import latest_feature_service, online_features
-from components.contracts.reviews import TRAINING_SET_SCHEMA
 from components.features import publish
 from components.features.publish import FeatureSummary, build_features
 from components.features.retrieve import retrieve_training_set
+from components.shared.machine.errors import UserError
+from components.shared.machine.feature_store import open_store, versions_dir
+from components.shared.machine.files import sha256_of_file
+from components.shared.machine.online_features import latest_feature_service, online_features
+from components.shared.records.reviews import TRAINING_SET_SCHEMA
 
 pytestmark = pytest.mark.usefixtures("store_dir")
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.feature_store import open_store, versions_dir
-from components.contracts.online_features import latest_feature_service, online_features
 from components.features.publish import build_features
 from components.features.retrieve import retrieve_training_set
+from components.shared.machine.errors import UserError
+from components.shared.machine.feature_store import open_store, versions_dir
+from components.shared.machine.online_features import latest_feature_service, online_features
 
 pytestmark = pytest.mark.usefixtures("store_dir")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.feature_store import apply_objects, open_store, versions_dir
-from components.contracts.online_features import online_features
 from components.features.retrieve import retrieve_training_set
+from components.shared.machine.feature_store import apply_objects, open_store, versions_dir
+from components.shared.machine.online_features import online_features
 from feature_repo.definitions import feature_objects, read_version
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("store_dir")]
@@ -62,7 +62,7 @@ def test_registering_needs_no_lock(
     version = read_version(versions_dir() / first.removeprefix("sentiment_training_"))
     script = (
         "import dataclasses, sys; from pathlib import Path\n"
-        "from components.contracts.feature_store import apply_objects, open_store, versions_dir\n"
+        "from components.shared.machine.feature_store import apply_objects, open_store, versions_dir\n"
         "from feature_repo.definitions import feature_objects, read_version\n"
         f"version = read_version(versions_dir() / {version.version!r})\n"
         "store = open_store()\n"

@@ -8,9 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.contracts.base_model import load_tokenizer
-from components.contracts.errors import UserError
-from components.contracts.text import TEXT_RULE_VERSION, model_text
 from components.features import tokenise
 from components.features.tokenise import (
     TOKENS_SCHEMA,
@@ -19,6 +16,9 @@ from components.features.tokenise import (
     check_tokens,
     tokenise_reviews,
 )
+from components.shared.machine.base_model import load_tokenizer
+from components.shared.machine.errors import UserError
+from components.shared.records.text import TEXT_RULE_VERSION, model_text
 
 MAX_TOKENS = 12
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.contracts.namespace_objects import RUN_AS_USER
+from components.shared.kubernetes.namespace_objects import RUN_AS_USER
 from pipelines.compile import compile_all
 from tests.images.container import BASE_VARIABLE, OPTIONS_VARIABLE, Container, container
 
@@ -173,7 +173,7 @@ def test_an_image_has_a_user_without_rights_and_nothing_to_install_with(
     found = built.run(
         "python",
         "-c",
-        "from components.contracts.code_version import code_version; print(code_version())",
+        "from components.shared.machine.code_version import code_version; print(code_version())",
     )
     assert found.strip() == "0123abcd"
 

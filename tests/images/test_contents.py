@@ -25,8 +25,8 @@ def copied_modules(image: str) -> set[Path]:
 
 
 def used_modules(image: str) -> set[Path]:
-    """Of these the ones that its rooms use: of the contracts not all belong to each image."""
-    waiting = [file for file in copied_modules(image) if "contracts" not in file.parts]
+    """Of these the ones that its rooms use: of the shared ground not all belongs to each image."""
+    waiting = [file for file in copied_modules(image) if "shared" not in file.parts]
     used: set[Path] = set()
     while waiting:
         file = waiting.pop()

@@ -7,8 +7,8 @@ import tomllib
 import pytest
 import yaml
 
-from components.contracts.images import PREDICTOR_IMAGE, STEP_IMAGE, TRAINING_IMAGE
-from components.contracts.namespace_objects import RUN_AS_USER
+from components.shared.kubernetes.namespace_objects import RUN_AS_USER
+from components.shared.machine.images import PREDICTOR_IMAGE, STEP_IMAGE, TRAINING_IMAGE
 from tests.images.reader import ROOT, environment, in_order, labels, read_dockerfile
 
 IMAGES = ("steps", "training", "predictor")
@@ -38,7 +38,7 @@ def test_make_names_the_images_as_the_code_does(monkeypatch):
         name: re.search(rf"^{name} \?= (\S+)$", makefile, re.MULTILINE).group(1)
         for name in ("IMAGE_REGISTRY", "IMAGE_TAG")
     }
-    images = importlib.reload(importlib.import_module("components.contracts.images"))
+    images = importlib.reload(importlib.import_module("components.shared.machine.images"))
 
     assert tuple(named.values()) == (images.REGISTRY, images.TAG)
     assert f"\nIMAGES := {' '.join(IMAGES)}\n" in makefile

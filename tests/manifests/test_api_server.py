@@ -12,7 +12,10 @@ import uuid
 import pytest
 import yaml
 
-from components.contracts.namespace_objects import PREDICTOR_SERVICE_ACCOUNT, SERVICE_ACCOUNT
+from components.shared.kubernetes.namespace_objects import (
+    PREDICTOR_SERVICE_ACCOUNT,
+    SERVICE_ACCOUNT,
+)
 from tests.manifests.conftest import MANIFESTS, OVERLAYS, build, named, pods_of
 from tests.manifests.test_permissions import granted
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from components.contracts import serving_metrics
-from components.contracts.serving_metrics import SECONDS_BUCKETS
 from components.deployment.inference_service import RUNTIME
+from components.shared.records import serving_metrics
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of
 
 OWN = {value for value in vars(serving_metrics).values() if isinstance(value, str)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.contracts.namespace_objects import COMPONENT_LABEL, PART_OF, PART_OF_LABEL
+from components.shared.kubernetes.namespace_objects import COMPONENT_LABEL, PART_OF, PART_OF_LABEL
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of
 
 OURS = {PART_OF_LABEL: PART_OF}

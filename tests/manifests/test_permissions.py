@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.namespace_objects import SERVICE_ACCOUNT
+from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 from pipelines.preflight import OF_KUBEFLOW_PIPELINES
 from tests.manifests.conftest import named
 

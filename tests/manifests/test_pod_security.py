@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from components.contracts.namespace_objects import RUN_AS_USER
+from components.shared.kubernetes.namespace_objects import RUN_AS_USER
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim"}

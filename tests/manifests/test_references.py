@@ -2,8 +2,8 @@
 
 import re
 
-from components.contracts import images
-from components.contracts.namespace_objects import (
+from components.deployment.inference_service import RUNTIME
+from components.shared.kubernetes.namespace_objects import (
     CONFIG_MAP,
     DATA_SECRET,
     FEATURE_STORE_SECRET,
@@ -16,7 +16,7 @@ from components.contracts.namespace_objects import (
     STATE_VARIABLE,
     TRAINING_RUNTIME,
 )
-from components.deployment.inference_service import RUNTIME
+from components.shared.machine import images
 from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of, variables_of
 

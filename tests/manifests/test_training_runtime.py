@@ -8,16 +8,16 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.contracts.images import TRAINING_IMAGE
-from components.contracts.namespace_objects import (
+from components.shared.kubernetes.namespace_objects import (
     STATE_CLAIM,
     STATE_PATH,
     TRAINING_RUNTIME,
 )
+from components.shared.machine.images import TRAINING_IMAGE
 from components.training.train_job.spec import NODE, train_job_spec
-from tests.cluster.kubernetes_objects import crd_validator
 from tests.deployment.conftest import CRDS
 from tests.manifests.test_pod_security import faults_of
+from tests.shared.kubernetes.kubernetes_objects import crd_validator
 
 FILE = Path(__file__).parents[2] / "manifests" / "base" / "training" / "trainingruntime.yaml"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from components.contracts.files import write_parquet
-from components.contracts.reviews import TRAINING_SET_SCHEMA
+from components.shared.machine.files import write_parquet
+from components.shared.records.reviews import TRAINING_SET_SCHEMA
 
 WORDS_OF = {
     -1: ("poor", "awful", "itchy", "returned"),
@@ -33,7 +33,7 @@ def trained(base_model: Path, folder: Path, *, shuffled: bool) -> Path:
     """A model folder, from the project's own training on made-up reviews."""
     import torch
 
-    from components.contracts.base_model import load_tokenizer
+    from components.shared.machine.base_model import load_tokenizer
     from components.training.fine_tune import fine_tune
     from components.training.options import TrainingOptions
 

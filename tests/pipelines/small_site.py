@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from components.contracts.files import write_json, write_parquet
-from components.contracts.reviews import PREDICTIONS_SCHEMA
 from components.deployment.local_store import FileServiceStore, server_addresses
 from components.deployment.service_state import state_of
 from components.deployment.traffic import Review, TrafficCount, background_traffic
 from components.registry.registration import register
 from components.registry.versions import list_versions
+from components.shared.machine.files import write_json, write_parquet
+from components.shared.records.reviews import PREDICTIONS_SCHEMA
 from pipelines.environment import local_environment
 from pipelines.local import Run, run_locally
 

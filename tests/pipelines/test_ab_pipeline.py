@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.files import write_json
-from components.contracts.text import model_text
 from components.registry.versions import show_version
+from components.shared.machine.files import write_json
+from components.shared.records.text import model_text
 from pipelines.ab_test import ab_test_pipeline
 from pipelines.rollout import rollout_pipeline
 from tests.conftest import WORDS

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.contracts.images import REGISTRY, STEP_IMAGE, TAG, TRAINING_IMAGE
-from components.contracts.namespace_objects import (
+from components.shared.kubernetes.namespace_objects import (
     COMPONENT_LABEL,
     CONFIG_MAP,
     DATA_SECRET,
@@ -19,6 +18,7 @@ from components.contracts.namespace_objects import (
     STATE_CLAIM,
     STATE_PATH,
 )
+from components.shared.machine.images import REGISTRY, STEP_IMAGE, TAG, TRAINING_IMAGE
 from pipelines.compile import compile_all
 from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS, SETTINGS, StepSettings
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from pipelines.local import run_locally
 
 
@@ -12,7 +12,7 @@ from pipelines.local import run_locally
 def count_words(text: str, counted: dsl.Output[dsl.Artifact]) -> int:
     from pathlib import Path
 
-    from components.contracts.errors import UserError
+    from components.shared.machine.errors import UserError
 
     if not text:
         raise UserError("text is empty; give one")

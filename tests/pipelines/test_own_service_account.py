@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import yaml
 
-from components.cluster.connection import connect
-from components.cluster.objects import Objects
-from components.contracts.namespace_objects import SERVICE_ACCOUNT
 from components.deployment.kserve_store import KServeStore
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
+from components.shared.kubernetes.objects import Objects
 from components.training.train_job.spec import TRAIN_JOBS
 from components.training.tune_step import tune
 from tests.deployment.rollout_world import NAME, World

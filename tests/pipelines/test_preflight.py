@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.contracts import namespace_objects as names
+from components.shared.kubernetes import namespace_objects as names
 from pipelines import preflight
 from pipelines.step_settings import CONFIG_KEYS
-from tests.cluster.kubernetes_mock import kubeconfig
 from tests.preflight.healthy_cluster import CONFIG, ENDS, NAMESPACE, healthy
 from tests.preflight.small_api import RUNNING, SmallApi
+from tests.shared.kubernetes.kubernetes_mock import kubeconfig
 
 PROJECT = Path(__file__).resolve().parents[2]
 

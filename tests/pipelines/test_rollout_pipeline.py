@@ -19,11 +19,11 @@ from typing import Any
 import psutil
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.files import read_json, write_json
 from components.deployment.service_state import state_of
 from components.deployment.traffic import Review, TrafficCount
 from components.registry.versions import Version, promote, show_version
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json, write_json
 from pipelines.local import Run
 from pipelines.rollout import rollout_pipeline
 from tests.deployment.conftest import needs_nginx

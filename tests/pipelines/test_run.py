@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from pipelines import run as command
 
 

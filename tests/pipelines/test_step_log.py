@@ -26,7 +26,7 @@ LINES = """\
 12:00:01.001 - INFO - Executing task \x1b[96m'prepare'\x1b[0m
     Traceback (most recent call last):
       File "x.py", line 1, in <module>
-    components.contracts.errors.UserError: reviews.csv has no column rating; name it
+    components.shared.machine.errors.UserError: reviews.csv has no column rating; name it
 12:00:02.000 - ERROR - Task \x1b[96m'prepare'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
 """
 

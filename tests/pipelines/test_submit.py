@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from kfp import compiler, dsl
 
-from components.contracts.namespace_objects import SERVICE_ACCOUNT
+from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 from pipelines import submit
 
 PROJECT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from components.contracts.errors import UserError
 from components.registry.versions import list_versions
+from components.shared.machine.errors import UserError
 from pipelines.approval import approval_pipeline
 from pipelines.environment import local_environment
 from pipelines.local import Run, run_locally

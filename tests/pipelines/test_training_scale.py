@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from pipelines.training_scale import TrainingScale, scale_of_environment
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from components.cluster.connection import connect
-from components.cluster.retries import Patience
 from components.preflight.api import Api
-from tests.cluster.kubernetes_mock import Time, kubeconfig
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.retries import Patience
 from tests.preflight.healthy_cluster import ENDS, NAMESPACE, healthy
 from tests.preflight.small_api import SmallApi
+from tests.shared.kubernetes.kubernetes_mock import Time, kubeconfig
 
 
 @dataclass

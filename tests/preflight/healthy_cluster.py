@@ -2,9 +2,9 @@
 
 import yaml
 
-from components.contracts import namespace_objects as names
 from components.preflight.expected import Expected, Permission
 from components.preflight.namespace import _COLLECTOR, _ENFORCE
+from components.shared.kubernetes import namespace_objects as names
 from tests.preflight.small_api import SUCCEEDED
 
 NAMESPACE = "reviews"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts import images
-from components.contracts import namespace_objects as names
-from components.contracts.errors import UserError
 from components.preflight.finding import State, failed, ok
 from components.preflight.preflight import preflight
 from components.preflight.report import group_lines, verdict
+from components.shared.kubernetes import namespace_objects as names
+from components.shared.machine import images
+from components.shared.machine.errors import UserError
 from tests.preflight.healthy_cluster import (
     CLAIM,
     CONFIG,

@@ -8,10 +8,10 @@ from dataclasses import replace
 import kubernetes_validate
 import pytest
 
-from components.contracts import namespace_objects as names
 from components.preflight.inside import CHECKS
 from components.preflight.probe_pod import pod_manifest
 from components.preflight.probes import probes_for
+from components.shared.kubernetes import namespace_objects as names
 from tests.preflight.healthy_cluster import EXPECTED
 
 

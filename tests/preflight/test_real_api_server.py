@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.cluster.connection import connect
-from components.contracts import namespace_objects as names
 from components.preflight.api import Api
 from components.preflight.expected import Permission
 from components.preflight.finding import State
 from components.preflight.kinds import has_field
 from components.preflight.permissions import check_permissions
 from components.preflight.probes import check_inside
+from components.shared.kubernetes import namespace_objects as names
+from components.shared.kubernetes.connection import connect
 from pipelines.preflight import permissions
 from tests.preflight.healthy_cluster import EXPECTED
 

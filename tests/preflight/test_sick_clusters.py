@@ -2,7 +2,6 @@
 
 import pytest
 
-from components.contracts import namespace_objects as names
 from components.preflight.finding import State
 from components.preflight.gpus import check_gpus
 from components.preflight.kinds import check_kinds, has_field
@@ -19,6 +18,7 @@ from components.preflight.quota import check_quota
 from components.preflight.server import check_server
 from components.preflight.versions import check_versions
 from components.preflight.workloads import check_workloads, secrets_of
+from components.shared.kubernetes import namespace_objects as names
 from tests.preflight.healthy_cluster import (
     CLAIM,
     CONFIG,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from components.contracts.files import write_json, write_parquet
-from components.contracts.reviews import PREDICTIONS_SCHEMA
+from components.shared.machine.files import write_json, write_parquet
+from components.shared.records.reviews import PREDICTIONS_SCHEMA
 
 
 def _model_folder(folder: Path, weights: bytes = b"weights") -> Path:
@@ -96,7 +96,7 @@ def mlflow_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A migrated SQLite database: a second's work, done once."""
-    from components.contracts.tracking import tracking_client
+    from components.shared.machine.tracking import tracking_client
 
     database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:

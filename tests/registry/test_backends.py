@@ -141,7 +141,7 @@ def test_a_server_serves_as_well_as_a_file(
 
 @pytest.mark.slow
 def test_a_server_that_is_not_there_is_named(monkeypatch, free_port, tmp_path):
-    from components.contracts.errors import UserError
+    from components.shared.machine.errors import UserError
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:secret@127.0.0.1:{free_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")

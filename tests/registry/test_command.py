@@ -2,11 +2,11 @@ import sys
 
 import pytest
 
-from components.contracts.errors import UserError
 from components.registry import __main__ as command
 from components.registry import component
 from components.registry.registration import register
 from components.registry.versions import promote
+from components.shared.machine.errors import UserError
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@ import json
 
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.model_folder import NO_CHAMPION
-from components.contracts.tracking import tracking_client
 from components.registry.registration import numbers_of, register
 from components.registry.versions import (
     approve,
@@ -14,6 +11,9 @@ from components.registry.versions import (
     promote,
     show_version,
 )
+from components.shared.machine.errors import UserError
+from components.shared.machine.tracking import tracking_client
+from components.shared.records.model_folder import NO_CHAMPION
 
 NAME = "review-sentiment"
 

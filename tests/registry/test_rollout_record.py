@@ -1,6 +1,5 @@
 import pytest
 
-from components.contracts.errors import UserError
 from components.registry import component
 from components.registry.registration import register
 from components.registry.versions import (
@@ -10,6 +9,7 @@ from components.registry.versions import (
     record_rollout,
     show_version,
 )
+from components.shared.machine.errors import UserError
 
 NAME = "review-sentiment"
 

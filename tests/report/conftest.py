@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.files import write_json
+from components.shared.machine.files import write_json
 
 CLASSES = ["negative", "neutral", "positive"]
 

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from components.contracts.errors import UserError
 from components.report.compose import compose_report
+from components.shared.machine.errors import UserError
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 

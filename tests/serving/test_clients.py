@@ -10,8 +10,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from components.contracts.labels import CLASS_NAMES
 from components.serving.protocol import V2_INPUTS, V2_OUTPUTS
+from components.shared.records.labels import CLASS_NAMES
 
 pytestmark = pytest.mark.slow
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from components.contracts.engines import EngineCheck, write_engines
-from components.contracts.errors import UserError
-from components.contracts.files import write_json
 from components.serving import engine as choice
 from components.serving import openvino_engine
 from components.serving.engine import load_engine
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json
+from components.shared.records.engines import EngineCheck, write_engines
 
 
 def check(name, labels_equal=1.0, precision="f32"):

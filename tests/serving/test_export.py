@@ -5,12 +5,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.engines import read_engines
-from components.contracts.errors import UserError
-from components.contracts.files import sha256_of_file, write_parquet
-from components.contracts.model_folder import check_model_folder
 from components.serving import export
 from components.serving.export import EXPORTED_ENGINES, export_for_serving
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import sha256_of_file, write_parquet
+from components.shared.records.engines import read_engines
+from components.shared.records.model_folder import check_model_folder
 
 
 @pytest.mark.slow

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.files import write_json, write_parquet
-from components.contracts.reviews import PREPARED_SCHEMA
 from components.serving.feature_lookup import FeatureLookup
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json, write_parquet
+from components.shared.records.reviews import PREPARED_SCHEMA
 
 LONG = "the fabric is itchy and tight " * 20
 REVIEWS = {"r1": ("Nice", "lovely dress"), "r2": (None, LONG), "r3": (None, " Très  okay ")}

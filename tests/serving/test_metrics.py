@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from components.contracts import serving_metrics as names
-from components.contracts.labels import CLASS_NAMES
 from components.serving.metrics import ServingMetrics
+from components.shared.records import serving_metrics as names
+from components.shared.records.labels import CLASS_NAMES
 
 
 def shown(registry):

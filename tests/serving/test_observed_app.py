@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from components.contracts.serving_metrics import REQUEST_SECONDS
 from components.serving.metrics import ServingMetrics
 from components.serving.observed_app import ObservedApp
 from components.serving.request_record import CLIENT_LEFT, current_request
+from components.shared.records.serving_metrics import REQUEST_SECONDS
 from tests.serving.conftest import counted
 
 V1 = "/v1/models/reviews:predict"

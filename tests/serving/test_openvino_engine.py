@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.engines import EngineCheck, read_engines
-from components.contracts.errors import UserError
-from components.contracts.inference import load_model, predict_logits
 from components.serving.openvino_engine import OpenVinoEngine, padded
+from components.shared.machine.errors import UserError
+from components.shared.machine.inference import load_model, predict_logits
+from components.shared.records.engines import EngineCheck, read_engines
 
 rows = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=9), min_size=1, max_size=5)
 NAMED = {"openvino-fp32": 0.002, "openvino-bf16": 0.02, "openvino-int8": 0.05}

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.payloads import PAYLOAD_SCHEMA, read_payloads
 from components.serving import payload_log
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.payloads import PAYLOAD_SCHEMA, read_payloads
 from tests.serving.small_payload_log import CHANCES, files, opened, record
 
 ANSWERS = st.lists(

@@ -13,8 +13,8 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from components.contracts.payloads import read_payloads
 from components.serving import payload_log
+from components.shared.records.payloads import read_payloads
 from tests.serving.small_payload_log import files, opened, record
 
 

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.decision import decide, probabilities
-from components.contracts.errors import UserError
-from components.contracts.inference import load_model, predict_logits
-from components.contracts.labels import CLASS_NAMES
-from components.contracts.model_folder import read_calibration
 from components.serving.predictor import Predictor
+from components.shared.machine.errors import UserError
+from components.shared.machine.inference import load_model, predict_logits
+from components.shared.records.decision import decide, probabilities
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.model_folder import read_calibration
 
 LONG = "the fabric is itchy and tight " * 20
 

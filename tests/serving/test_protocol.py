@@ -5,8 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
-from components.contracts.text import model_text
 from components.serving.predictor import Predictions
 from components.serving.protocol import (
     MAX_CHARACTERS,
@@ -19,6 +17,8 @@ from components.serving.protocol import (
     reviews_of_v1,
     reviews_of_v2,
 )
+from components.shared.machine.errors import UserError
+from components.shared.records.text import model_text
 
 SAID = Predictions(
     np.array([2, 0]), np.array([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1]]), truncated=[False, False]

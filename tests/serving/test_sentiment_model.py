@@ -7,11 +7,11 @@ import pytest
 from kserve import InferInput, InferRequest
 from kserve.errors import InvalidInput, ModelNotFound
 
-from components.contracts.labels import CLASS_NAMES
 from components.serving.batching import OverloadedError
 from components.serving.predictor import Tokens
 from components.serving.request_record import RequestRecord, current_request
 from components.serving.sentiment_model import Refusal, SentimentModel, ServingOptions
+from components.shared.records.labels import CLASS_NAMES
 
 TORCH = ServingOptions(engine="torch")
 SMALL = {"content-length": "100"}

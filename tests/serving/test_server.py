@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from components.contracts.labels import CLASS_NAMES
+from components.shared.records.labels import CLASS_NAMES
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.contracts.files import write_parquet
-from components.contracts.reviews import TRAINING_SET_SCHEMA
+from components.shared.machine.files import write_parquet
+from components.shared.records.reviews import TRAINING_SET_SCHEMA
 
 WORDS_BY_SENTIMENT = {
     -1: ("poor", "awful", "itchy", "returned"),
@@ -45,7 +45,7 @@ def training_rows(tokenizer, split: str, count: int, seed: int) -> list[dict]:
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny_bert: Path):
-    from components.contracts.base_model import load_tokenizer
+    from components.shared.machine.base_model import load_tokenizer
 
     return load_tokenizer(str(tiny_bert))
 

@@ -1,6 +1,6 @@
 import re
 
-from components.contracts.files import write_json
+from components.shared.machine.files import write_json
 from components.training.curves import curves_of, write_training_curves
 
 

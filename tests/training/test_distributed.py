@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from components.training.batching import epoch_batches
 from components.training.distributed import Ranks, is_first_rank, joined_ranks
 from components.training.options import TrainingOptions

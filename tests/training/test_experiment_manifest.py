@@ -8,8 +8,7 @@ import re
 import pytest
 import yaml
 
-from components.contracts.images import TRAINING_IMAGE
-from components.contracts.namespace_objects import (
+from components.shared.kubernetes.namespace_objects import (
     COMPONENT_LABEL,
     GPU,
     GPU_NODE_LABEL,
@@ -19,6 +18,7 @@ from components.contracts.namespace_objects import (
     STATE_CLAIM,
     STATE_PATH,
 )
+from components.shared.machine.images import TRAINING_IMAGE
 from components.training.__main__ import build_parser
 from components.training.katib.experiment import MODEL_FOLDER
 from components.training.katib.metrics import METRICS

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
-from components.contracts.errors import UserError
-from components.contracts.inference import load_model, predict_logits
-from components.contracts.model_folder import check_model_folder, read_calibration
+from components.shared.machine.errors import UserError
+from components.shared.machine.inference import load_model, predict_logits
+from components.shared.records.model_folder import check_model_folder, read_calibration
 from components.training.checkpoint import FILE_NAME
 from components.training.fine_tune import fine_tune
 from components.training.options import TrainingOptions

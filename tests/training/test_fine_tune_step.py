@@ -3,8 +3,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pytest
 
-from components.contracts.files import write_parquet
-from components.contracts.reviews import TRAINING_SET_SCHEMA
+from components.shared.machine.files import write_parquet
+from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.training import fine_tune as loop
 from components.training import fine_tune_step
 from components.training.fine_tune_step import fine_tune_at_scale, longest_row

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.contracts.base_model import resolve_base_model
-from components.contracts.first_token_layer import compute_first_token_only
+from components.shared.machine.base_model import resolve_base_model
+from components.shared.machine.first_token_layer import compute_first_token_only
 from components.training.network import (
     build_network,
     dropout_mask,

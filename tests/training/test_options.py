@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from components.training.options import TrainingOptions
 
 

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from components.training.options import TrainingOptions
 from components.training.search_space import Parameter, read_search_space
 from components.training.tuning import experiment_file

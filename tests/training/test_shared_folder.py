@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.model_folder import REQUIRED_FILES
+from components.shared.machine.errors import UserError
+from components.shared.records.model_folder import REQUIRED_FILES
 from components.training.options import TrainingOptions
 from components.training.shared_folder import KEPT_DAYS, SharedFolder
 

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from components.training.search_space import Parameter, SearchSpace
 from components.training.trials import best_of, write_trials_table
 

@@ -1,7 +1,7 @@
 import pytest
 
-from components.contracts.errors import UserError
-from components.contracts.files import read_json
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json
 from components.training import tune_step
 from components.training.katib import search as katib_search
 from components.training.options import TrainingOptions

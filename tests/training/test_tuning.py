@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from components.training import fine_tune as loop
 from components.training.search_space import read_search_space
 from components.training.trials import best_of
@@ -165,7 +165,7 @@ def test_wrong_options_are_refused_before_anything_runs(search, trials_of, exper
 
 @pytest.mark.slow
 def test_trials_reach_mlflow(search, trials_of, tmp_path, monkeypatch):
-    from components.contracts.tracking import tracking_client
+    from components.shared.machine.tracking import tracking_client
 
     trials_of(lambda dropout: Result(dropout))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")

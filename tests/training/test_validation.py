@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from components.contracts.decision import Calibration
+from components.shared.records.decision import Calibration
 from components.training.validation import (
     macro_f1,
     score,

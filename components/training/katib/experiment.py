@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.cluster.refusals import Resource
-from components.contracts.errors import UserError
-from components.contracts.images import training_image
-from components.contracts.namespace_objects import (
+from components.shared.kubernetes.namespace_objects import (
     COMPONENT_LABEL,
     GPU,
     GPU_NODE_LABEL,
     PART_OF,
     PART_OF_LABEL,
 )
+from components.shared.kubernetes.refusals import Resource
+from components.shared.machine.errors import UserError
+from components.shared.machine.images import training_image
 from components.training.katib.rules import misshapen
 from components.training.search_space import read_experiment, read_search_space
 from components.training.train_job.spec import (

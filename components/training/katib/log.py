@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from components.cluster.objects import Objects
-from components.cluster.refusals import Request, Resource
+from components.shared.kubernetes.objects import Objects
+from components.shared.kubernetes.refusals import Request, Resource
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api, V1Pod

@@ -3,10 +3,10 @@
 import logging
 from typing import TYPE_CHECKING
 
-from components.cluster.refusals import Request, Resource
-from components.cluster.retries import Patience
-from components.contracts.errors import UserError
-from components.contracts.namespace_objects import PART_OF
+from components.shared.kubernetes.namespace_objects import PART_OF
+from components.shared.kubernetes.refusals import Request, Resource
+from components.shared.kubernetes.retries import Patience
+from components.shared.machine.errors import UserError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

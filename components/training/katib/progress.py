@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from components.cluster.launch import condition
-from components.cluster.objects import Objects
-from components.contracts.errors import UserError
+from components.shared.kubernetes.launch import condition
+from components.shared.kubernetes.objects import Objects
+from components.shared.machine.errors import UserError
 from components.training.katib.log import last_words
 from components.training.katib.trials import ended_trials, list_trials
 from components.training.search_space import SearchSpace

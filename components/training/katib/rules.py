@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 
 LONGEST_NAME = 40
 """Characters of an Experiment's name."""

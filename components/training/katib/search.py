@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.cluster.connection import connect
-from components.cluster.launch import permissions, run_to_end
-from components.cluster.objects import Objects
-from components.cluster.own_run import own_run
-from components.contracts.errors import UserError
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.launch import permissions, run_to_end
+from components.shared.kubernetes.objects import Objects
+from components.shared.kubernetes.own_run import own_run
+from components.shared.machine.errors import UserError
 from components.training.katib.experiment import EXPERIMENTS, PODS, experiment_manifest
 from components.training.katib.namespace import admits_early_stopping
 from components.training.katib.progress import FollowedSearch

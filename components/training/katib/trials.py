@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from components.cluster.launch import condition
-from components.cluster.objects import Objects
-from components.cluster.refusals import Request, Resource
+from components.shared.kubernetes.launch import condition
+from components.shared.kubernetes.objects import Objects
+from components.shared.kubernetes.refusals import Request, Resource
 from components.training.katib.experiment import TRIALS_OF
 from components.training.search_space import SearchSpace, Value
 from components.training.trials import FAILED, FINISHED, STOPPED_EARLY, Trial

@@ -9,9 +9,7 @@ the command, how many nodes and GPUs, and how long. Trainer 2.3 gives torchrun i
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.cluster.refusals import Resource
-from components.contracts.errors import UserError
-from components.contracts.namespace_objects import (
+from components.shared.kubernetes.namespace_objects import (
     COMPONENT_LABEL,
     GPU,
     GPU_NODE_LABEL,
@@ -19,6 +17,8 @@ from components.contracts.namespace_objects import (
     PART_OF_LABEL,
     TRAINING_RUNTIME,
 )
+from components.shared.kubernetes.refusals import Resource
+from components.shared.machine.errors import UserError
 
 GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"
 

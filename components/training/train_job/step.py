@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.cluster.connection import connect
-from components.cluster.launch import condition, permissions, run_to_end
-from components.cluster.objects import Objects
-from components.cluster.own_run import own_run
-from components.contracts.errors import UserError
-from components.contracts.namespace_objects import TRAINING_RUNTIME
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.launch import condition, permissions, run_to_end
+from components.shared.kubernetes.namespace_objects import TRAINING_RUNTIME
+from components.shared.kubernetes.objects import Objects
+from components.shared.kubernetes.own_run import own_run
+from components.shared.machine.errors import UserError
 from components.training.shared_folder import (
     CHECKPOINTS,
     FACTS,

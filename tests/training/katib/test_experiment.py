@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
-from components.contracts.images import STEP_IMAGE, TRAINING_IMAGE
+from components.shared.machine.errors import UserError
+from components.shared.machine.images import STEP_IMAGE, TRAINING_IMAGE
 from components.training.__main__ import build_parser
 from components.training.katib.experiment import experiment_manifest
 from components.training.katib.rules import FIELDS, PLACEHOLDER, check_experiment

@@ -8,15 +8,15 @@ from functools import partial
 
 import pytest
 
-from components.cluster.connection import connect
-from components.cluster.objects import Objects
-from components.cluster.retries import Patience
-from components.contracts.errors import UserError
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.objects import Objects
+from components.shared.kubernetes.retries import Patience
+from components.shared.machine.errors import UserError
 from components.training.katib import search as step
 from components.training.katib.search import PERMISSIONS, katib_search
 from components.training.options import TrainingOptions
 from components.training.tuning import experiment_file
-from tests.cluster.kubernetes_mock import ApiServer, Refused, Time, kubeconfig
+from tests.shared.kubernetes.kubernetes_mock import ApiServer, Refused, Time, kubeconfig
 from tests.training.katib.controller import Experiments, Katib
 
 RUN = "0123abcd-4567-4000-8000-0123456789ab"

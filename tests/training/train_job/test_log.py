@@ -2,9 +2,9 @@
 
 import pytest
 
-from components.cluster.connection import connect
+from components.shared.kubernetes.connection import connect
 from components.training.train_job.log import MetricLines
-from tests.cluster.kubernetes_mock import ApiServer, Objects, kubeconfig
+from tests.shared.kubernetes.kubernetes_mock import ApiServer, Objects, kubeconfig
 
 
 @pytest.fixture

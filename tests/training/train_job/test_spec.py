@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.contracts.errors import UserError
+from components.shared.machine.errors import UserError
 from components.training.__main__ import build_parser
 from components.training.options import TrainingOptions
 from components.training.train_job.spec import (
@@ -15,8 +15,8 @@ from components.training.train_job.spec import (
     train_job_spec,
     training_arguments,
 )
-from tests.cluster.kubernetes_objects import crd_validator
 from tests.deployment.conftest import CRDS
+from tests.shared.kubernetes.kubernetes_objects import crd_validator
 
 OWNER = {
     "apiVersion": "argoproj.io/v1alpha1",

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from components.cluster.connection import connect
-from components.cluster.objects import Objects
-from components.cluster.retries import Patience
-from components.contracts.errors import UserError
-from components.contracts.model_folder import check_model_folder
-from components.contracts.namespace_objects import TRAINING_RUNTIME
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.namespace_objects import TRAINING_RUNTIME
+from components.shared.kubernetes.objects import Objects
+from components.shared.kubernetes.retries import Patience
+from components.shared.machine.errors import UserError
+from components.shared.records.model_folder import check_model_folder
 from components.training.shared_folder import SharedFolder
 from components.training.train_job import step as train_job_step
 from components.training.train_job.step import PERMISSIONS, describe, fine_tune_on_nodes
-from tests.cluster.kubernetes_mock import ApiServer, Refused, Time, kubeconfig
-from tests.cluster.kubernetes_mock import Objects as Kept
+from tests.shared.kubernetes.kubernetes_mock import ApiServer, Refused, Time, kubeconfig
+from tests.shared.kubernetes.kubernetes_mock import Objects as Kept
 from tests.training.test_shared_folder import write_model
 
 RUN = "0123abcd-4567-4000-8000-0123456789ab"
@@ -352,7 +352,7 @@ def test_the_pods_command_trains(world, tiny_bert, monkeypatch):
         subprocess.run(command, env={**os.environ, **ranks}, check=True, timeout=100)
 
     # The mock answers when the pod has ended.
-    monkeypatch.setattr("components.cluster.objects._TIMEOUT", (5.0, 120.0))
+    monkeypatch.setattr("components.shared.kubernetes.objects._TIMEOUT", (5.0, 120.0))
     world.trainer.train = pod
     options = {"epochs": 2, "min_steps": 0, "precision": "fp32"}
     result = world.step(base_model=str(tiny_bert), hyperparameters=options, gpus_per_node=0)

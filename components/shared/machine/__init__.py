@@ -1,0 +1,1 @@
+"""What this machine or pod offers the rooms: files, errors, the feature store, MLflow, models."""

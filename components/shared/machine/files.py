@@ -1,0 +1,107 @@
+"""Reading and writing artifacts: whole or not at all, and recognisable by their content."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from components.shared.machine.errors import UserError
+
+
+@contextmanager
+def replaced_when_whole(target: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `target` to write a file or folder to; rename it at the end.
+
+    If the body raises, nothing of it stays and what stood at `target` before stands there still.
+
+    Args:
+        target: Final path; its parent is made if missing.
+
+    Yields:
+        The path to write to. It does not exist yet.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    draft = workshop / target.name
+    try:
+        yield draft
+        replaced = workshop / "replaced"
+        if target.is_dir():
+            target.rename(replaced)
+        try:
+            draft.replace(target)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(target)
+            raise
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON that is strict (no NaN), indented and whole or absent."""
+    with replaced_when_whole(path) as draft:
+        draft.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: If the file is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run the step that writes it first") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); write it again") from None
+
+
+def write_parquet(path: str | Path, table: pa.Table) -> None:
+    """Write an Arrow table as one Parquet file (zstd), whole or absent."""
+    import pyarrow.parquet as pq
+
+    with replaced_when_whole(path) as draft:
+        pq.write_table(table, draft, compression="zstd")
+
+
+def read_parquet(path: str | Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file and cast it to a schema.
+
+    Args:
+        path: One Parquet file.
+        schema: The contract that the file must satisfy.
+        columns: Names to read; all of the schema where None.
+
+    Raises:
+        UserError: If the file is missing, unreadable, or lacks a column of the schema.
+    """
+    import pyarrow.parquet as pq
+
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    try:
+        table = pq.ParquetFile(path).read(columns=wanted.names)
+        missing = [name for name in wanted.names if name not in table.column_names]
+        if missing:
+            raise UserError(f"{path} has no column {', '.join(missing)}; write it again")
+        return table.select(wanted.names).cast(wanted)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run the step that writes it first") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} does not hold the expected columns: {error}") from None
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,63 @@
+"""Read features of single reviews from the online store."""
+
+from typing import TYPE_CHECKING, Any
+
+from components.shared.machine.errors import UserError
+from components.shared.machine.feature_store import open_store
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+
+def online_features(
+    review_ids: list[str], feature_service: str, store: "FeatureStore | None" = None
+) -> list[dict[str, Any] | None]:
+    """Look up reviews by their ids.
+
+    Args:
+        review_ids: [n] ids.
+        feature_service: Name of a feature service, as `build_features` returned it.
+        store: An open store, where many look-ups follow each other; opened for this one if None.
+
+    Returns:
+        [n] features by name, in the order of the ids, `review_id` included; None where the online
+        store does not hold the review.
+
+    Raises:
+        UserError: If the service is not registered.
+    """
+    if not review_ids:
+        return []
+    from feast.errors import FeastObjectNotFoundException
+
+    store = store or open_store()
+    try:
+        service = store.get_feature_service(feature_service)
+    except FeastObjectNotFoundException:
+        raise UserError(
+            f"feature service {feature_service} is not registered; run the pipeline first"
+        ) from None
+    columns = store.get_online_features(
+        features=service, entity_rows=[{"review_id": review_id} for review_id in review_ids]
+    ).to_dict()
+    names = list(columns)
+    rows = [
+        dict(zip(names, values, strict=True))
+        for values in zip(*(columns[name] for name in names), strict=True)
+    ]
+    return [row if row["n_tokens"] is not None else None for row in rows]
+
+
+def latest_feature_service(store: "FeatureStore") -> str:
+    """Name of the feature service that was registered last.
+
+    Args:
+        store: An open store.
+
+    Raises:
+        UserError: If there is none.
+    """
+    services = store.list_feature_services()
+    if not services:
+        raise UserError("the feature store is empty; run the pipeline first")
+    return max(services, key=lambda service: (service.created_timestamp, service.name)).name

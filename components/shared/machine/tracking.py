@@ -1,0 +1,134 @@
+"""The MLflow that the environment names: embedded on a file database, or a server."""
+
+import fcntl
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from components.shared.machine.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+INJECTED_RUN = "MLFLOW_RUN_ID"
+INJECTED_EXPERIMENT = "MLFLOW_EXPERIMENT_ID"
+
+
+def tracking_client() -> "MlflowClient":
+    """A client of the MLflow at `MLFLOW_TRACKING_URI`, without its start-up chatter.
+
+    Raises:
+        UserError: If `MLFLOW_TRACKING_URI` is not set.
+    """
+    uri = os.environ.get(TRACKING_URI, "")
+    if not uri:
+        raise UserError(
+            f"{TRACKING_URI} is not set; point it at an MLflow server or at a file database, "
+            "for example sqlite:////absolute/path/mlflow.db"
+        )
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    database = embedded_database(uri)
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+
+    from mlflow import MlflowClient
+
+    # MLflow's own use of SQLAlchemy; nobody here can act on it.
+    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if database is None:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with _alone_with(database):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        # The tables are made at first use, of the runs and of the models.
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+    return client
+
+
+@contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Turn what MLflow or the way to it raises into one sentence for the user."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
+        told = str(error).replace(os.environ.get(TRACKING_URI, ""), uri_without_secrets())
+        reason = " ".join(told.split())[:300]
+        raise UserError(
+            f"MLflow at {uri_without_secrets()} answered with an error: {reason}; "
+            f"check {TRACKING_URI} and that the server runs"
+        ) from error
+
+
+@contextmanager
+def _alone_with(database: Path) -> Iterator[None]:
+    """Keep other processes away while the tables of a database are made.
+
+    Of three processes that began on a new file at once, MLflow 3.17 let two fail because a table
+    existed already.
+    """
+    with database.with_name(f"{database.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def embedded_database(uri: str) -> Path | None:
+    """The file of an SQLite tracking URI, or None where the URI names something else."""
+    prefix = "sqlite:///"
+    return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
+
+
+def uri_without_secrets() -> str:
+    """The tracking URI without user name and password, for logs and files."""
+    uri = os.environ.get(TRACKING_URI, "")
+    parts = urlsplit(uri)
+    if parts.hostname is None:
+        return uri
+    host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
+    return parts._replace(netloc=host).geturl()
+
+
+def experiment_id(client: "MlflowClient", name: str, *, injected: bool = True) -> str:
+    """The experiment that runs are logged in, made if it is missing.
+
+    With an embedded
+    database the artifacts lie in the folder `artifacts` beside it; a server says itself where.
+
+    Args:
+        client: A client of `tracking_client`.
+        name: Name of the experiment.
+        injected: Whether the experiment that the backend of Kubeflow Pipelines injects comes first.
+    """
+    if injected and os.environ.get(INJECTED_EXPERIMENT):
+        return os.environ[INJECTED_EXPERIMENT]
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    database = embedded_database(os.environ[TRACKING_URI])
+    location = None
+    if database is not None:
+        location = (database.resolve().parent / "artifacts").as_uri()
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        # Another process may have made it in between.
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)

@@ -1,0 +1,84 @@
+"""The inference engines that a model folder brings along, and what their check found.
+
+Beside the weights in `model.safetensors`, which are the reference, the folder may hold the same
+network for OpenVINO. `engines.json` says which of them may serve: those whose answers agree with
+the reference on the validation split.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components.shared.machine.files import read_json, write_json
+
+ENGINES = "engines.json"
+
+TORCH = "torch"
+"""The reference: fp32, or the GPU's own precision where there is one."""
+
+MIN_LABELS_EQUAL = 0.985
+"""Least share of reviews to which an engine must give the label that the reference gives."""
+
+MAX_MACRO_F1_LOSS = 0.005
+"""Most macro-F1 that an engine may lose against the reference."""
+
+
+@dataclass(frozen=True)
+class EngineCheck:
+    """One engine of a model folder, compared with torch in fp32 on the validation split.
+
+    Attributes:
+        name: Such as `openvino-int8`.
+        file: Of the network, relative to the model folder.
+        sha256: Of the weights beside that file.
+        precision: Precision that the engine is asked to compute in: `f32` or `bf16`; what was
+            quantised stays int8.
+        labels_equal: Share of reviews with the reference's label.
+        macro_f1: On the validation split.
+        macro_f1_reference: Of torch in fp32 on the same reviews.
+        max_probability_difference: Largest difference of a calibrated probability.
+        reviews: How many were compared.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    precision: str
+    labels_equal: float
+    macro_f1: float
+    macro_f1_reference: float
+    max_probability_difference: float
+    reviews: int
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the engine computes in fp32 throughout: exact, and never the fastest."""
+        return self.name.endswith("fp32")
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether the engine agrees with the reference well enough to answer in its place."""
+        return (
+            self.labels_equal >= MIN_LABELS_EQUAL
+            and self.macro_f1_reference - self.macro_f1 <= MAX_MACRO_F1_LOSS
+        )
+
+
+def write_engines(model_folder: str | Path, checks: list[EngineCheck]) -> None:
+    """Write `engines.json` into a model folder."""
+    write_json(
+        Path(model_folder) / ENGINES,
+        {"engines": [asdict(check) | {"may_serve": check.may_serve} for check in checks]},
+    )
+
+
+def read_engines(model_folder: str | Path) -> list[EngineCheck]:
+    """The engines of a model folder; none where it was not exported."""
+    path = Path(model_folder) / ENGINES
+    if not path.is_file():
+        return []
+    rows: list[dict[str, Any]] = read_json(path)["engines"]
+    return [
+        EngineCheck(**{name: value for name, value in row.items() if name != "may_serve"})
+        for row in rows
+    ]

@@ -1,0 +1,144 @@
+"""What was asked and answered: the rows that a model server logs and monitoring and rollout read.
+
+The log is a folder or object prefix with one folder for each day, `date=2026-11-21/`, which holds
+any number of Parquet files from any number of servers. A file is whole from the moment it is there.
+"""
+
+import re
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from components.shared.machine.errors import UserError
+
+if TYPE_CHECKING:
+    from pyarrow.compute import Expression
+
+PAYLOAD_SCHEMA = pa.schema(
+    [
+        pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),
+        pa.field("model_name", pa.string(), nullable=False),
+        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("text_sha256", pa.string(), nullable=False),
+        pa.field("text", pa.string()),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("p_negative", pa.float32(), nullable=False),
+        pa.field("p_neutral", pa.float32(), nullable=False),
+        pa.field("p_positive", pa.float32(), nullable=False),
+        pa.field("truncated", pa.bool_(), nullable=False),
+    ]
+)
+"""One row for each predicted text. `time` is when it was answered, `position` its index in the
+request. `text_sha256` is of the text that the model read (`components.shared.records.text.model_text`),
+so that the same review is recognised without being kept; `text` is null unless texts are kept. Of a
+review that was asked for by its key the server knows no text: there both are of `review_id=KEY`.
+Probabilities are calibrated, in the precision in which they are answered."""
+
+_DAY = re.compile(r"(?:^|/)date=(\d{4}-\d{2}-\d{2})/")
+_PASSWORD = re.compile(r"[A-Za-z0-9+.-]+://[^/@]*:[^@]*@")
+
+
+def day_folder(day: date) -> str:
+    """Name of the folder that holds a day's files (UTC)."""
+    return f"date={day.isoformat()}"
+
+
+def check_no_password(uri: str) -> str:
+    """Return the URI if it holds no password.
+
+    Raises:
+        UserError: If it does. URIs end up in logs and manifests; the message does not repeat it.
+    """
+    if _PASSWORD.search(uri):
+        raise UserError(
+            f"the {uri.partition('://')[0]} URI of the payload log holds a password; take it out "
+            "and give credentials through the environment, as fsspec's file systems read them"
+        )
+    return uri
+
+
+def read_payloads(
+    uri: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    columns: list[str] | None = None,
+) -> pa.Table:
+    """Read a payload log.
+
+    Only the folders of the days asked for are opened.
+
+    Args:
+        uri: Folder or object prefix of the log, any that fsspec reads.
+        since: First time to read, with its time zone; from the beginning where None.
+        until: Time to stop before, with its time zone; to the end where None.
+        columns: Names to read; all where None.
+
+    Returns:
+        Rows of `PAYLOAD_SCHEMA` (its `columns`), sorted by time, request and position.
+
+    Raises:
+        UserError: If nothing is at the URI, it cannot be reached, or a file is not of the schema.
+        KeyError: If the schema has no such column.
+    """
+    import fsspec
+    import pyarrow.dataset as ds
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    check_no_password(uri)
+    wanted = PAYLOAD_SCHEMA.names if columns is None else list(columns)
+    order = ["time", "request_id", "position"]
+    schema = pa.schema([PAYLOAD_SCHEMA.field(name) for name in dict.fromkeys([*order, *wanted])])
+    try:
+        files, root = fsspec.core.url_to_fs(uri)
+        # Another process writes there: a listing kept from before would hide its files.
+        files.invalidate_cache()
+        if not files.exists(root):
+            raise UserError(
+                f"there is no payload log at {uri}; check the URI, or wait until a server has "
+                "written there"
+            )
+        paths = [path for path in sorted(files.find(root)) if _is_asked_for(path, since, until)]
+        if not paths:
+            return schema.empty_table().select(wanted)
+        dataset = ds.dataset(
+            paths, schema=schema, format="parquet", filesystem=PyFileSystem(FSSpecHandler(files))
+        )
+        table = dataset.to_table(columns=schema.names, filter=_between(since, until))
+        # A file without a column of the schema reads as nulls: the cast refuses them.
+        table = table.cast(schema).sort_by([(name, "ascending") for name in order])
+        return table.select(wanted)
+    except UserError:
+        raise
+    except Exception as error:  # What file systems raise has nothing in common: see botocore.
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"the payload log at {uri} cannot be read: {reason}") from None
+
+
+def _is_asked_for(path: str, since: datetime | None, until: datetime | None) -> bool:
+    """Whether a path is a file of the log on one of the days asked for."""
+    found = _DAY.search(path)
+    if found is None or not path.endswith(".parquet") or path.rpartition("/")[2].startswith("."):
+        return False
+    day = date.fromisoformat(found[1])
+    return not (
+        (since is not None and day < since.astimezone(UTC).date())
+        or (until is not None and day > until.astimezone(UTC).date())
+    )
+
+
+def _between(since: datetime | None, until: datetime | None) -> "Expression | None":
+    """Filter of the rows in the time asked for."""
+    import pyarrow.compute as pc
+
+    time = pc.field("time")
+    expression = None
+    if since is not None:
+        expression = time >= pa.scalar(since.astimezone(UTC), PAYLOAD_SCHEMA.field("time").type)
+    if until is not None:
+        before = time < pa.scalar(until.astimezone(UTC), PAYLOAD_SCHEMA.field("time").type)
+        expression = before if expression is None else expression & before
+    return expression

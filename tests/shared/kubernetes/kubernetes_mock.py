@@ -1,0 +1,292 @@
+"""A small Kubernetes API that speaks HTTP: objects, watches, and faults planted at will."""
+
+import json
+import re
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+from tests.shared.kubernetes.kubernetes_objects import GROUP, PLURAL, VERSION, Objects, Refused
+
+__all__ = ["GROUP", "PLURAL", "VERSION", "ApiServer", "Objects", "Refused", "Time", "kubeconfig"]
+
+_PATH = re.compile(r"/apis/([^/]+)/([^/]+)/namespaces/([^/]+)/([^/]+)(?:/([^/]+))?")
+_CORE = re.compile(r"/api/v1/namespaces/([^/]+)/(pods|events)(?:/([^/]+)(?:/(log))?)?")
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete", "PUT": "update", "WATCH": "watch"}
+
+
+class ApiServer:
+    """Serves kinds of `Objects` over HTTP, keeps what was asked, and answers with planted faults.
+
+    A fault is given for a method (`WATCH` for watches) and its n-th request from now (1 is next):
+    an HTTP status (`429`, `500`, ...), `"drop"` (the connection is closed, nothing is done),
+    `"lost"` (it is done, and then the connection is closed), or a `Refused`. A watch may also be
+    given `"cut"` (the connection breaks within an event) or `("ERROR", code)` (an ERROR event).
+
+    Attributes:
+        asked: (method, path) of each request.
+        known: The kinds, by group, version and plural.
+        pods, events, logs: Core objects, as JSON; a pod without labels fits every selector, an
+            event without type is a warning.
+        hold_seconds: How long a watch stays open when there is nothing to tell.
+        before: Called with method and path before a request is done.
+        extra: Called with method, path, query and body; its answer, if any, is the answer.
+    """
+
+    def __init__(self, *kinds):
+        self.known = {(k.group, k.version_name, k.plural): k for k in kinds}
+        self.namespaces = {k.namespace for k in kinds}
+        self.asked = []
+        self.faults = {}
+        self.retry_after = None
+        self.pods, self.events, self.logs = [], [], {}
+        self.hold_seconds = 0.0
+        self.before = self.extra = None
+        self._lock = threading.Lock()
+        handler = type("Handler", (_Handler,), {"api": self})
+        self.http = _Server(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self._thread = threading.Thread(
+            target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
+        self._thread.start()
+
+    def plant(self, method, fault, nth=1):
+        self.faults.setdefault(method, {})[self.count(method) + nth] = fault
+
+    def count(self, method):
+        return sum(1 for asked, _ in self.asked if asked == method)
+
+    def close(self):
+        self.hold_seconds = 0.0
+        self.http.shutdown()
+        self.http.server_close()
+        self._thread.join()
+
+    def permissions(self):
+        """Verbs that were used, by API group and resource, as a Role would grant them."""
+        verbs = {}
+        for method, path in self.asked:
+            resource, verb = self._verb(method, path)
+            verbs.setdefault(resource, set()).add(verb)
+        return {resource: tuple(sorted(used)) for resource, used in verbs.items()}
+
+    def _verb(self, method, path):
+        if match := _PATH.fullmatch(path):
+            group, _, _, plural, name = match.groups()
+            return (group, plural), _VERBS.get(method, "get" if name else "list")
+        _, plural, name, log = _CORE.fullmatch(path).groups()
+        return ("", f"{plural}/{log}" if log else plural), "get" if name else "list"
+
+    def handle(self, method, path, query, body):
+        """Status, headers and content of an answer; None closes the connection.
+
+        The content of a watch is an iterator of lines.
+        """
+        with self._lock:
+            self.asked.append((method, path))
+            fault = self.faults.get(method, {}).pop(self.count(method), None)
+            if fault == "drop":
+                return None
+            try:
+                if isinstance(fault, Refused):
+                    raise fault
+                if isinstance(fault, int):
+                    raise Refused(fault, "Planted", "planted by the test")
+                if self.before:
+                    self.before(method, path)
+                found = self.extra(method, path, query, body) if self.extra else None
+                if found is None:
+                    found = self._answer(method, path, query, body)
+            except Refused as refused:
+                headers = {}
+                if self.retry_after is not None:
+                    headers["Retry-After"] = str(self.retry_after)
+                return refused.code, headers, refused.status
+            if method == "WATCH" and fault:
+                found = iter(["{"] if fault == "cut" else [_error_event(fault[1]), ""])
+            return None if fault == "lost" else (201 if method == "POST" else 200, {}, found)
+
+    def _answer(self, method, path, query, body):
+        if match := _CORE.fullmatch(path):
+            return self._core(*match.groups(), query)
+        group, version, namespace, plural, name = _PATH.fullmatch(path).groups()
+        kept = self.known.get((group, version, plural))
+        if kept is None:
+            raise Refused(404, "", "404 page not found")
+        if namespace not in self.namespaces and method == "POST":
+            message = f"namespaces {namespace!r} not found"
+            raise Refused(404, "NotFound", message, name=namespace, kind="namespaces")
+        match method:
+            case "WATCH":
+                name = query["fieldSelector"][0].removeprefix("metadata.name=")
+                version = query["resourceVersion"][0]
+                return self._watched(kept, name, version, kept.since(name, version))
+            case "GET":
+                return kept.read(name)
+            case "POST":
+                return kept.create(body)
+            case "PATCH":
+                return kept.patch(name, body)
+            case "DELETE":
+                kept.delete(name, body)
+                return {"kind": "Status", "status": "Success"}
+        raise AssertionError(method)
+
+    def _watched(self, kept, name, version, events):
+        """Lines of a watch; the empty one ends it in order."""
+        while True:
+            for event in events:
+                yield json.dumps(event) + "\n"
+            if events:
+                version = events[-1]["object"]["metadata"]["resourceVersion"]
+            if not self.hold_seconds or (events and events[-1]["type"] == "DELETED"):
+                break
+            with kept.changed:
+                if not kept.changed.wait(self.hold_seconds):
+                    break
+                events = kept.since(name, version)
+        yield ""
+
+    def _core(self, namespace, plural, name, log, query):
+        if log:
+            return self.logs[name]
+        if plural == "pods" and name:
+            for pod in self.pods:
+                if pod["metadata"]["name"] == name:
+                    return {"kind": "Pod", "apiVersion": "v1", **pod}
+            raise Refused(404, "NotFound", f"pods {name!r} not found", name=name, kind="pods")
+        if plural == "pods":
+            wanted = _selected(query["labelSelector"][0])
+            items = [
+                pod
+                for pod in self.pods
+                if "labels" not in pod["metadata"]
+                or all(_fits(pod["metadata"]["labels"], *want) for want in wanted.items())
+            ]
+            return {"kind": "PodList", "apiVersion": "v1", "items": items}
+        wanted = _selected(query["fieldSelector"][0])
+        return {
+            "kind": "EventList",
+            "apiVersion": "v1",
+            "items": [
+                event
+                for event in self.events
+                if event.get("type", "Warning") == wanted.get("type", "Warning")
+                and event["involvedObject"]["name"]
+                == wanted.get("involvedObject.name", event["involvedObject"]["name"])
+            ],
+        }
+
+
+def _selected(selector):
+    """Wanted value by key; None where the key is only to be there."""
+    return {key: value or None for key, _, value in (s.partition("=") for s in selector.split(","))}
+
+
+def _fits(labels, key, value):
+    return key in labels and value in (None, labels[key])
+
+
+def _error_event(code):
+    status = {"kind": "Status", "code": code, "reason": "Planted", "message": "planted"}
+    return json.dumps({"type": "ERROR", "object": status}) + "\n"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        # A client that hangs up is no news.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Headers and body go out in two writes, of which the second would wait for an acknowledgement.
+    disable_nagle_algorithm = True
+
+    def _serve(self):
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        if self.command == "PATCH":
+            assert self.headers["Content-Type"] == "application/merge-patch+json"
+        method = "WATCH" if query.get("watch") == ["True"] else self.command
+        answer = self.api.handle(method, url.path, query, body)
+        if answer is None:
+            self._hang_up()
+            return
+        code, headers, content = answer
+        if not isinstance(content, dict | str):
+            self._stream(content)
+            return
+        plain = isinstance(content, str) or content.get("message") == "404 page not found"
+        text = content if isinstance(content, str) else json.dumps(content)
+        payload = ("404 page not found" if plain and code == 404 else text).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/plain" if plain else "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(payload)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
+
+    def _stream(self, lines):
+        """Chunks, each as it comes; without the empty last one the connection broke."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in lines:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line.encode()))
+            if not line:
+                return
+        self._hang_up()
+
+    def _hang_up(self):
+        self.close_connection = True
+        self.connection.close()
+
+    def log_message(self, *_):
+        pass
+
+
+def kubeconfig(folder, url, namespace="reviews"):
+    """A kubeconfig file for the mock."""
+    path = Path(folder) / "kubeconfig"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "mock", "cluster": {"server": url}}],
+        "users": [{"name": "me", "user": {"token": "secret"}}],
+        "contexts": [
+            {"name": "mock", "context": {"cluster": "mock", "user": "me", "namespace": namespace}}
+        ],
+        "current-context": "mock",
+    }
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return str(path)
+
+
+class Time:
+    """A clock that moves when someone sleeps."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.slept = []
+
+    def clock(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds

@@ -1,0 +1,244 @@
+"""Objects run to their end, and what is left of them."""
+
+import logging
+import os
+import signal
+
+import pytest
+
+from components.shared.kubernetes.launch import condition, permissions, run_to_end
+from components.shared.machine.errors import UserError
+from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, train_job
+from tests.shared.kubernetes.kubernetes_mock import Refused
+
+
+def outcome(found):
+    if condition(found, "Complete"):
+        return True
+    return False if condition(found, "Failed") else None
+
+
+@pytest.fixture
+def run(jobs):
+    """Runs a job whose status, at each watch, is the next one of `course`."""
+
+    def run(*course, manifest=None, **options):
+        left = list(course)
+
+        def before(method, path):
+            if method == "WATCH" and left and (step := left.pop(0)):
+                step() if callable(step) else jobs.kept.set_status("job", **step)
+
+        jobs.api.before = before
+        options = {"deadline_seconds": 600, **options}
+        return run_to_end(jobs.objects, manifest or train_job(), outcome, **options)
+
+    return run
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_object_is_made_followed_and_removed(jobs, run, keep):
+    seen = []
+    done = run(
+        conditions(Suspended=False),
+        None,
+        conditions(Complete=True),
+        keep=keep,
+        on_change=lambda found: seen.append(found.get("status")),
+    )
+    assert done["status"] == conditions(Complete=True)
+    assert seen == [None, conditions(Suspended=False), conditions(Complete=True)]
+    assert list(jobs.kept.found) == (["job"] if keep else [])
+    assert jobs.kept.deletions == ([] if keep else [("job", "Foreground")])
+
+
+def test_a_retried_step_goes_on_with_its_object(jobs, run):
+    jobs.kept.create(train_job())
+    assert run(conditions(Complete=True))
+    assert jobs.kept.uids == 1
+    # Also with one that ended meanwhile.
+    jobs.kept.create(train_job())
+    jobs.kept.set_status("job", **conditions(Complete=True))
+    assert run()
+    assert jobs.kept.found == {}
+
+
+def test_another_object_of_the_name_is_told_and_not_touched(jobs, run):
+    jobs.kept.create(train_job(image="training:0"))
+    with pytest.raises(UserError, match=r"another TrainJob job in namespace reviews.*kubectl del"):
+        run()
+    jobs.api.plant("POST", Refused(403, "Forbidden", 'User "bot" cannot create'))
+    with pytest.raises(UserError, match="bot may not create"):
+        run()
+    assert jobs.kept.found["job"]["spec"]["trainer"]["image"] == "training:0"
+    assert jobs.kept.deletions == []
+
+
+def test_the_end_of_one_that_is_being_deleted_is_waited_for(jobs, run):
+    jobs.kept.create(train_job())
+    jobs.kept.found["job"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    done = run(None, lambda: jobs.kept.delete("job"), conditions(Complete=True))
+    assert done["metadata"]["uid"] == "uid-2"
+    jobs.kept.create(train_job())
+    jobs.kept.found["job"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    with pytest.raises(UserError, match="is being deleted and did not go within 300 s"):
+        run()
+
+
+def test_a_failure_is_told_with_its_reasons_and_leaves_nothing(jobs, run):
+    failed = {
+        "name": "node",
+        "image": "training:1",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"terminated": {"exitCode": 1}},
+    }
+    metadata = {"name": "job-node-0-x", "namespace": "reviews", "labels": {"app": "job"}}
+    other = {"name": "other", "namespace": "reviews", "labels": {"app": "other"}}
+    status = {"phase": "Failed", "containerStatuses": [failed]}
+    jobs.api.pods = [{"metadata": m, "status": status} for m in (metadata, other)]
+    jobs.api.logs["job-node-0-x"] = "epoch 1\nCUDA out of memory\n"
+    said = conditions(Failed=True)
+    said["conditions"][0] |= {"reason": "JobsFailed", "message": "job job-node-0 failed"}
+    with pytest.raises(UserError) as told:
+        run(said)
+    assert str(told.value) == (
+        "TrainJob job failed: Failed is True (JobsFailed: job job-node-0 failed); "
+        "container node of pod job-node-0-x failed, its last lines: epoch 1 | CUDA out of memory"
+    )
+    assert jobs.kept.found == {}
+    assert jobs.api.permissions() == permissions(TRAIN_JOBS)
+
+
+def test_a_deadline_leaves_nothing(jobs, run):
+    with pytest.raises(UserError, match="TrainJob job did not end within 600 s: it has no pods"):
+        run()
+    assert jobs.kept.found == {}
+    assert jobs.time.now >= 600
+
+
+@pytest.mark.parametrize("fault", [429, 500, 503, "drop", "lost"])
+@pytest.mark.parametrize("method", ["GET", "POST", "WATCH", "DELETE"])
+def test_every_other_request_fails_and_all_is_done_once(jobs, run, method, fault):
+    for nth in range(1, 40, 2):
+        jobs.api.plant(method, fault, nth)
+    assert run(None, None, None, conditions(Complete=True))
+    assert jobs.kept.found == {}
+    assert jobs.kept.uids == len(jobs.kept.deletions) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        (Refused(401, "Unauthorized", "Unauthorized"), "does not accept the credentials"),
+        (Refused(403, "Forbidden", 'User "bot" cannot create'), "bot may not create trainjobs"),
+        (Refused(403, "Forbidden", "exceeded quota: x"), "no quota left"),
+        (Refused(422, "Invalid", "spec.y"), "refuses TrainJob job"),
+        (Refused(404, "", "404 page not found"), "knows no trainjobs.*install Kubeflow Trainer"),
+    ],
+)
+def test_a_refused_creation_leaves_nothing(jobs, run, refusal, words):
+    jobs.api.plant("POST", refusal)
+    with pytest.raises(UserError, match=words):
+        run()
+    assert jobs.kept.found == {}
+    assert jobs.time.slept == []
+
+
+def test_an_object_whose_creation_got_no_answer_is_removed(jobs, run):
+    """The POST is done, its answer lost, and the API then away for longer than the patience."""
+    jobs.api.plant("POST", "lost")
+    for nth in range(2, 9):
+        jobs.api.plant("GET", 503, nth)
+    with pytest.raises(UserError, match="503"):
+        run()
+    assert jobs.kept.uids == 1
+    assert jobs.kept.found == {}
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_one_that_someone_deletes_ends_it(jobs, run, marked):
+    def someone():
+        if marked:
+            mark = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
+            jobs.kept.patch("job", mark)
+        else:
+            jobs.kept.delete("job")
+
+    with pytest.raises(UserError, match=r"TrainJob job .*someone"):
+        run(someone)
+
+
+def test_a_namesake_that_came_meanwhile_is_not_removed(jobs, run):
+    def someone():
+        jobs.kept.delete("job")
+        jobs.kept.create(train_job(image="training:2"))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        run(someone)
+    assert jobs.kept.found["job"]["spec"]["trainer"]["image"] == "training:2"
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
+)
+@pytest.mark.parametrize("at", ["POST", "WATCH"])
+def test_a_cancel_removes_what_runs(jobs, number, raised, at):
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+
+    def cancel(method, path):
+        if method == at:
+            os.kill(os.getpid(), number)
+
+    jobs.api.before = cancel
+    jobs.api.hold_seconds = 30.0
+    with pytest.raises(raised) as told:
+        run_to_end(jobs.objects, train_job(), outcome, deadline_seconds=600)
+    if number == signal.SIGTERM:
+        assert told.value.code == 143
+    assert jobs.kept.deletions == [("job", "Foreground")]
+    # Once it runs, one request is all there is time for; whether it does is looked up else.
+    after = {"POST": ["GET", "DELETE"], "WATCH": ["DELETE"]}[at]
+    assert [method for method, _ in jobs.api.asked] == ["GET", "POST"] + (
+        after if at == "POST" else ["GET", "WATCH", *after]
+    )
+    assert {n: signal.getsignal(n) for n in handlers} == handlers
+
+
+def test_a_second_signal_does_not_keep_it_from_removing(jobs):
+    def before(method, path):
+        if method == "WATCH":
+            os.kill(os.getpid(), signal.SIGTERM)
+        if method == "DELETE" and jobs.api.count("DELETE") == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise Refused(503, "Unavailable", "later")
+
+    jobs.api.before = before
+    with pytest.raises(SystemExit):
+        run_to_end(jobs.objects, train_job(), outcome, deadline_seconds=600)
+    assert jobs.kept.found == {}
+
+
+def test_what_was_adopted_is_removed_on_cancel_too(jobs, run):
+    jobs.kept.create(train_job())
+    with pytest.raises(SystemExit):
+        run(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert jobs.kept.deletions == [("job", "Foreground")]
+
+
+def test_what_cannot_be_removed_is_named_with_the_command(jobs, run, caplog):
+    jobs.api.plant("DELETE", Refused(403, "Forbidden", 'User "bot" cannot delete resource'))
+    with caplog.at_level(logging.ERROR), pytest.raises(UserError, match="did not end"):
+        run(deadline_seconds=60)
+    assert "bot may not delete trainjobs" in caplog.text
+    assert "kubectl delete trainjobs.trainer.kubeflow.org job --namespace reviews" in caplog.text
+
+
+def test_conditions():
+    found = {"status": conditions(Complete=True, Failed=False)}
+    assert condition(found, "Complete")
+    assert not condition(found, "Failed")
+    assert not condition(found, "Suspended")
+    assert not condition({}, "Complete")

@@ -1,0 +1,261 @@
+from dataclasses import replace
+
+import pytest
+
+from components.shared.kubernetes.conflict import Conflict
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.objects import contains
+from components.shared.machine.errors import UserError
+from tests.shared.kubernetes.conftest import service
+from tests.shared.kubernetes.kubernetes_mock import Refused, kubeconfig
+
+
+def test_an_object_is_created_read_patched_and_deleted(cluster):
+    objects = cluster.objects
+    assert objects.read("reviews") is None
+    made = objects.create(service())
+    assert objects.read("reviews") == made
+    change = {"metadata": {"annotations": {"note": None}}, "spec": {"predictor": {"name": "v4"}}}
+    patched = objects.patch("reviews", change, made["metadata"]["resourceVersion"])
+    assert "note" not in patched["metadata"]["annotations"]
+    assert patched["spec"]["predictor"]["name"] == "v4"
+    assert patched["spec"]["predictor"]["model"] == made["spec"]["predictor"]["model"]
+    objects.delete("reviews")
+    objects.delete("reviews")
+    assert objects.read("reviews") is None
+    assert cluster.time.slept == []
+
+
+def test_a_patch_of_an_object_that_changed_or_went_is_a_conflict(cluster):
+    made = cluster.objects.create(service())
+    version = made["metadata"]["resourceVersion"]
+    cluster.kept.patch("reviews", {"metadata": {"annotations": {"note": "someone"}}})
+    with pytest.raises(Conflict):
+        cluster.objects.patch("reviews", {"spec": {"predictor": {"name": "v4"}}}, version)
+    assert cluster.kept.read("reviews")["metadata"]["annotations"]["note"] == "someone"
+    assert "name" not in cluster.kept.read("reviews")["spec"]["predictor"]
+    cluster.kept.delete("reviews")
+    with pytest.raises(Conflict):
+        cluster.objects.patch("reviews", {"spec": {"predictor": {"name": "v4"}}}, version)
+
+
+def test_what_is_there_is_adopted_only_if_it_is_what_was_wanted(cluster):
+    made = cluster.objects.create(service())
+    assert cluster.objects.create_or_adopt(service()) == made
+    with pytest.raises(Conflict):
+        cluster.objects.create_or_adopt(service(version="4"))
+    with pytest.raises(Conflict):
+        cluster.objects.create(service())
+    assert cluster.kept.read("reviews") == made
+
+
+@pytest.mark.parametrize("fault", [429, 500, 502, 503, 504, "drop", "lost"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+def test_a_passing_fault_is_waited_out_and_done_once(cluster, method, fault):
+    objects, kept = cluster.objects, cluster.kept
+    made = kept.create(service()) if method != "POST" else None
+    cluster.api.plant(method, fault)
+    match method:
+        case "GET":
+            assert objects.read("reviews") == made
+        case "POST":
+            assert objects.create(service()) == kept.read("reviews")
+            assert kept.uids == 1
+        case "PATCH":
+            change = {"spec": {"predictor": {"name": "v4"}}}
+            version = made["metadata"]["resourceVersion"]
+            if fault == "lost":
+                # It was done: the repetition finds another resourceVersion.
+                with pytest.raises(Conflict):
+                    objects.patch("reviews", change, version)
+            else:
+                objects.patch("reviews", change, version)
+            assert kept.read("reviews")["spec"]["predictor"]["name"] == "v4"
+            assert int(kept.read("reviews")["metadata"]["resourceVersion"]) == int(version) + 1
+        case "DELETE":
+            objects.delete("reviews")
+            assert kept.found == {}
+    assert len(cluster.time.slept) == 1
+
+
+def test_a_lost_creation_of_someone_elses_object_is_a_conflict(cluster):
+    def someone(method, path):
+        if method == "POST":
+            cluster.api.before = None
+            cluster.kept.create(service(version="9"))
+
+    cluster.api.plant("POST", 500)
+    cluster.api.before = someone
+    with pytest.raises(Conflict):
+        cluster.objects.create(service())
+
+
+def test_pauses_grow_with_jitter_and_retry_after_is_obeyed(cluster):
+    for nth in range(1, 7):
+        cluster.api.plant("GET", 503, nth)
+    assert cluster.objects.read("reviews") is None
+    assert cluster.time.slept == [0.5, 1, 2, 4, 8, 10]
+    cluster.time.slept.clear()
+    cluster.api.retry_after = 7
+    cluster.api.plant("GET", 429)
+    assert cluster.objects.read("reviews") is None
+    assert cluster.time.slept == [7]
+
+
+def test_patience_ends(cluster):
+    for nth in range(1, 50):
+        cluster.api.plant("GET", 503, nth)
+    with pytest.raises(UserError, match=r"answered 503 to get inferenceservices reviews.*again"):
+        cluster.objects.read("reviews")
+    assert sum(cluster.time.slept) < 30
+    cluster.api.retry_after = 1000
+    with pytest.raises(UserError, match="503"):
+        cluster.objects.read("reviews")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        (Refused(401, "Unauthorized", "Unauthorized"), "does not accept the credentials"),
+        (
+            Refused(403, "Forbidden", 'User "bot" cannot create resource'),
+            "bot may not create inferenceservices.serving.kserve.io in namespace reviews",
+        ),
+        (
+            Refused(403, "Forbidden", 'pods "a" is forbidden: violates PodSecurity "restricted"'),
+            "refuses InferenceService reviews in namespace reviews: .*violates PodSecurity",
+        ),
+        (
+            Refused(403, "Forbidden", "exceeded quota: pods=5"),
+            "namespace reviews has no quota left: exceeded quota: pods=5",
+        ),
+        (
+            Refused(403, "Forbidden", "admission webhook x denied the request: no"),
+            "refuses InferenceService reviews in namespace reviews: admission webhook x",
+        ),
+        (Refused(422, "Invalid", "spec.y unknown"), "refuses InferenceService .*spec.y unknown"),
+    ],
+)
+def test_a_refusal_is_told_at_once_in_words(cluster, refusal, words):
+    cluster.api.plant("POST", refusal)
+    with pytest.raises(UserError, match=words):
+        cluster.objects.create(service())
+    assert cluster.time.slept == []
+
+
+def test_a_webhook_that_does_not_answer_is_told_after_a_while(cluster):
+    refusal = Refused(500, "InternalError", 'failed calling webhook "v.kserve": no endpoints')
+    for nth in range(1, 50):
+        cluster.api.plant("POST", refusal, nth)
+    with pytest.raises(UserError, match=r"cannot ask its webhook .*whether the pods of KServe run"):
+        cluster.objects.create(service())
+    assert 10 < sum(cluster.time.slept) < 30
+
+
+def test_a_missing_kind_namespace_and_object_are_told_apart(cluster):
+    with pytest.raises(UserError, match="there is no namespace elsewhere in the cluster"):
+        cluster.in_namespace("elsewhere").create(service())
+    assert cluster.objects.read("reviews") is None
+    cluster.api.known.clear()
+    with pytest.raises(UserError, match=r"knows no inferenceservices.serving.*install KServe"):
+        cluster.objects.read("reviews")
+    with pytest.raises(UserError, match="install KServe"):
+        cluster.objects.patch("reviews", {}, "1")
+    assert cluster.time.slept == []
+
+
+def test_a_cluster_that_is_not_there_is_told_after_a_while(cluster, tmp_path):
+    (tmp_path / "nowhere").mkdir()
+    client, _ = connect(kubeconfig=kubeconfig(tmp_path / "nowhere", "http://127.0.0.1:9"))
+    with pytest.raises(UserError, match=r"at http://127.0.0.1:9 cannot be reached"):
+        replace(cluster.objects, client=client).read("reviews")
+    assert 10 < sum(cluster.time.slept) < 30
+
+
+def test_a_wait_in_vain_explains(cluster):
+    made = cluster.objects.create(service())
+    cluster.kept.found["reviews"]["status"] = {
+        "conditions": [
+            {"type": "Ready", "status": "False", "reason": "Pods", "message": "not up"},
+            {"type": "IngressReady", "status": "True"},
+        ]
+    }
+    failing = {
+        "name": "kserve-container",
+        "image": "i",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 2,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+        "lastState": {"terminated": {"exitCode": 3}},
+    }
+    unpullable = {**failing, "name": "sidecar", "lastState": {}}
+    unpullable["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    cluster.api.pods = [
+        {
+            "metadata": {"name": "reviews-pod-1", "namespace": "reviews"},
+            "status": {"containerStatuses": [failing, unpullable]},
+        }
+    ]
+    cluster.api.logs["reviews-pod-1"] = "loading\ncannot read model.safetensors\n"
+    cluster.api.events = [
+        {
+            "metadata": {"name": "e"},
+            "involvedObject": {"name": name},
+            "reason": reason,
+            "message": message,
+        }
+        for name, reason, message in (
+            ("reviews", "InternalError", "no runtime"),
+            ("reviews-pod-1", "BackOff", "restarting"),
+        )
+    ]
+    with pytest.raises(UserError) as told:
+        cluster.objects.wait("reviews", lambda found: False, 10)
+    text = str(told.value)
+    assert text.startswith("InferenceService reviews did not get there within 10 s: ")
+    for words in (
+        "Ready is False (Pods: not up)",
+        "event InternalError of reviews: no runtime",
+        "event BackOff of reviews-pod-1: restarting",
+        "container kserve-container of pod reviews-pod-1 is CrashLoopBackOff, its last lines: "
+        "loading | cannot read model.safetensors",
+        "container sidecar of pod reviews-pod-1 is ImagePullBackOff: no such image",
+    ):
+        assert words in text
+    assert "IngressReady" not in text
+    assert made["metadata"]["name"] == "reviews"
+
+
+def test_the_last_warnings_are_told_by_their_time(cluster):
+    cluster.objects.create(service())
+    cluster.api.events = [
+        {
+            "metadata": {"name": "e"},
+            "involvedObject": {"name": "reviews-1"},
+            "reason": "BackOff",
+            "message": str(hour),
+            "lastTimestamp": f"2026-01-01T{hour:02}:00:00Z",
+        }
+        for hour in (7, 3, 3, 1, 9, 5, 8)
+    ]
+    told = [f"event BackOff of reviews-1: {hour}" for hour in (3, 5, 7, 8, 9)]
+    assert cluster.objects.explain("reviews") == "; ".join(["it has no pods", *told])
+
+
+def test_what_cannot_be_read_is_said(cluster):
+    cluster.objects.create(service())
+    cluster.api.plant("GET", Refused(403, "Forbidden", "no"), 2)
+    cluster.api.plant("GET", "drop", 3)
+    text = cluster.objects.explain("reviews")
+    assert "its pods cannot be read (403)" in text
+    assert "its events cannot be read (" in text
+    assert cluster.objects.explain("nobody") == "nobody does not exist"
+
+
+def test_what_contains_means():
+    found = {"a": 1, "b": {"c": [{"d": 1, "e": 2}], "f": 3}}
+    assert contains(found, {"b": {"c": [{"d": 1}]}})
+    assert not contains(found, {"b": {"c": [{"d": 2}]}})
+    assert not contains(found, {"b": {"c": []}})
+    assert not contains(found, {"g": None})

@@ -1,0 +1,163 @@
+"""Pods that cannot start, noticed in a wait."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from components.shared.kubernetes.launch import run_to_end
+from components.shared.machine.errors import UserError
+from tests.shared.kubernetes.conftest import conditions, train_job
+
+
+def pod(phase="Pending", waiting=None, unschedulable="", name="job-node-0-x"):
+    status = {"phase": phase}
+    if waiting:
+        state = {"waiting": {"reason": waiting, "message": f"said {waiting}"}}
+        container = {"name": "node", "image": "training:1", "imageID": "", "state": state}
+        status["containerStatuses"] = [{**container, "ready": False, "restartCount": 0}]
+    if unschedulable:
+        no = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+        status["conditions"] = [{**no, "message": unschedulable}]
+    return {"metadata": {"name": name, "namespace": "reviews"}, "status": status}
+
+
+def event(reason, message, name="job-node-0", ago=None):
+    told = {"metadata": {"name": "e"}, "involvedObject": {"name": name}}
+    if ago is not None:
+        told["lastTimestamp"] = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat()
+    return {**told, "reason": reason, "message": message}
+
+
+@pytest.fixture
+def run(jobs):
+    def run(seconds=3600.0, **options):
+        return run_to_end(
+            jobs.objects, train_job(), lambda found: None, deadline_seconds=seconds, **options
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("ImagePullBackOff", "check its name and tag, and the registry's credentials"),
+        ("ErrImagePull", "check its name and tag"),
+        ("InvalidImageName", "correct its name"),
+        ("CreateContainerConfigError", "create the Secret or ConfigMap that it names"),
+    ],
+)
+def test_what_does_not_mend_itself_ends_the_wait_in_minutes(jobs, run, reason, remedy):
+    jobs.api.pods = [pod(waiting=reason), pod("Running", name="other")]
+    with pytest.raises(UserError) as told:
+        run()
+    for words in ("job stands still", "image training:1", f"{reason}: said {reason}", remedy):
+        assert words in str(told.value)
+    assert 180 <= jobs.time.now < 300
+    assert jobs.kept.found == {}
+
+
+@pytest.mark.parametrize(
+    ("pods", "events", "words"),
+    [
+        (
+            [pod(unschedulable="0/4 nodes are available: 4 Insufficient nvidia.com/gpu.")],
+            [],
+            r"job-node-0-x finds no node \(0/4 .* nvidia.com/gpu.\); add or free some",
+        ),
+        (
+            [],
+            [event("FailedCreate", 'pods "a" is forbidden: exceeded quota: gpus', ago=60)],
+            r"no quota left \(.*exceeded quota: gpus\); free some or ask for more",
+        ),
+        (
+            [pod(waiting="ContainerCreating")],
+            [event("FailedMount", 'secret "s" not found', name="job-node-0-x")],
+            r'cannot mount a volume \(secret "s" not found\)',
+        ),
+        # Pods that the selector leaves out, as that of Katib's search algorithm.
+        (
+            [],
+            [event("FailedScheduling", "0/4 nodes are available", name="job-random-x", ago=60)],
+            r"job-random-x finds no node \(0/4 nodes are available\)",
+        ),
+        (
+            [],
+            [event("Failed", 'Failed to pull image "x:1": denied', name="job-random-x")],
+            r"job-random-x cannot get an image \(.* denied\)",
+        ),
+    ],
+)
+def test_what_may_become_free_is_told_once_and_waited_for(jobs, run, caplog, pods, events, words):
+    jobs.api.pods, jobs.api.events = pods, events
+    with caplog.at_level(logging.WARNING), pytest.raises(UserError, match=words):
+        run(stuck_seconds=900)
+    assert 900 <= jobs.time.now < 1000
+    (record,) = caplog.records
+    assert record.getMessage().startswith("job waits: ")
+    # A deadline that comes first explains it as well.
+    jobs.time.now = 0.0
+    with pytest.raises(UserError, match="did not end within 60 s"):
+        run(seconds=60)
+
+
+def test_a_pod_that_cannot_be_made_for_another_reason_ends_it(jobs, run):
+    jobs.api.events = [event("FailedCreate", 'serviceaccount "runner" not found')]
+    with pytest.raises(UserError, match=r'cannot make its pods \(serviceaccount "runner" not'):
+        run()
+    assert jobs.time.now < 300
+
+
+@pytest.mark.parametrize(
+    ("pods", "events"),
+    [
+        # A trial that waits for the place of another one.
+        ([pod("Running"), pod(unschedulable="no GPU", name="job-2")], []),
+        ([], [event("FailedCreate", "exceeded quota: gpus", ago=3600)]),
+        ([], [event("FailedCreate", "exceeded quota: gpus", name="jobs-of-others")]),
+        ([], [event("BackoffLimitExceeded", "no")]),
+        # Of before the pod found its node.
+        (
+            [pod(waiting="ContainerCreating")],
+            [event("FailedScheduling", "no GPU", name="job-node-0-x")],
+        ),
+        ([], [event("FailedCreate", "failed calling webhook", ago=160)]),
+        ([pod("Running")], [event("FailedScheduling", "no GPU", name="job-random-x")]),
+        ([pod(waiting="ContainerCreating"), pod(waiting="CrashLoopBackOff")], []),
+    ],
+)
+def test_what_is_no_standstill_goes_on(jobs, run, pods, events):
+    jobs.api.pods, jobs.api.events = pods, events
+    with pytest.raises(UserError, match="did not end within 3600 s"):
+        run()
+
+
+def test_a_trouble_that_passes_is_forgotten(jobs, run):
+    jobs.api.pods = [pod(waiting="ImagePullBackOff")]
+
+    def before(method, path):
+        if method == "WATCH":
+            # The registry is away for two minutes of every four.
+            away = jobs.time.now % 240 < 120
+            jobs.api.pods = [pod(waiting="ImagePullBackOff" if away else "ContainerCreating")]
+            if jobs.time.now > 1200:
+                jobs.kept.set_status("job", **conditions(Complete=True))
+
+    jobs.api.before = before
+    done = run_to_end(
+        jobs.objects, train_job(), lambda found: "status" in found or None, deadline_seconds=3600
+    )
+    assert done["status"] == conditions(Complete=True)
+
+
+def test_pods_that_may_not_be_read_do_not_end_the_wait(jobs, run):
+    from tests.shared.kubernetes.kubernetes_mock import Refused
+
+    def extra(method, path, query, body):
+        if path.endswith("/pods"):
+            raise Refused(403, "Forbidden", "no")
+
+    jobs.api.extra = extra
+    with pytest.raises(UserError, match=r"did not end within 600 s: its pods cannot be read"):
+        run(600)

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from components.shared.machine.errors import UserError
+from components.shared.machine.feature_store import (
+    open_existing_store,
+    open_store,
+    store_config,
+    store_dir,
+    versions_dir,
+)
+
+POSTGRES = Path(__file__).parents[3] / "feature_repo" / "feature_store.postgres.yaml"
+
+
+def test_the_folder_is_absolute_whatever_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FEATURE_STORE_DIR", raising=False)
+    assert store_dir() == tmp_path / "state" / "features"
+    monkeypatch.setenv("FEATURE_STORE_DIR", "elsewhere")
+    assert versions_dir() == tmp_path / "elsewhere" / "data"
+
+
+def test_a_configuration_that_is_not_there_is_named(
+    store_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATURE_STORE_CONFIG", str(store_dir / "none.yaml"))
+    with pytest.raises(UserError, match=r"none\.yaml does not exist"):
+        store_config()
+
+
+def test_unset_variables_are_named(store_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATURE_STORE_CONFIG", str(POSTGRES))
+    for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.delenv("PGPASSWORD")
+    monkeypatch.delenv("PGUSER")
+    with pytest.raises(UserError, match="uses PGPASSWORD, PGUSER, which the environment"):
+        open_store()
+
+
+def test_a_registry_that_does_not_answer_is_named(
+    store_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATURE_STORE_CONFIG", str(POSTGRES))
+    for name, value in {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "1",
+        "PGDATABASE": "d",
+        "PGUSER": "u",
+        "PGPASSWORD": "secret'\"@:/",
+        "PGSSLMODE": "disable",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    with pytest.raises(UserError, match="cannot be opened") as caught:
+        open_store()
+    assert "secret" not in str(caught.value)
+
+
+def test_looking_does_not_make_a_store(store_dir: Path) -> None:
+    with pytest.raises(UserError, match="there is no feature store"):
+        open_existing_store()
+    assert not store_dir.exists()

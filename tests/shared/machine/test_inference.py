@@ -1,0 +1,87 @@
+"""Logits of a model folder: the same whatever the batches, in the order asked."""
+
+import numpy as np
+import pytest
+
+from components.shared.machine.errors import UserError
+from components.shared.machine.inference import load_model, predict_logits
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bert):
+    return load_model(tiny_bert)
+
+
+def reviews(count, seed=0):
+    generator = np.random.default_rng(seed)
+    return [
+        [2, *generator.integers(5, 40, generator.integers(1, 20)).tolist(), 3] for _ in range(count)
+    ]
+
+
+def test_batches_equal_one_by_one(model):
+    import torch
+
+    rows = reviews(23)
+    batched = predict_logits(model, rows, batch_tokens=64)
+    with torch.inference_mode():
+        alone = np.stack(
+            [model(input_ids=torch.tensor([row])).logits[0].cpu().numpy() for row in rows]
+        )
+    assert batched.dtype == np.float32
+    np.testing.assert_allclose(batched, alone, atol=1e-5)
+
+
+def test_batch_size_does_not_matter(model):
+    rows = reviews(40, seed=1)
+    np.testing.assert_allclose(
+        predict_logits(model, rows, batch_tokens=1),
+        predict_logits(model, rows, batch_tokens=10_000),
+        atol=1e-5,
+    )
+
+
+def test_no_rows_give_no_logits(model):
+    assert predict_logits(model, []).shape == (0, 3)
+
+
+def test_empty_row_is_refused(model):
+    with pytest.raises(ValueError, match="row 1"):
+        predict_logits(model, [[2, 3], []])
+
+
+def test_training_mode_is_restored_and_dropout_off(model):
+    rows = reviews(8, seed=2)
+    model.train()
+    try:
+        first, second = predict_logits(model, rows), predict_logits(model, rows)
+        assert model.training
+    finally:
+        model.eval()
+    np.testing.assert_array_equal(first, second)
+
+
+def test_half_precision_checkpoint_is_loaded_in_fp32(tiny_bert, tmp_path):
+    import torch
+
+    half = load_model(tiny_bert).to(torch.bfloat16)
+    half.save_pretrained(tmp_path / "half")
+    assert load_model(tmp_path / "half").dtype == torch.float32
+
+
+def test_pickled_weights_are_never_loaded(tiny_bert, tmp_path):
+    folder = tmp_path / "pickled"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((tiny_bert / "config.json").read_bytes())
+    (folder / "pytorch_model.bin").write_bytes(b"not weights")
+    with pytest.raises(UserError, match=r"safetensors"):
+        load_model(folder)
+
+
+def test_broken_weights_are_named(tiny_bert, tmp_path):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((tiny_bert / "config.json").read_bytes())
+    (folder / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(UserError, match=r"broken"):
+        load_model(folder)

@@ -1,0 +1,155 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+from components.shared.machine.errors import UserError
+from components.shared.records.payloads import (
+    PAYLOAD_SCHEMA,
+    check_no_password,
+    day_folder,
+    read_payloads,
+)
+
+MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def rows(*times, request_id="a"):
+    return pa.Table.from_pylist(
+        [
+            {
+                "time": time,
+                "request_id": request_id,
+                "position": position,
+                "model_name": "reviews",
+                "model_version": "7",
+                "text_sha256": "0" * 64,
+                "text": None,
+                "label": "positive",
+                "p_negative": 0.1,
+                "p_neutral": 0.2,
+                "p_positive": 0.7,
+                "truncated": False,
+            }
+            for position, time in enumerate(times)
+        ],
+        schema=PAYLOAD_SCHEMA,
+    )
+
+
+def write(folder, table, name="x.parquet"):
+    path = folder / day_folder(table["time"][0].as_py().date()) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+    return path
+
+
+def test_the_files_of_all_servers_and_days_are_read_in_order(tmp_path):
+    second = timedelta(seconds=1)
+    write(tmp_path, rows(MIDNIGHT + second, MIDNIGHT, request_id="b"), "one.parquet")
+    write(tmp_path, rows(MIDNIGHT, request_id="a"), "two.parquet")
+    write(tmp_path, rows(MIDNIGHT - second, request_id="c"))
+    table = read_payloads(str(tmp_path))
+    assert table.schema == PAYLOAD_SCHEMA
+    assert table["request_id"].to_pylist() == ["c", "a", "b", "b"]
+    assert table["position"].to_pylist() == [0, 0, 1, 0]
+
+
+def test_a_span_of_time_opens_only_its_days(tmp_path):
+    write(tmp_path, rows(MIDNIGHT - timedelta(hours=1), request_id="before"))
+    hours = [MIDNIGHT + timedelta(hours=hour) for hour in range(24)]
+    write(tmp_path, rows(*hours))
+    later = write(tmp_path, rows(MIDNIGHT + timedelta(hours=30), request_id="after"))
+    later.write_bytes(b"not to be opened")
+    # The same moments, told in a time zone where it is another day.
+    east = timezone(timedelta(hours=9))
+    since, until = hours[3].astimezone(east), hours[20].astimezone(east)
+    found = read_payloads(str(tmp_path), since=since, until=until)["time"].to_pylist()
+    assert found == hours[3:20]
+    assert read_payloads(str(tmp_path), until=hours[0])["request_id"].to_pylist() == ["before"]
+
+
+def test_columns_are_chosen(tmp_path):
+    write(tmp_path, rows(MIDNIGHT))
+    assert read_payloads(str(tmp_path), columns=["label", "time"]).column_names == ["label", "time"]
+
+
+def test_drafts_and_other_files_are_not_read(tmp_path):
+    path = write(tmp_path, rows(MIDNIGHT))
+    (path.parent / ".y.parquet.draft").write_bytes(b"half")
+    (path.parent / ".z.parquet").write_bytes(b"half")
+    (path.parent / "_SUCCESS").write_bytes(b"")
+    (tmp_path / "notes.parquet").write_bytes(b"not of a day")
+    assert len(read_payloads(str(tmp_path))) == 1
+
+
+def test_an_empty_log_has_no_rows_and_a_missing_one_is_told(tmp_path):
+    assert read_payloads(str(tmp_path)).schema == PAYLOAD_SCHEMA
+    assert len(read_payloads(str(tmp_path))) == 0
+    with pytest.raises(UserError, match=r"no payload log at .*nothing"):
+        read_payloads(str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="unheard"):
+        read_payloads("unheard://of")
+
+
+def test_a_file_that_is_not_of_the_log_is_named(tmp_path):
+    path = write(tmp_path, rows(MIDNIGHT))
+    pq.write_table(rows(MIDNIGHT).drop_columns(["label"]), path)
+    with pytest.raises(UserError, match="label"):
+        read_payloads(str(tmp_path))
+    path.write_bytes(b"half a file")
+    with pytest.raises(UserError, match=path.name):
+        read_payloads(str(tmp_path))
+
+
+def test_a_file_system_that_fails_in_its_own_way_is_told_in_words(monkeypatch):
+    class BotoCoreError(Exception):
+        pass
+
+    def fail(self, path):
+        raise BotoCoreError("Could not connect to the endpoint")
+
+    monkeypatch.setattr(MemoryFileSystem, "exists", fail)
+    with pytest.raises(UserError, match="memory://log cannot be read: Could not connect"):
+        read_payloads("memory://log")
+
+
+def test_a_listing_from_before_hides_no_file(tmp_path, monkeypatch):
+    # As s3fs does: a listing is kept until it is told to forget it.
+    listings = {}
+    plain = LocalFileSystem.find
+    monkeypatch.setattr(
+        LocalFileSystem,
+        "find",
+        lambda self, path: listings.setdefault(path, plain(self, path)),
+    )
+    monkeypatch.setattr(
+        LocalFileSystem, "invalidate_cache", lambda self, path=None: listings.clear()
+    )
+    assert len(read_payloads(str(tmp_path))) == 0
+    write(tmp_path, rows(MIDNIGHT))
+    assert len(read_payloads(str(tmp_path))) == 1
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["s3://key:s3cret@bucket/log", "s3://key:s3/cr=et@bucket/log", "sftp://me:s3cret@host/log"],
+)
+def test_a_password_in_the_uri_is_refused_and_not_repeated(uri):
+    with pytest.raises(UserError, match="password") as refused:
+        read_payloads(uri)
+    assert "s3" not in str(refused.value).replace("s3 URI", "")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("/logs/a:b@c", "s3://bucket/a:b@c", "file:///logs/a:b@c", "gs://bucket/log"),
+        *("hdfs://me@name:8020/log", "memory://log"),
+    ],
+)
+def test_other_uris_are_left_alone(uri):
+    assert check_no_password(uri) == uri

@@ -1,0 +1,47 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.shared.records.text import clean_text, model_text
+
+
+@pytest.mark.parametrize(
+    ("title", "body", "text"),
+    [
+        ("Lovely", "Fits well.", "Lovely. Fits well."),
+        ("Lovely!", "Fits well.", "Lovely! Fits well."),
+        (None, "Fits well.", "Fits well."),
+        ("  ", " Fits well. ", "Fits well."),
+        ("Lovely", None, "Lovely"),
+        (None, None, ""),
+    ],
+)
+def test_title_and_body_read_as_sentences(title, body, text) -> None:
+    assert model_text(title, body) == text
+
+
+@given(st.none() | st.text(), st.none() | st.text())
+def test_nothing_of_either_part_is_lost(title, body) -> None:
+    text = model_text(title, body)
+    assert text.startswith(clean_text(title or ""))
+    assert text.endswith(clean_text(body or ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("  two \t words\r\nand a line ", "two words and a line"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("a\x00b\x07c\ufeff", "abc"),
+        ("Keeps CASE, 5'8\"; &amp; <b>!", "Keeps CASE, 5'8\"; &amp; <b>!"),
+        ("👩\u200d👧 ❤️", "👩\u200d👧 ❤️"),
+        ("\u200b \u00a0", ""),
+    ],
+)
+def test_cleaning_removes_noise_alone(text, cleaned) -> None:
+    assert clean_text(text) == cleaned
+
+
+@given(st.text())
+def test_cleaning_twice_changes_nothing_more(text) -> None:
+    assert clean_text(clean_text(text)) == clean_text(text)
