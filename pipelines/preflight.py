@@ -23,8 +23,8 @@ from components.shared.kubernetes import own_run
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.namespace_objects import FEATURE_STORE_SECRET, GPU
 from components.shared.machine.errors import UserError, exit_in_words
-from components.training.katib import search as katib_search
-from components.training.train_job import step as train_job_step
+from components.training.on_nodes import step as train_job_step
+from components.training.tuning.katib import search as katib_search
 
 OF_THE_ROOMS = (
     own_run.PERMISSIONS,

@@ -12,8 +12,8 @@ from typing import Any
 
 from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.files import read_json
-from components.training.katib.metrics import print_metrics
 from components.training.options import TrainingOptions
+from components.training.tuning.katib.metrics import print_metrics
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -78,8 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise UserError(f"{given['facts_file']} is no JSON object; write one")
         # After the options are checked: this imports torch.
         from components.shared.machine.code_version import code_version
-        from components.training.distributed import is_first_rank
         from components.training.fine_tune import fine_tune
+        from components.training.loop.distributed import is_first_rank
 
         try:
             result = fine_tune(

@@ -42,7 +42,7 @@ def tune_hyperparameters(
     """
     from typing import NamedTuple
 
-    from components.training.tune_step import tune
+    from components.training.tuning.step import tune
 
     best, scores = tune(
         training_set.path,

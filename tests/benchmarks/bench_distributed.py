@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from components.shared.machine.base_model import MINILM
-from components.training.distributed import is_first_rank
+from components.training.loop.distributed import is_first_rank
 
 WARM_STEPS, STEPS = 4, 20
 
@@ -77,10 +77,10 @@ def launch(processes: int, threads: int, batch_size: int) -> dict[str, Any]:
 
 def train_some_steps(batch_size: int) -> dict[str, Any]:
     """Some steps of the loop: samples per second and the share of the time spent in sums."""
-    from components.training.distributed import joined_ranks
+    from components.training.loop.distributed import joined_ranks
+    from components.training.loop.training_data import TokenisedReviews
+    from components.training.loop.training_run import TrainingRun
     from components.training.options import TrainingOptions
-    from components.training.training_data import TokenisedReviews
-    from components.training.training_run import TrainingRun
 
     random = np.random.default_rng(0)
     count = batch_size * (WARM_STEPS + STEPS)

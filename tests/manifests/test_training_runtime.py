@@ -14,7 +14,7 @@ from components.shared.kubernetes.namespace_objects import (
     TRAINING_RUNTIME,
 )
 from components.shared.machine.images import TRAINING_IMAGE
-from components.training.train_job.spec import NODE, train_job_spec
+from components.training.on_nodes.spec import NODE, train_job_spec
 from tests.deployment.conftest import CRDS
 from tests.manifests.test_pod_security import faults_of
 from tests.shared.kubernetes.kubernetes_objects import crd_validator

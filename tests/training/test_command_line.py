@@ -7,7 +7,7 @@ import pytest
 
 from components.training.__main__ import build_parser, main
 from components.training.options import TrainingOptions
-from tests.training.katib.test_metrics import read_by_katib
+from tests.training.tuning.katib.test_metrics import read_by_katib
 
 
 def test_every_option_is_an_argument():

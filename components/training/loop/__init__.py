@@ -1,0 +1,1 @@
+"""The training loop: data in memory, batches, the network, its step, checkpoints."""

@@ -1,0 +1,235 @@
+"""What is trained: a sequence classifier, and beside it a layer that reads the star rating."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from components.shared.machine.base_model import resolve_base_model
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import ID2LABEL, LABEL2ID
+from components.training.loop.training_data import TokenisedReviews
+from components.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+RATINGS = 5
+
+
+def load_classifier(base_model: str, seed: int) -> "PreTrainedModel":
+    """Load a pretrained encoder with a new three-class head, in fp32.
+
+    Args:
+        base_model: `minilm`, a folder or a hub id; safetensors weights only.
+        seed: Of the new layers' random weights.
+
+    Raises:
+        UserError: If there is no such model, or it cannot be read.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging as transformers_logging
+
+    source = resolve_base_model(base_model)
+    verbosity = transformers_logging.get_verbosity()
+    bars_were_on = transformers_logging.is_progress_bar_enabled()
+    # The library warns that the head is new: here it always is.
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    torch.manual_seed(seed)
+    try:
+        return AutoModelForSequenceClassification.from_pretrained(
+            source,
+            num_labels=len(ID2LABEL),
+            id2label=ID2LABEL,
+            label2id=LABEL2ID,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            # For reviews of some 80 tokens the plain product and softmax beat the fused kernel's
+            # backward pass on CPUs.
+            attn_implementation="eager",
+            dtype=torch.float32,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise UserError(
+            f"base model {base_model} cannot be loaded as a classifier ({reason}); "
+            "check the name, the network, or that the folder holds safetensors weights"
+        ) from None
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars_were_on:
+            transformers_logging.enable_progress_bar()
+
+
+def build_network(classifier: "PreTrainedModel", options: TrainingOptions) -> "nn.Module":
+    """Put the rating layer beside the classifier and freeze what the options say.
+
+    The network has the attributes `classifier` and `rating_head`, and maps token ids [b, t] and
+    mask [b, t] to sentiment logits [b, 3] and rating logits [b, 5], both fp32. A third argument,
+    from `dropout_mask`, is multiplied with the features that the two heads read.
+
+    Args:
+        classifier: From `load_classifier`; it becomes part of the network.
+        options: Freezing, seed.
+    """
+    import torch
+    from torch import nn
+
+    class ReviewNetwork(nn.Module):
+        """Two linear readers of the same features: the sentiment's and the rating's."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.classifier = classifier
+            reader = final_linear(classifier)
+            self.rating_head = nn.Linear(reader.in_features, RATINGS)
+            nn.init.normal_(self.rating_head.weight, std=0.02)
+            nn.init.zeros_(self.rating_head.bias)
+
+        def forward(
+            self, tokens: "Tensor", mask: "Tensor | None", dropout: "Tensor | None" = None
+        ) -> "tuple[Tensor, Tensor]":
+            features: list[Tensor] = []
+
+            def catch(_: nn.Module, inputs: "tuple[Tensor, ...]") -> "tuple[Tensor]":
+                seen = inputs[0].float()
+                if dropout is not None:
+                    seen = seen * dropout
+                features.append(seen)
+                return (seen,)
+
+            hook = final_linear(self.classifier).register_forward_pre_hook(catch)
+            try:
+                logits = self.classifier(input_ids=tokens, attention_mask=mask).logits
+            finally:
+                hook.remove()
+            return logits.float(), self.rating_head(features[0])
+
+    torch.manual_seed(options.seed)
+    network = ReviewNetwork()
+    for module in classifier.modules():
+        # Random numbers for every activation cost a third of the time on a CPU.
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    _freeze(classifier, options)
+    return network
+
+
+def dropout_mask(
+    network: "nn.Module", rows: int, rate: float, device: "torch.device"
+) -> "Tensor | None":
+    """What dropout multiplies the features of some rows with: 0, or 1 / (1 - rate).
+
+    Drawn from PyTorch's own generator for a whole batch at once, so that the draws are the same
+    whoever computes which of its rows.
+
+    Args:
+        network: From `build_network`.
+        rows: In the batch.
+        rate: Probability of a 0.
+        device: Where the mask is to lie.
+
+    Returns:
+        [rows, width], or None if nothing is dropped.
+    """
+    import torch
+
+    if rate == 0.0:
+        return None
+    width = network.rating_head.in_features
+    return torch.empty(rows, width, device=device).bernoulli_(1 - rate).div_(1 - rate)
+
+
+def check_fit(classifier: "PreTrainedModel", *splits: TokenisedReviews) -> None:
+    """Raise `UserError` if the model cannot read the tokens."""
+    config = classifier.config
+    for reviews in splits:
+        if reviews.tokens.max() >= config.vocab_size:
+            raise UserError(
+                f"the training set has token id {reviews.tokens.max()}, beyond the base model's "
+                f"vocabulary of {config.vocab_size}; build the features with the same base model"
+            )
+        limit = getattr(config, "max_position_embeddings", None)
+        if limit and "roberta" in config.model_type:
+            limit -= config.pad_token_id + 1  # RoBERTa counts positions from there
+        if limit and reviews.lengths.max() > limit:
+            raise UserError(
+                f"the training set has a review of {reviews.lengths.max()} tokens and the base "
+                f"model reads {limit}; build the features with a smaller max_tokens"
+            )
+
+
+def final_linear(classifier: "PreTrainedModel") -> "nn.Linear":
+    """The linear layer whose outputs are the class logits.
+
+    Raises:
+        UserError: If the model has none, as some rare architectures.
+    """
+    from torch import nn
+
+    linears = [
+        module
+        for module in classifier.modules()
+        if isinstance(module, nn.Linear) and module.out_features == classifier.config.num_labels
+    ]
+    if not linears:
+        raise UserError(
+            f"models of type {classifier.config.model_type} have no linear classification layer "
+            "and cannot be trained here; use a BERT-like encoder"
+        )
+    return linears[-1]
+
+
+def encoder_layers(classifier: "PreTrainedModel") -> "list[nn.Module]":
+    """The transformer layers, lowest first: the longest list of modules in the model."""
+    from torch import nn
+
+    lists = [module for module in classifier.modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=len)) if lists else []
+
+
+def head_modules(classifier: "PreTrainedModel") -> "list[nn.Module]":
+    """Modules that follow the encoder: the pooler, if there is one, and the classification head."""
+    base = classifier.base_model
+    heads = [module for module in classifier.children() if module is not base]
+    pooler = getattr(base, "pooler", None)
+    return heads if pooler is None else [pooler, *heads]
+
+
+def depth_of(classifier: "PreTrainedModel") -> "Callable[[str], int | None]":
+    """How far below the top a parameter of the classifier lies.
+
+    Returns:
+        Function from a parameter's name to 0 for the top layer, 1 for the next, ..., the number
+        of layers for the embeddings, or None for the head.
+    """
+    layers = encoder_layers(classifier)
+    depth_by_id = {
+        id(parameter): len(layers) - 1 - number
+        for number, layer in enumerate(layers)
+        for parameter in layer.parameters()
+    }
+    head = {id(p) for module in head_modules(classifier) for p in module.parameters()}
+    named = {name: id(parameter) for name, parameter in classifier.named_parameters()}
+
+    def depth(name: str) -> int | None:
+        return None if named[name] in head else depth_by_id.get(named[name], len(layers))
+
+    return depth
+
+
+def _freeze(classifier: "PreTrainedModel", options: TrainingOptions) -> None:
+    """Exclude the embeddings and lowest layers from training as the options say."""
+    layers = encoder_layers(classifier)
+    frozen = int(options.frozen_share * len(layers))
+    if options.freeze_embeddings or frozen:
+        trained = {id(p) for layer in layers for p in layer.parameters()}
+        trained |= {id(p) for module in head_modules(classifier) for p in module.parameters()}
+        for parameter in classifier.parameters():
+            parameter.requires_grad_(id(parameter) in trained)
+    for layer in layers[:frozen]:
+        layer.requires_grad_(False)

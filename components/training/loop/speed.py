@@ -1,0 +1,155 @@
+"""How much work training does, and what share of the machine's matrix rate that is."""
+
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.training.loop.network import encoder_layers
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+def matmul_rate(
+    precision: str, device: "torch.device", repeats: int = 7, size: int = 2048
+) -> float:
+    """The machine's matrix rate: FLOP/s of a product of two square matrices (2 size^3 FLOPs).
+
+    Args:
+        precision: `bf16` or `fp32`.
+        device: Where to measure.
+        repeats: Products timed; the median counts.
+        size: Rows and columns.
+    """
+    import torch
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    generator = torch.Generator().manual_seed(0)
+    left = torch.randn(size, size, generator=generator).to(device, dtype)
+    right = torch.randn(size, size, generator=generator).to(device, dtype)
+    times = []
+    for _ in range(repeats + 2):
+        begun = time.perf_counter()
+        torch.mm(left, right)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - begun)
+    return 2 * size**3 / statistics.median(times[2:])
+
+
+class TrainingWork:
+    """Floating-point operations of training steps, as executed on real tokens (no padding).
+
+    Per layer and token, each weight matrix of n entries costs 2n forward, 2n for the gradient of
+    its input and 2n for its own (6n in all, Kaplan et al. 2020); attention's two products of
+    queries, keys and values cost 4 * width * length forward and twice that backward. What is not
+    computed is not counted: gradients of frozen weights and below them, and in the last layer,
+    where only the first token is read, all but keys and values for the other tokens. The head
+    (one token per row) is left out, as are norms, activations and the optimiser.
+    """
+
+    def __init__(self, classifier: "PreTrainedModel", first_token_only: bool) -> None:
+        """Read the sizes off a classifier.
+
+        Args:
+            classifier: With `requires_grad` as in training.
+            first_token_only: Whether the last layer is computed for the first token alone.
+        """
+        from torch import nn
+
+        self._first_token_only = first_token_only
+        self._width = int(classifier.config.hidden_size)
+        self._entries: list[int] = []
+        self._trained: list[bool] = []
+        for layer in encoder_layers(classifier):
+            matrices = [m.weight for m in layer.modules() if isinstance(m, nn.Linear)]
+            self._entries.append(sum(matrix.numel() for matrix in matrices))
+            self._trained.append(any(matrix.requires_grad for matrix in matrices))
+        embeddings = classifier.get_input_embeddings()
+        self._embeddings_trained = bool(embeddings.weight.requires_grad)
+
+    def flops(self, lengths: NDArray[np.int64]) -> float:
+        """FLOPs of one optimiser step.
+
+        Args:
+            lengths: [b] real tokens of each row.
+        """
+        tokens, pairs, rows = (
+            float(np.sum(lengths)),
+            float(np.sum(np.square(lengths))),
+            float(len(lengths)),
+        )
+        total = 0.0
+        gradient_below = self._embeddings_trained
+        for number, (entries, trained) in enumerate(zip(self._entries, self._trained, strict=True)):
+            last = self._first_token_only and number == len(self._entries) - 1
+            projections = 3 * self._width**2  # queries, keys, values
+            reading = 2 * self._width**2 if last else projections
+            for_all = reading if last else entries
+            for_first = entries - reading if last else 0
+            forward = 2 * (for_all * tokens + for_first * rows)
+            attention = 4 * self._width * (tokens if last else pairs)
+            backward = 0.0
+            if trained or gradient_below:
+                inputs = forward
+                if not gradient_below:
+                    # The lowest trained layer: nothing below wants its projections' gradient.
+                    inputs -= 2 * reading * tokens
+                backward = inputs + 2 * attention + (forward if trained else 0.0)
+            total += forward + attention + backward
+            gradient_below = gradient_below or trained
+        return total
+
+
+class SpeedMeter:
+    """Sums rows, tokens, FLOPs and seconds of training steps; evaluation is not in them."""
+
+    def __init__(self, work: TrainingWork, totals: dict[str, float] | None = None) -> None:
+        """Start at zero, or at the totals of a run that goes on.
+
+        Args:
+            work: Counts the FLOPs of a step.
+            totals: `totals` of another meter.
+        """
+        self._work = work
+        self.totals: dict[str, float] = {"rows": 0.0, "tokens": 0.0, "flops": 0.0, "seconds": 0.0}
+        self.totals.update(totals or {})
+
+    def add(self, lengths: NDArray[np.int64], seconds: float) -> None:
+        """Count one step.
+
+        Args:
+            lengths: [b] real tokens of each row.
+            seconds: What it took.
+        """
+        self.totals["rows"] += len(lengths)
+        self.totals["tokens"] += float(np.sum(lengths))
+        self.totals["flops"] += self._work.flops(lengths)
+        self.totals["seconds"] += seconds
+
+    @property
+    def samples_per_second(self) -> float:
+        """Mean rate so far."""
+        return self.totals["rows"] / max(self.totals["seconds"], 1e-9)
+
+    def summary(self, matmul_flops_per_second: float) -> dict[str, Any]:
+        """What `training.json` holds under `speed`.
+
+        Args:
+            matmul_flops_per_second: From `matmul_rate`, in the precision of training; summed over
+                the processes if several train, since rows, tokens and FLOPs are those of all.
+        """
+        seconds = max(self.totals["seconds"], 1e-9)
+        rate = self.totals["flops"] / seconds
+        return {
+            "seconds": round(self.totals["seconds"], 3),
+            "samples_per_second": round(self.samples_per_second, 2),
+            "tokens_per_second": round(self.totals["tokens"] / seconds, 1),
+            "model_gflops_per_second": round(rate / 1e9, 2),
+            "matmul_gflops_per_second": round(matmul_flops_per_second / 1e9, 2),
+            "share_of_matmul_rate": round(rate / matmul_flops_per_second, 4),
+        }

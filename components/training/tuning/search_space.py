@@ -1,0 +1,267 @@
+"""The search space of the Katib Experiment, read and sampled as Katib's random search does it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.shared.machine.errors import UserError
+from components.training.tuning.katib.rules import misshapen
+
+_KINDS = ("double", "int", "discrete", "categorical")
+_DISTRIBUTIONS = ("uniform", "logUniform", "normal", "logNormal")
+_SPACE_KEYS = ("min", "max", "step", "distribution", "list")
+
+Value = float | int | str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of the search.
+
+    Attributes:
+        name: Name of a training option.
+        kind: `double`, `int`, `discrete` (numbers from a list) or `categorical` (texts from one).
+        low: Smallest value of a double or int.
+        high: Largest value of a double or int.
+        step: Grid that a double or int lies on, counted from `low`; 0 where there is none.
+        distribution: `uniform`, `logUniform`, `normal` or `logNormal`, for a double or int.
+        choices: The list of a discrete or categorical parameter.
+    """
+
+    name: str
+    kind: str
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 0.0
+    distribution: str = "uniform"
+    choices: tuple[Value, ...] = ()
+
+    def draw(self, rng: np.random.Generator) -> Value:
+        """Draw a value.
+
+        The normal distributions lie in the middle of the range (of its logarithm, for
+        `logNormal`) with a sixth of its width as standard deviation, as in Katib's hyperopt
+        service; what falls outside the range is drawn again.
+
+        Args:
+            rng: Source of chance.
+
+        Returns:
+            An int for `int`, a float for `double`, an element of the list for the others.
+        """
+        if self.choices:
+            return self.choices[int(rng.integers(len(self.choices)))]
+        if self.kind == "int" and self.distribution == "uniform" and not self.step:
+            return int(rng.integers(int(self.low), int(self.high), endpoint=True))
+        value = self._on_grid(self._draw_real(rng))
+        return round(value) if self.kind == "int" else value
+
+    def value(self, text: str) -> Value:
+        """The value that Katib wrote as text, of the type that `draw` gives.
+
+        Raises:
+            UserError: If it is not of the kind.
+        """
+        if self.kind == "categorical":
+            return text
+        number = _number(text, "the value", f"parameter {self.name}")
+        whole = self.kind == "int" or (self.kind == "discrete" and number.is_integer())
+        return round(number) if whole else number
+
+    def _draw_real(self, rng: np.random.Generator) -> float:
+        logarithmic = self.distribution.startswith("log")
+        low, high = self.low, self.high
+        if logarithmic:
+            low, high = math.log(low), math.log(high)
+        if self.distribution in ("uniform", "logUniform"):
+            value = rng.uniform(low, high)
+        else:
+            value = math.inf
+            while not low <= value <= high:
+                value = rng.normal((low + high) / 2, (high - low) / 6) if high > low else low
+        if logarithmic:
+            value = math.exp(value)
+        return float(min(max(value, self.low), self.high))
+
+    def _on_grid(self, value: float) -> float:
+        if not self.step:
+            return value
+        last = math.floor((self.high - self.low) / self.step + 1e-9)
+        steps = min(round((value - self.low) / self.step), last)
+        # Twelve digits rid 0.1 + 2 * 0.1 of what binary fractions add to it.
+        return min(float(f"{self.low + steps * self.step:.12g}"), self.high)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What is searched, and for what.
+
+    Attributes:
+        parameters: In the order of the manifest.
+        objective: Name of the metric.
+        maximize: Whether more of it is better.
+        random_state: The manifest's seed; None where it has none.
+    """
+
+    parameters: tuple[Parameter, ...]
+    objective: str
+    maximize: bool
+    random_state: int | None
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Value]:
+        """Draw a value of each parameter; the same seed gives the same draws."""
+        return {parameter.name: parameter.draw(rng) for parameter in self.parameters}
+
+
+def read_experiment(experiment: str | Path) -> dict[str, Any]:
+    """Read a Katib Experiment manifest, unchecked but for its kind and shape.
+
+    Args:
+        experiment: YAML manifest.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: If the file is missing or no Experiment, or a part of it is misshapen.
+    """
+    import yaml
+
+    path = Path(experiment)
+    try:
+        manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; name a Katib Experiment manifest") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(manifest, Mapping) or manifest.get("kind") != "Experiment":
+        raise UserError(f"{path} is not a Katib Experiment (kind: Experiment)")
+    if not isinstance(manifest.get("spec"), Mapping):
+        raise UserError(f"{path} has no spec; describe the search there")
+    for fault in misshapen(manifest):
+        raise UserError(f"{path}: {fault}")
+    return dict(manifest)
+
+
+def read_search_space(experiment: str | Path) -> SearchSpace:
+    """Read the search space of a Katib Experiment.
+
+    Args:
+        experiment: YAML manifest.
+
+    Returns:
+        Its parameters, objective and seed.
+
+    Raises:
+        UserError: If the file is missing or no Experiment, or a parameter is not well described;
+            the sentence names the parameter.
+    """
+    path = Path(experiment)
+    spec = read_experiment(path)["spec"]
+    described = spec.get("parameters")
+    if not isinstance(described, list) or not described:
+        raise UserError(f"{path} has no spec.parameters; list what is to be searched")
+    parameters = tuple(_parameter(one, path) for one in described)
+    names = [parameter.name for parameter in parameters]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: parameter {name} is described twice")
+    objective = spec.get("objective") or {}
+    metric, direction = objective.get("objectiveMetricName"), objective.get("type")
+    if not metric or direction not in ("maximize", "minimize"):
+        raise UserError(
+            f"{path}: spec.objective needs objectiveMetricName, and type maximize or minimize"
+        )
+    return SearchSpace(
+        parameters=parameters,
+        objective=str(metric),
+        maximize=direction == "maximize",
+        random_state=_random_state(spec.get("algorithm") or {}, path),
+    )
+
+
+def _parameter(described: Any, path: Path) -> Parameter:
+    """One entry of `spec.parameters`."""
+    name = described.get("name") if isinstance(described, Mapping) else None
+    if not isinstance(name, str) or not name:
+        raise UserError(f"{path}: each of spec.parameters needs a name")
+    place = f"{path}: parameter {name}"
+    kind, space = described.get("parameterType"), described.get("feasibleSpace")
+    if kind not in _KINDS:
+        raise UserError(f"{place} has parameterType {kind!r}; use {', '.join(_KINDS)}")
+    if not isinstance(space, Mapping):
+        raise UserError(f"{place} has no feasibleSpace")
+    for key, value in space.items():
+        if key not in _SPACE_KEYS:
+            raise UserError(
+                f"{place} has the unknown key {key!r}; feasibleSpace knows {', '.join(_SPACE_KEYS)}"
+            )
+        texts = value if key == "list" and isinstance(value, list) else [value]
+        if not all(isinstance(text, str) for text in texts):
+            raise UserError(f"{place}: {key} must be written as text, in quotes, for Katib")
+    if kind in ("discrete", "categorical"):
+        return _listed(name, kind, space, place)
+    return _ranged(name, kind, space, place)
+
+
+def _listed(name: str, kind: str, space: Mapping[str, Any], place: str) -> Parameter:
+    """A discrete or categorical parameter."""
+    choices = space.get("list")
+    if not isinstance(choices, list) or not choices or set(space) != {"list"}:
+        raise UserError(f"{place} is {kind}; give it a list with at least one value, and only that")
+    if kind == "discrete":
+        numbers = (_number(choice, "list", place) for choice in choices)
+        choices = [int(number) if number.is_integer() else number for number in numbers]
+    return Parameter(name, kind, choices=tuple(choices))
+
+
+def _ranged(name: str, kind: str, space: Mapping[str, Any], place: str) -> Parameter:
+    """A double or int parameter."""
+    if "list" in space or "min" not in space or "max" not in space:
+        raise UserError(f"{place} is {kind}; give it min and max, and no list")
+    low, high = (_number(space[key], key, place) for key in ("min", "max"))
+    step = _number(space["step"], "step", place) if "step" in space else 0.0
+    distribution = space.get("distribution", "uniform")
+    if low > high:
+        raise UserError(f"{place} has min {space['min']} above max {space['max']}")
+    if "step" in space and step <= 0:
+        raise UserError(f"{place} has step {space['step']}; use a number above 0")
+    if kind == "int" and not all(number.is_integer() for number in (low, high, step)):
+        raise UserError(f"{place} is int, but min, max or step is not a whole number")
+    if distribution not in _DISTRIBUTIONS:
+        raise UserError(
+            f"{place} has distribution {distribution!r}; use {', '.join(_DISTRIBUTIONS)}"
+        )
+    if distribution.startswith("log") and low <= 0:
+        raise UserError(f"{place} is {distribution}; min must be above 0")
+    return Parameter(name, kind, low, high, step, distribution)
+
+
+def _number(text: str, key: str, place: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{place}: {key} {text!r} is not a number")
+    return number
+
+
+def _random_state(algorithm: Mapping[str, Any], path: Path) -> int | None:
+    """The seed of the algorithm, which must be random search."""
+    if algorithm.get("algorithmName") != "random":
+        raise UserError(
+            f"{path}: algorithm {algorithm.get('algorithmName')!r} cannot run on one machine; "
+            "use random"
+        )
+    for setting in algorithm.get("algorithmSettings") or []:
+        if setting.get("name") == "random_state":
+            try:
+                return int(setting["value"])
+            except (KeyError, TypeError, ValueError):
+                raise UserError(f"{path}: random_state is not a whole number") from None
+    return None

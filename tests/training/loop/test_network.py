@@ -1,0 +1,222 @@
+import copy
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from components.shared.machine.base_model import resolve_base_model
+from components.shared.machine.first_token_layer import compute_first_token_only
+from components.training.loop.network import (
+    build_network,
+    dropout_mask,
+    encoder_layers,
+    load_classifier,
+)
+from components.training.loop.objective import (
+    class_weights,
+    rating_loss,
+    sentiment_loss,
+    total_loss,
+)
+from components.training.loop.optimiser import build_optimiser, rate_share
+from components.training.loop.working_copy import WorkingCopy
+from components.training.options import TrainingOptions
+
+CPU = torch.device("cpu")
+
+
+def tiny_roberta(folder):
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    torch.manual_seed(0)
+    config = RobertaConfig(
+        vocab_size=60, hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=40, num_labels=3, pad_token_id=1,
+    )  # fmt: skip
+    RobertaForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def tiny_distilbert(folder):
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+    torch.manual_seed(0)
+    config = DistilBertConfig(
+        vocab_size=60, dim=16, hidden_dim=32, n_layers=2, n_heads=2, max_position_embeddings=40
+    )
+    DistilBertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=["bert", "roberta", "distilbert"])
+def model_folder(request, tiny_bert, tmp_path):
+    if request.param == "bert":
+        return tiny_bert
+    return {"roberta": tiny_roberta, "distilbert": tiny_distilbert}[request.param](tmp_path)
+
+
+def some_batch():
+    random = np.random.default_rng(0)
+    tokens = torch.from_numpy(random.integers(5, 50, size=(4, 9)))
+    mask = torch.ones_like(tokens)
+    mask[1, 5:] = 0
+    mask[2, 2:] = 0
+    tokens[mask == 0] = 1
+    return tokens, mask
+
+
+@pytest.mark.parametrize("with_mask", [True, False])
+def test_the_shortened_last_layer_changes_neither_logits_nor_gradients(model_folder, with_mask):
+    plain = load_classifier(str(model_folder), seed=1).eval()
+    short = copy.deepcopy(plain)
+    possible = compute_first_token_only(short)
+    assert possible == (plain.config.model_type != "distilbert")
+    tokens, mask = some_batch()
+    gradients = []
+    for model in (plain, short):
+        logits = model(input_ids=tokens, attention_mask=mask if with_mask else None).logits
+        logits.square().sum().backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    assert torch.allclose(
+        plain(input_ids=tokens, attention_mask=mask).logits,
+        short(input_ids=tokens, attention_mask=mask).logits,
+        atol=1e-6,
+    )
+    assert gradients[0].keys() == gradients[1].keys()
+    for name in gradients[0]:
+        assert torch.allclose(gradients[0][name], gradients[1][name], atol=1e-6), name
+
+
+def test_the_network_gives_the_classifiers_own_logits_and_ratings(model_folder):
+    classifier = load_classifier(str(model_folder), seed=1)
+    network = build_network(classifier, TrainingOptions(dropout=0.5)).eval()
+    tokens, mask = some_batch()
+    logits, ratings = network(tokens, mask)
+    assert torch.allclose(
+        logits, classifier(input_ids=tokens, attention_mask=mask).logits, atol=1e-6
+    )
+    assert ratings.shape == (4, 5)
+
+
+def test_dropout_acts_before_the_classification_layer_only(tiny_bert):
+    classifier = load_classifier(str(tiny_bert), seed=1)
+    tokens, mask = some_batch()
+    network = build_network(classifier, TrainingOptions()).train()
+    first, second = network(tokens, mask), network(tokens, mask)
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+    nothing = network(tokens, mask, torch.zeros(4, network.rating_head.in_features))
+    assert torch.equal(nothing[0], classifier.classifier.bias.expand(4, 3))
+    assert torch.equal(nothing[1], network.rating_head.bias.expand(4, 5))
+
+
+def test_dropouts_mask_keeps_the_mean_and_drops_its_share(tiny_bert):
+    network = build_network(load_classifier(str(tiny_bert), seed=1), TrainingOptions())
+    torch.manual_seed(0)
+    mask = dropout_mask(network, 2000, 0.2, CPU)
+    assert mask.shape == (2000, 16)
+    assert mask.unique().tolist() == [0.0, 1.25]
+    assert float(mask.mean()) == pytest.approx(1.0, abs=0.02)
+    assert dropout_mask(network, 2000, 0.0, CPU) is None
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_working_copys_gradients_reach_the_masters(model_folder, precision):
+    options = TrainingOptions(dropout=0.0, freeze_embeddings=False)
+    network = build_network(load_classifier(str(model_folder), seed=1), options)
+    reference = copy.deepcopy(network)
+    working = WorkingCopy(network, precision, CPU)
+    tokens, mask = some_batch()
+    classes, ratings = torch.tensor([0, 1, 2, 2]), torch.tensor([1, 3, 0, 5])
+    for model in (reference, working.network):
+        total_loss(model(tokens, mask), classes, ratings, torch.ones(3), options).backward()
+    working.collect_gradients()
+    expected = torch.cat([p.grad.flatten() for p in reference.parameters() if p.requires_grad])
+    found = torch.cat([master.grad.flatten() for master in working.masters])
+    assert found.dtype == torch.float32
+    tolerance = 1e-5 if precision == "fp32" else 0.05
+    assert (found - expected).norm() <= tolerance * expected.norm()
+
+
+def test_the_working_copy_follows_the_masters(tiny_bert):
+    options = TrainingOptions(dropout=0.0)
+    network = build_network(load_classifier(str(tiny_bert), seed=1), options).eval()
+    working = WorkingCopy(network, "fp32", CPU)
+    working.network.eval()
+    tokens, mask = some_batch()
+    before = working.network(tokens, mask)[0]
+    with torch.no_grad():
+        for master in working.masters:
+            master.add_(0.1)
+    assert torch.equal(working.network(tokens, mask)[0], before)
+    working.refresh()
+    assert torch.allclose(working.network(tokens, mask)[0], network(tokens, mask)[0], atol=1e-6)
+
+
+def test_lower_layers_learn_more_slowly_and_biases_do_not_decay(tiny_bert):
+    options = TrainingOptions(
+        learning_rate=1e-3, head_learning_rate=1e-2, layer_decay=0.5, freeze_embeddings=False
+    )
+    network = build_network(load_classifier(str(tiny_bert), seed=1), options)
+    peaks, decays = {}, {}
+    names = {id(p): n for n, p in network.named_parameters()}
+    for group in build_optimiser(network, options).param_groups:
+        for parameter in group["params"]:
+            peaks[names[id(parameter)]] = group["peak"]
+            decays[names[id(parameter)]] = group["weight_decay"]
+    layer = "classifier.bert.encoder.layer.{}.output.dense.{}"
+    assert peaks[layer.format(1, "weight")] == pytest.approx(1e-3)
+    assert peaks[layer.format(0, "weight")] == pytest.approx(5e-4)
+    assert peaks["classifier.bert.embeddings.word_embeddings.weight"] == pytest.approx(2.5e-4)
+    assert peaks["classifier.bert.pooler.dense.weight"] == pytest.approx(1e-3)
+    assert peaks["classifier.classifier.weight"] == pytest.approx(1e-2)
+    assert peaks["rating_head.weight"] == pytest.approx(1e-2)
+    assert decays[layer.format(1, "weight")] == options.weight_decay
+    assert decays[layer.format(1, "bias")] == 0.0
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing():
+    shares = [rate_share(step, 100, 0.1) for step in range(100)]
+    assert shares[0] == pytest.approx(0.1)
+    assert max(shares) == shares[9] == 1.0
+    assert all(a < b for a, b in pairwise(shares[:10]))
+    assert all(a >= b for a, b in pairwise(shares[10:]))
+    assert 0 < shares[-1] < 0.02
+    assert [rate_share(step, 3, 0.0) for step in range(3)] == pytest.approx([1, 2 / 3, 1 / 3])
+
+
+def test_class_weights_leave_the_mean_weight_of_the_rows_at_1():
+    counts = np.array([10, 30, 60])
+    for rule in ("none", "sqrt", "balanced"):
+        weights = class_weights(counts, rule)
+        assert (weights * counts).sum() == pytest.approx(100, rel=1e-6)
+    assert class_weights(counts, "balanced") * counts == pytest.approx([100 / 3] * 3)
+    assert class_weights(counts, "none") == pytest.approx([1, 1, 1])
+
+
+def test_the_loss_is_weighted_cross_entropy():
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    weights = torch.tensor([3.0, 1.0, 1.0])
+    expected = (3 * np.log(1 + 2 * np.exp(-2.0)) + np.log(3)) / 2
+    found = float(sentiment_loss(logits, torch.tensor([0, 1]), weights))
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_unrated_rows_have_no_part_in_the_rating_loss():
+    logits = torch.zeros(4, 5)
+    assert float(rating_loss(logits, torch.tensor([1, 0, 0, 5]))) == pytest.approx(np.log(5) / 2)
+    assert float(rating_loss(logits, torch.tensor([0, 0, 0, 0]))) == 0.0
+
+
+@pytest.mark.parametrize(("share", "layers"), [(0.0, 0), (0.34, 0), (0.5, 1), (0.99, 1), (1.0, 2)])
+def test_the_frozen_share_is_rounded_down_to_layers(share, layers, tiny_bert):
+    classifier = load_classifier(str(tiny_bert), 1)
+    build_network(classifier, TrainingOptions(frozen_share=share))
+    trained = [
+        any(p.requires_grad for p in layer.parameters()) for layer in encoder_layers(classifier)
+    ]
+    assert trained == [False] * layers + [True] * (2 - layers)
+
+
+def test_the_packaged_encoder_resolves():
+    assert resolve_base_model("minilm").endswith("model")

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from components.training.loop.network import build_network, load_classifier
+from components.training.loop.speed import SpeedMeter, TrainingWork, matmul_rate
+from components.training.options import TrainingOptions
+
+LENGTHS = np.array([7, 12])
+TOKENS, PAIRS, ROWS = 19, 7**2 + 12**2, 2
+WIDTH, INNER = 16, 32
+LAYER = 4 * WIDTH**2 + 2 * WIDTH * INNER
+
+
+def work(tiny_bert, first_token_only=False, **options):
+    classifier = load_classifier(str(tiny_bert), seed=0)
+    build_network(classifier, TrainingOptions(**options))
+    return TrainingWork(classifier, first_token_only)
+
+
+def test_all_layers_in_full_cost_six_operations_per_weight_and_token(tiny_bert):
+    found = work(tiny_bert, freeze_embeddings=False).flops(LENGTHS)
+    assert found == 2 * (6 * LAYER * TOKENS + 12 * WIDTH * PAIRS)
+
+
+def test_what_is_not_computed_is_not_counted(tiny_bert):
+    frozen = work(tiny_bert, freeze_embeddings=True).flops(LENGTHS)
+    assert frozen == 2 * (6 * LAYER * TOKENS + 12 * WIDTH * PAIRS) - 2 * 3 * WIDTH**2 * TOKENS
+    half = work(tiny_bert, frozen_share=0.5).flops(LENGTHS)
+    assert half == (
+        (2 * LAYER * TOKENS + 4 * WIDTH * PAIRS)
+        + (6 * LAYER * TOKENS + 12 * WIDTH * PAIRS)
+        - 2 * 3 * WIDTH**2 * TOKENS
+    )
+    short = work(tiny_bert, first_token_only=True, freeze_embeddings=False).flops(LENGTHS)
+    reading = 2 * WIDTH**2
+    assert short == (6 * LAYER * TOKENS + 12 * WIDTH * PAIRS) + (
+        6 * reading * TOKENS + 6 * (LAYER - reading) * ROWS + 12 * WIDTH * TOKENS
+    )
+
+
+def test_the_meter_adds_up(tiny_bert):
+    meter = SpeedMeter(work(tiny_bert))
+    meter.add(LENGTHS, 0.5)
+    meter.add(LENGTHS, 1.5)
+    summary = meter.summary(matmul_flops_per_second=meter.totals["flops"])
+    assert meter.samples_per_second == pytest.approx(2.0)
+    assert summary["tokens_per_second"] == pytest.approx(19.0)
+    assert summary["share_of_matmul_rate"] == pytest.approx(0.5)
+    assert SpeedMeter(work(tiny_bert), meter.totals).samples_per_second == pytest.approx(2.0)
+
+
+def test_the_matrix_rate_is_measured():
+    assert matmul_rate("fp32", torch.device("cpu"), repeats=1, size=64) > 1e6

@@ -1,0 +1,74 @@
+"""The metrics of a TrainJob as they come, from the log of its first pod."""
+
+import pytest
+
+from components.shared.kubernetes.connection import connect
+from components.training.on_nodes.log import MetricLines
+from tests.shared.kubernetes.kubernetes_mock import ApiServer, Objects, kubeconfig
+
+
+@pytest.fixture
+def api(tmp_path):
+    api = ApiServer(Objects())
+    yield api
+    api.close()
+
+
+@pytest.fixture
+def metrics(api, tmp_path):
+    client, namespace = connect(kubeconfig=kubeconfig(tmp_path, api.url))
+    yield MetricLines(client, namespace, "train")
+    client.close()
+
+
+def prints(api, pod, *lines, index="0", phase="Running"):
+    """A pod of the TrainJob, and what it has printed: (second, line)."""
+    labels = {"jobset.sigs.k8s.io/jobset-name": "train"}
+    labels["batch.kubernetes.io/job-completion-index"] = index
+    if pod not in api.logs:
+        metadata = {"name": pod, "namespace": "reviews", "labels": labels}
+        api.pods.append({"metadata": metadata, "status": {"phase": phase}})
+    for second, line in lines:
+        time = f"2026-11-21T12:00:{second:012.9f}Z"
+        # Kubernetes' time, and for a metric the training's own.
+        times = f"{time} {time}" if "=" in line else time
+        api.logs[pod] = api.logs.get(pod, "") + f"{times} {line}\n"
+
+
+def test_each_evaluation_is_told_once(api, metrics):
+    assert metrics.new() == []
+    prints(api, "a", (1, "training on 2 processes"), (2, "macro_f1=0.5"), (2.1, "accuracy=0.6"))
+    assert metrics.new() == ["macro_f1=0.5 accuracy=0.6"]
+    assert metrics.new() == []
+    prints(api, "a", (9, "macro_f1=0.6"), (9.1, "accuracy=0.7"), (12, "macro_f1=0.7"))
+    assert metrics.new() == ["macro_f1=0.6 accuracy=0.7", "macro_f1=0.7"]
+
+
+def test_what_was_cut_in_two_by_a_look_is_told_in_two(api, metrics):
+    prints(api, "a", (2, "macro_f1=0.5"))
+    assert metrics.new() == ["macro_f1=0.5"]
+    prints(api, "a", (2.1, "accuracy=0.6"))
+    assert metrics.new() == ["accuracy=0.6"]
+
+
+def test_the_next_pod_goes_on_where_the_first_was_lost(api, metrics):
+    prints(api, "a", (2, "macro_f1=0.5"), phase="Failed")
+    assert metrics.new() == ["macro_f1=0.5"]
+    prints(api, "b", (30, "going on from step 4 of 9"), (40, "macro_f1=0.6"))
+    prints(api, "c", phase="Pending")
+    assert metrics.new() == ["macro_f1=0.6"]
+
+
+def test_only_the_first_pod_and_only_metrics_count(api, metrics):
+    prints(api, "b", (2, "macro_f1=0.5"), index="1")
+    prints(api, "a", (2, "a macro_f1=0.5"), (3, "loss=0.1"), (4, ""))
+    assert metrics.new() == []
+
+
+@pytest.mark.parametrize("fault", [403, 500, "drop"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_what_cannot_be_read_is_read_the_next_time(api, metrics, fault, nth):
+    prints(api, "a", (2, "macro_f1=0.5"))
+    api.plant("GET", fault, nth)
+    assert metrics.new() == []
+    assert metrics.new() == ["macro_f1=0.5"]

@@ -1,0 +1,138 @@
+"""What a TrainJob's pods and the step have in common, on a volume that both mount."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from components.shared.machine.errors import UserError
+from components.shared.records.model_folder import REQUIRED_FILES
+from components.training.on_nodes.shared_folder import KEPT_DAYS, SharedFolder
+from components.training.options import TrainingOptions
+
+OPTIONS = TrainingOptions().to_dict()
+FACTS = {"data_fingerprint": "f", "max_tokens": 80}
+DAY = 86400.0
+
+
+def write_model(folder, base_model="minilm", options=OPTIONS, facts=FACTS, **more):
+    """A model folder as training writes it, without weights worth the name."""
+    folder.mkdir(parents=True)
+    for name in REQUIRED_FILES:
+        (folder / name).write_text("{}", encoding="utf-8")
+    made = {"base_model": base_model, "options": options, "facts": facts, **more}
+    (folder / "training.json").write_text(json.dumps(made), encoding="utf-8")
+
+
+@pytest.fixture
+def volume(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "state").mkdir()
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def folder(volume):
+    return SharedFolder.of("review-sentiment-train-0123abcd")
+
+
+@pytest.fixture
+def training_set(tmp_path):
+    path = tmp_path / "set.parquet"
+    path.write_bytes(b"rows")
+    return path
+
+
+def test_step_and_pods_name_the_same_place(folder, volume):
+    assert folder.path == volume / "launched" / "review-sentiment-train-0123abcd"
+    assert folder.in_pods == "/state/launched/review-sentiment-train-0123abcd"
+    assert list(folder.path.iterdir()) == []
+
+
+def test_without_a_volume_the_remedy_is_told(monkeypatch):
+    monkeypatch.delenv("STATE_DIR", raising=False)
+    with pytest.raises(UserError, match=r"STATE_DIR is not set.* claim review-sentiment-state"):
+        SharedFolder.of("n")
+
+
+def test_a_volume_that_cannot_be_written_to_is_told(volume, monkeypatch):
+    # Root, as whom tests may run, may write anywhere: a file in the place of the folder.
+    (volume / "launched").touch()
+    with pytest.raises(
+        UserError, match=r"the shared volume at .* cannot be written to \(Not a dir"
+    ):
+        SharedFolder.of("n")
+
+
+def test_a_training_set_is_copied_once_and_other_data_drop_the_model(folder, training_set):
+    folder.put(training_set, FACTS)
+    kept = folder.path / "training_set.parquet"
+    written = kept.stat().st_ino
+    write_model(folder.model)
+    folder.put(training_set, FACTS)
+    assert kept.stat().st_ino == written
+    assert folder.holds_model()
+    training_set.write_bytes(b"other rows")
+    folder.put(training_set, FACTS)
+    assert kept.read_bytes() == b"other rows"
+    assert not folder.holds_model()
+
+
+def test_a_model_is_known_by_what_made_it(folder):
+    assert not folder.holds_model_of("minilm", OPTIONS, FACTS)
+    write_model(folder.model)
+    assert folder.holds_model_of("minilm", OPTIONS, FACTS)
+    assert not folder.holds_model_of("roberta-base", OPTIONS, FACTS)
+    assert not folder.holds_model_of("minilm", {**OPTIONS, "epochs": 1}, FACTS)
+    assert not folder.holds_model_of("minilm", OPTIONS, {**FACTS, "data_fingerprint": "g"})
+
+
+def test_the_copy_is_the_model(folder, tmp_path):
+    write_model(folder.model)
+    made = folder.take_model(tmp_path / "model")
+    assert made == json.loads((tmp_path / "model" / "training.json").read_text())
+    assert made["facts"] == FACTS
+    assert {path.name for path in (tmp_path / "model").iterdir()} == set(REQUIRED_FILES)
+
+
+@pytest.mark.parametrize("missing", ["model.safetensors", "training.json"])
+def test_half_a_model_is_not_taken(folder, tmp_path, missing):
+    write_model(folder.model)
+    (folder.model / missing).unlink()
+    with pytest.raises(UserError, match=f"not a whole model folder: {missing} missing"):
+        folder.take_model(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_copy_that_breaks_off_leaves_nothing(folder, tmp_path, monkeypatch):
+    write_model(folder.model)
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(shutil, "copytree", fail)
+    with pytest.raises(OSError, match="no space left"):
+        folder.take_model(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    assert folder.holds_model()
+
+
+def test_what_nobody_retries_goes_after_a_while(volume, folder):
+    forgotten = SharedFolder.of("review-sentiment-train-forgotten").path
+    (forgotten / "checkpoints").mkdir()
+    active = SharedFolder.of("review-sentiment-train-active").path
+    other = SharedFolder.of("review-sentiment-search-1").path
+    now = forgotten.stat().st_mtime + (KEPT_DAYS + 1) * DAY
+    (active / "checkpoints").mkdir()
+    os.utime(active / "checkpoints", (now - DAY, now - DAY))
+    assert folder.remove_forgotten("review-sentiment-train-", now) == [forgotten.name]
+    assert sorted(volume.joinpath("launched").iterdir()) == sorted([folder.path, active, other])
+    assert folder.remove_forgotten("review-sentiment-train-") == []
+
+
+def test_in_the_end_nothing_stays(volume, folder, training_set):
+    folder.put(training_set, FACTS)
+    write_model(folder.model)
+    folder.remove()
+    assert list(volume.joinpath("launched").iterdir()) == []

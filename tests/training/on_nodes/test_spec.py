@@ -1,0 +1,144 @@
+"""What is sent to Kubeflow Trainer, against its published definition and its webhook's rules."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.shared.machine.errors import UserError
+from components.training.__main__ import build_parser
+from components.training.on_nodes.spec import (
+    LONGEST_NAME,
+    train_job,
+    train_job_spec,
+    training_arguments,
+)
+from components.training.options import TrainingOptions
+from tests.deployment.conftest import CRDS
+from tests.shared.kubernetes.kubernetes_objects import crd_validator
+
+OWNER = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "Workflow",
+    "name": "review-sentiment-training-x7k2p",
+    "uid": "5f0c6d8e-0000-4000-8000-000000000000",
+}
+
+
+@pytest.fixture(scope="module")
+def faults_of():
+    """What the TrainJob's definition finds wrong with an object."""
+    validator = crd_validator("trainer.kubeflow.org", "v1alpha1", "trainjobs")
+    if validator is None:
+        pytest.skip(f"the published CRDs are not at {CRDS} (set CRDS_DIR)")
+    return lambda manifest: [f"{f.json_path}: {f.message}" for f in validator.iter_errors(manifest)]
+
+
+def webhook(job):
+    """Trainer's rules that no schema holds (v2.3: torch.go, jobset.go, trainjob_types.go)."""
+    name, trainer = job["metadata"]["name"], job["spec"]["trainer"]
+    assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", name)
+    assert not [e for e in trainer.get("env", []) if e["name"].startswith("PET_")]
+    for patch in job["spec"].get("runtimePatches", []):
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[\w.-]+", patch["manager"])
+        jobs = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+        assert [j["name"] for j in jobs] == ["node"]
+    # JobSet's, for the last of the pods.
+    last = trainer["numNodes"] - 1
+    assert len(f"{name}-node-0-{last}-abcde") <= 63
+
+
+ARGUMENTS = training_arguments("/state/t.parquet", "minilm", "/state/model", {"epochs": 2})
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 999])
+@pytest.mark.parametrize("gpus", [0, 1, 8])
+@pytest.mark.parametrize("extra", [{}, {"image": "reg/training:1", "deadline_seconds": 3600}])
+def test_a_train_job_is_what_trainer_takes(faults_of, nodes, gpus, extra):
+    spec = train_job_spec(ARGUMENTS, nodes, gpus, **extra)
+    job = train_job("n" * LONGEST_NAME, spec, OWNER)
+    assert faults_of(job) == []
+    webhook(job)
+
+
+def test_the_schema_is_strict(faults_of):
+    job = train_job("n", train_job_spec(ARGUMENTS, 2, 1), OWNER)
+    job["spec"]["trainer"]["numberOfNodes"] = 2
+    assert faults_of(job)
+
+
+def test_each_gpu_gets_a_process_and_a_node_that_has_it():
+    spec = train_job_spec(ARGUMENTS, 2, 4, image="reg/training:1", deadline_seconds=60)
+    assert spec["trainer"]["command"] == ["python", "-m", "components.training.on_nodes.pod"]
+    assert spec["trainer"]["args"] == ARGUMENTS
+    assert (spec["trainer"]["numNodes"], spec["trainer"]["numProcPerNode"]) == (2, 4)
+    # As text, as the API keeps quantities: an adopted object is compared with what was sent.
+    assert spec["trainer"]["resourcesPerNode"] == {
+        "requests": {"cpu": "16", "memory": "64Gi", "nvidia.com/gpu": "4"},
+        "limits": {"cpu": "16", "memory": "64Gi", "nvidia.com/gpu": "4"},
+    }
+    assert spec["trainer"]["image"] == "reg/training:1"
+    assert spec["activeDeadlineSeconds"] == 60
+    (patch,) = spec["runtimePatches"]
+    (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    pods = job["template"]["spec"]["template"]["spec"]
+    assert pods["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+    assert pods["tolerations"] == [
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    ]
+
+
+def test_without_gpus_a_node_gets_one_process_and_may_be_any():
+    spec = train_job_spec(ARGUMENTS, 3, 0)
+    assert spec["trainer"]["numProcPerNode"] == 1
+    assert set(spec) == {"runtimeRef", "trainer"}
+    assert not {"resourcesPerNode", "image"} & set(spec["trainer"])
+
+
+def test_the_job_belongs_to_the_run():
+    job = train_job("n", train_job_spec(ARGUMENTS, 1, 2), OWNER)
+    assert job["metadata"]["ownerReferences"] == [OWNER]
+    assert job["metadata"]["labels"] == {
+        "app.kubernetes.io/part-of": "review-sentiment",
+        "app.kubernetes.io/component": "training",
+    }
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpus", "told"),
+    [(0, 1, "0 nodes"), (-2, 0, "-2 nodes"), (2, -1, "-1 GPUs per node")],
+)
+def test_a_scale_that_cannot_be_is_refused(nodes, gpus, told):
+    with pytest.raises(UserError, match=told):
+        train_job_spec(ARGUMENTS, nodes, gpus)
+
+
+@given(
+    st.floats(1e-8, 1.0),
+    st.booleans(),
+    st.sampled_from(["none", "sqrt", "balanced"]),
+    st.integers(1, 1000),
+)
+def test_the_command_line_reads_the_options_back(rate, freeze, weights, epochs):
+    options = TrainingOptions(
+        learning_rate=rate, freeze_embeddings=freeze, class_weights=weights, epochs=epochs
+    )
+    read = vars(
+        build_parser().parse_args(
+            training_arguments("/t.parquet", "m", "/out", options.to_dict(), checkpoints="/c")
+        )
+    )
+    assert [str(read[n]) for n in ("training_set", "base_model", "output", "checkpoints")] == [
+        *("/t.parquet", "m", "/out", "/c")
+    ]
+    names = options.to_dict()
+    assert TrainingOptions.from_dict({name: read[name] for name in names}) == options
+
+
+def test_what_is_not_given_is_left_out():
+    # Katib replaces what stands in place of a value.
+    assert training_arguments("/t", "m", "/o", {"batch_size": "${trialParameters.batch_size}"}) == [
+        *("--training-set=/t", "--base-model=m", "--output=/o"),
+        "--batch-size=${trialParameters.batch_size}",
+    ]

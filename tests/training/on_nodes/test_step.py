@@ -1,0 +1,366 @@
+"""The training step on several nodes, against a Kubernetes API in which a small Trainer works."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.namespace_objects import TRAINING_RUNTIME
+from components.shared.kubernetes.objects import Objects
+from components.shared.kubernetes.retries import Patience
+from components.shared.machine.errors import UserError
+from components.shared.records.model_folder import check_model_folder
+from components.training.on_nodes import step as train_job_step
+from components.training.on_nodes.shared_folder import SharedFolder
+from components.training.on_nodes.step import PERMISSIONS, describe, fine_tune_on_nodes
+from tests.shared.kubernetes.kubernetes_mock import ApiServer, Refused, Time, kubeconfig
+from tests.shared.kubernetes.kubernetes_mock import Objects as Kept
+from tests.training.on_nodes.test_shared_folder import write_model
+
+RUN = "0123abcd-4567-4000-8000-0123456789ab"
+NAME = "review-sentiment-train-0123abcd"
+GROUP = "trainer.kubeflow.org"
+WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x", "uid": "u-1"}
+BEST = {"macro_f1": 0.7, "accuracy": 0.8, "validation_loss": 0.5, "step": 30}
+MADE = {"best": BEST, "history": [{"step": 30}], "speed": {"samples_per_second": 9.0}}
+KIND = f"trainjobs.{GROUP}"
+FORBIDDEN = (
+    f'{KIND} is forbidden: User "me" cannot create resource "trainjobs" in API group "{GROUP}"'
+)
+OVER_QUOTA = f'{KIND} "{NAME}" is forbidden: exceeded quota: ours, used: count/{KIND}=1'
+LAST_LINES = "step 7 of 9\nCUDA out of memory\n"
+
+
+class Trainer:
+    """Kubeflow Trainer: at each look at a TrainJob its pods come up, train, and end.
+
+    Attributes:
+        train: Called with a TrainJob, once for each, to do the work of its pods.
+        ends: The condition that it comes to; none where empty.
+        trained: Names of the TrainJobs whose pods have worked.
+    """
+
+    def __init__(self, train, ends="Complete"):
+        self.train = train
+        self.ends = ends
+        self.looks = {}
+        self.trained = []
+
+    def status(self, job):
+        name = job["metadata"]["name"]
+        looks = self.looks[job["metadata"]["uid"]] = self.looks.get(job["metadata"]["uid"], 0) + 1
+        counts = {"succeeded": 0, "failed": 0, "active": 1, "suspended": 0}
+        found = {"jobsStatus": [{"name": "node", "ready": int(looks > 2), **counts}]}
+        if looks > 3 and self.ends:
+            if name not in self.trained:
+                self.trained.append(name)
+                self.train(job)
+            reason = {"reason": "ReachedMaxRestarts", "message": "no restarts left"}
+            found["conditions"] = [{"type": self.ends, "status": "True", **reason}]
+        return found
+
+
+class World:
+    """A cluster with a Trainer, and the volume that a step and the pods of TrainJobs share."""
+
+    def __init__(self, folder, training_set):
+        self.volume = folder / "state"
+        self.volume.mkdir()
+        self.model = folder / "model"
+        self.training_set = training_set
+        self.trainer = Trainer(self.write_model)
+        kind = (GROUP, "v1alpha1")
+        self.jobs = Kept(self.trainer, resource=(*kind, "trainjobs"))
+        self.runtimes = Kept(resource=(*kind, "trainingruntimes"))
+        self.runtimes.found[TRAINING_RUNTIME] = {"metadata": {"name": TRAINING_RUNTIME}}
+        self.api = ApiServer(self.jobs, self.runtimes)
+        labels = {"pipeline/runid": RUN}
+        own = {"name": "step", "namespace": "reviews", "labels": labels}
+        self.api.pods = [{"metadata": {**own, "ownerReferences": [WORKFLOW]}}]
+        self.launched = self.volume / "launched"
+
+    def arguments(self, job):
+        """What the pods were started with, paths as they are here."""
+        given = (argument.split("=", 1) for argument in job["spec"]["trainer"]["args"])
+        return {k: v.replace("/state/", f"{self.volume}/") for k, v in given}
+
+    def write_model(self, job):
+        arguments = self.arguments(job)
+        copied = Path(arguments["--training-set"])
+        assert copied.is_relative_to(self.volume)
+        assert copied.read_bytes() == self.training_set.read_bytes()
+        folder = SharedFolder(self.launched / job["metadata"]["name"], "")
+        assert arguments["--output"] == str(folder.model)
+        options = train_options({"epochs": int(arguments["--epochs"])})
+        facts = json.loads(Path(arguments["--facts-file"]).read_text())
+        write_model(folder.model, arguments["--base-model"], options, facts, **MADE, resumed_at=4)
+
+    def write_checkpoint(self, job):
+        self.checkpoint(job).parent.mkdir()
+        self.checkpoint(job).write_bytes(b"weights")
+
+    def checkpoint(self, job):
+        return Path(self.arguments(job)["--checkpoints"]) / "checkpoint.safetensors"
+
+    def step(self, **changes):
+        given = {
+            **{"training_set": self.training_set, "base_model": "minilm"},
+            **{"hyperparameters": {"epochs": 2}, "model_folder": self.model},
+            **{"facts": {"data_fingerprint": "f"}, "max_tokens": 80},
+            **{"nodes": 2, "gpus_per_node": 4},
+        }
+        return fine_tune_on_nodes(**{**given, **changes})
+
+    def left_behind(self):
+        """What of the step is still there."""
+        folders = [path.name for path in self.launched.iterdir()] if self.launched.is_dir() else []
+        return [*self.jobs.found, *folders]
+
+
+def train_options(changes):
+    from components.training.options import TrainingOptions
+
+    return TrainingOptions.from_dict(changes).to_dict()
+
+
+@pytest.fixture
+def world(tmp_path, small_set, monkeypatch):
+    world, time = World(tmp_path, small_set), Time()
+    monkeypatch.setenv("STATE_DIR", str(world.volume))
+    monkeypatch.setenv("KFP_POD_NAME", "step")
+    config = kubeconfig(tmp_path, world.api.url)
+    monkeypatch.setattr(train_job_step, "connect", partial(connect, kubeconfig=config))
+    patience = Patience(30.0, time.clock, time.sleep, lambda: 1.0)
+    monkeypatch.setattr(train_job_step, "Objects", partial(Objects, patience=patience))
+    yield world
+    world.api.close()
+
+
+def failed_pod(world):
+    """A pod of the TrainJob whose container has failed."""
+    name = f"{NAME}-node-0-1-abcde"
+    ended = {"terminated": {"exitCode": 1}}
+    container = {"name": "node", "image": "i", "imageID": "", "ready": False, "restartCount": 0}
+    world.api.pods.append(
+        {
+            "metadata": {
+                **{"name": name, "namespace": "reviews"},
+                "labels": {"jobset.sigs.k8s.io/jobset-name": NAME},
+            },
+            "status": {"containerStatuses": [{**container, "state": ended}]},
+        }
+    )
+    world.api.logs[name] = LAST_LINES
+
+
+def test_the_model_of_a_train_job_is_taken_over(world, caplog):
+    caplog.set_level(logging.INFO)
+    created = []
+    world.trainer.train = lambda job: (created.append(job), world.write_model(job))
+    result = world.step()
+    (job,) = created
+    assert job["metadata"]["name"] == NAME
+    assert job["metadata"]["ownerReferences"] == [WORKFLOW]
+    trainer = job["spec"]["trainer"]
+    assert (trainer["numNodes"], trainer["numProcPerNode"]) == (2, 4)
+    # Later than the step, which otherwise would find no pods to tell of.
+    assert job["spec"]["activeDeadlineSeconds"] > 60 * train_job_step.DEADLINE_MINUTES
+    assert result.model_folder == check_model_folder(world.model)
+    assert (result.macro_f1, result.accuracy, result.step) == (0.7, 0.8, 30)
+    assert (result.validation_loss, result.resumed_at) == (0.5, 4)
+    assert (result.history, result.speed) == (MADE["history"], MADE["speed"])
+    kept = json.loads((world.model / "training.json").read_text())
+    assert kept["facts"] == {"data_fingerprint": "f", "max_tokens": 80}
+    assert world.left_behind() == []
+    # Until JobSet and snapshot are gone, too: another TrainJob of the name would take them for its.
+    assert world.jobs.deletions == [(NAME, "Foreground")]
+    told = [record.getMessage() for record in caplog.records if NAME in record.getMessage()]
+    assert told == [
+        f"launching TrainJob {NAME}; follow it with: kubectl logs -n reviews -f "
+        f"-l jobset.sigs.k8s.io/jobset-name={NAME}",
+        f"TrainJob {NAME}: waiting for its pods to run",
+        f"TrainJob {NAME}: training, all its pods run",
+        f"TrainJob {NAME}: complete",
+    ]
+
+
+@pytest.mark.parametrize("killed_in", ["take_model", "remove"])
+def test_a_step_killed_behind_the_training_takes_its_model(world, monkeypatch, killed_in):
+    with monkeypatch.context() as patched:
+        patched.setattr(SharedFolder, killed_in, lambda *_: sys.exit(137))
+        with pytest.raises(SystemExit):
+            world.step()
+    assert NAME in world.left_behind()
+    shutil.rmtree(world.model, ignore_errors=True)
+    assert world.step().macro_f1 == 0.7
+    check_model_folder(world.model)
+    assert world.trainer.trained == [NAME]
+    assert world.jobs.uids == 1
+    assert world.left_behind() == []
+
+
+def test_a_step_killed_while_training_finds_its_train_job(world, monkeypatch):
+    def killed(jobs, manifest, *_, **__):
+        jobs.create(manifest)
+        sys.exit(137)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_job_step, "run_to_end", killed)
+        with pytest.raises(SystemExit):
+            world.step()
+    assert world.step().macro_f1 == 0.7
+    assert world.jobs.uids == 1
+
+
+def test_a_failed_training_is_told_with_its_last_lines(world):
+    world.trainer.ends, world.trainer.train = "Failed", lambda _: None
+    failed_pod(world)
+    with pytest.raises(UserError) as told:
+        world.step()
+    assert str(told.value).startswith(f"TrainJob {NAME} failed: ")
+    assert "step 7 of 9 | CUDA out of memory" in str(told.value)
+    assert world.left_behind() == []
+    assert not world.model.exists()
+
+
+def test_a_retry_goes_on_from_the_checkpoints_of_a_failed_training(world):
+    world.trainer.ends, world.trainer.train = "Failed", world.write_checkpoint
+    with pytest.raises(UserError, match=rf"stays in {world.launched / NAME}, a retry"):
+        world.step()
+    assert world.left_behind() == [NAME]
+
+    def resume(job):
+        assert world.checkpoint(job).is_file()
+        world.write_model(job)
+
+    world.trainer.__init__(resume)
+    assert world.step().macro_f1 == 0.7
+    assert world.left_behind() == []
+
+
+def test_a_training_that_does_not_end_is_ended(world):
+    world.trainer.ends = ""
+    with pytest.raises(UserError, match=rf"TrainJob {NAME} did not end within 60 s"):
+        world.step(deadline_minutes=1)
+    assert world.left_behind() == []
+
+
+def test_a_train_job_that_someone_deletes_is_told(world):
+    world.trainer.train = lambda job: world.jobs.delete(job["metadata"]["name"])
+    with pytest.raises(UserError, match=rf"TrainJob {NAME} is gone .* someone deleted it"):
+        world.step()
+    assert world.left_behind() == []
+
+
+def test_a_training_that_leaves_no_model_is_told_and_may_be_tried_again(world):
+    world.trainer.train = lambda _: None
+    with pytest.raises(
+        UserError, match=rf"ended without a model in .*{NAME}/model; see that Train"
+    ):
+        world.step()
+    assert world.left_behind() == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (
+            lambda world: world.runtimes.found.clear(),
+            r"namespace reviews has no TrainingRuntime review-sentiment-training; create it: "
+            r"kubectl apply -n reviews -k manifests/base/training",
+        ),
+        (lambda world: world.api.known.clear(), r"knows no training.*; install Kubeflow Trainer"),
+        (
+            lambda world: world.api.plant("POST", Refused(403, "Forbidden", FORBIDDEN)),
+            r"me may not create trainjobs\.trainer\.kubeflow\.org in namespace reviews \(403\)",
+        ),
+        (
+            lambda world: world.api.plant("POST", Refused(403, "Forbidden", OVER_QUOTA)),
+            r"namespace reviews has no quota left: .*exceeded quota: ours",
+        ),
+        (
+            lambda world: world.api.pods[0]["metadata"]["labels"].clear(),
+            r"pod step .* run it as a step of a pipeline on Kubeflow",
+        ),
+    ],
+)
+def test_what_the_cluster_lacks_is_told_and_nothing_is_left(world, spoil, told):
+    spoil(world)
+    with pytest.raises(UserError, match=told):
+        world.step()
+    assert world.left_behind() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"nodes": 0}, "0 nodes"),
+        ({"gpus_per_node": -1}, "-1 GPUs"),
+        ({"hyperparameters": {"epochs": 0}}, "training option epochs"),
+        ({"training_set": "/missing.parquet"}, "/missing.parquet does not exist"),
+    ],
+)
+def test_what_is_wrong_with_the_request_is_told_before_the_cluster_is_asked(world, changes, told):
+    with pytest.raises(UserError, match=told):
+        world.step(**changes)
+    assert world.api.asked == []
+    assert world.left_behind() == []
+
+
+def test_the_step_asks_for_what_it_says_and_for_nothing_more(world):
+    world.step()
+    world.trainer.__init__(lambda _: None, ends="Failed")
+    failed_pod(world)
+    with pytest.raises(UserError):
+        world.step()
+    assert world.api.permissions() == PERMISSIONS
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (None, "waiting for its pods to run"),
+        ({"conditions": [{"type": "Suspended", "status": "True"}]}, "suspended; whatever queues"),
+        ({"jobsStatus": [{"name": "node", "ready": 1}]}, "training, all its pods run"),
+        ({"conditions": [{"type": "Suspended", "status": "False"}]}, "waiting for its pods"),
+        ({"conditions": [{"type": "Failed", "status": "True"}]}, "failed"),
+    ],
+)
+def test_how_a_train_job_stands(status, said):
+    assert describe({"status": status} if status else {}).startswith(said)
+
+
+@pytest.mark.slow
+def test_the_pods_command_trains(world, tiny_bert, monkeypatch):
+    """One pod's real process in the place of Trainer's, from the TrainJob alone."""
+
+    def pod(job):
+        trainer = job["spec"]["trainer"]
+        arguments = [f"{name}={value}" for name, value in world.arguments(job).items()]
+        ranks = {
+            **{"PET_NNODES": "1", "PET_NPROC_PER_NODE": str(trainer["numProcPerNode"])},
+            **{"PET_NODE_RANK": "0", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": "0"},
+        }
+        command = [sys.executable, *trainer["command"][1:], *arguments]
+        subprocess.run(command, env={**os.environ, **ranks}, check=True, timeout=100)
+
+    # The mock answers when the pod has ended.
+    monkeypatch.setattr("components.shared.kubernetes.objects._TIMEOUT", (5.0, 120.0))
+    world.trainer.train = pod
+    options = {"epochs": 2, "min_steps": 0, "precision": "fp32"}
+    result = world.step(base_model=str(tiny_bert), hyperparameters=options, gpus_per_node=0)
+    check_model_folder(world.model)
+    kept = json.loads((world.model / "training.json").read_text())
+    assert kept["best"]["macro_f1"] == result.macro_f1
+    assert len(result.history) == 4
+    assert {"data_fingerprint", "max_tokens", "code_version"} == set(kept["facts"])
+    assert kept["max_tokens"] == 80
+    assert "data fingerprint: `f`" in (world.model / "model_card.md").read_text()
+    assert world.left_behind() == []

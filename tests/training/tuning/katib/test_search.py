@@ -1,0 +1,324 @@
+"""The search in Katib, against a Kubernetes API in which a small Katib works."""
+
+import json
+import logging
+import signal
+import sys
+from functools import partial
+
+import pytest
+
+from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.objects import Objects
+from components.shared.kubernetes.retries import Patience
+from components.shared.machine.errors import UserError
+from components.training.options import TrainingOptions
+from components.training.tuning.katib import search as step
+from components.training.tuning.katib.search import PERMISSIONS, katib_search
+from components.training.tuning.random_search import experiment_file
+from tests.shared.kubernetes.kubernetes_mock import ApiServer, Refused, Time, kubeconfig
+from tests.training.tuning.katib.controller import Experiments, Katib
+
+RUN = "0123abcd-4567-4000-8000-0123456789ab"
+NAME = "review-sentiment-tune-0123abcd"
+WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x", "uid": "u-1"}
+INJECTED = {"katib.kubeflow.org/metrics-collector-injection": "enabled"}
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+COLLECTOR_LOG = """\
+I1121 11:53:12.123456      14 main.go:396] Trial Name: x
+I1121 11:53:13.000001      14 main.go:139] epoch 0.5: validation macro-F1 0.4
+W1121 11:53:13.000002      14 file-metricscollector.go:93] Metrics will not have timestamp
+I1121 11:53:14.123456      14 main.go:139] error: CUDA out of memory
+F1121 11:53:15.123456      14 main.go:421] Failed to wait for worker container: unable to read
+goroutine 1 [running]:
+"""
+
+
+class World:
+    """A cluster with a Katib, and the volume that a step and the pods of trials share."""
+
+    def __init__(self, folder, training_set):
+        self.volume = folder / "state"
+        self.volume.mkdir()
+        self.training_set = training_set
+        self.katib = Katib()
+        self.time = Time()
+        self.labels = {**INJECTED, **RESTRICTED}
+        self.seen = []
+        self.kept = Experiments(self)
+        self.api = ApiServer(self.kept)
+        self.api.extra = self.answer
+        own = {"name": "step", "namespace": "reviews", "labels": {"pipeline/runid": RUN}}
+        self.api.pods = [{"metadata": {**own, "ownerReferences": [WORKFLOW]}}]
+        self.copied = None
+
+    def status(self, experiment):
+        if not self.seen:
+            self.seen.append(experiment)
+            path = self.volume / "launched" / NAME / "training_set.parquet"
+            self.copied = path.read_bytes()
+        return self.katib.status(experiment)
+
+    def answer(self, method, path, query, body):
+        if path.endswith("/trials"):
+            name = query["labelSelector"][0].partition("=")[2]
+            return self.katib.listed(name)
+        if path == "/api/v1/namespaces/reviews":
+            return {"kind": "Namespace", "metadata": {"name": "reviews", "labels": self.labels}}
+        return None
+
+    def search(self, trials=3, **changes):
+        given = {"options": TrainingOptions(seed=3).to_dict(), **changes}
+        return katib_search(
+            self.training_set, "minilm", given.pop("options"), experiment_file(), trials, **given
+        )
+
+    def failed_pod(self, trial):
+        """A pod of a trial whose containers have failed."""
+        ended = {"terminated": {"exitCode": 1}}
+        status = {"image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": ended}
+        names = ("training", "metrics-logger-and-collector")
+        labels = {
+            "katib.kubeflow.org/experiment": NAME,
+            "katib.kubeflow.org/trial": trial,
+        }
+        self.api.pods.append(
+            {
+                "metadata": {"name": f"{trial}-p", "namespace": "reviews", "labels": labels},
+                "status": {
+                    "phase": "Failed",
+                    "containerStatuses": [{**status, "name": name} for name in names],
+                },
+            }
+        )
+        self.api.logs[f"{trial}-p"] = COLLECTOR_LOG
+
+    def left_behind(self):
+        """What of the step is still there."""
+        return [*self.kept.found, *(path.name for path in (self.volume / "launched").iterdir())]
+
+
+@pytest.fixture
+def world(tmp_path, small_set, monkeypatch):
+    world = World(tmp_path, small_set)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("STATE_DIR", str(world.volume))
+    monkeypatch.setenv("KFP_POD_NAME", "step")
+    config = kubeconfig(tmp_path, world.api.url)
+    monkeypatch.setattr(step, "connect", partial(connect, kubeconfig=config))
+    patience = Patience(30.0, world.time.clock, world.time.sleep, lambda: 1.0)
+    monkeypatch.setattr(step, "Objects", partial(Objects, patience=patience))
+    yield world
+    world.api.close()
+
+
+def test_a_search_gives_its_trials_in_the_form_of_the_one_on_one_machine(world, caplog):
+    caplog.set_level(logging.INFO)
+    world.katib.scores = ("0.6", "0.8", "nan")
+    table = world.search()
+    assert [trial["status"] for trial in table] == ["finished", "finished", "failed"]
+    assert table[1] == {
+        "trial": 2,
+        "parameters": {
+            **{"learning_rate": 3e-05, "epochs": 2, "batch_size": 16, "class_weights": "none"},
+            **{"label_smoothing": 0.0, "layer_decay": 0.8},
+        },
+        "metrics": {"macro_f1": 0.8, "accuracy": 0.8},
+        "seconds": 600.0,
+        "status": "finished",
+    }
+    assert isinstance(table[1]["parameters"]["epochs"], int)
+    assert table[2]["reason"] == "it ended without a finite macro_f1"
+    json.dumps(table, allow_nan=False)
+    # It stays for Katib's pages, and goes with the run; nothing else does.
+    (experiment,) = world.seen
+    assert experiment["metadata"]["ownerReferences"] == [WORKFLOW]
+    assert world.left_behind() == [NAME]
+    assert world.copied == world.training_set.read_bytes()
+    told = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("trial 2 finished: learning_rate 3e-05, ") for line in told)
+    assert any("1 of 3 trials done (1 finished, 0 failed, 0 stopped early), 1" in x for x in told)
+
+
+def test_a_step_that_was_killed_adopts_its_search(world, monkeypatch):
+    def killed(experiments, manifest, *_, **__):
+        experiments.create(manifest)
+        sys.exit(137)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(step, "run_to_end", killed)
+        with pytest.raises(SystemExit):
+            world.search()
+    assert len(world.search()) == 3
+    assert world.kept.uids == 1
+
+
+def test_trials_that_were_stopped_early_count_and_are_told(world):
+    world.labels = INJECTED
+    world.katib.ends = ("Succeeded", "EarlyStopped", "Succeeded")
+    table = world.search()
+    assert world.seen[0]["spec"]["earlyStopping"]["algorithmName"] == "medianstop"
+    assert [trial["status"] for trial in table] == ["finished", "stopped early", "finished"]
+    assert table[1]["seconds"] == 600.0
+
+
+def test_trials_run_to_their_end_where_katibs_service_would_be_refused(world):
+    world.search()
+    assert "earlyStopping" not in world.seen[0]["spec"]
+
+
+def test_an_admission_policy_that_fills_in_security_contexts_lets_trials_be_stopped(world):
+    world.labels |= {"review-sentiment/pod-security-defaults": "enabled"}
+    world.search()
+    assert world.seen[0]["spec"]["earlyStopping"]["algorithmName"] == "medianstop"
+
+
+def test_a_namespace_that_may_not_be_read_stops_nothing_early(world):
+    answer = world.answer
+
+    def refuse(method, path, query, body):
+        if path == "/api/v1/namespaces/reviews":
+            raise Refused(403, "Forbidden", 'User "me" cannot get resource "namespaces"')
+        return answer(method, path, query, body)
+
+    world.api.extra = refuse
+    assert len(world.search()) == 3
+    assert "earlyStopping" not in world.seen[0]["spec"]
+
+
+def test_a_failed_trial_says_why_and_the_search_goes_on(world):
+    world.katib.ends = ("Failed", "Succeeded")
+    world.failed_pod(f"{NAME}-z0")
+    failed, *others = world.search()
+    assert (
+        failed["reason"] == "Trial Name: x | epoch 0.5: validation macro-F1 0.4 | "
+        "error: CUDA out of memory"
+    )
+    assert failed["metrics"] == {}
+    assert [trial["status"] for trial in others] == ["finished", "finished"]
+
+
+@pytest.mark.parametrize("end", ["Failed", "MetricsUnavailable", "Killed"])
+def test_where_no_trial_finishes_the_last_reason_is_told_and_nothing_stays(world, end):
+    world.katib.ends = (end,)
+    if end == "Failed":
+        world.failed_pod(f"{NAME}-x2")
+    with pytest.raises(UserError) as told:
+        world.search()
+    why = {
+        "Failed": "error: CUDA out of memory",
+        "MetricsUnavailable": "it printed no metrics",
+        "Killed": "it was killed",
+    }[end]
+    assert f"Experiment {NAME} failed: 3 of 3 trials failed; the last one: " in str(told.value)
+    assert str(told.value).endswith(why)
+    assert world.left_behind() == []
+    assert world.kept.deletions == [(NAME, "Foreground")]
+
+
+def test_too_many_failures_end_a_search(world):
+    world.katib.ends = ("Succeeded", "Failed")
+    with pytest.raises(UserError, match="3 of 4 trials failed; the last one: it failed"):
+        world.search(trials=8)
+    assert world.left_behind() == []
+
+
+def test_a_search_that_does_not_end_in_time_is_taken_away(world):
+    world.katib.stuck = True
+    with pytest.raises(UserError, match=f"Experiment {NAME} did not end within 3600 s"):
+        world.search(deadline_minutes=60)
+    assert world.left_behind() == []
+
+
+def test_a_search_that_is_cancelled_is_taken_away(world):
+    def cancel(method, path):
+        if path.endswith("/trials"):
+            signal.raise_signal(signal.SIGTERM)
+
+    world.api.before = cancel
+    world.katib.stuck = True
+    with pytest.raises(SystemExit):
+        world.search()
+    assert world.left_behind() == []
+
+
+def test_a_search_that_someone_deletes_is_told(world):
+    def delete(method, path):
+        if method == "WATCH" and NAME in world.kept.found:
+            world.kept.delete(NAME)
+
+    world.api.before = delete
+    with pytest.raises(UserError, match=rf"Experiment {NAME} .*deleted"):
+        world.search()
+    assert world.left_behind() == []
+
+
+FORBIDDEN = (
+    'experiments.kubeflow.org is forbidden: User "me" cannot create resource "experiments" in API '
+    'group "kubeflow.org"'
+)
+OVER_QUOTA = f'experiments.kubeflow.org "{NAME}" is forbidden: exceeded quota: ours'
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (Refused(403, "Forbidden", FORBIDDEN), "grants the verb create on experiments.kubeflow"),
+        (Refused(403, "Forbidden", OVER_QUOTA), "has no quota left"),
+        (Refused(404, "", "404 page not found"), "install Katib"),
+        (401, "does not accept the credentials"),
+    ],
+)
+def test_what_the_cluster_refuses_is_told_and_nothing_stays(world, refusal, told):
+    world.api.plant("POST", refusal)
+    with pytest.raises(UserError, match=told):
+        world.search()
+    assert world.left_behind() == []
+
+
+def event(about, message):
+    return {
+        "metadata": {"name": "e", "namespace": "reviews"},
+        "involvedObject": {"kind": "Job", "name": about},
+        "reason": "FailedCreate",
+        "message": message,
+        "type": "Warning",
+    }
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ('pods "x" is forbidden: violates PodSecurity "restricted"', "injectSecurityContext"),
+        ("exceeded quota: ours, requested: requests.nvidia.com/gpu=1", "no quota left"),
+    ],
+)
+def test_pods_that_cannot_be_made_end_a_search_long_before_its_deadline(world, message, told):
+    world.katib.stuck = True
+    world.api.events = [event(f"{NAME}-z0", message)]
+    with pytest.raises(UserError, match=told):
+        world.search()
+    assert world.time.now < 60 * step.DEADLINE_MINUTES / 10
+    assert world.left_behind() == []
+
+
+def test_a_namespace_without_katibs_label_is_refused(world):
+    world.labels = RESTRICTED
+    with pytest.raises(UserError, match=r"kubectl label namespace reviews katib\.kubeflow\.org"):
+        world.search()
+    assert world.seen == []
+    assert world.left_behind() == []
+
+
+def test_its_permissions_are_what_it_asks_for(world):
+    world.katib.ends = ("Failed",)
+    world.failed_pod(f"{NAME}-z0")
+    with pytest.raises(UserError):
+        world.search()
+    world.katib.stuck = True
+    with pytest.raises(UserError):
+        world.search(deadline_minutes=5)
+    own = ("GET", "/api/v1/namespaces/reviews")
+    assert own in world.api.asked
+    world.api.asked = [asked for asked in world.api.asked if asked != own]
+    assert {**world.api.permissions(), ("", "namespaces"): ("get",)} == PERMISSIONS

@@ -1,0 +1,135 @@
+"""The Katib Experiment against Katib's own models, its webhook's rules and our command line.
+
+Katib's schema keeps unknown fields and its models drop them, so a typo shows only here.
+"""
+
+import re
+
+import pytest
+import yaml
+
+from components.shared.kubernetes.namespace_objects import (
+    COMPONENT_LABEL,
+    GPU,
+    GPU_NODE_LABEL,
+    PART_OF,
+    PART_OF_LABEL,
+    RUN_AS_USER,
+    STATE_CLAIM,
+    STATE_PATH,
+)
+from components.shared.machine.images import TRAINING_IMAGE
+from components.training.__main__ import build_parser
+from components.training.on_nodes.shared_folder import LAUNCHED, TRAINING_SET
+from components.training.options import TrainingOptions
+from components.training.tuning.katib.experiment import MODEL_FOLDER
+from components.training.tuning.katib.metrics import METRICS
+from components.training.tuning.katib.rules import check_experiment
+from components.training.tuning.random_search import experiment_file
+from components.training.tuning.search_space import read_search_space
+from tests.training.tuning.katib.controller import faults_of, webhook
+
+
+@pytest.fixture
+def experiment():
+    return yaml.safe_load(experiment_file().read_text())
+
+
+@pytest.fixture
+def container(experiment):
+    pod = experiment["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    return container
+
+
+def test_katib_takes_it_as_it_lies_there(experiment):
+    """For `kubectl create -f`."""
+    check_experiment(experiment)
+    assert faults_of(experiment) == []
+    assert webhook(experiment) == ""
+
+
+def test_the_collector_finds_the_metrics(experiment):
+    spec = experiment["spec"]
+    wanted = [spec["objective"]["objectiveMetricName"], *spec["objective"]["additionalMetricNames"]]
+    assert set(wanted) <= set(METRICS)
+    assert [strategy["name"] for strategy in spec["objective"]["metricStrategies"]] == wanted
+    assert spec["metricsCollectorSpec"]["collector"]["kind"] == "StdOut"
+
+
+def test_the_command_survives_the_webhooks_shell_and_is_one_that_we_have(experiment, container):
+    assert container["command"] == ["python", "-m", "components.training"]
+    for word in [*container["command"], *container["args"]]:
+        assert not set(word) & set("\"'`\\;&|<>*?[]() \n")
+    arguments = [
+        re.sub(r"\$\{trialParameters\.(.+?)\}", "1", argument) for argument in container["args"]
+    ]
+    # Spelled out: argparse would also take a shortened name.
+    options = {name for action in build_parser()._actions for name in action.option_strings}
+    assert {argument.split("=")[0] for argument in arguments} <= options
+    given = vars(build_parser().parse_args(arguments))
+    for parameter in experiment["spec"]["parameters"]:
+        assert given[parameter["name"]] == "1"
+        assert hasattr(TrainingOptions(), parameter["name"])
+
+
+def test_the_trial_is_our_image_restricted_and_meets_no_sidecar(experiment, container):
+    template = experiment["spec"]["trialTemplate"]
+    pod = template["trialSpec"]["spec"]["template"]
+    assert container["image"] == TRAINING_IMAGE
+    assert container["name"] == template["primaryContainerName"]
+    assert pod["metadata"]["labels"] == {
+        PART_OF_LABEL: PART_OF,
+        COMPONENT_LABEL: "trial",
+        "sidecar.istio.io/inject": "false",
+    }
+    assert pod["spec"]["restartPolicy"] == "Never"
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    security = pod["spec"]["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert {security[key] for key in ("runAsUser", "runAsGroup", "fsGroup")} == {RUN_AS_USER}
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"][GPU] == "1"
+    assert pod["spec"]["nodeSelector"] == dict([GPU_NODE_LABEL])
+    assert [one["key"] for one in pod["spec"]["tolerations"]] == [GPU]
+
+
+def test_the_trial_reads_the_shared_volume_and_writes_in_its_own(experiment, container):
+    pod = experiment["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounted = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    assert {mount["name"] for mount in mounted.values()} == set(volumes)
+    state = mounted[STATE_PATH]
+    assert state["readOnly"] is True
+    assert volumes[state["name"]]["persistentVolumeClaim"]["claimName"] == STATE_CLAIM
+    assert "emptyDir" in volumes[mounted["/tmp"]["name"]]
+    arguments = dict(argument.split("=", 1) for argument in container["args"])
+    folder = f"{STATE_PATH}/{LAUNCHED}/{experiment['metadata']['name']}"
+    assert arguments["--training-set"] == f"{folder}/{TRAINING_SET}"
+    assert arguments["--output"] == MODEL_FOLDER
+    assert MODEL_FOLDER.startswith("/tmp/")
+
+
+def test_a_trial_ends_by_itself_and_leaves_its_log(experiment):
+    template = experiment["spec"]["trialTemplate"]
+    job = template["trialSpec"]["spec"]
+    assert job["activeDeadlineSeconds"] > 0
+    # Katib would delete the pods of a trial that has failed before their log is read.
+    assert template["retain"] is True
+    assert job["ttlSecondsAfterFinished"] > 0
+    (rule,) = job["podFailurePolicy"]["rules"]
+    assert rule["action"] == "Ignore"
+    assert rule["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+
+
+def test_each_trial_takes_the_looks_that_early_stopping_goes_by(experiment):
+    settings = experiment["spec"]["earlyStopping"]["algorithmSettings"]
+    start_step = {one["name"]: int(one["value"]) for one in settings}["start_step"]
+    (epochs,) = (p for p in read_search_space(experiment_file()).parameters if p.name == "epochs")
+    looks = TrainingOptions().evaluations_per_epoch * int(epochs.low)
+    assert start_step <= looks

@@ -1,0 +1,204 @@
+import copy
+import math
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.shared.machine.errors import UserError
+from components.training.options import TrainingOptions
+from components.training.tuning.random_search import experiment_file
+from components.training.tuning.search_space import Parameter, read_search_space
+
+GOOD = {
+    "kind": "Experiment",
+    "spec": {
+        "objective": {"type": "maximize", "objectiveMetricName": "macro_f1"},
+        "algorithm": {
+            "algorithmName": "random",
+            "algorithmSettings": [{"name": "random_state", "value": "7"}],
+        },
+        "parameters": [
+            {
+                "name": "learning_rate",
+                "parameterType": "double",
+                "feasibleSpace": {"min": "1e-5", "max": "1e-3", "distribution": "logUniform"},
+            },
+            {
+                "name": "batch_size",
+                "parameterType": "discrete",
+                "feasibleSpace": {"list": ["16", "32", "0.5"]},
+            },
+            {
+                "name": "class_weights",
+                "parameterType": "categorical",
+                "feasibleSpace": {"list": ["none", "sqrt"]},
+            },
+        ],
+    },
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(change=None):
+        content = copy.deepcopy(GOOD)
+        if change:
+            change(content["spec"])
+        path = tmp_path / "experiment.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def test_the_manifest_is_read_into_typed_parameters(written):
+    space = read_search_space(written())
+    assert (space.objective, space.maximize, space.random_state) == ("macro_f1", True, 7)
+    rate, size, weights = space.parameters
+    assert rate == Parameter("learning_rate", "double", 1e-5, 1e-3, 0.0, "logUniform")
+    assert size.choices == (16, 32, 0.5)
+    assert [type(choice) for choice in size.choices] == [int, int, float]
+    assert weights.choices == ("none", "sqrt")
+
+
+def test_the_same_seed_gives_the_same_draws_and_another_seed_others(written):
+    space = read_search_space(written())
+
+    def draws(seed):
+        rng = np.random.default_rng(seed)
+        return [space.sample(rng) for _ in range(5)]
+
+    assert draws(7) == draws(7)
+    assert draws(7) != draws(8)
+
+
+@given(st.integers(0, 10_000))
+def test_a_value_that_katib_wrote_as_text_comes_back(seed):
+    space = read_search_space(experiment_file())
+    draw = space.sample(np.random.default_rng(seed))
+    for parameter in space.parameters:
+        read = parameter.value(str(draw[parameter.name]))
+        assert (read, type(read)) == (draw[parameter.name], type(draw[parameter.name]))
+
+
+def test_a_value_of_another_kind_is_refused():
+    with pytest.raises(UserError, match="parameter epochs: the value 'many' is not a number"):
+        Parameter("epochs", "int", 1, 4).value("many")
+
+
+bounds = st.tuples(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6)).map(sorted)
+
+
+@given(
+    bounds=bounds,
+    step=st.sampled_from([0.0, 0.1, 3.0]),
+    distribution=st.sampled_from(["uniform", "logUniform", "normal", "logNormal"]),
+    seed=st.integers(0, 1000),
+)
+def test_doubles_lie_in_bounds_and_on_the_grid(bounds, step, distribution, seed):
+    low, high = bounds
+    value = Parameter("x", "double", low, high, step, distribution).draw(
+        np.random.default_rng(seed)
+    )
+    assert isinstance(value, float)
+    assert low * (1 - 1e-9) <= value <= high
+    if step:
+        steps = (value - low) / step
+        assert math.isclose(steps, round(steps), abs_tol=1e-4)
+
+
+@given(
+    bounds=st.tuples(st.integers(1, 50), st.integers(1, 50)).map(sorted),
+    step=st.sampled_from([0, 1, 4]),
+    distribution=st.sampled_from(["uniform", "logUniform", "normal", "logNormal"]),
+    seed=st.integers(0, 1000),
+)
+def test_ints_lie_in_bounds_and_on_the_grid(bounds, step, distribution, seed):
+    low, high = bounds
+    value = Parameter("x", "int", low, high, step, distribution).draw(np.random.default_rng(seed))
+    assert isinstance(value, int)
+    assert low <= value <= high
+    assert not step or (value - low) % step == 0
+
+
+def test_all_of_a_range_is_drawn_and_logarithms_spread_evenly():
+    rng = np.random.default_rng(0)
+    whole = Parameter("x", "int", 1, 4)
+    assert {whole.draw(rng) for _ in range(200)} == {1, 2, 3, 4}
+    stepped = Parameter("x", "double", 0.0, 0.3, 0.1)
+    assert {stepped.draw(rng) for _ in range(200)} == {0.0, 0.1, 0.2, 0.3}
+    rates = [Parameter("x", "double", 1e-5, 1e-3, 0.0, "logUniform").draw(rng) for _ in range(999)]
+    assert 0.4 < np.mean(np.array(rates) < 1e-4) < 0.6
+    near = [Parameter("x", "double", 0, 1, 0.0, "normal").draw(rng) for _ in range(999)]
+    assert 0.6 < np.mean(np.abs(np.array(near) - 0.5) < 1 / 6) < 0.76
+
+
+def _of(position, key, value):
+    def change(spec):
+        spec["parameters"][position][key] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_of(0, "parameterType", "float"), "learning_rate has parameterType 'float'"),
+        (_of(0, "feasibleSpace", None), "learning_rate has no feasibleSpace"),
+        (_of(0, "feasibleSpace", {"min": "1"}), "learning_rate is double; give it min and max"),
+        (_of(0, "feasibleSpace", {"min": "2", "max": "1"}), "min 2 above max 1"),
+        (_of(0, "feasibleSpace", {"min": 1, "max": "2"}), "learning_rate: min must be .* quotes"),
+        (_of(0, "feasibleSpace", {"min": "x", "max": "2"}), "min 'x' is not a number"),
+        (_of(0, "feasibleSpace", {"min": "nan", "max": "2"}), "min 'nan' is not a number"),
+        (_of(0, "feasibleSpace", {"min": "1", "max": "2", "step": "0"}), "step 0"),
+        (_of(0, "feasibleSpace", {"min": "1", "max": "2", "stop": "0"}), "unknown key 'stop'"),
+        (
+            _of(0, "feasibleSpace", {"min": "1", "max": "2", "distribution": "loguniform"}),
+            "distribution 'loguniform'",
+        ),
+        (
+            _of(0, "feasibleSpace", {"min": "0", "max": "2", "distribution": "logUniform"}),
+            "min must be above 0",
+        ),
+        (_of(1, "parameterType", "int"), "batch_size is int; give it min and max"),
+        (_of(1, "feasibleSpace", {"list": []}), "batch_size is discrete; give it a list"),
+        (_of(1, "feasibleSpace", {"list": ["a"]}), "batch_size: list 'a' is not a number"),
+        (_of(1, "feasibleSpace", {"list": [16]}), "batch_size: list must be .* quotes"),
+        (_of(2, "name", "learning_rate"), "learning_rate is described twice"),
+        (_of(2, "name", ""), "needs a name"),
+        (lambda spec: spec.update(parameters=[]), r"no spec\.parameters"),
+        (lambda spec: spec["algorithm"].update(algorithmName="grid"), "use random"),
+        (lambda spec: spec["objective"].update(type="max"), "maximize or minimize"),
+    ],
+)
+def test_what_is_wrong_is_named(written, change, reason):
+    with pytest.raises(UserError, match=reason):
+        read_search_space(written(change))
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        read_search_space(tmp_path / "none.yaml")
+    (tmp_path / "x.yaml").write_text("a: [")
+    with pytest.raises(UserError, match="not YAML"):
+        read_search_space(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text("kind: Experiment")
+    with pytest.raises(UserError, match="has no spec"):
+        read_search_space(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text("kind: Experiment\nspec: {algorithm: [random]}")
+    with pytest.raises(UserError, match=r"x\.yaml: spec\.algorithm must be a mapping"):
+        read_search_space(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text("kind: Pod")
+    with pytest.raises(UserError, match="not a Katib Experiment"):
+        read_search_space(tmp_path / "x.yaml")
+
+
+def test_every_draw_from_our_manifest_is_a_valid_set_of_training_options():
+    space = read_search_space(experiment_file())
+    rng = np.random.default_rng(space.random_state)
+    for _ in range(50):
+        draw = space.sample(rng)
+        assert TrainingOptions.from_dict(draw).to_dict().items() >= draw.items()
