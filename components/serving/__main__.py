@@ -71,8 +71,8 @@ def main() -> None:
     # KServe and its parts warn of one another's deprecations; nobody here can act on that.
     warnings.simplefilter("ignore")
 
-    from components.serving.sentiment_model import ServingOptions
-    from components.serving.server import Endpoint, serve
+    from components.serving.server.sentiment_model import ServingOptions
+    from components.serving.server.server import Endpoint, serve
 
     serve(
         arguments.model_dir,

@@ -78,7 +78,7 @@ def checked(tmp_path):
 @pytest.fixture(scope="module")
 def served(tiny_bert, tmp_path_factory):
     """A model folder that works, and what evaluation would have predicted with it."""
-    from components.serving.predictor import Predictor
+    from components.serving.model.predictor import Predictor
 
     folder = tmp_path_factory.mktemp("served")
     model = complete(shutil.copytree(tiny_bert, folder / "model"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.serving.__main__ import main
-from components.serving.sentiment_model import SentimentModel
+from components.serving.server.sentiment_model import SentimentModel
 from components.shared.machine.errors import exit_in_words
 
 faults = json.loads(Path(sys.argv.pop(1)).read_text())

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 
-from components.serving.access_log import AccessLog
-from components.serving.metrics import ServingMetrics
+from components.serving.observing.access_log import AccessLog
+from components.serving.observing.metrics import ServingMetrics
 from components.shared.machine.files import write_json, write_parquet
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.shared.records.serving_metrics import REQUESTS

@@ -1,0 +1,1 @@
+"""The model itself: tokens, batches, the engine that computes, what it answers."""

@@ -1,0 +1,1 @@
+"""The server around the model: protocols, routes, start and end."""

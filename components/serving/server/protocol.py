@@ -1,0 +1,304 @@
+"""The two inference protocols: what a client may send, and what it gets back.
+
+v1 is KServe's own (`instances`, `predictions`); v2 is the Open Inference Protocol (tensors). Both
+are read into the same reviews and written from the same predictions. What a client does wrong is a
+`UserError` that says where; the server answers it with status 400.
+"""
+
+import json
+import re
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.text import model_text
+
+if TYPE_CHECKING:
+    from kserve import InferRequest, InferResponse
+    from kserve.protocol.infer_type import InferInput
+
+    from components.serving.model.predictor import Predictions
+
+MAX_REVIEWS = 1000
+"""Most reviews in a request; more would hold the server for too long."""
+
+MAX_CHARACTERS = 100_000
+"""Longest review; far more than any model reads."""
+
+MAX_MARKS = 64
+"""Most combining marks in a row; no script needs ten. Composing them (NFC) takes time that grows
+with the square of their number, and a request of megabytes would stop the server for hours."""
+
+V2_INPUTS: list[dict[str, Any]] = [
+    {"name": "text", "datatype": "BYTES", "shape": [-1]},
+    {"name": "title", "datatype": "BYTES", "shape": [-1]},
+    {"name": "review_id", "datatype": "BYTES", "shape": [-1]},
+]
+"""The tensors of a v2 request: `text`, with or without `title`, which may hold empty texts; or
+`review_id` alone, for reviews that the feature store holds."""
+
+V2_OUTPUTS: list[dict[str, Any]] = [
+    {"name": "label", "datatype": "BYTES", "shape": [-1]},
+    {"name": "label_id", "datatype": "INT32", "shape": [-1]},
+    {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(CLASS_NAMES)]},
+    {"name": "model_version", "datatype": "BYTES", "shape": [-1]},
+]
+"""The tensors of a v2 answer. `label_id` is the class index, the column in `probabilities`."""
+
+_INSTANCE_KEYS = ("title", "review_body", "review_id")
+
+
+class Review(NamedTuple):
+    """What is asked: a text, or a key under which the feature store holds one.
+
+    Attributes:
+        text: What the model reads; '' where a key is given.
+        review_id: Key in the feature store; '' where a text is given.
+    """
+
+    text: str
+    review_id: str = ""
+
+
+def reviews_of_v1(body: Any) -> list[Review]:
+    """The reviews of a v1 request.
+
+    Args:
+        body: `{"instances": [...]}`, decoded or as JSON bytes; each instance is a text, a mapping
+            with `review_body`, `title` or both, or one with `review_id` alone.
+
+    Returns:
+        One review for each instance.
+
+    Raises:
+        UserError: If the request is not of that form, or an instance is blank.
+    """
+    if isinstance(body, bytes | str):
+        try:
+            body = json.loads(body)
+        except ValueError as error:
+            raise UserError(f"the request is not JSON ({error})") from None
+    if not isinstance(body, Mapping) or not isinstance(body.get("instances"), list):
+        raise UserError('send {"instances": ["a review", ...]}')
+    instances = body["instances"]
+    _check_count(len(instances), "instances")
+    return [
+        _review_of_v1(instance, f"instances[{position}]")
+        for position, instance in enumerate(instances)
+    ]
+
+
+def predictions_of_v1(
+    predictions: "Predictions", model_name: str, model_version: str
+) -> dict[str, Any]:
+    """The v1 answer: one object for each instance, in the order asked."""
+    return {
+        "predictions": [
+            {
+                "label": label,
+                "label_id": index,
+                "probabilities": dict(zip(CLASS_NAMES, row, strict=True)),
+                "truncated": truncated,
+                "model_name": model_name,
+                "model_version": model_version,
+            }
+            for label, index, row, truncated in zip(
+                predictions.labels,
+                predictions.classes.tolist(),
+                predictions.probabilities.tolist(),
+                predictions.truncated,
+                strict=True,
+            )
+        ]
+    }
+
+
+def reviews_of_v2(request: "InferRequest") -> list[Review]:
+    """The reviews of a v2 request.
+
+    Args:
+        request: With the tensor `text`, and `title` where there are titles, or with `review_id`;
+            each BYTES of shape [n] or [n, 1], as JSON or binary data.
+
+    Returns:
+        n reviews.
+
+    Raises:
+        UserError: If a tensor is missing, unknown, repeated, of another type or shape, not UTF-8,
+            or if a text is blank.
+    """
+    known = [tensor["name"] for tensor in V2_INPUTS]
+    tensors: dict[str, list[str]] = {}
+    for tensor in request.inputs:
+        if tensor.name not in known:
+            raise UserError(f"there is no input {tensor.name!r}; send {' and '.join(known)}")
+        if tensor.name in tensors:
+            raise UserError(f"input {tensor.name!r} is given twice")
+        tensors[tensor.name] = _texts_of_tensor(tensor)
+    for output in request.request_outputs or []:
+        names = [tensor["name"] for tensor in V2_OUTPUTS]
+        if output.name not in names:
+            raise UserError(f"there is no output {output.name!r}; ask for {', '.join(names)}")
+    if "review_id" in tensors:
+        if len(tensors) > 1:
+            raise UserError("input 'review_id' stands alone; send it or 'text', not both")
+        keys = tensors["review_id"]
+        return [_key(key, f"review_id[{position}]") for position, key in enumerate(keys)]
+    if "text" not in tensors:
+        raise UserError("input 'text' is missing")
+    bodies = tensors["text"]
+    titles = tensors.get("title", [""] * len(bodies))
+    if len(titles) != len(bodies):
+        raise UserError(
+            f"input 'title' holds {len(titles)} texts, but input 'text' holds {len(bodies)}"
+        )
+    return [
+        _text(title, body, f"text[{position}]")
+        for position, (title, body) in enumerate(zip(titles, bodies, strict=True))
+    ]
+
+
+def response_of_v2(
+    predictions: "Predictions",
+    request: "InferRequest",
+    model_name: str,
+    model_version: str,
+    max_tokens: int,
+) -> "InferResponse":
+    """The v2 answer: the tensors of `V2_OUTPUTS`, or those of them that were asked for.
+
+    Where reviews were cut, the parameter `truncated` holds their positions and `truncation` says by
+    which rule.
+    """
+    from kserve import InferOutput, InferResponse
+
+    n = len(predictions.classes)
+    tensors = {
+        "label": np.array(predictions.labels, dtype=np.object_),
+        "label_id": predictions.classes.astype(np.int32),
+        "probabilities": predictions.probabilities.astype(np.float32),
+        "model_version": np.array([model_version] * n, dtype=np.object_),
+    }
+    wanted = {output.name for output in request.request_outputs or []}
+    outputs = []
+    for described in V2_OUTPUTS:
+        if wanted and described["name"] not in wanted:
+            continue  # KServe leaves them out in REST, but not in gRPC.
+        tensor = tensors[described["name"]]
+        output = InferOutput(described["name"], list(tensor.shape), described["datatype"])
+        output.set_data_from_numpy(tensor, binary_data=False)
+        outputs.append(output)
+    return InferResponse(
+        response_id=request.id or str(uuid.uuid4()),
+        model_name=model_name,
+        model_version=model_version,
+        infer_outputs=outputs,
+        parameters={"class_names": ",".join(CLASS_NAMES), **_truncation(predictions, max_tokens)},
+        use_binary_outputs=request.use_binary_outputs,
+        requested_outputs=request.request_outputs,
+    )
+
+
+def _truncation(predictions: "Predictions", max_tokens: int) -> dict[str, str]:
+    """What a v2 answer says of the reviews that were cut; nothing where none was."""
+    cut = [str(position) for position, was_cut in enumerate(predictions.truncated) if was_cut]
+    if not cut:
+        return {}
+    return {"truncated": ",".join(cut), "truncation": f"the first {max_tokens} tokens are read"}
+
+
+def _review_of_v1(instance: Any, place: str) -> Review:
+    """The review of one instance of a v1 request."""
+    if isinstance(instance, str):
+        return _text(None, instance, place)
+    if not isinstance(instance, Mapping):
+        raise UserError(f"{place} is neither a text nor an object with title and review_body")
+    unknown = [key for key in instance if key not in _INSTANCE_KEYS]
+    if unknown:
+        raise UserError(
+            f"{place} has the unknown key {unknown[0]!r}; give {', '.join(_INSTANCE_KEYS)}"
+        )
+    for key, value in instance.items():
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"{place}.{key} is not a text")
+    if "review_id" in instance:
+        if len(instance) > 1:
+            raise UserError(f"{place} has a review_id and a text; send one of them")
+        return _key(instance["review_id"], place)
+    return _text(instance.get("title"), instance.get("review_body"), place)
+
+
+def _texts_of_tensor(tensor: "InferInput") -> list[str]:
+    """The texts of a BYTES tensor of shape [n] or [n, 1]."""
+    name = tensor.name
+    if tensor.datatype != "BYTES":
+        raise UserError(f"input {name!r} is {tensor.datatype}; send BYTES")
+    try:
+        shape = [int(size) for size in tensor.shape]
+    except (TypeError, ValueError):  # A binary request's head is not validated before.
+        raise UserError(f"input {name!r} has no shape; send [n] or [n, 1]") from None
+    if len(shape) not in (1, 2) or shape[1:] not in ([], [1]) or shape[0] < 0:
+        raise UserError(f"input {name!r} has shape {shape}; send [n] or [n, 1]")
+    _check_count(shape[0], f"input {name!r}")
+    try:
+        elements = tensor.as_numpy().ravel().tolist()
+    except Exception as error:  # Whatever the decoder says, the client's data did it.
+        raise UserError(
+            f"input {name!r} does not hold {shape[0]} texts as its shape says ({error})"
+        ) from None
+    texts = []
+    for position, element in enumerate(elements):
+        if isinstance(element, bytes):
+            try:
+                element = element.decode("utf-8")
+            except UnicodeDecodeError:
+                raise UserError(f"{name}[{position}] is not UTF-8") from None
+        if not isinstance(element, str):
+            raise UserError(f"{name}[{position}] is not a text")
+        texts.append(element)
+    return texts
+
+
+def _check_count(count: int, name: str) -> None:
+    """Refuse requests without reviews, and with too many."""
+    if count == 0:
+        raise UserError(f"{name} is empty; send at least one review")
+    if count > MAX_REVIEWS:
+        raise UserError(f"{name} holds {count} reviews; send at most {MAX_REVIEWS} at a time")
+
+
+def _text(title: str | None, review: str | None, place: str) -> Review:
+    """The review whose title and body came in at `place`."""
+    for part in (title, review):
+        if part and len(part) > MAX_CHARACTERS:
+            raise UserError(f"{place} has {len(part)} characters; send at most {MAX_CHARACTERS}")
+        if part and not part.isascii() and _too_many_marks().search(part):
+            raise UserError(f"{place} has more than {MAX_MARKS} combining marks in a row")
+    text = model_text(title, review)
+    if not text:
+        raise UserError(f"{place} is blank; send a review")
+    return Review(text)
+
+
+def _key(review_id: str | None, place: str) -> Review:
+    """The review whose key came in at `place`."""
+    if not review_id:
+        raise UserError(f"{place} is blank; send the id of a review")
+    return Review("", review_id)
+
+
+@cache
+def _too_many_marks() -> "re.Pattern[str]":
+    """Finds more than `MAX_MARKS` characters in a row that composition has to sort."""
+    marks = (
+        char
+        for char in map(chr, range(0x300, 0x1F000))
+        if unicodedata.combining(unicodedata.normalize("NFD", char)[0])
+    )
+    return re.compile(f"[{''.join(marks)}]{{{MAX_MARKS + 1}}}")

@@ -1,0 +1,95 @@
+import json
+import threading
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.serving.observing.access_log import AccessLog
+from components.serving.observing.request_record import RequestRecord
+from tests.serving.conftest import Kept
+
+
+def finished(**changes):
+    values = {"status": 200, "seconds": 0.0123, "reviews": 1, "queue_seconds": 0.004, **changes}
+    return RequestRecord(
+        "id-1", "POST", "/v2/models/reviews/infer", None, 1_700_000_000.25, **values
+    )
+
+
+def test_texts_are_logged_only_where_asked():
+    for asked in (False, True):
+        stream = Kept()
+        log = AccessLog("7", stream, with_texts=asked)
+        log.write(finished(texts=["lovely dress"]))
+        log.close()
+        (line,) = stream.lines()
+        assert line.get("texts") == (["lovely dress"] if asked else None)
+        assert (b"lovely" in stream.getvalue()) == asked
+        assert line["time"] == "2023-11-14T22:13:20.250+00:00"
+        assert (line["ms"], line["queue_ms"]) == (12.3, 4.0)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=300), st.text(max_size=20))
+def test_any_path_and_text_is_one_line_of_json(path, text):
+    stream = Kept()
+    log = AccessLog("7", stream, with_texts=True, flush_seconds=0.0)
+    request = finished(texts=[text])
+    request.path = path + "\n\ud800" + "x" * 256
+    log.write(request)
+    log.close()
+    assert stream.getvalue().count(b"\n") == 1
+    (line,) = stream.lines()
+    assert line["path"] == request.path[:256]
+    assert line["texts"] == [text]
+
+
+class Blocked(Kept):
+    """A stream that lets nothing through until it is opened."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def write(self, content):
+        self.entered.set()
+        assert self.opened.wait(10)
+        return super().write(content)
+
+
+def test_a_slow_stream_costs_lines_but_no_time():
+    stream = Blocked()
+    log = AccessLog("7", stream, max_pending=3, flush_seconds=0.0)
+    log.write(finished())
+    assert stream.entered.wait(10)
+    for _ in range(10):
+        log.write(finished())
+    stream.opened.set()
+    log.close(timeout=10)
+    lines = stream.lines()
+    assert sum("status" in line for line in lines) == 4
+    assert sum(line.get("lines_dropped", 0) for line in lines) == 7
+
+
+def test_a_broken_stream_is_told_once_and_stops_nothing(caplog):
+    class Broken(Kept):
+        def write(self, content):
+            tried.release()
+            raise BrokenPipeError("gone")
+
+    tried = threading.Semaphore(0)
+    log = AccessLog("7", Broken(), flush_seconds=0.0)
+    for _ in range(3):
+        log.write(finished())
+        assert tried.acquire(timeout=10)
+    log.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the access log cannot be written: gone"
+    ]
+
+
+def test_standard_output_is_the_default(capfdbinary):
+    log = AccessLog("7")
+    log.write(finished())
+    log.close()
+    assert json.loads(capfdbinary.readouterr().out)["request_id"] == "id-1"

@@ -1,0 +1,226 @@
+"""What is recorded is read back, row for row."""
+
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from components.serving.observing import payload_log
+from components.shared.machine.errors import UserError
+from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.payloads import PAYLOAD_SCHEMA, read_payloads
+from tests.serving.observing.small_payload_log import CHANCES, files, opened, record
+
+ANSWERS = st.lists(
+    st.tuples(
+        st.text(st.characters(), max_size=10),
+        st.lists(
+            st.tuples(
+                st.text(st.characters(), max_size=30),
+                st.integers(0, 2),
+                st.tuples(*[st.floats(0, 1, width=32)] * 3),
+                st.booleans(),
+            ),
+            max_size=4,
+        ),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=50, deadline=None)
+# Lone surrogates have no UTF-8.
+@example([("\ud800", [("a \udfff", 1, (0.5, 0.25, 0.25), True)])], True, 1)
+@given(ANSWERS, st.booleans(), st.integers(1, 8))
+def test_what_is_recorded_is_read_back(answers, keep_texts, flush_rows):
+    with tempfile.TemporaryDirectory() as folder:
+        log = opened(folder, keep_texts=keep_texts, flush_rows=flush_rows)
+        expected = []
+        for request_id, rows in answers:
+            texts = [text for text, _, _, _ in rows]
+            log.record(
+                request_id,
+                texts,
+                np.array([index for _, index, _, _ in rows], dtype=np.int64),
+                np.array([chances for _, _, chances, _ in rows], dtype=np.float64).reshape(-1, 3),
+                np.array([cut for _, _, _, cut in rows], dtype=bool),
+            )
+            for position, (text, index, chances, cut) in enumerate(rows):
+                known = text.encode("utf-8", "replace")
+                expected.append(
+                    {
+                        "request_id": request_id.encode("utf-8", "replace").decode(),
+                        "position": position,
+                        "model_name": "reviews",
+                        "model_version": "7",
+                        "text_sha256": hashlib.sha256(known).hexdigest(),
+                        "text": known.decode() if keep_texts else None,
+                        "label": CLASS_NAMES[index],
+                        **dict(
+                            zip(("p_negative", "p_neutral", "p_positive"), chances, strict=True)
+                        ),
+                        "truncated": cut,
+                    }
+                )
+        log.close()
+        table = read_payloads(folder)
+        assert table.schema == PAYLOAD_SCHEMA
+
+        def in_order(row):
+            return (row["request_id"], row["position"], row["text_sha256"], repr(row))
+
+        found = table.drop_columns(["time"]).to_pylist()
+        assert sorted(found, key=in_order) == sorted(expected, key=in_order)
+
+
+def test_a_file_has_the_schema_a_day_and_a_name_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOSTNAME", "predictor-0/../x")
+    before = datetime.now(UTC)
+    for _ in range(2):
+        log = opened(tmp_path)
+        record(log)
+        log.close()
+    one, other = files(tmp_path)
+    assert one.name != other.name
+    for path in (one, other):
+        assert re.fullmatch(r"\d{6}-predictor-0_.._x-[0-9a-f]{32}\.parquet", path.name)
+        assert pq.read_schema(path).equals(PAYLOAD_SCHEMA)
+        (moment,) = pq.read_table(path, partitioning=None)["time"].to_pylist()
+        assert before <= moment <= datetime.now(UTC)
+        assert path.parent.name == f"date={moment.date()}"
+        assert path.name.startswith(f"{moment:%H%M%S}-")
+
+
+def test_what_arrow_imports_is_there_before_the_first_answer(tmp_path):
+    code = """
+import sys
+from components.serving.observing.payload_log import PayloadLog
+
+log = PayloadLog(sys.argv[1], model_name="m", model_version="1")
+log.close(60)
+print("pyarrow.parquet" in sys.modules, "pandas" in sys.modules)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["True", "True"]
+    assert files(tmp_path) == []
+
+
+def test_the_days_of_a_batch_are_parted(tmp_path, monkeypatch):
+    midnight = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp()) * 10**9
+    moments = iter([midnight - 1000, midnight])
+    monkeypatch.setattr(payload_log.time, "time_ns", lambda: next(moments))
+    log = opened(tmp_path)
+    record(log, "yesterday")
+    record(log, "today")
+    log.close()
+    folders = [path.parent.name for path in files(tmp_path)]
+    assert folders == ["date=2026-11-20", "date=2026-11-21"]
+    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["yesterday", "today"]
+
+
+def test_texts_are_not_kept_unless_asked(tmp_path):
+    log = opened(tmp_path)
+    record(log, text="lovely dress")
+    log.close()
+    (path,) = files(tmp_path)
+    assert b"lovely" not in path.read_bytes()
+    (digest,) = read_payloads(str(tmp_path))["text_sha256"].to_pylist()
+    assert digest == hashlib.sha256(b"lovely dress").hexdigest()
+
+
+def test_rows_that_cannot_be_encoded_do_not_end_the_log(tmp_path, caplog):
+    lost = []
+    log = opened(tmp_path, flush_rows=1, dropped=lost.append)
+    log.record("a", ["x"], np.array([9]), CHANCES, np.array([False]))
+    record(log, "b")
+    log.close()
+    assert lost == [1]
+    assert "no rows of the schema" in caplog.text
+    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["b"]
+
+
+def test_after_closing_nothing_is_taken_and_closing_twice_is_no_error(tmp_path):
+    lost = []
+    log = opened(tmp_path, dropped=lost.append)
+    record(log, "a")
+    log.close()
+    log.close()
+    record(log, "b")
+    assert lost == [1]
+    assert not log._answers
+    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["a"]
+
+
+def test_an_answer_that_is_none_costs_itself_alone(tmp_path):
+    lost = []
+    log = opened(tmp_path, dropped=lost.append)
+    log.record("a", ["x", "y"], np.array([2]), CHANCES, np.array([False]))
+    log.record("b", [None], np.array([2]), CHANCES, np.array([False]))
+    log.record("c", ["x"], object(), CHANCES, np.array([False]))
+    log.record("d", [], np.array([]), np.empty((0, 3)), np.array([]))
+    record(log, "e")
+    log.close()
+    assert lost == [2, 1, 1]
+    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["e"]
+
+
+def test_memory_of_the_engine_may_be_used_again(tmp_path):
+    chances = CHANCES.copy()
+    classes = np.array([2])
+    log = opened(tmp_path)
+    log.record("a", ["x"], classes, chances, np.array([False]))
+    chances[:] = 0
+    classes[:] = 0
+    log.close()
+    (row,) = read_payloads(str(tmp_path)).to_pylist()
+    assert row["label"] == "positive"
+    assert row["p_positive"] == pytest.approx(0.7)
+
+
+def test_a_metric_that_fails_does_not_reach_the_request(tmp_path):
+    def fail(rows):
+        raise RuntimeError
+
+    log = opened(tmp_path, max_pending_rows=0, dropped=fail)
+    record(log)
+    log.close()
+
+
+def test_many_threads_lose_nothing(tmp_path):
+    log = opened(tmp_path, flush_rows=50)
+
+    def ask(thread):
+        for number in range(200):
+            record(log, f"{thread}-{number}")
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+    found = read_payloads(str(tmp_path))["request_id"].to_pylist()
+    assert sorted(found) == sorted(f"{a}-{b}" for a in range(4) for b in range(200))
+
+
+def test_a_uri_that_cannot_be_used_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    for uri, word in (
+        ("unheard://of", "unheard"),
+        (f"{tmp_path}/file/log", "file/log"),
+        ("s3://key:secret@bucket/log", "password"),
+    ):
+        with pytest.raises(UserError, match=word) as refused:
+            opened(uri)
+        assert "secret" not in str(refused.value)

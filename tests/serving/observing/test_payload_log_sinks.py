@@ -1,0 +1,271 @@
+"""Where the log is written to: sinks that are whole, fail, hang, or whose server is killed."""
+
+import logging
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import count
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from components.serving.observing import payload_log
+from components.shared.records.payloads import read_payloads
+from tests.serving.observing.small_payload_log import files, opened, record
+
+
+@pytest.fixture
+def memory():
+    """A name for fsspec's memory file system, empty before and after."""
+    MemoryFileSystem.store.clear()
+    yield "memory://log"
+    MemoryFileSystem.store.clear()
+
+
+class PlantedFileSystem(MemoryFileSystem):
+    """A store whose writes do what a test plants."""
+
+    protocol = "planted"
+    store = {}  # noqa: RUF012 (fsspec's own form)
+    pseudo_dirs = [""]  # noqa: RUF012
+    planted = staticmethod(lambda path: None)
+
+    def open(self, path, mode="rb", **options):
+        if "w" in mode:
+            type(self).planted(path)
+        return super().open(path, mode, **options)
+
+
+@pytest.fixture
+def sink(monkeypatch):
+    """A file system that no one vouches for, and the waits between attempts cut to nothing."""
+    fsspec.register_implementation("planted", PlantedFileSystem, clobber=True)
+    monkeypatch.setattr(payload_log, "RETRY_AFTER_SECONDS", (0.0, 0.0, 0.0))
+    PlantedFileSystem.store.clear()
+    yield PlantedFileSystem
+    PlantedFileSystem.planted = staticmethod(lambda path: None)
+
+
+def test_enough_rows_are_written_at_once_and_few_after_a_while(sink):
+    written = threading.Semaphore(0)
+    sink.planted = staticmethod(lambda path: written.release())
+    log = opened("planted://log", flush_rows=2, flush_seconds=3600.0)
+    record(log, "a")
+    assert not written.acquire(blocking=False)
+    record(log, "b")
+    assert written.acquire(timeout=10)
+    log.close()
+    log = opened("planted://log", flush_rows=100, flush_seconds=0.01)
+    record(log, "c")
+    assert written.acquire(timeout=10)
+    log.close()
+
+
+def test_object_stores_get_the_object_whole_under_its_name(memory, monkeypatch):
+    put = []
+    plain = MemoryFileSystem.pipe_file
+
+    def pipe_file(self, path, value, **options):
+        put.append(path)
+        return plain(self, path, value, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", pipe_file)
+    log = opened(memory)
+    record(log)
+    log.close()
+    assert len(put) == len(MemoryFileSystem.store) == 1
+    assert put[0].endswith(".parquet")
+    assert read_payloads(memory)["request_id"].to_pylist() == ["a"]
+
+
+def test_other_stores_get_a_draft_and_its_final_name_when_whole(sink):
+    opened_paths = []
+    sink.planted = staticmethod(opened_paths.append)
+    log = opened("planted://log")
+    record(log)
+    log.close()
+    assert opened_paths[0].endswith(".parquet.draft")
+    assert [path.rsplit(".", 1)[1] for path in sink.store] == ["parquet"]
+    assert len(read_payloads("planted://log")) == 1
+
+
+def test_a_sink_that_fails_now_and_then_loses_and_doubles_nothing(sink):
+    attempts = count(1)
+
+    def sometimes(path):
+        if next(attempts) % 4:
+            raise OSError("try again")
+
+    sink.planted = staticmethod(sometimes)
+    lost = []
+    log = opened("planted://log", flush_rows=1, dropped=lost.append)
+    for number in range(5):
+        record(log, str(number))
+    log.close()
+    assert read_payloads("planted://log")["request_id"].to_pylist() == list("01234")
+    assert lost == []
+
+
+def test_a_sink_that_fails_for_good_costs_rows_that_are_counted_and_told_once(sink, caplog):
+    def never(path):
+        raise PermissionError("not yours")
+
+    sink.planted = staticmethod(never)
+    lost = []
+    log = opened("planted://log", flush_rows=1, dropped=lost.append)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(20):
+            record(log)
+        log.close()
+    assert sum(lost) == 20
+    told = [record.getMessage() for record in caplog.records]
+    # The first loss at once, the rest when the log is closed.
+    assert len(told) == 2
+    assert sum(int(re.search(r"answers lost: (\d+)", line)[1]) for line in told) == 20
+    assert "not yours" in told[0]
+    assert sink.store == {}
+
+
+def test_no_draft_is_left_of_an_attempt_that_failed(sink, monkeypatch):
+    def fail(self, *paths, **options):
+        raise OSError("no renaming here")
+
+    monkeypatch.setattr(sink, "mv", fail)
+    log = opened("planted://log")
+    record(log)
+    log.close()
+    assert sink.store == {}
+
+
+def test_losses_are_told_again_after_a_minute(sink, caplog, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(payload_log.time, "monotonic", lambda: now[0])
+    log = opened("planted://log", max_pending_rows=0)
+    with caplog.at_level(logging.WARNING):
+        for moment in (0.0, 1.0, 59.0, 61.0, 62.0):
+            now[0] = moment
+            record(log)
+    told = [re.search(r"answers lost: (\d+)", line.getMessage())[1] for line in caplog.records]
+    assert told == ["1", "3"]
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [({"max_pending_rows": 5}, 5), ({"max_pending_characters": 60}, 5)],
+)
+def test_a_sink_that_hangs_costs_the_newest_rows_but_no_time_and_no_memory(sink, limits, kept):
+    entered, opened_again = threading.Event(), threading.Event()
+
+    def hang(path):
+        entered.set()
+        assert opened_again.wait(10)
+
+    sink.planted = staticmethod(hang)
+    lost = []
+    log = opened("planted://log", flush_rows=1, dropped=lost.append, **limits)
+    record(log, "0")
+    assert entered.wait(10)
+    started = time.perf_counter()
+    for number in range(1, 1001):
+        record(log, str(number))
+    assert time.perf_counter() - started < 1.0
+    # The row that hangs counts as being in memory.
+    assert sum(lost) == 1001 - kept
+    opened_again.set()
+    log.close()
+    assert read_payloads("planted://log")["request_id"].to_pylist() == list("01234")
+
+
+def test_there_is_room_again_after_a_write(sink):
+    lost = []
+    log = opened("planted://log", flush_rows=2, max_pending_rows=2, dropped=lost.append)
+    written = threading.Semaphore(0)
+    move = sink.mv
+
+    def moved(self, *paths, **options):
+        move(self, *paths, **options)
+        written.release()
+
+    sink.mv = moved
+    try:
+        for number in range(3):
+            record(log, f"{number}a")
+            record(log, f"{number}b")
+            assert written.acquire(timeout=10)
+            while log._pending_rows:
+                time.sleep(0.001)
+    finally:
+        sink.mv = move
+    log.close()
+    assert lost == []
+    assert len(read_payloads("planted://log")) == 6
+
+
+def test_closing_gives_up_on_a_sink_that_hangs_and_counts_what_is_lost(sink):
+    opened_again = threading.Event()
+    sink.planted = staticmethod(lambda path: opened_again.wait(10))
+    lost = []
+    log = opened("planted://log", flush_rows=1, dropped=lost.append)
+    for _ in range(3):
+        record(log)
+    log.close(timeout=0.05)
+    assert sum(lost) == 3
+    record(log)
+    assert sum(lost) == 4
+    opened_again.set()
+    log._thread.join(10)
+    assert not log._thread.is_alive()
+
+
+def test_closing_does_not_wait_for_the_next_attempt(sink, monkeypatch):
+    monkeypatch.setattr(payload_log, "RETRY_AFTER_SECONDS", (3600.0,))
+    failed = threading.Event()
+
+    def never(path):
+        failed.set()
+        raise OSError("down")
+
+    sink.planted = staticmethod(never)
+    log = opened("planted://log", flush_rows=1)
+    record(log)
+    assert failed.wait(10)
+    log.close(timeout=10)
+    assert not log._thread.is_alive()
+
+
+WRITER = """
+import os, signal, sys
+import numpy as np
+from components.serving.observing.payload_log import PayloadLog
+
+if sys.argv[2] == "halfway":
+    os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+log = PayloadLog(sys.argv[1], model_name="m", model_version="1", flush_rows=1, keep_texts=True)
+print("ready", flush=True)
+while True:
+    log.record("a", ["text " * 100], np.array([2]), np.array([[0.1, 0.2, 0.7]]), np.array([False]))
+"""
+
+
+@pytest.mark.parametrize("when", ["halfway", "running"])
+def test_a_server_killed_at_any_time_leaves_whole_files_only(tmp_path, when):
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path), when], stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        if when == "running":
+            while len(files(tmp_path)) < 5:
+                assert process.poll() is None
+                time.sleep(0.001)
+            process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+    if when == "halfway":
+        assert files(tmp_path) == []
+        assert [path for path in tmp_path.rglob("*") if path.is_file()]
+    else:
+        assert len(read_payloads(str(tmp_path))) == len(files(tmp_path)) >= 5

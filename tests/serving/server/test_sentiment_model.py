@@ -1,0 +1,145 @@
+import asyncio
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from kserve import InferInput, InferRequest
+from kserve.errors import InvalidInput, ModelNotFound
+
+from components.serving.model.batching import OverloadedError
+from components.serving.model.predictor import Tokens
+from components.serving.observing.request_record import RequestRecord, current_request
+from components.serving.server.sentiment_model import Refusal, SentimentModel, ServingOptions
+from components.shared.records.labels import CLASS_NAMES
+
+TORCH = ServingOptions(engine="torch")
+SMALL = {"content-length": "100"}
+
+
+class Payloads:
+    def __init__(self):
+        self.recorded = []
+
+    def record(self, *answer):
+        self.recorded.append(answer)
+
+
+@pytest.fixture(scope="module")
+def model(served_folder):
+    model = SentimentModel("sentiment", "3", served_folder, TORCH, Payloads())
+    assert not model.ready
+    assert model.engine_name == ""
+    assert model.load()
+    assert model.engine_name == "torch"
+    yield model
+    model.stop()
+
+
+def v2(*texts, version=None):
+    tensor = InferInput("text", [len(texts)], "BYTES", list(texts))
+    return InferRequest("sentiment", [tensor], request_id="7", model_version=version)
+
+
+def ask(model, payload, headers=SMALL):
+    return asyncio.run(asyncio.wait_for(model.predict(payload, headers), 60))
+
+
+@pytest.mark.parametrize("headers", [SMALL, {"content-length": "99999999"}, {}, None])
+def test_both_protocols_give_what_the_predictor_says(model, headers):
+    texts = ["lovely dress", "itchy " * 50, "okay"]
+    said = model._predictor.predict([" ".join(text.split()) for text in texts])
+    v1 = ask(model, {"instances": texts}, headers)["predictions"]
+    outputs = {output.name: output.as_numpy() for output in ask(model, v2(*texts), headers).outputs}
+    assert [row["label"] for row in v1] == outputs["label"].tolist() == said.labels
+    assert [row["label_id"] for row in v1] == outputs["label_id"].tolist() == said.classes.tolist()
+    assert [row["truncated"] for row in v1] == [False, True, False]
+    assert {row["model_version"] for row in v1} == set(outputs["model_version"]) == {"3"}
+    for row, tensor, expected in zip(v1, outputs["probabilities"], said.probabilities, strict=True):
+        assert list(row["probabilities"]) == list(CLASS_NAMES)
+        np.testing.assert_allclose(list(row["probabilities"].values()), expected, atol=1e-6)
+        np.testing.assert_allclose(tensor, expected, atol=1e-6)
+
+
+def test_the_event_loop_stays_free_while_the_engine_computes(model, monkeypatch):
+    may_end, loops = threading.Event(), []
+    engine = model._batcher.engine
+    logits = engine.logits
+
+    def slowly(input_ids):
+        assert may_end.wait(30)
+        return logits(input_ids)
+
+    monkeypatch.setattr(engine, "logits", slowly)
+
+    async def story():
+        asked = asyncio.create_task(model.predict({"instances": ["okay"]}, SMALL))
+        for _ in range(50):
+            await asyncio.sleep(0)
+            loops.append(asked.done())
+        may_end.set()
+        return await asked
+
+    assert len(asyncio.run(story())["predictions"]) == 1
+    assert not any(loops)
+
+
+def test_the_clients_mistake_is_invalid_input(model):
+    for headers in (SMALL, {}, {"content-length": "x"}, {"content-length": "9" * 5000}):
+        with pytest.raises(InvalidInput, match=r"instances\[0\] is blank"):
+            ask(model, {"instances": [" "]}, headers)
+    with pytest.raises(InvalidInput, match="reads no feature store"):
+        ask(model, {"instances": [{"review_id": "r1"}]})
+
+
+def test_another_version_is_not_found(model):
+    assert ask(model, v2("okay", version="3")).model_version == "3"
+    assert ask(model, v2("okay", version="")).model_version == "3"
+    with pytest.raises(ModelNotFound, match="version 4"):
+        ask(model, v2("okay", version="4"))
+
+
+def test_an_overload_is_a_refusal_that_says_when_to_come_again(model, monkeypatch):
+    async def full(_):
+        raise OverloadedError(3.2)
+
+    monkeypatch.setattr(model._batcher, "logits", full)
+    with pytest.raises(Refusal) as refused:
+        ask(model, v2("okay"))
+    assert refused.value.retry_after == 4
+    assert refused.value.status_code.name == "RESOURCE_EXHAUSTED"
+
+
+def test_the_request_and_the_payload_log_hear_of_the_answer(model):
+    async def story():
+        request = RequestRecord("id-1", "POST", "/", None, 0.0)
+        current_request.set(request)
+        await model.predict({"instances": [{"title": "Nice", "review_body": "okay"}]}, SMALL)
+        return request
+
+    request = asyncio.run(story())
+    assert (request.reviews, request.texts) == (1, ["Nice. okay"])
+    assert request.queue_seconds >= 0
+    request_id, texts, classes, probabilities, truncated = model._payload_log.recorded[-1]
+    assert (request_id, texts, truncated) == ("id-1", ["Nice. okay"], [False])
+    assert len(classes) == len(probabilities) == 1
+
+
+def test_keys_and_texts_may_stand_side_by_side(model, monkeypatch):
+    known = {"r1": Tokens([2, 5, 6, 3], False), "r2": Tokens([2, *[5] * 30, 3], True)}
+    lookup = SimpleNamespace(tokens=lambda keys: [known.get(key) for key in keys])
+    monkeypatch.setattr(model, "_lookup", lookup)
+    asked = {"instances": [{"review_id": "r2"}, "okay", {"review_id": "r1"}]}
+    mixed = ask(model, asked)["predictions"]
+    assert [row["truncated"] for row in mixed] == [True, False, False]
+    alone = [ask(model, {"instances": [one]})["predictions"][0] for one in asked["instances"]]
+    for found, expected in zip(mixed, alone, strict=True):
+        assert found["label"] == expected["label"]
+        assert found["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-6)
+    with pytest.raises(InvalidInput, match="holds no review 'r9'"):
+        ask(model, {"instances": [{"review_id": "r9"}]})
+
+
+def test_a_model_that_is_not_loaded_answers_nothing(served_folder):
+    with pytest.raises(RuntimeError, match="load"):
+        ask(SentimentModel("other", "1", served_folder, TORCH), {"instances": ["okay"]})
