@@ -62,7 +62,7 @@ serve: $(INSTALLED) ## Serve the champion  [PORT=8080 ARGS="--features --grpc-po
 	$(BIN)/python -m pipelines.serve --model-name '$(MODEL_NAME)' --port '$(PORT)' $(ARGS)
 
 site: $(INSTALLED) ## Serve with canaries, behind nginx, until stopped  [PORT=8080]
-	$(IN_STATE) $(BIN)/python -m components.deployment.site --state state/site \
+	$(IN_STATE) $(BIN)/python -m components.deployment.local.site --state state/site \
 	  --name '$(MODEL_NAME)' --port '$(PORT)' $(ARGS)
 
 rollout: $(INSTALLED) ## Roll a version out on the site, step by step  [VERSION=champion ARGS=]
@@ -76,7 +76,7 @@ ab-test: $(INSTALLED) ## Test a version against the one that serves  VERSION= [A
 
 traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 PORT=8080]
 	@test -n "$(REVIEWS)" || { echo 'error: name a Parquet file of reviews: make traffic REVIEWS=…' >&2; exit 2; }
-	$(BIN)/python -m components.deployment.traffic --url 'http://127.0.0.1:$(PORT)' \
+	$(BIN)/python -m components.deployment.local.traffic --url 'http://127.0.0.1:$(PORT)' \
 	  --model-name '$(MODEL_NAME)' --reviews '$(REVIEWS)' --rate '$(or $(RATE),50)' $(ARGS)
 
 models: $(INSTALLED) ## List the registered versions

@@ -12,8 +12,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from components.deployment import kserve_store
-from components.deployment.inference_service import RUNTIME
+from components.deployment.kserve import kserve_store
+from components.deployment.kserve.inference_service import RUNTIME
 from components.preflight.api import Api
 from components.preflight.expected import Expected, Permission, permissions_of
 from components.preflight.finding import Finding, State

@@ -32,7 +32,7 @@ def rollout_pipeline(
         model_name: Name in the registry and of the service.
         mode: KServe's deployment mode, Standard or Knative.
         steps: Percent of the traffic that the canary gets in turn; a first 0 is a shadow.
-        limits: How much worse the canary may be: fields of components.deployment.canary_analysis
+        limits: How much worse the canary may be: fields of components.deployment.judging.canary_analysis
             .Limits by name; what is not named keeps its default.
         settings: Replicas, resources and autoscaling: fields of components.deployment
             .inference_service.ServiceSettings by name.

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from components.deployment.ab_test import AbResult, Winner
-from components.deployment.canary_analysis import Standing
 from components.deployment.canary_charts import interval_chart
-from components.deployment.confidence_sequence import Interval
+from components.deployment.judging.ab_test import AbResult, Winner
+from components.deployment.judging.canary_analysis import Standing
+from components.deployment.judging.confidence_sequence import Interval
+from components.deployment.judging.two_proportions import Proportions, power_of
 from components.deployment.report_page import Page, Section, percent, rate_cell
 from components.deployment.rollout_record import AbTest, Decision
-from components.deployment.two_proportions import Proportions, power_of
 from components.shared.machine.files import replaced_when_whole
 
 

@@ -18,21 +18,21 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from components.deployment.ab_test import AbResult, Arm, Plan, Winner, analyse_ab
-from components.deployment.canary_analysis import (
+from components.deployment.asking.labelled_reviews import LabelledReview
+from components.deployment.asking.labelled_traffic import Ask
+from components.deployment.judging.ab_test import AbResult, Arm, Plan, Winner, analyse_ab
+from components.deployment.judging.canary_analysis import (
     FAILED_REQUESTS,
     Analysis,
     CanaryWatch,
     Limits,
     Standing,
 )
-from components.deployment.confidence_sequence import Count
-from components.deployment.guarded_canary import GuardedCanary
-from components.deployment.labelled_reviews import LabelledReview
-from components.deployment.labelled_traffic import Ask
-from components.deployment.observations import NotObserved, Observations, ObservationSource
+from components.deployment.judging.confidence_sequence import Count
+from components.deployment.judging.observations import NotObserved, Observations, ObservationSource
+from components.deployment.kserve.guarded_canary import GuardedCanary
+from components.deployment.kserve.service_state import ServiceState
 from components.deployment.rollout_record import AbTest, Decision
-from components.deployment.service_state import ServiceState
 from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)

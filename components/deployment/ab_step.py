@@ -7,12 +7,12 @@ from typing import Any
 
 from components.deployment.ab_report import write_ab_test
 from components.deployment.ab_run import run_ab_test as run
-from components.deployment.ab_test import Plan
-from components.deployment.labelled_reviews import read_labelled_reviews
-from components.deployment.labelled_traffic import asker_of, check_answers
+from components.deployment.asking.labelled_reviews import read_labelled_reviews
+from components.deployment.asking.labelled_traffic import asker_of, check_answers
+from components.deployment.judging.ab_test import Plan
+from components.deployment.kserve.service_state import Mode, state_of
 from components.deployment.options import filled, service_settings
 from components.deployment.rollout_record import AbTest
-from components.deployment.service_state import Mode, state_of
 from components.deployment.serving_place import ServingPlace, serving_place
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json

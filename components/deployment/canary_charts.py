@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from components.deployment.canary_analysis import Measure, Standing
-from components.deployment.confidence_sequence import Interval
+from components.deployment.judging.canary_analysis import Measure, Standing
+from components.deployment.judging.confidence_sequence import Interval
 from components.deployment.report_page import points
 
 MOST_LOOKS_DRAWN = 150

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from components.deployment.canary_analysis import Analysis, Standing, Verdict
 from components.deployment.canary_charts import STANDING_IN_WORDS, funnel_chart, interval_chart
-from components.deployment.observations import Observations
+from components.deployment.judging.canary_analysis import Analysis, Standing, Verdict
+from components.deployment.judging.observations import Observations
+from components.deployment.judging.shadow_comparison import ShadowComparison
 from components.deployment.report_page import Page, Section, percent, rate_cell
 from components.deployment.rollout_record import Decision, Rollout, Step
-from components.deployment.shadow_comparison import ShadowComparison
 from components.shared.machine.files import replaced_when_whole
 from components.shared.records.labels import CLASS_NAMES
 

@@ -12,13 +12,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.deployment.inference_service import (
+from components.deployment.asking.open_inference import (
+    infer_path,
+    infer_request,
+    text_in,
+    values_in,
+)
+from components.deployment.kserve.inference_service import (
     render_inference_service,
     storage_uri_of,
     to_yaml,
 )
-from components.deployment.model_process import ModelProcess, ServedModel
-from components.deployment.open_inference import infer_path, infer_request, text_in, values_in
+from components.deployment.local.model_process import ModelProcess, ServedModel
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import (
     read_parquet,

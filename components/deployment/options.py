@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from components.deployment.inference_service import Autoscaling, ServiceSettings
+from components.deployment.kserve.inference_service import Autoscaling, ServiceSettings
 from components.shared.machine.errors import UserError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from components.deployment.confidence_sequence import Count
+from components.deployment.judging.confidence_sequence import Count
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Replace the version that serves, step by step, and go back by itself where the new one is worse.
 
 All that has to be remembered is on the InferenceService, so a rollout that was killed goes on where
-it stopped when it is run again. Each change is guarded (`components.deployment.guarded_canary`):
+it stopped when it is run again. Each change is guarded (`components.deployment.kserve.guarded_canary`):
 what someone else did to the canary meanwhile is never overwritten, it ends the rollout with a
 sentence.
 """
@@ -12,26 +12,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.deployment import canary_change
-from components.deployment.canary_analysis import (
+from components.deployment.judging.canary_analysis import (
     Analysis,
     CanaryWatch,
     LatencyEvidence,
     Limits,
     Verdict,
 )
-from components.deployment.canary_readiness import serving_alone
-from components.deployment.confidence_sequence import Pairs
-from components.deployment.guarded_canary import (
+from components.deployment.judging.confidence_sequence import Pairs
+from components.deployment.judging.observations import NotObserved, Observations, ObservationSource
+from components.deployment.kserve import canary_change
+from components.deployment.kserve.canary_readiness import serving_alone
+from components.deployment.kserve.guarded_canary import (
     DECIDED_ANEW_AT_MOST,
     PAUSE_AFTER_CONFLICT,
     GuardedCanary,
 )
-from components.deployment.inference_service import render_inference_service
-from components.deployment.observations import NotObserved, Observations, ObservationSource
+from components.deployment.kserve.inference_service import render_inference_service
+from components.deployment.kserve.service_state import FIRST_ANNOTATION, ServiceState
+from components.deployment.kserve.service_store import Conflict
 from components.deployment.rollout_record import Decision, Rollout, Step
-from components.deployment.service_state import FIRST_ANNOTATION, ServiceState
-from components.deployment.service_store import Conflict
 from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)

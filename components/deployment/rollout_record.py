@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from components.deployment.ab_test import AbResult
-from components.deployment.canary_analysis import Analysis, Verdict
-from components.deployment.service_state import Mode
+from components.deployment.judging.ab_test import AbResult
+from components.deployment.judging.canary_analysis import Analysis, Verdict
+from components.deployment.kserve.service_state import Mode
 
 
 class Decision(StrEnum):

@@ -6,14 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from components.deployment.canary_analysis import Limits
 from components.deployment.canary_report import write_canary_report
+from components.deployment.judging.canary_analysis import Limits
+from components.deployment.judging.shadow_watch import ShadowWatch, logging_payloads
+from components.deployment.kserve.service_state import Mode
 from components.deployment.options import filled, service_settings
 from components.deployment.roll_out import roll_out
 from components.deployment.rollout_record import Rollout
-from components.deployment.service_state import Mode
 from components.deployment.serving_place import ServingPlace, asker, serving_place
-from components.deployment.shadow_watch import ShadowWatch, logging_payloads
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
 

@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.deployment.confidence_sequence import Pairs
-from components.deployment.guarded_canary import GuardedCanary
-from components.deployment.inference_service import ServiceSettings, storage_uri_of
-from components.deployment.local_store import FileServiceStore, server_addresses
-from components.deployment.observation_sources import PrometheusServer, ServerMetrics
-from components.deployment.observations import ObservationSource
-from components.deployment.paired_labels import (
+from components.deployment.judging.confidence_sequence import Pairs
+from components.deployment.judging.observation_sources import PrometheusServer, ServerMetrics
+from components.deployment.judging.observations import ObservationSource
+from components.deployment.judging.paired_labels import (
     ModelAddress,
     PairedLabels,
     ask_labelled_reviews,
 )
-from components.deployment.service_state import Mode
-from components.deployment.service_store import ServiceStore
+from components.deployment.kserve.guarded_canary import GuardedCanary
+from components.deployment.kserve.inference_service import ServiceSettings, storage_uri_of
+from components.deployment.kserve.service_state import Mode
+from components.deployment.kserve.service_store import ServiceStore
+from components.deployment.local.local_store import FileServiceStore, server_addresses
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, sha256_of_file
 from components.shared.records.model_folder import WEIGHTS, check_model_folder
@@ -111,7 +111,7 @@ def serving_place(model_name: str, namespace: str = "") -> ServingPlace:
             f"a canary cannot be watched without Prometheus; set {PROMETHEUS_VARIABLE}, in a "
             "cluster in the ConfigMap review-sentiment-config"
         )
-    from components.deployment.kserve_store import KServeStore
+    from components.deployment.kserve.kserve_store import KServeStore
 
     return ServingPlace(
         store=KServeStore.connect(model_name, namespace=namespace),

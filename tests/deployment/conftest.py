@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from components.deployment.model_process import ModelProcess, ServedModel
+from components.deployment.local.model_process import ModelProcess, ServedModel
 
 CRDS = Path(
     os.environ.get("CRDS_DIR") or Path(__file__).resolve().parents[2].parent / "shared" / "crds"
 )
-STUB = Path(__file__).with_name("stub_server.py")
+STUB = Path(__file__).parent / "local" / "stub_server.py"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 needs_nginx = pytest.mark.skipif(not NGINX, reason="nginx is missing; apt install nginx")
 

@@ -7,13 +7,13 @@ from collections import defaultdict
 import pytest
 
 from components.deployment.ab_run import run_ab_test
-from components.deployment.ab_test import Plan
-from components.deployment.guarded_canary import GuardedCanary
-from components.deployment.labelled_reviews import LabelledReview
-from components.deployment.labelled_traffic import Answer
-from components.deployment.observations import NotObserved, Observations
+from components.deployment.asking.labelled_reviews import LabelledReview
+from components.deployment.asking.labelled_traffic import Answer
+from components.deployment.judging.ab_test import Plan
+from components.deployment.judging.observations import NotObserved, Observations
+from components.deployment.kserve.guarded_canary import GuardedCanary
+from components.deployment.kserve.service_store import Conflict
 from components.deployment.roll_out import roll_out
-from components.deployment.service_store import Conflict
 from components.shared.machine.errors import UserError
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 from tests.shared.kubernetes.kserve_controller import KServe

@@ -1,8 +1,8 @@
 """An InferenceService of small models, and the processes that serve them, in few words."""
 
-from components.deployment.inference_service import render_inference_service
-from components.deployment.model_process import ServedModel
-from components.deployment.site_plan import Seen, WantedCanary
+from components.deployment.kserve.inference_service import render_inference_service
+from components.deployment.local.model_process import ServedModel
+from components.deployment.local.site_plan import Seen, WantedCanary
 
 NAME = "review-sentiment"
 

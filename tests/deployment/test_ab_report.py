@@ -3,8 +3,8 @@ from html.parser import HTMLParser
 import pytest
 
 from components.deployment.ab_report import render_ab_test, write_ab_test
-from components.deployment.ab_test import AbResult, Arm, Plan, analyse_ab
-from components.deployment.confidence_sequence import Count
+from components.deployment.judging.ab_test import AbResult, Arm, Plan, analyse_ab
+from components.deployment.judging.confidence_sequence import Count
 from components.deployment.rollout_record import AbTest, Decision
 
 PROMOTE, ROLL_BACK = Decision.PROMOTE, Decision.ROLL_BACK

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from components.deployment.ab_run import reviews_needed
-from components.deployment.ab_test import Plan, Winner
-from components.deployment.labelled_traffic import Answer
+from components.deployment.asking.labelled_traffic import Answer
+from components.deployment.judging.ab_test import Plan, Winner
 from components.deployment.rollout_record import Decision
 from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import NAME, PLAN, REVIEWS, Lab

@@ -3,9 +3,9 @@ from xml.etree import ElementTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.deployment.canary_analysis import Measure, Standing
 from components.deployment.canary_charts import MOST_LOOKS_DRAWN, funnel_chart, interval_chart
-from components.deployment.confidence_sequence import Count, Interval, difference_interval
+from components.deployment.judging.canary_analysis import Measure, Standing
+from components.deployment.judging.confidence_sequence import Count, Interval, difference_interval
 
 shares = st.floats(-1, 1)
 intervals = st.tuples(shares, shares).map(lambda ends: Interval(*sorted(ends)))

@@ -4,12 +4,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from components.deployment.canary_analysis import CanaryWatch, Verdict
 from components.deployment.canary_report import render_canary_report, write_canary_report
-from components.deployment.confidence_sequence import Count, Interval, Pairs
-from components.deployment.observations import Observations
+from components.deployment.judging.canary_analysis import CanaryWatch, Verdict
+from components.deployment.judging.confidence_sequence import Count, Interval, Pairs
+from components.deployment.judging.observations import Observations
+from components.deployment.judging.shadow_comparison import ShadowComparison
 from components.deployment.rollout_record import Decision, Rollout, Step
-from components.deployment.shadow_comparison import ShadowComparison
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
 VOID = {"meta", "br", "link", "img", "hr"}

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from components.deployment import check as subject
-from components.deployment import model_process
 from components.deployment.check import check_deployment
+from components.deployment.local import model_process
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, read_parquet, write_json, write_parquet
 from components.shared.records.labels import CLASS_NAMES, SENTIMENTS

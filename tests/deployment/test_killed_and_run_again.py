@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from components.deployment.ab_test import Winner
+from components.deployment.judging.ab_test import Winner
 from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import EVIDENCE, NAME, PLAN, Lab, World
 

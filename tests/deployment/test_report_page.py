@@ -1,6 +1,6 @@
 import pytest
 
-from components.deployment.confidence_sequence import Count
+from components.deployment.judging.confidence_sequence import Count
 from components.deployment.report_page import Page, Section, percent, points, rate_cell
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from components.deployment.canary_analysis import Limits
+from components.deployment.judging.canary_analysis import Limits
 from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import NAME, World
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from components.deployment import component
 from components.deployment import rollout_step as subject
-from components.deployment.canary_analysis import Limits
-from components.deployment.guarded_canary import GuardedCanary
-from components.deployment.inference_service import Autoscaling, ServiceSettings
+from components.deployment.judging.canary_analysis import Limits
+from components.deployment.kserve.guarded_canary import GuardedCanary
+from components.deployment.kserve.inference_service import Autoscaling, ServiceSettings
 from components.deployment.roll_out import roll_out
 from components.deployment.rollout_record import Decision, Rollout
 from components.deployment.rollout_step import percentages, roll_out_model

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from components.deployment import serving_place as subject
-from components.deployment.confidence_sequence import Pairs
-from components.deployment.inference_service import render_inference_service
-from components.deployment.local_store import FileServiceStore
-from components.deployment.observation_sources import PrometheusServer
-from components.deployment.observations import NotObserved
-from components.deployment.paired_labels import PairedLabels
+from components.deployment.judging.confidence_sequence import Pairs
+from components.deployment.judging.observation_sources import PrometheusServer
+from components.deployment.judging.observations import NotObserved
+from components.deployment.judging.paired_labels import PairedLabels
+from components.deployment.kserve.inference_service import render_inference_service
+from components.deployment.local.local_store import FileServiceStore
 from components.deployment.serving_place import ServingPlace, asker, serving_place
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import sha256_of_file, write_json
@@ -103,7 +103,7 @@ def test_a_cluster_without_prometheus_cannot_watch_a_canary():
 
 
 def test_a_cluster_is_seen_through_prometheus(monkeypatch):
-    from components.deployment import kserve_store
+    from components.deployment.kserve import kserve_store
 
     asked = []
 

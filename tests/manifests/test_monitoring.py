@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from components.deployment.inference_service import RUNTIME
+from components.deployment.kserve.inference_service import RUNTIME
 from components.shared.records import serving_metrics
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of

@@ -2,7 +2,7 @@
 
 import re
 
-from components.deployment.inference_service import RUNTIME
+from components.deployment.kserve.inference_service import RUNTIME
 from components.shared.kubernetes.namespace_objects import (
     CONFIG_MAP,
     DATA_SECRET,

@@ -1,5 +1,5 @@
-from components.deployment.inference_service import render_inference_service
-from components.deployment.service_state import state_of
+from components.deployment.kserve.inference_service import render_inference_service
+from components.deployment.kserve.service_state import state_of
 from tests.manifests.conftest import MANIFESTS, build, named
 
 

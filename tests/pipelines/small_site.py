@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from components.deployment.local_store import FileServiceStore, server_addresses
-from components.deployment.service_state import state_of
-from components.deployment.traffic import Review, TrafficCount, background_traffic
+from components.deployment.kserve.service_state import state_of
+from components.deployment.local.local_store import FileServiceStore, server_addresses
+from components.deployment.local.traffic import Review, TrafficCount, background_traffic
 from components.registry.registration import register
 from components.registry.versions import list_versions
 from components.shared.machine.files import write_json, write_parquet
@@ -98,7 +98,7 @@ def environment_below(home: Path) -> Iterator[pytest.MonkeyPatch]:
 def running_site(home: Path, *arguments: str) -> Iterator[FileServiceStore]:
     """A site that serves nothing yet; it ends with the block."""
     store = FileServiceStore(home / "state" / "site", MODEL)
-    command = [sys.executable, "-m", "components.deployment.site", "--port", "0"]
+    command = [sys.executable, "-m", "components.deployment.local.site", "--port", "0"]
     command += ["--state", str(store.path.parent), *arguments]
     with (home / "site.log").open("w") as log:
         site = subprocess.Popen(command, stdout=log, stderr=log)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.deployment.kserve_store import KServeStore
+from components.deployment.kserve.kserve_store import KServeStore
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 from components.shared.kubernetes.objects import Objects

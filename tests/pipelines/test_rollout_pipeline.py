@@ -19,8 +19,8 @@ from typing import Any
 import psutil
 import pytest
 
-from components.deployment.service_state import state_of
-from components.deployment.traffic import Review, TrafficCount
+from components.deployment.kserve.service_state import state_of
+from components.deployment.local.traffic import Review, TrafficCount
 from components.registry.versions import Version, promote, show_version
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, write_json

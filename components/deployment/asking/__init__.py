@@ -1,0 +1,1 @@
+"""Questions to the versions that serve: labelled reviews as requests."""

@@ -1,0 +1,1 @@
+"""Is the new version good enough? The statistics that decide a rollout and an A/B test."""

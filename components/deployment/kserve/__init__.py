@@ -1,0 +1,1 @@
+"""A service that KServe runs: the InferenceService, its patches, its status."""

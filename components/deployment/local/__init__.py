@@ -1,0 +1,1 @@
+"""A service that one machine runs: model servers as processes behind nginx."""

@@ -1,0 +1,258 @@
+"""Traffic split between model servers of one machine, by nginx.
+
+nginx runs as a child process on a configuration and a folder of its own; nothing of the machine's
+own nginx is read or written.
+"""
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.deployment.local.splitter_configuration import Split, render_configuration
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import replaced_when_whole
+
+if TYPE_CHECKING:
+    import psutil
+
+
+class Splitter:
+    """nginx in front of the model servers.
+
+    Attributes:
+        host: Address that it listens on.
+        port: Port that it listens on.
+        log_file: Its warnings.
+    """
+
+    def __init__(self, folder: Path, host: str, port: int) -> None:
+        """Find nginx; nothing is started yet. One that ran on this folder before is taken over.
+
+        Args:
+            folder: Folder of its configuration and files.
+            host: Address to listen on.
+            port: Port to listen on; 0 takes a free one.
+
+        Raises:
+            UserError: If nginx is not installed, or the port is taken.
+        """
+        # Debian puts it where only root's PATH leads.
+        program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+        if program is None:
+            raise UserError("the traffic is split by nginx, which is missing; apt install nginx")
+        self.host = host
+        self.log_file = folder / "nginx.log"
+        self._program = program
+        self._folder = folder
+        self._configuration = folder / "nginx.conf"
+        self._child: subprocess.Popen[bytes] | None = None
+        before = self._port_before()
+        if before and port in (0, before):
+            self.port = before
+        else:
+            self.port = _free_port(host, port)
+
+    def apply(self, split: Split, within: float = 10.0) -> None:
+        """Split the traffic so from now on; no request is lost by it.
+
+        Returns once new requests are split so. Those accepted before are still being answered by
+        the servers that they went to: see `is_draining`.
+
+        Args:
+            split: The shares.
+            within: Seconds that nginx has to take it up.
+
+        Raises:
+            UserError: If nginx refuses the configuration or does not take it up.
+        """
+        text = render_configuration(split, self._folder, self.host, self.port)
+        running = self.is_running()
+        if running and self._configuration.exists() and self._configuration.read_text() == text:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._check(text)
+        with replaced_when_whole(self._configuration) as draft:
+            draft.write_text(text, encoding="utf-8")
+        before = {worker.pid for worker, _ in self._workers()}
+        if running:
+            self._signal(signal.SIGHUP)
+        else:
+            self._start()
+        deadline = time.monotonic() + within
+        while not self._has_taken_up(before):
+            if not self.is_running() or time.monotonic() >= deadline:
+                # Another try must not take the file for what is in effect.
+                self._configuration.unlink(missing_ok=True)
+                raise UserError(f"nginx did not take up its configuration: {self.last_lines()}")
+            time.sleep(0.01)
+
+    def is_running(self) -> bool:
+        """Whether nginx is there."""
+        return self._master() is not None
+
+    def is_draining(self) -> bool:
+        """Whether requests that were split as before are still being answered."""
+        return any(ending for _, ending in self._workers())
+
+    def last_lines(self) -> str:
+        """The end of nginx's log, on one line."""
+        try:
+            lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            lines = []
+        return " | ".join(lines[-5:]) or "it printed nothing"
+
+    def end(self, within: float = 30.0) -> None:
+        """Accept no more requests, answer those accepted, and end."""
+        self._signal(signal.SIGQUIT)
+        deadline = time.monotonic() + within
+        while self.is_running():
+            if time.monotonic() >= deadline:
+                self._signal(signal.SIGTERM)
+                time.sleep(0.2)
+                break
+            time.sleep(0.01)
+        if self._child:
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(5)
+        self._end_orphans()
+
+    def _start(self) -> None:
+        (self._folder / "nginx.pid").unlink(missing_ok=True)
+        self._end_orphans()
+        with self.log_file.open("ab") as log:
+            self._child = subprocess.Popen(  # noqa: S603 (a list of arguments, not shell text)
+                self._command(self._configuration),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _end_orphans(self) -> None:
+        """End workers whose main process was killed: they would keep the port."""
+        import psutil
+
+        orphans = []
+        for process in psutil.process_iter(["name"]):
+            with suppress(psutil.Error):
+                if process.info["name"] == "nginx" and any(
+                    opened.path == str(self.log_file) for opened in process.open_files()
+                ):
+                    process.send_signal(signal.SIGQUIT)  # it answers what it accepted
+                    orphans.append(process)
+        deadline = time.monotonic() + 5
+        while any(_listens(orphan) for orphan in orphans) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def _command(self, configuration: Path) -> list[str]:
+        # Without -e it would open the machine's own log first.
+        return [self._program, "-e", "stderr", "-p", str(self._folder), "-c", str(configuration)]
+
+    def _check(self, text: str) -> None:
+        """Let nginx read a configuration before it has to live with it."""
+        draft = self._folder / "nginx.draft.conf"
+        # The check truncates the pid file that the configuration names.
+        draft.write_text(text.replace("/nginx.pid;", "/nginx.draft.pid;"), encoding="utf-8")
+        checked = subprocess.run(  # noqa: S603 (a list of arguments, not shell text)
+            [*self._command(draft), "-t", "-q"], capture_output=True, text=True, check=False
+        )
+        if checked.returncode:
+            raise UserError(f"nginx refuses its configuration {draft}: {checked.stderr.strip()}")
+        draft.unlink()
+        (self._folder / "nginx.draft.pid").unlink(missing_ok=True)
+
+    def _port_before(self) -> int | None:
+        """The port of an nginx that runs on this folder, if it listens where it is wanted."""
+        if not self.is_running():
+            return None
+        try:
+            found = re.search(r"listen (\S+):(\d+) ", self._configuration.read_text())
+        except OSError:
+            return None
+        if found is None or found[1].strip("[]") != self.host:
+            return None
+        return int(found[2])
+
+    def _master(self) -> "psutil.Process | None":
+        """Nginx's main process, if it runs on this folder."""
+        import psutil
+
+        try:
+            pid = self._child.pid if self._child else int(self._pid_file())
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                if self._child:
+                    self._child.poll()  # reap it
+                return None
+            # The id in a file that a killed nginx left may be another program's by now.
+            title = " ".join(process.cmdline())
+            return process if self._child or str(self._folder) in title else None
+        except (OSError, ValueError, psutil.Error):
+            return None
+
+    def _pid_file(self) -> str:
+        return (self._folder / "nginx.pid").read_text()
+
+    def _workers(self) -> list[tuple["psutil.Process", bool]]:
+        """Nginx's workers, and whether each is about to end."""
+        import psutil
+
+        found = []
+        master = self._master()
+        for worker in master.children() if master else []:
+            with suppress(psutil.Error):
+                title = " ".join(worker.cmdline())
+                if "worker process" in title:
+                    found.append((worker, "shutting down" in title))
+        return found
+
+    def _has_taken_up(self, before: set[int]) -> bool:
+        """Whether a new worker accepts requests and each old one accepts none."""
+        workers = self._workers()
+        fresh = any(worker.pid not in before for worker, _ in workers)
+        return fresh and all(ending for worker, ending in workers if worker.pid in before)
+
+    def _signal(self, number: int) -> None:
+        import psutil
+
+        if master := self._master():
+            with suppress(psutil.Error):
+                master.send_signal(number)
+
+
+def _listens(process: "psutil.Process") -> bool:
+    """Whether an nginx worker still accepts requests."""
+    import psutil
+
+    try:
+        return "shutting down" not in " ".join(process.cmdline()) and (
+            process.status() != psutil.STATUS_ZOMBIE
+        )
+    except psutil.Error:
+        return False
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port, if it is free; a free one for 0.
+
+    Raises:
+        UserError: If it is taken or not ours to take.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"cannot listen on {host} port {port} ({error.strerror}); give another port"
+            ) from None
+        found: int = probe.getsockname()[1]
+        return found

@@ -1,0 +1,223 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from components.deployment.judging.canary_analysis import (
+    Analysis,
+    CanaryWatch,
+    LatencyEvidence,
+    Limits,
+    Measure,
+    Standing,
+    Verdict,
+    analyse,
+)
+from components.deployment.judging.confidence_sequence import Count, Interval, Pairs
+from components.deployment.judging.observations import Observations
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
+
+BUCKETS = len(SECONDS_BUCKETS) + 1
+FAST = 0.02
+
+
+def seen(requests: int, *, errors: int = 0, seconds: float = FAST, classes=(0.1, 0.2, 0.7)):
+    """Requests of one review each, all equally fast."""
+    latency = [0] * BUCKETS
+    latency[next(i for i, edge in enumerate(SECONDS_BUCKETS) if seconds <= edge)] = (
+        requests - errors
+    )
+    counts = [round((requests - errors) * share) for share in classes[1:]]
+    return Observations(
+        requests, errors, 0, tuple(latency), (requests - errors - sum(counts), *counts)
+    )
+
+
+def late(stable: Observations, canary: Observations) -> LatencyEvidence:
+    edges = SECONDS_BUCKETS.index(0.03), SECONDS_BUCKETS.index(0.1)
+    return LatencyEvidence(*edges, stable, canary)
+
+
+def judged(stable: Observations, canary: Observations, **more) -> Analysis:
+    return analyse(stable, canary, latency=late(stable, canary), **more)
+
+
+def test_nothing_seen_is_no_verdict():
+    found = analyse(Observations(), Observations())
+    assert found.verdict is Verdict.HOLD
+    assert all(measure.interval == (-1, 1) for measure in found.measures)
+
+
+@pytest.mark.parametrize(
+    ("canary", "words"),
+    [
+        (seen(400, errors=80), "failed requests: 20.0 % against 0.0 %"),
+        (seen(400, errors=400), "failed requests: 100.0 %"),
+        (seen(400, seconds=0.05), "answers slower than the stable's median (30 ms)"),
+        (seen(400, seconds=0.22), "answers slower than the stable's"),
+        (seen(400, classes=(0, 0, 1.0)), "reviews called positive: 100.0 % against 70.0 %"),
+        (seen(400, classes=(0.6, 0.2, 0.2)), "reviews called positive: 20.0 %"),
+    ],
+)
+def test_a_fault_in_any_measure_rolls_back_and_is_named(canary, words):
+    found = judged(seen(4000), canary)
+    assert found.verdict is Verdict.ROLL_BACK
+    assert found.reason.startswith(words)
+    assert "after 400 canary requests" in found.reason
+
+
+def test_a_good_canary_is_promoted_when_there_is_enough_of_everything():
+    assert judged(seen(9000), seen(1000)).verdict is Verdict.PROMOTE
+    assert judged(seen(900), seen(100)).verdict is Verdict.HOLD
+    # without latency evidence, or with too few of one version, it waits
+    assert analyse(seen(9000), seen(1000)).verdict is Verdict.HOLD
+    few = judged(seen(9000), seen(1000), limits=Limits(minimum_requests=1001))
+    assert few.verdict is Verdict.HOLD
+    assert "1,000 canary and 9,000 stable requests of at least 1,001" in few.reason
+
+
+def test_a_canary_just_beyond_the_limit_is_not_promoted_nor_one_just_within_rolled_back():
+    assert judged(seen(90000), seen(10000, errors=210)).verdict is Verdict.HOLD
+    assert judged(seen(90000), seen(10000, errors=190)).verdict is Verdict.HOLD
+
+
+def test_too_few_labelled_reviews_to_prove_it_are_taken_as_they_are():
+    same = seen(9000), seen(1000)
+    assert judged(*same, labelled=Pairs(80, 3, 3, 100)).verdict is Verdict.PROMOTE
+    assert judged(*same, labelled=Pairs(80, 8, 3, 100)).verdict is Verdict.HOLD
+
+
+def test_a_better_canary_is_no_worse():
+    worse = seen(9000, errors=900, seconds=0.3)
+    found = judged(worse, seen(1000))
+    assert {m.standing for m in found.measures[:3]} == {Standing.WITHIN}
+
+
+def test_accuracy_decides_where_there_are_labels():
+    same = seen(9000), seen(1000)
+    assert judged(*same, labelled=Pairs(8000, 50, 60, 9000)).verdict is Verdict.PROMOTE
+    bad = judged(*same, labelled=Pairs(500, 300, 20, 1000))
+    assert bad.verdict is Verdict.ROLL_BACK
+    assert bad.reason.startswith("right answers on labelled reviews: 52.0 % against 80.0 %")
+    assert len(bad.measures) == len(judged(*same).measures) + 1
+
+
+def test_rollback_asks_for_the_interval_that_is_widened_for_all_measures():
+    limits = Limits()
+    found = {errors: judged(seen(4000), seen(200, errors=errors)) for errors in range(40)}
+    for analysis in found.values():
+        failed = analysis.measures[0]
+        assert failed.wide_interval.low <= failed.interval.low
+        assert (analysis.verdict is Verdict.ROLL_BACK) == (
+            failed.wide_interval.low > limits.error_rate
+        )
+    # there are counts for which the two intervals tell apart
+    assert any(
+        a.measures[0].interval.low > limits.error_rate and a.verdict is Verdict.HOLD
+        for a in found.values()
+    )
+
+
+def test_thresholds_are_frozen_from_the_stable_and_judge_only_what_comes_after():
+    limits = Limits(answers_for_threshold=200, warm_up_answers=30)
+    before = seen(10_000, seconds=5.0)  # of an earlier day: must not matter
+    watch = CanaryWatch.begin(before, Observations(), limits)
+    watch, found = watch.look(before + seen(199), seen(20))
+    assert watch.frozen is None
+    assert found.measures[1].canary.of == 0
+    watch, found = watch.look(before + seen(220), seen(29, seconds=3.0))
+    assert watch.frozen is None
+    watch, found = watch.look(before + seen(250), seen(30, seconds=0.3))
+    assert SECONDS_BUCKETS[watch.frozen.median_edge] == 0.03  # 1.25 * 17.5 ms + 5 ms, upwards
+    assert found.measures[1].canary.of == 0
+    frozen = watch.frozen
+    watch, found = watch.look(before + seen(300) + seen(900, seconds=9.0), seen(130, seconds=0.3))
+    assert watch.frozen == frozen
+    assert found.measures[1].stable == Count(900, 950)
+    assert found.measures[1].canary == Count(100, 100)
+    assert found.stable.requests == 1200
+    assert "(30 ms)" in found.measures[1].name
+
+
+def test_a_latency_beyond_all_buckets_is_still_a_threshold():
+    watch = CanaryWatch.begin(Observations(), Observations())
+    watch, _ = watch.look(seen(300, seconds=29.0), seen(30))
+    assert SECONDS_BUCKETS[watch.frozen.p99_edge] == SECONDS_BUCKETS[-1]
+
+
+def test_a_reading_behind_the_start_is_refused():
+    watch = CanaryWatch.begin(seen(10), seen(10))
+    with pytest.raises(ValueError, match="earlier"):
+        watch.look(seen(20), seen(9))
+
+
+def test_an_analysis_is_written_as_json_even_of_nothing():
+    for found in (
+        judged(seen(900), seen(100), labelled=Pairs(8, 1, 1, 10)),
+        analyse(Observations(), Observations()),
+    ):
+        told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+        assert (told["verdict"], told["reason"]) == (found.verdict, found.reason)
+        assert [measure["name"] for measure in told["measures"]] == [
+            measure.name for measure in found.measures
+        ]
+
+
+@pytest.mark.parametrize(
+    ("interval", "wide", "standing"),
+    [
+        ((-0.1, 0.1), (-0.2, 0.2), Standing.WITHIN),
+        ((-0.11, 0.0), (-0.2, 0.2), Standing.OPEN),
+        ((0.11, 0.2), (0.09, 0.3), Standing.OPEN),
+        ((0.2, 0.3), (0.11, 0.4), Standing.BEYOND),
+        ((-0.3, -0.2), (-0.4, -0.11), Standing.BEYOND),
+    ],
+)
+def test_standing(interval, wide, standing):
+    tolerated = Interval(-0.1, 0.1)
+    measure = Measure(
+        "x", Count(1, 2), Count(1, 2), tolerated, Interval(*interval), Interval(*wide)
+    )
+    assert measure.standing is standing
+
+
+def simulated(rng, *, shares, failed=0.0, looks=40, each=50, limits=None):
+    """Verdicts of a rollout at 20 % whose versions draw from the given rates."""
+    stable, canary = Observations(), Observations()
+    watch = CanaryWatch.begin(stable, canary, limits)
+
+    def draw(n, failed, shares):
+        errors = int(rng.binomial(n, failed))
+        latency = np.zeros(BUCKETS, dtype=int)
+        latency[5:25] = rng.multinomial(n - errors, np.full(20, 0.05))
+        classes = rng.multinomial(n - errors, shares)
+        return Observations(n, errors, 0, tuple(map(int, latency)), tuple(map(int, classes)))
+
+    for _ in range(looks):
+        stable += draw(4 * each, 0.01, (0.1, 0.2, 0.7))
+        canary += draw(each, failed, shares)
+        watch, found = watch.look(stable, canary)
+        if found.verdict is not Verdict.HOLD:
+            return found.verdict
+    return Verdict.HOLD
+
+
+def test_good_canaries_are_promoted_and_bad_ones_rolled_back_under_chance():
+    rng = np.random.default_rng(3)
+    good = [simulated(rng, shares=(0.1, 0.2, 0.7), failed=0.01) for _ in range(15)]
+    assert Verdict.ROLL_BACK not in good
+    assert good.count(Verdict.PROMOTE) >= 13
+    failing = [simulated(rng, shares=(0.1, 0.2, 0.7), failed=0.15) for _ in range(8)]
+    skewed = [simulated(rng, shares=(0.4, 0.2, 0.4), failed=0.01) for _ in range(8)]
+    assert set(failing) == set(skewed) == {Verdict.ROLL_BACK}
+
+
+def test_a_canary_at_the_very_limit_is_seldom_judged_wrongly_though_looked_at_often():
+    rng = np.random.default_rng(5)
+    at_limit = [
+        simulated(rng, shares=(0.1, 0.2, 0.7), failed=0.03, limits=replace(Limits(), alpha=0.2))
+        for _ in range(25)
+    ]
+    assert at_limit.count(Verdict.ROLL_BACK) <= 5
+    assert at_limit.count(Verdict.PROMOTE) <= 5

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.deployment.judging.observations import Observations
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
+
+BUCKETS = len(SECONDS_BUCKETS) + 1
+counts = st.integers(0, 10**6)
+observed = st.builds(
+    Observations,
+    counts,
+    counts,
+    counts,
+    st.tuples(*[counts] * BUCKETS),
+    st.tuples(*[counts] * 3),
+)
+
+
+def in_bucket(**by_index: int) -> tuple[int, ...]:
+    return tuple(by_index.get(f"b{i}", 0) for i in range(BUCKETS))
+
+
+@given(observed, observed)
+def test_later_minus_earlier_is_what_came_between(earlier, between):
+    assert (earlier + between) - earlier == between
+    assert Observations.from_dict(json.loads(json.dumps(between.to_dict()))) == between
+
+
+def test_a_reading_that_ran_backwards_is_refused():
+    with pytest.raises(ValueError, match="earlier"):
+        Observations(requests=1) - Observations(requests=2)
+
+
+def test_quantiles_are_read_off_the_buckets():
+    tenth = SECONDS_BUCKETS.index(0.1)
+    seen = Observations(latency=in_bucket(**{f"b{tenth}": 98, f"b{tenth + 1}": 2}))
+    assert seen.p50 == pytest.approx(0.08 + 0.02 * 50 / 98)
+    assert seen.p99 == pytest.approx(0.1 + 0.025 / 2)
+    assert seen.slower_than(tenth) == 2
+    assert seen.slower_than(tenth + 1) == 0
+    assert Observations().p50 is None
+    assert Observations(latency=in_bucket(**{f"b{BUCKETS - 1}": 5})).p50 == SECONDS_BUCKETS[-1]
+
+
+@given(st.lists(st.floats(0.0011, 29.0), min_size=1, max_size=60), st.floats(0.01, 1.0))
+def test_a_quantile_lies_in_the_bucket_of_the_true_one(seconds, share):
+    latency = [0] * BUCKETS
+    for value in seconds:
+        latency[next(i for i, edge in enumerate(SECONDS_BUCKETS) if value <= edge)] += 1
+    found = Observations(latency=tuple(latency)).quantile(share)
+    rank = next(k for k in range(1, len(seconds) + 1) if k >= share * len(seconds))
+    true = sorted(seconds)[rank - 1]
+    bucket = next(i for i, edge in enumerate(SECONDS_BUCKETS) if true <= edge)
+    assert (SECONDS_BUCKETS[bucket - 1] if bucket else 0) <= found <= SECONDS_BUCKETS[bucket]

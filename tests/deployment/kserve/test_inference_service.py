@@ -1,0 +1,226 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.deployment.kserve import inference_service as subject
+from components.deployment.kserve.inference_service import (
+    RUNTIME,
+    Autoscaling,
+    ServiceSettings,
+    render_inference_service,
+    storage_uri_of,
+    to_yaml,
+)
+from components.deployment.kserve.service_state import state_of
+from components.shared.machine.errors import UserError
+from components.shared.machine.images import PREDICTOR_IMAGE
+
+RUNTIME_FILE = (
+    Path(__file__).resolve().parents[3] / "manifests" / "base" / "serving" / "servingruntime.yaml"
+)
+SERVICES = "serving.kserve.io_inferenceservices.yaml"
+RUNTIMES = "serving.kserve.io_servingruntimes.yaml"
+
+
+def runtime_arguments():
+    (container,) = yaml.safe_load(RUNTIME_FILE.read_text())["spec"]["containers"]
+    return container["args"]
+
+
+@pytest.mark.parametrize("mode", ["Standard", "Knative"])
+def test_the_service_is_what_the_crd_wants(mode, faults_of):
+    service = render_inference_service(
+        "review-sentiment", "3", "s3://models/3", mode=mode, model_digest="abc"
+    )
+    assert faults_of(service, SERVICES) == []
+    assert yaml.safe_load(to_yaml(service)) == service
+    annotations = service["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/deploymentMode"] == mode
+    assert annotations["review-sentiment/model-version"] == "3"
+    assert annotations["review-sentiment/model-digest"] == "abc"
+    model = service["spec"]["predictor"]["model"]
+    assert model["env"] == [{"name": "MODEL_VERSION", "value": "3"}]
+    assert model["storageUri"] == "s3://models/3"
+    state = state_of(service)
+    assert (state.mode, state.stable, state.canary, state.first) == (mode, "3", None, False)
+
+
+def test_each_mode_has_only_the_fields_that_it_allows():
+    """Knative's fieldmask.go; its podspec-securitycontext is off by default."""
+    predictor = render_inference_service("m", "3", "s3://m/3", mode="Knative")["spec"]["predictor"]
+    assert not {"securityContext", "terminationGracePeriodSeconds"} & set(predictor)
+    assert not {"lifecycle", "ports"} & set(predictor["model"])
+    predictor = render_inference_service("m", "3", "s3://m/3", mode="Standard")["spec"]["predictor"]
+    assert predictor["securityContext"]["runAsNonRoot"] is True
+    assert predictor["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    pause = int(predictor["model"]["lifecycle"]["preStop"]["exec"]["command"][1])
+    drain = next(int(a.split("=")[1]) for a in runtime_arguments() if "drain" in a)
+    assert predictor["terminationGracePeriodSeconds"] > pause + drain
+    with pytest.raises(UserError, match="at least 55"):
+        render_inference_service("m", "3", "s3://m/3", settings=ServiceSettings(grace_seconds=30))
+
+
+KEDA = Autoscaling("prometheus", 8, "http://prometheus:9090", "sum(queued_reviews)")
+
+
+@pytest.mark.parametrize(
+    ("mode", "autoscaling", "fields", "autoscaler"),
+    [
+        ("Knative", None, {"scaleMetric": "concurrency", "scaleTarget": 16}, None),
+        ("Knative", Autoscaling("rps", 50), {"scaleMetric": "rps", "scaleTarget": 50}, None),
+        ("Standard", None, {"scaleMetric": "cpu", "scaleTarget": 70}, "hpa"),
+        ("Standard", Autoscaling("memory", 80), {"scaleMetric": "memory"}, "hpa"),
+        ("Standard", Autoscaling("none"), {}, "none"),
+        (
+            "Standard",
+            KEDA,
+            {
+                "autoScaling": {
+                    "metrics": [
+                        {
+                            "type": "External",
+                            "external": {
+                                "metric": {
+                                    "backend": "prometheus",
+                                    "serverAddress": "http://prometheus:9090",
+                                    "query": "sum(queued_reviews)",
+                                },
+                                "target": {"type": "Value", "value": "8"},
+                            },
+                        }
+                    ]
+                }
+            },
+            "keda",
+        ),
+    ],
+)
+def test_scaling_is_described_as_each_mode_wants_it(
+    mode, autoscaling, fields, autoscaler, faults_of
+):
+    settings = ServiceSettings(min_replicas=2, max_replicas=7, autoscaling=autoscaling)
+    service = render_inference_service("m", "3", "s3://m/3", mode=mode, settings=settings)
+    assert faults_of(service, SERVICES) == []
+    predictor = service["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (2, 7)
+    assert fields.items() <= predictor.items()
+    scaling = {"scaleMetric", "scaleTarget", "autoScaling"} & set(predictor)
+    assert scaling == set(fields) | ({"scaleTarget"} if "scaleMetric" in fields else set())
+    found = service["metadata"]["annotations"].get("serving.kserve.io/autoscalerClass")
+    assert found == autoscaler
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings", "words"),
+    [
+        ("Standard", ServiceSettings(min_replicas=0), "0 to 3 replicas cannot be had"),
+        ("Standard", ServiceSettings(min_replicas=4), "4 to 3 replicas"),
+        ("Knative", ServiceSettings(min_replicas=-1), "-1 to 3 replicas"),
+        ("Knative", ServiceSettings(min_replicas=0, max_replicas=0), "0 to 0 replicas"),
+        ("Standard", ServiceSettings(autoscaling=Autoscaling("rps", 5)), "does not scale by rps"),
+        ("Knative", ServiceSettings(autoscaling=Autoscaling("cpu", 5)), "does not scale by cpu"),
+        ("Standard", ServiceSettings(autoscaling=Autoscaling("cpu", 0)), "at least 1"),
+        ("Standard", ServiceSettings(autoscaling=Autoscaling("cpu", 101)), "more than 100"),
+        ("Standard", ServiceSettings(autoscaling=Autoscaling("prometheus", 5)), "a query"),
+        ("Knative", ServiceSettings(grpc=True), "Knative allows one port"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(mode, settings, words):
+    with pytest.raises(UserError, match=words):
+        render_inference_service("m", "3", "s3://m/3", mode=mode, settings=settings)
+
+
+def test_knative_may_scale_to_nothing(faults_of):
+    settings = ServiceSettings(min_replicas=0)
+    service = render_inference_service("m", "3", "s3://m/3", mode="Knative", settings=settings)
+    assert service["spec"]["predictor"]["minReplicas"] == 0
+    assert faults_of(service, SERVICES) == []
+
+
+def test_grpc_and_further_arguments(faults_of):
+    settings = ServiceSettings(grpc=True, server_arguments=("--batch-reviews=16",))
+    service = render_inference_service("m", "3", "s3://m/3", settings=settings)
+    assert faults_of(service, SERVICES) == []
+    model = service["spec"]["predictor"]["model"]
+    assert model["args"] == ["--batch-reviews=16", "--grpc-port=8081"]
+    # A Kubernetes Service of several ports needs a name for each.
+    (port,) = model["ports"]
+    assert (port["containerPort"], port["name"]) == (8081, "h2c")
+    (container,) = yaml.safe_load(RUNTIME_FILE.read_text())["spec"]["containers"]
+    assert [port["name"] for port in container["ports"]] == ["http1"]
+
+
+def test_bookkeeping_on_the_service_never_reaches_a_pod():
+    service = render_inference_service("m", "3", "s3://m/3")
+    masked = service["spec"]["predictor"]["annotations"]
+    kept = {value for name, value in vars(subject).items() if name.endswith("_ANNOTATION")}
+    assert {key for key in kept if key.startswith("review-sentiment/")} == set(masked)
+
+
+def test_a_folder_of_this_machine_is_for_a_site():
+    service = render_inference_service("m", "3", "file:///runs/1/model")
+    assert service["spec"]["predictor"]["model"]["storageUri"] == "file:///runs/1/model"
+    assert storage_uri_of("file:///runs/1/model", "m", "3") == "s3://models/m/3"
+
+
+def test_the_check_against_the_crd_is_strict(faults_of):
+    service = render_inference_service("review-sentiment", "3", "s3://models/3")
+    service["spec"]["predictor"]["model"]["storageURI"] = "s3://typo"
+    service["spec"]["predictor"]["minReplicas"] = "one"
+    faults = faults_of(service, SERVICES)
+    assert any("storageURI" in fault for fault in faults)
+    assert any("minReplicas" in fault for fault in faults)
+
+
+@pytest.mark.parametrize("name", ["Reviews", "a_b", "-a", "a" * 41, "", "a-"])
+def test_a_name_that_no_service_can_have_is_refused(name):
+    with pytest.raises(UserError, match="cannot name a service"):
+        render_inference_service(name, "3", "s3://models/3")
+
+
+def test_a_place_that_kserve_cannot_read_is_refused():
+    with pytest.raises(UserError, match="cannot fetch"):
+        render_inference_service("review-sentiment", "3", "/home/me/model")
+
+
+def test_where_the_model_lies():
+    assert storage_uri_of("minio://mlpipeline/v2/model", "m", "3") == "s3://mlpipeline/v2/model"
+    assert storage_uri_of("gs://bucket/model", "m", "3") == "gs://bucket/model"
+    assert storage_uri_of("/runs/1/model", "m", "3") == "s3://models/m/3"
+    assert storage_uri_of("", "m", "3") == "s3://models/m/3"
+
+
+def test_the_runtime_is_what_the_crd_wants_restricted_and_ours(faults_of):
+    runtime = yaml.safe_load(RUNTIME_FILE.read_text())
+    assert faults_of(runtime, RUNTIMES) == []
+    assert runtime["metadata"]["name"] == RUNTIME
+    assert [form["name"] for form in runtime["spec"]["supportedModelFormats"]] == [RUNTIME]
+    (container,) = runtime["spec"]["containers"]
+    assert container["image"] == PREDICTOR_IMAGE
+    assert container["name"] == "kserve-container"
+    security = container["securityContext"]
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["readOnlyRootFilesystem"] is True
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] == security["runAsGroup"] == 10001
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    ready = "/v2/models/{{.Name}}/ready"
+    assert container["readinessProbe"]["httpGet"]["path"] == ready
+    assert container["startupProbe"]["httpGet"]["path"] == ready
+    assert container["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
+
+
+def test_the_runtimes_command_is_one_that_we_have(capsys, monkeypatch):
+    from components.serving import __main__ as command
+
+    runtime = yaml.safe_load(RUNTIME_FILE.read_text())
+    (container,) = runtime["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "components.serving"]
+    monkeypatch.setattr("sys.argv", ["serving", *container["args"], "--help"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 0
+    known = capsys.readouterr().out
+    for argument in container["args"]:
+        assert argument.split("=")[0] in known

@@ -1,0 +1,177 @@
+import json
+import os
+import signal
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.deployment.local.model_process import (
+    ModelProcess,
+    ServedModel,
+    bound_log,
+    serving_command,
+)
+from components.shared.machine.errors import UserError
+from tests.deployment.conftest import stub_command
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts stubs of the model server in a folder; none outlives the test."""
+    started = []
+
+    def run(version="1", command=stub_command, **environment):
+        model = ServedModel("m", "/m", version, tuple(environment.items()))
+        started.append(ModelProcess.start(model, tmp_path, command))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+
+
+def test_a_server_is_started_awaited_and_ended(start, monkeypatch):
+    monkeypatch.setenv("PASSED_ON", "yes")
+    process = start("7", EXTRA="1")
+    port = process.wait_until_ready(10)
+    assert process.port == port
+    assert process.is_ready()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/environment") as answer:
+        seen = json.load(answer)
+    assert (seen["MODEL_VERSION"], seen["EXTRA"], seen["PASSED_ON"]) == ("7", "1", "yes")
+    assert os.getpgid(process.pid) == os.getpgid(0)
+    process.end(10)
+    assert not process.is_running()
+    assert not process.is_ready()
+    process.kill()  # of one that has ended: nothing
+
+
+def test_a_server_in_a_session_of_its_own_is_spared_the_signals_of_ours(tmp_path):
+    model = ServedModel("m", "/m", "1")
+    process = ModelProcess.start(model, tmp_path, stub_command, own_session=True)
+    try:
+        assert os.getsid(process.pid) != os.getsid(0)
+    finally:
+        process.kill()
+
+
+def test_a_server_that_dies_is_reported_with_its_last_words(start):
+    with pytest.raises(UserError, match="code 3 before it was ready: the weights are broken"):
+        start(FAULT="dies").wait_until_ready(10)
+
+
+def test_a_server_that_never_gets_ready_is_reported(start):
+    process = start(FAULT="never-ready")
+    with pytest.raises(UserError, match=r"not ready within 0 s: it printed nothing"):
+        process.wait_until_ready(0.3)
+    assert process.is_running()
+
+
+def test_a_server_that_does_not_heed_sigterm_is_reported(start):
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True)\n"
+    process = start(command=lambda *_: [sys.executable, "-c", code + "time.sleep(60)"])
+    while process.last_lines() != "deaf":
+        time.sleep(0.01)
+    with pytest.raises(UserError, match="did not end within 0 s of SIGTERM"):
+        process.end(0.1)
+    process.kill()
+    assert process.exit_code == -signal.SIGKILL
+
+
+def test_a_server_that_ends_badly_is_reported(start):
+    code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(4))\n"
+    code += "print('up', flush=True); time.sleep(60)"
+    process = start(command=lambda *_: [sys.executable, "-c", code])
+    while process.last_lines() != "up":
+        time.sleep(0.01)
+    with pytest.raises(UserError, match="ended with code 4 after SIGTERM"):
+        process.end(10)
+
+
+def test_a_recorded_process_is_adopted_by_another(start, tmp_path):
+    process = start("1", EXTRA="1")
+    process.record()
+    process.wait_until_ready(10)
+    (record,) = tmp_path.glob("*.json")
+    adopted = ModelProcess.adopt(record)
+    assert (adopted.id, adopted.pid, adopted.model) == (process.id, process.pid, process.model)
+    assert adopted.is_running()
+    assert adopted.is_ready()
+    adopted.terminate()
+    process._child.wait(10)
+    assert not adopted.is_running()
+    assert ModelProcess.adopt(record) is None
+    adopted.terminate()
+    adopted.kill()
+    adopted.forget()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_zombie_and_another_process_of_the_same_id_are_not_adopted(start, tmp_path):
+    process = start()
+    process.record()
+    (record,) = tmp_path.glob("*.json")
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps({**told, "created": told["created"] - 1}))
+    assert ModelProcess.adopt(record) is None
+    record.write_text("{")
+    assert ModelProcess.adopt(record) is None
+    record.write_text(json.dumps(told))
+    adopted = ModelProcess.adopt(record)
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and not reaped
+    assert not adopted.is_running()
+    assert ModelProcess.adopt(record) is None
+
+
+def test_the_log_is_bounded_while_it_is_written(start):
+    process = start()
+    process.log_file.write_text("an old line\n" * 1000)
+    bound_log(process.log_file, most=100_000)
+    assert process.last_lines().endswith("an old line")
+    bound_log(process.log_file, most=1000)
+    assert process.log_file.stat().st_size == 0
+    assert process.log_file.with_suffix(".log.1").stat().st_size == 12_000
+    process.forget(keep_log=True)
+    assert process.log_file.exists()
+
+
+def test_only_the_end_of_a_long_log_is_told(start):
+    process = start()
+    process.log_file.write_text("".join(f"line {n}\n" for n in range(100_000)))
+    told = process.last_lines()
+    assert told.endswith("line 99998 | line 99999")
+    assert told.count("|") == 14
+
+
+def test_our_own_server_listens_on_this_machine_only_on_a_port_of_its_choice(tmp_path):
+    model = ServedModel("m", "/models/a b", "2", (), ("--host=0.0.0.0", "--grpc-port=8081"))
+    command = serving_command(model, tmp_path / "port")
+    assert command[:3] == [sys.executable, "-m", "components.serving"]
+    # The last of an argument that is given twice counts.
+    assert command.index("--host=0.0.0.0") < command.index("--host")
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--grpc-port") + 1] == "0"
+    assert command[command.index("--model-dir") + 1] == "/models/a b"
+    assert command[-1] == str(tmp_path / "port")
+
+
+models = st.builds(
+    ServedModel,
+    st.sampled_from("ab"),
+    st.sampled_from(["/a", "/b"]),
+    st.text(max_size=3),
+    st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from("xy")), max_size=1).map(tuple),
+    st.lists(st.sampled_from("xy"), max_size=2).map(tuple),
+)
+
+
+@given(models, models)
+def test_models_have_the_same_key_only_if_they_are_the_same(one, other):
+    assert (one.key == other.key) == (one == other)
+    assert Path(one.key).name == one.key

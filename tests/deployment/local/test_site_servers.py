@@ -1,0 +1,95 @@
+import time
+from dataclasses import replace
+
+import pytest
+
+from components.deployment.local.model_process import ModelProcess
+from components.deployment.local.site_servers import SiteServers
+from tests.deployment.conftest import stub_command
+from tests.deployment.small_service import ONE, TWO
+
+DYING = replace(ONE, environment=(("FAULT", "dies"),))
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def servers(tmp_path, clock):
+    made = SiteServers(tmp_path / "servers", stub_command, 10.0, clock)
+    yield made
+    made.end_all()
+
+
+def observed(servers, reached):
+    """Looks at the servers until a rule of theirs holds."""
+    deadline = time.monotonic() + 10
+    while not reached() and time.monotonic() < deadline:
+        servers.observe()
+        time.sleep(0.01)
+    assert reached()
+
+
+def test_a_server_is_seen_from_its_start_to_its_end(servers):
+    servers.start(ONE)
+    (starting,) = servers.seen
+    assert (starting.key, starting.ready, starting.ending) == (ONE.key, False, False)
+    observed(servers, lambda: servers.seen[0].ready)
+    assert servers.seen[0].port
+    servers.end(starting.id)
+    assert (servers.seen[0].ready, servers.seen[0].ending) == (False, True)
+    observed(servers, lambda: not servers.seen)
+    assert servers.failures == {}
+
+
+def test_a_server_that_dies_is_tried_again_at_once_and_then_later_and_later(servers, clock):
+    for count, pause in ((1, 0.0), (2, 1.0), (3, 2.0), (4, 4.0)):
+        servers.start(DYING)
+        observed(servers, lambda: not servers.seen)
+        failure = servers.failures[DYING.key]
+        assert (failure.count, failure.retry_at - clock.now) == (count, pause)
+        assert "the weights are broken" in failure.message
+        assert servers.held_back == ({DYING.key} if pause else set())
+        clock.now += pause
+        assert servers.held_back == set()
+    servers.forget_failures([TWO.key])
+    assert servers.failures == {}
+
+
+def test_a_server_that_stays_ready_is_forgiven(servers, clock):
+    servers.start(DYING)
+    observed(servers, lambda: servers.failures)
+    failure = servers.failures.pop(DYING.key)
+    servers.start(ONE)
+    servers.failures[ONE.key] = failure
+    observed(servers, lambda: servers.seen[0].ready)
+    clock.now += 59
+    servers.observe()
+    assert servers.failures
+    clock.now += 2
+    servers.observe()
+    assert servers.failures == {}
+
+
+def test_servers_of_a_killed_site_are_taken_over_or_ended_where_unrecorded(servers, clock):
+    servers.start(ONE)
+    observed(servers, lambda: servers.seen[0].ready)
+    # Started just before the site was killed.
+    unrecorded = ModelProcess.start(TWO, servers.folder, stub_command)
+    unrecorded.wait_until_ready(10)
+    try:
+        successor = SiteServers(servers.folder, stub_command, 10.0, clock)
+        successor.adopt()
+        assert [(one.id, one.ready) for one in successor.seen] == [(servers.seen[0].id, True)]
+        assert unrecorded._child.wait(10) == 0
+    finally:
+        unrecorded.kill()

@@ -1,0 +1,174 @@
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from itertools import islice, pairwise
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import kstest
+
+from components.deployment.local.traffic import (
+    TrafficCount,
+    background_traffic,
+    due_times,
+    read_reviews,
+    replay,
+)
+from components.shared.machine.errors import UserError
+
+REVIEWS = [(None, "lovely"), ("Title", "it's awful \U0001f600")]
+
+
+@pytest.fixture
+def server(start_stub):
+    """Starts a stub of the model server; its URL."""
+    return lambda **how: f"http://127.0.0.1:{start_stub(**how)}"
+
+
+def sent_to(url, seconds=0.3, rate=100.0, **options):
+    """What is due within so many seconds, sent to its end however slow the machine."""
+    count, never = TrafficCount(), threading.Event()
+    asyncio.run(replay(url, REVIEWS, rate, count=count, stop=never, seconds=seconds, **options))
+    return count
+
+
+def test_every_answer_is_counted_by_version_and_status(server):
+    count = sent_to(server())
+    assert count.sent == count.answered > 5
+    # The stub says of itself what the splitter would say for it.
+    assert set(count.answers) == {("what it says itself", 200)}
+    assert count.failed == 0
+    told = count.to_dict()
+    assert told["lost"] == {}
+    (latency,) = told["latency_ms"].values()
+    assert 0 < latency["p50"] <= latency["p99"]
+
+
+def test_errors_are_counted_and_give_no_latency(server):
+    count = sent_to(server(fault="500"))
+    assert {status for _, status in count.answers} == {500}
+    assert count.failed == count.sent > 5
+    assert count.milliseconds == {}
+
+
+def test_a_request_without_an_answer_is_lost(server):
+    broken = sent_to(server(fault="breaks-off"))
+    assert broken.failed == broken.lost.total() == broken.sent > 5
+    slow = sent_to(server(fault="slow:1"), timeout_seconds=0.2)
+    assert slow.lost == {"TimeoutError": slow.sent}
+    nowhere = sent_to("http://127.0.0.1:9")
+    assert nowhere.lost == {"ClientConnectorError": nowhere.sent}
+
+
+def test_requests_are_sent_when_due_whether_or_not_others_are_answered(server):
+    url = server(fault="slow:0.5")
+    started = time.monotonic()
+    with background_traffic(url, REVIEWS, 100, seconds=0.3) as count:
+        time.sleep(0.3)
+        assert count.answered == 0
+        assert count.sent > 5
+    # All were underway at once.
+    assert time.monotonic() - started < 2
+    assert count.answered == count.sent
+
+
+def test_the_wait_for_a_connection_counts_as_latency(server):
+    count = sent_to(server(fault="slow:0.2"), rate=20, connections=1)
+    assert count.sent > 2
+    (values,) = count.milliseconds.values()
+    assert max(values) > 2 * 200 - 50
+
+
+def test_the_same_seed_sends_at_the_same_times_under_the_same_ids():
+    assert list(islice(due_times(20, 3), 50)) == list(islice(due_times(20, 3), 50))
+    assert next(due_times(20, 3)) != next(due_times(20, 4))
+
+
+def test_the_gaps_between_requests_are_exponential():
+    times = list(islice(due_times(20, 1), 2000))
+    gaps = [after - before for before, after in pairwise(times)]
+    assert kstest(gaps, "expon", args=(0, 1 / 20)).pvalue > 1e-3
+
+
+def test_reviews_are_read_with_and_without_titles(tmp_path):
+    path = tmp_path / "reviews.parquet"
+    pq.write_table(pa.table({"review_body": ["a", None, ""], "title": [None, "x", "y"]}), path)
+    assert read_reviews(path) == [(None, "a")]
+    pq.write_table(pa.table({"review_body": ["a"], "n": [1]}), path)
+    assert read_reviews(path) == [(None, "a")]
+
+
+def test_what_cannot_be_sent_is_refused_in_words(tmp_path):
+    path = tmp_path / "reviews.parquet"
+    with pytest.raises(UserError, match="does not exist"):
+        read_reviews(path)
+    path.write_text("text")
+    with pytest.raises(UserError, match="cannot be read as Parquet"):
+        read_reviews(path)
+    pq.write_table(pa.table({"n": [1]}), path)
+    with pytest.raises(UserError, match="no column review_body"):
+        read_reviews(path)
+    pq.write_table(pa.table({"review_body": pa.array([None], pa.string())}), path)
+    with pytest.raises(UserError, match="holds no review"):
+        read_reviews(path)
+
+
+def test_the_counts_are_told_in_words():
+    count = TrafficCount(sent=5)
+    assert count.in_words() == "5 sent, answered: none; 0 lost"
+    count.answers |= {("1", 200): 2, ("2", 500): 1, ("", 502): 1}
+    count.lost["TimeoutError"] = 1
+    assert count.in_words() == (
+        "5 sent, answered: 1 by model (not named) with status 502, 2 by model 1, "
+        "1 by model 2 with status 500; 1 lost (1 TimeoutError)"
+    )
+    assert (count.answered, count.failed, count.answered_by("1")) == (4, 3, 2)
+
+
+def seen_by(url):
+    with urllib.request.urlopen(f"{url}/seen") as answer:
+        return len(json.load(answer))
+
+
+def test_the_command_line_sends_and_prints_the_counts(server, tmp_path):
+    path = tmp_path / "reviews.parquet"
+    pq.write_table(pa.table({"review_body": ["a", "b"]}), path)
+    command = [sys.executable, "-m", "components.deployment.local.traffic"]
+    url = server()
+    command += [
+        "--url",
+        url,
+        "--reviews",
+        str(path),
+        "--rate",
+        "100",
+        "--report",
+        str(tmp_path / "r.json"),
+    ]
+    ended = subprocess.run([*command, "--seconds", "3"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    assert told["sent"] > 5
+    assert json.loads((tmp_path / "r.json").read_text()) == told
+    with_signal = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while seen_by(url) < told["sent"] + 6 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with_signal.send_signal(signal.SIGTERM)
+    assert json.loads(with_signal.communicate(timeout=20)[0])["sent"] > 5
+    refused = subprocess.run([*command, "--rate", "0"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "--rate 0.0 is no rate" in refused.stderr
+
+
+def test_traffic_that_was_stopped_before_it_began_sends_nothing():
+    stop, count = threading.Event(), TrafficCount()
+    stop.set()
+    asyncio.run(replay("http://127.0.0.1:9", REVIEWS, 10, count=count, stop=stop))
+    assert count == TrafficCount()
