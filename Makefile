@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-IN_STATE := $(BIN)/python -m pipelines.environment state
+IN_STATE := $(BIN)/python -m pipelines.running.environment state
 INSTALLED := $(VENV)/.installed
 
 # What a run reads and with which options, e.g. make run DATA=reviews.csv ARGS="--tune-trials 4"
@@ -51,27 +51,27 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 run: $(INSTALLED) ## Run the training pipeline on this machine  [DATA= BASE_MODEL= ARGS=]
-	$(BIN)/python -m pipelines.run training --data-uri '$(DATA)' --base-model '$(BASE_MODEL)' $(ARGS)
+	$(BIN)/python -m pipelines.running.run training --data-uri '$(DATA)' --base-model '$(BASE_MODEL)' $(ARGS)
 
 approve: $(INSTALLED) ## Promote a version that waits for approval  VERSION=
 	@test -n "$(VERSION)" || { echo 'error: say which: make approve VERSION=1' >&2; exit 2; }
-	$(BIN)/python -m pipelines.run approval --version '$(VERSION)' \
+	$(BIN)/python -m pipelines.running.run approval --version '$(VERSION)' \
 	  --approved-by '$(APPROVED_BY)' --model-name '$(MODEL_NAME)'
 
 serve: $(INSTALLED) ## Serve the champion  [PORT=8080 ARGS="--features --grpc-port 8081"]
-	$(BIN)/python -m pipelines.serve --model-name '$(MODEL_NAME)' --port '$(PORT)' $(ARGS)
+	$(BIN)/python -m pipelines.running.serve --model-name '$(MODEL_NAME)' --port '$(PORT)' $(ARGS)
 
 site: $(INSTALLED) ## Serve with canaries, behind nginx, until stopped  [PORT=8080]
 	$(IN_STATE) $(BIN)/python -m components.deployment.local.site --state state/site \
 	  --name '$(MODEL_NAME)' --port '$(PORT)' $(ARGS)
 
 rollout: $(INSTALLED) ## Roll a version out on the site, step by step  [VERSION=champion ARGS=]
-	$(BIN)/python -m pipelines.run rollout --version '$(or $(VERSION),champion)' \
+	$(BIN)/python -m pipelines.running.run rollout --version '$(or $(VERSION),champion)' \
 	  --model-name '$(MODEL_NAME)' $(ARGS)
 
 ab-test: $(INSTALLED) ## Test a version against the one that serves  VERSION= [ARGS=]
 	@test -n "$(VERSION)" || { echo 'error: say which: make ab-test VERSION=2' >&2; exit 2; }
-	$(BIN)/python -m pipelines.run ab-test --version '$(VERSION)' \
+	$(BIN)/python -m pipelines.running.run ab-test --version '$(VERSION)' \
 	  --model-name '$(MODEL_NAME)' $(ARGS)
 
 traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 PORT=8080]
@@ -103,9 +103,9 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix .
 
 compile: $(INSTALLED) ## Write the pipelines as YAML for Kubeflow to build/
-	$(BIN)/python -m pipelines.compile --output build
+	$(BIN)/python -m pipelines.running.compile --output build
 
-SUBMIT = $(BIN)/python -m pipelines.submit --experiment '$(EXPERIMENT)' \
+SUBMIT = $(BIN)/python -m pipelines.running.submit --experiment '$(EXPERIMENT)' \
   $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
   $(if $(SERVICE_ACCOUNT),--service-account '$(SERVICE_ACCOUNT)') $(if $(NO_CACHE),--no-cache)
 # The images hold no model, so that a cluster starts from one of the hub's unless another is named.
@@ -127,7 +127,7 @@ push-images: ## Push the images to IMAGE_REGISTRY
 	for image in $(IMAGES); do $(IMAGE_BUILDER) push "$(IMAGE_REGISTRY)/$$image:$(IMAGE_TAG)" || exit; done
 
 preflight: $(INSTALLED) ## Check a cluster before anything runs on it  [NAMESPACE= KFP_ENDPOINT= ARGS=--no-pods]
-	@$(BIN)/python -m pipelines.preflight $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
+	@$(BIN)/python -m pipelines.running.preflight $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
 	  $(if $(KFP_ENDPOINT),--kfp-endpoint '$(KFP_ENDPOINT)') $(ARGS)
 
 submit: compile ## Submit training to Kubeflow  [KFP_ENDPOINT= NAMESPACE= DATA= BASE_MODEL= ARGS="name=value"]

@@ -4,7 +4,7 @@ from kfp import dsl
 
 from components.deployment.component import check_deployment
 from components.registry.component import fetch_version, promote_model
-from pipelines.step_settings import place
+from pipelines.running.step_settings import place
 
 
 @dsl.pipeline(

@@ -9,7 +9,7 @@ from kfp.dsl import Artifact, Dataset, Input, Model
 
 from components.deployment.component import check_deployment
 from components.registry.component import promote_model, register_model
-from pipelines.step_settings import place
+from pipelines.running.step_settings import place
 
 
 @dsl.pipeline(

@@ -4,7 +4,7 @@ from kfp import dsl
 
 from components.deployment.component import roll_out_model
 from components.registry.component import fetch_version, record_rollout
-from pipelines.step_settings import place
+from pipelines.running.step_settings import place
 
 
 @dsl.pipeline(

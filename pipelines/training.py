@@ -10,8 +10,8 @@ from components.report.component import compose_report
 from components.serving.component import export_for_serving
 from components.training.component import fine_tune_classifier
 from pipelines.release import release_pipeline
-from pipelines.step_settings import place
-from pipelines.training_scale import SCALE
+from pipelines.running.step_settings import place
+from pipelines.running.training_scale import SCALE
 from pipelines.tuning import tuning_pipeline
 
 

@@ -8,8 +8,8 @@ from kfp import dsl
 from kfp.dsl import Dataset, Input
 
 from components.training.component import chosen_hyperparameters, tune_hyperparameters
-from pipelines.step_settings import place
-from pipelines.training_scale import SCALE
+from pipelines.running.step_settings import place
+from pipelines.running.training_scale import SCALE
 
 
 @dsl.pipeline(name="tuning", description="Search the training options, or take those given.")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from components.shared.kubernetes.namespace_objects import RUN_AS_USER
-from pipelines.compile import compile_all
+from pipelines.running.compile import compile_all
 from tests.images.container import BASE_VARIABLE, OPTIONS_VARIABLE, Container, container
 
 pytestmark = [

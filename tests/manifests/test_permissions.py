@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
-from pipelines.preflight import OF_KUBEFLOW_PIPELINES
+from pipelines.running.preflight import OF_KUBEFLOW_PIPELINES
 from tests.manifests.conftest import named
 
 COMPONENTS = Path(__file__).resolve().parents[2] / "components"

@@ -17,7 +17,7 @@ from components.shared.kubernetes.namespace_objects import (
     TRAINING_RUNTIME,
 )
 from components.shared.machine import images
-from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS
+from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of, variables_of
 
 SECRETS = {

@@ -20,8 +20,8 @@ from components.registry.registration import register
 from components.registry.versions import list_versions
 from components.shared.machine.files import write_json, write_parquet
 from components.shared.records.reviews import PREDICTIONS_SCHEMA
-from pipelines.environment import local_environment
-from pipelines.local import Run, run_locally
+from pipelines.running.environment import local_environment
+from pipelines.running.local import Run, run_locally
 
 MODEL = "review-sentiment"
 

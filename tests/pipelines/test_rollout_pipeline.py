@@ -24,8 +24,8 @@ from components.deployment.local.traffic import Review, TrafficCount
 from components.registry.versions import Version, promote, show_version
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, write_json
-from pipelines.local import Run
 from pipelines.rollout import rollout_pipeline
+from pipelines.running.local import Run
 from tests.deployment.conftest import needs_nginx
 from tests.pipelines.made_up_model import made_up_reviews, trained
 from tests.pipelines.small_site import (

@@ -11,9 +11,9 @@ import pytest
 from components.registry.versions import list_versions
 from components.shared.machine.errors import UserError
 from pipelines.approval import approval_pipeline
-from pipelines.environment import local_environment
-from pipelines.local import Run, run_locally
-from pipelines.run import write_report
+from pipelines.running.environment import local_environment
+from pipelines.running.local import Run, run_locally
+from pipelines.running.run import write_report
 from pipelines.training import training_pipeline
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,7 @@ from components.preflight.permissions import check_permissions
 from components.preflight.probes import check_inside
 from components.shared.kubernetes import namespace_objects as names
 from components.shared.kubernetes.connection import connect
-from pipelines.preflight import permissions
+from pipelines.running.preflight import permissions
 from tests.preflight.healthy_cluster import EXPECTED
 
 KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from components.shared.machine.errors import UserError
-from pipelines.training_scale import TrainingScale, scale_of_environment
+from pipelines.running.training_scale import TrainingScale, scale_of_environment
 
 
 @pytest.fixture(autouse=True)

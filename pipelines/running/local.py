@@ -13,8 +13,8 @@ from typing import Any
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
-from pipelines.environment import local_environment
-from pipelines.step_log import StepLog
+from pipelines.running.environment import local_environment
+from pipelines.running.step_log import StepLog
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.step_log import StepLog
+from pipelines.running.step_log import StepLog
 
 LINES = """\
 12:00:00.000 - INFO - Running pipeline: \x1b[95m'p'\x1b[0m

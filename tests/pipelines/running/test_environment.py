@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.environment import PROJECT, local_environment
+from pipelines.running.environment import PROJECT, local_environment
 
 
 def test_state_lies_in_one_absolute_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,15 @@ def test_a_command_finds_the_variables_in_its_environment(tmp_path: Path) -> Non
     ask = "import json, os; print(json.dumps(dict(os.environ)))"
     without = {k: v for k, v in os.environ.items() if k != "CHECKPOINT_DIR"}
     said = subprocess.run(
-        [sys.executable, "-m", "pipelines.environment", str(tmp_path), sys.executable, "-c", ask],
+        [
+            sys.executable,
+            "-m",
+            "pipelines.running.environment",
+            str(tmp_path),
+            sys.executable,
+            "-c",
+            ask,
+        ],
         cwd=PROJECT,
         env=without,
         capture_output=True,

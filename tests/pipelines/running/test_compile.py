@@ -19,8 +19,8 @@ from components.shared.kubernetes.namespace_objects import (
     STATE_PATH,
 )
 from components.shared.machine.images import REGISTRY, STEP_IMAGE, TAG, TRAINING_IMAGE
-from pipelines.compile import compile_all
-from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS, SETTINGS, StepSettings
+from pipelines.running.compile import compile_all
+from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS, SETTINGS, StepSettings
 
 ROLLOUT_STEPS = {"fetch-version", "roll-out-model", "record-rollout"}
 AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
@@ -181,8 +181,8 @@ def test_the_registry_is_told_what_came_of_it(compiled, pipeline, step) -> None:
 def compiled_at_scale(folder: Path, **scale: str) -> tuple[dict, dict]:
     """The training pipeline as another process compiles it at a scale."""
     subprocess.run(
-        [sys.executable, "-m", "pipelines.compile", "--output", str(folder)],
-        cwd=Path(__file__).parents[2],
+        [sys.executable, "-m", "pipelines.running.compile", "--output", str(folder)],
+        cwd=Path(__file__).parents[3],
         env=os.environ | scale,
         check=True,
         capture_output=True,

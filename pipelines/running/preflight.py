@@ -69,9 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # In here, where a scale that is none is told in a sentence.
-    from pipelines.training_scale import SCALE
+    from pipelines.running.training_scale import SCALE
 
-    parser = argparse.ArgumentParser(prog="python -m pipelines.preflight", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.running.preflight", description=__doc__
+    )
     parser.add_argument(
         "--namespace", default="kubeflow", help="of the runs, as for submit (default: %(default)s)"
     )
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _preflight(options: argparse.Namespace) -> None:
-    from pipelines.step_settings import CONFIG_KEYS, SECRET_KEYS
+    from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS
 
     if options.gpus < 0 or options.deadline < 1:
         raise UserError("--gpus takes a number from 0 up, --deadline one from 1 up")
@@ -146,7 +148,7 @@ def _largest_step(gpus: int) -> dict[str, str]:
     """The most that is asked for at a time of each resource."""
     from kubernetes.utils import parse_quantity
 
-    from pipelines.step_settings import SETTINGS
+    from pipelines.running.step_settings import SETTINGS
 
     steps = SETTINGS.values()
     return {

@@ -19,7 +19,7 @@ from components.shared.kubernetes.namespace_objects import (
     STATE_PATH,
 )
 from components.shared.machine.images import REGISTRY, STEP_IMAGE, TAG
-from pipelines.training_scale import SCALE
+from pipelines.running.training_scale import SCALE
 
 CONFIG_KEYS: tuple[str, ...] = (
     "MLFLOW_TRACKING_URI",

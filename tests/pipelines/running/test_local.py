@@ -5,7 +5,7 @@ import pytest
 from kfp import dsl
 
 from components.shared.machine.errors import UserError
-from pipelines.local import run_locally
+from pipelines.running.local import run_locally
 
 
 @dsl.component(base_image="steps", install_kfp_package=False)
@@ -39,7 +39,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """run_locally sets variables for its steps: let none outlive a test."""
     import os
 
-    from pipelines.environment import local_environment
+    from pipelines.running.environment import local_environment
 
     for name in local_environment(Path("state")):
         monkeypatch.setenv(name, os.environ.get(name, ""))

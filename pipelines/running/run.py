@@ -9,7 +9,7 @@ from typing import Any
 
 from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.files import read_json
-from pipelines.local import Run, run_locally
+from pipelines.running.local import Run, run_locally
 
 _READERS: Mapping[str, Any] = {"String": str, "Integer": int, "Float": float}
 
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    from pipelines.compile import all_pipelines
+    from pipelines.running.compile import all_pipelines
 
-    parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.running.run", description=__doc__)
     pipelines = parser.add_subparsers(dest="pipeline", required=True)
     for name, pipeline in all_pipelines().items():
         _add_pipeline(pipelines, name, pipeline)

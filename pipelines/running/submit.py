@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.submit", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.running.submit", description=__doc__)
     parser.add_argument("package", type=Path, help="compiled pipeline, e.g. build/training.yaml")
     parser.add_argument("parameters", nargs="*", metavar="name=value", help="of the pipeline")
     parser.add_argument("--experiment", default="review-sentiment", help="that the run belongs to")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.shared.machine.errors import UserError, exit_in_words
-from pipelines.environment import local_environment
+from pipelines.running.environment import local_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _serve(arguments: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.serve", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.running.serve", description=__doc__)
     parser.add_argument("--model-name", default="review-sentiment", help="name in the registry")
     parser.add_argument("--port", type=int, default=8080, help="HTTP port (default: 8080)")
     parser.add_argument("--state", type=Path, default=Path("state"), help="the runs' state folder")

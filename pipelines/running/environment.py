@@ -1,6 +1,6 @@
 """Where state lies on one machine: the environment that the steps find there.
 
-On a cluster the same variables come from the ConfigMap that `pipelines.step_settings` names.
+On a cluster the same variables come from the ConfigMap that `pipelines.running.step_settings` names.
 """
 
 import os
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def code_version() -> str:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.machine.errors import UserError
-from pipelines import run as command
+from pipelines.running import run as command
 
 
 @pytest.fixture

@@ -47,7 +47,9 @@ def compile_all(folder: Path) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and compile."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.compile", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.running.compile", description=__doc__
+    )
     parser.add_argument("--output", type=Path, default=Path("build"), help="folder of the YAML")
     folder = parser.parse_args(arguments).output
 

@@ -13,9 +13,9 @@ import pytest
 from kfp import compiler, dsl
 
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
-from pipelines import submit
+from pipelines.running import submit
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 MADE = "2026-01-01T00:00:00Z"
 EXPERIMENT = {"experiment_id": "e1", "display_name": "review-sentiment", "created_at": MADE}
 RUN = {"run_id": "r1", "experiment_id": "e1", "created_at": MADE}

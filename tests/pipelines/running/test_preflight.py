@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from components.shared.kubernetes import namespace_objects as names
-from pipelines import preflight
-from pipelines.step_settings import CONFIG_KEYS
+from pipelines.running import preflight
+from pipelines.running.step_settings import CONFIG_KEYS
 from tests.preflight.healthy_cluster import CONFIG, ENDS, NAMESPACE, healthy
 from tests.preflight.small_api import RUNNING, SmallApi
 from tests.shared.kubernetes.kubernetes_mock import kubeconfig
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_numbers_that_make_no_sense_are_2(run, options):
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_behind_by_a_signal(server, tmp_path, by):
     server.ends["steps"] = (RUNNING, "")
-    command = [sys.executable, "-m", "pipelines.preflight", "--gpus", "1"]
+    command = [sys.executable, "-m", "pipelines.running.preflight", "--gpus", "1"]
     command += ["--namespace", NAMESPACE, "--kubeconfig", kubeconfig(tmp_path, server.url)]
     environment = {key: value for key, value in os.environ.items() if key != "KFP_ENDPOINT"}
     with subprocess.Popen(

@@ -1,0 +1,1 @@
+"""Ways to run the pipelines: whole on this machine, or compiled and submitted to Kubeflow."""
