@@ -42,8 +42,7 @@ def ab_test_pipeline(
         reviews_per_second: How fast labelled reviews are sent.
         deadline_seconds: A test without its sample by then is undecided, and A stays.
         url: Where the service's traffic is split; empty for the one that the service tells.
-        settings: B's resources: fields of components.deployment.kserve.inference_service.ServiceSettings
-            by name.
+        settings: B's resources: fields of `ServiceSettings` by name.
         namespace: Of the service; empty for the run's own.
         retry_rejected: Test a version again that was turned down before.
     """

@@ -32,10 +32,9 @@ def rollout_pipeline(
         model_name: Name in the registry and of the service.
         mode: KServe's deployment mode, Standard or Knative.
         steps: Percent of the traffic that the canary gets in turn; a first 0 is a shadow.
-        limits: How much worse the canary may be: fields of components.deployment.judging.canary_analysis
-            .Limits by name; what is not named keeps its default.
-        settings: Replicas, resources and autoscaling: fields of components.deployment
-            .inference_service.ServiceSettings by name.
+        limits: How much worse the canary may be: fields of `Limits` by name; what is not named
+            keeps its default.
+        settings: Replicas, resources and autoscaling: fields of `ServiceSettings` by name.
         namespace: Of the service; empty for the run's own.
         labelled_reviews: Most labelled reviews that both versions are asked; 0 asks none.
         look_every_seconds: Pause between two looks at the numbers.

@@ -1,7 +1,7 @@
 """Replace the version that serves, step by step, and go back by itself where the new one is worse.
 
 All that has to be remembered is on the InferenceService, so a rollout that was killed goes on where
-it stopped when it is run again. Each change is guarded (`components.deployment.kserve.guarded_canary`):
+it stopped when it is run again. Each change is guarded (`deployment.kserve.guarded_canary`):
 what someone else did to the canary meanwhile is never overwritten, it ends the rollout with a
 sentence.
 """

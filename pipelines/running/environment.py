@@ -1,6 +1,6 @@
 """Where state lies on one machine: the environment that the steps find there.
 
-On a cluster the same variables come from the ConfigMap that `pipelines.running.step_settings` names.
+On a cluster the same variables come from the ConfigMap that `step_settings` names.
 """
 
 import os

@@ -62,7 +62,8 @@ def test_registering_needs_no_lock(
     version = read_version(versions_dir() / first.removeprefix("sentiment_training_"))
     script = (
         "import dataclasses, sys; from pathlib import Path\n"
-        "from components.shared.machine.feature_store import apply_objects, open_store, versions_dir\n"
+        "from components.shared.machine.feature_store import apply_objects, open_store\n"
+        "from components.shared.machine.feature_store import versions_dir\n"
         "from feature_repo.definitions import feature_objects, read_version\n"
         f"version = read_version(versions_dir() / {version.version!r})\n"
         "store = open_store()\n"

@@ -191,7 +191,7 @@ def test_the_search_is_found(training: Container):
     where = training.run(
         "python",
         "-c",
-        "from components.training.tuning.random_search import experiment_file as f; print(f().is_file())",
+        "from components.training.tuning import random_search as r; print(r.experiment_file().is_file())",
     )
     assert where.strip() == "True"
 

@@ -11,10 +11,9 @@ __all__ = ["Conflict", "ServiceStore"]
 class ServiceStore(Protocol):
     """One InferenceService, by name, with its status.
 
-    The rollout knows nothing else of where it runs. `components.deployment.kserve.kserve_store` keeps the
-    object in a cluster, `components.deployment.local.local_store` in a file that a site on one machine
-    serves from. Every change of the object, its status included, gives it a new
-    `metadata.resourceVersion`.
+    The rollout knows nothing else of where it runs. `kserve.kserve_store` keeps the object in a
+    cluster, `local.local_store` in a file that a site on one machine serves from. Every change of
+    the object, its status included, gives it a new `metadata.resourceVersion`.
     """
 
     def read(self) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Serve an InferenceService on one machine: `python -m components.deployment.local.site --state DIR`.
+"""Serve on one machine: `python -m components.deployment.local.site --state DIR`.
 
 A site plays KServe in deployment mode Standard. It watches the object in a `FileServiceStore`,
 runs a model server process for the stable predictor and for each entry of `spec.canary`, splits

@@ -32,7 +32,7 @@ PAYLOAD_SCHEMA = pa.schema(
     ]
 )
 """One row for each predicted text. `time` is when it was answered, `position` its index in the
-request. `text_sha256` is of the text that the model read (`components.shared.records.text.model_text`),
+request. `text_sha256` is of the text that the model read (`records.text.model_text`),
 so that the same review is recognised without being kept; `text` is null unless texts are kept. Of a
 review that was asked for by its key the server knows no text: there both are of `review_id=KEY`.
 Probabilities are calibrated, in the precision in which they are answered."""
