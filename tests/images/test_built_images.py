@@ -191,7 +191,8 @@ def test_the_search_is_found(training: Container):
     where = training.run(
         "python",
         "-c",
-        "from components.training.tuning import random_search as r; print(r.experiment_file().is_file())",
+        "from components.training.tuning import random_search as search; "
+        "print(search.experiment_file().is_file())",
     )
     assert where.strip() == "True"
 
