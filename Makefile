@@ -94,9 +94,10 @@ test: $(INSTALLED) ## Run the fast tests, on all cores
 test-all: $(INSTALLED) ## Run all tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow'
 
-lint: $(INSTALLED) ## Check format and style
+lint: $(INSTALLED) ## Check format, style and the walls between the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
 
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .

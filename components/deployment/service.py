@@ -1,0 +1,134 @@
+"""The seam: a service that two versions may share, as a rollout and an A/B test see it.
+
+`components.deployment.kserve` keeps it in a cluster, `components.deployment.local` on one machine.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from components.shared.machine.errors import UserError
+
+
+class Interfered(UserError):  # noqa: N818 (what it says is that someone else decided)
+    """Someone else changed the canary while it was being tried; what they did stays."""
+
+
+class NotReady(UserError):  # noqa: N818 (what it says is what the service is, not an error of it)
+    """The candidate did not become ready with its share of the traffic, with the reason."""
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """Which version serves what.
+
+    Attributes:
+        stable: Version that gets the traffic that no canary gets; '' while the first deployment
+            has not been promoted.
+        canary: Version that is being tried; None where none is.
+        percent: The canary's share of the traffic; 100 for a first deployment.
+        rejected: Last version that was rolled back; None where none was.
+        rejected_because: Why, in one sentence.
+        evidence: What `shift` was last given to keep, for a run that resumes.
+    """
+
+    stable: str
+    canary: str | None = None
+    percent: int = 0
+    rejected: str | None = None
+    rejected_because: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Service(Protocol):
+    """One service, and one version that is being tried on it: the candidate.
+
+    Every verb may be repeated: what is done already is not done twice, so that a run that was
+    killed between any two calls ends the same when it is run again. A verb that finds another
+    canary, or another share than it expects, raises `Interfered` and changes nothing.
+
+    Attributes:
+        name: Name of the service.
+        version: The candidate's version in the registry.
+    """
+
+    name: str
+    version: str
+
+    def state(self) -> ServiceState | None:
+        """Which version serves what, now; None where nothing was ever deployed.
+
+        Raises:
+            UserError: If it cannot be read, or was not made by this project.
+        """
+        ...
+
+    def start(self, first_percent: int, *, shadow: bool = False) -> None:
+        """Start the candidate beside the stable version, without any traffic.
+
+        Where nothing serves yet it is the first deployment: the state is then a canary at 100
+        percent beside no stable version, and `promote` or `roll_back` ends it as always.
+
+        Args:
+            first_percent: Share that it gets next.
+            shadow: Send it a copy of the traffic while it gets none of its own.
+
+        Raises:
+            Interfered: If another version is being tried, or this one serves already.
+            UserError: If the service refuses.
+        """
+        ...
+
+    def shift(
+        self,
+        before: int,
+        percent: int,
+        *,
+        following: int,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Give the candidate another share of the traffic.
+
+        Args:
+            before: The share that it is expected to have.
+            percent: The share that it gets.
+            following: The share after that, so that enough replicas start in time.
+            evidence: JSON-ready; `state` gives it back until the next `shift`, `promote` or
+                `roll_back`. None keeps what is there.
+
+        Raises:
+            Interfered: If it is another canary, or has neither share.
+        """
+        ...
+
+    def ready(self, percent: int) -> None:
+        """Wait until the candidate is ready and has its share of the traffic.
+
+        Raises:
+            NotReady: If that never happens, or not in time.
+            Interfered: If it is another canary, or has another share.
+        """
+        ...
+
+    def promote(self) -> None:
+        """Make the candidate, which has all of the traffic, the stable version; wait until it is.
+
+        Raises:
+            Interfered: If it is another canary, or has another share.
+            UserError: If the service does not follow.
+        """
+        ...
+
+    def roll_back(self, reason: str) -> None:
+        """Give all of the traffic to the stable version again; wait until it has it.
+
+        A first deployment is removed: nothing serves then.
+
+        Args:
+            reason: One sentence, kept with the service.
+
+        Raises:
+            Interfered: If it is another canary.
+            UserError: If the service does not follow.
+        """
+        ...

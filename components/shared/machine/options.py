@@ -1,0 +1,116 @@
+"""Options as dataclasses: name, default, bounds and help of each stand once, at its field.
+
+A command line, a Katib trial and a pipeline's `dict` parameter all fill the same class:
+
+    @dataclass(frozen=True)
+    class RolloutOptions(Options, called="rollout option"):
+        alpha: float = option(0.05, "tolerated chance of a wrong verdict", 1e-6, 0.5)
+
+    RolloutOptions.from_dict({"alpha": "0.01"})
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, field, fields
+from typing import Any, ClassVar, Self
+
+from components.shared.machine.errors import UserError
+
+
+def option(
+    default: Any,
+    about: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field of an `Options` class.
+
+    Args:
+        default: Its value where none is given.
+        about: What it does; the help text of command lines.
+        low: Smallest value allowed; None for no bounds.
+        high: Largest value allowed; with `low` only.
+        choices: The texts allowed; any where empty.
+    """
+    return field(
+        default=default,
+        metadata={"about": about, "low": low, "high": high, "choices": choices},
+    )
+
+
+class Options:
+    """Base of a frozen dataclass whose fields are made by `option`.
+
+    Values out of bounds raise `UserError` however the object is made.
+    """
+
+    called: ClassVar[str] = "option"
+
+    def __init_subclass__(cls, called: str = "option", **others: Any) -> None:
+        super().__init_subclass__(**others)
+        cls.called = called
+
+    def __post_init__(self) -> None:
+        for one in fields(self):  # type: ignore[arg-type]
+            _check(f"{self.called} {one.name}", getattr(self, one.name), one.metadata)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build options from names and values; what is not named keeps its default.
+
+        Args:
+            values: Values as such or as text (`"3e-5"`, `"true"`), as command lines, Katib and
+                pipeline parameters give them.
+
+        Raises:
+            UserError: If a name does not exist, or a value has the wrong type or is out of bounds.
+        """
+        kinds = {one.name: one.type for one in fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(values) - set(kinds))
+        if unknown:
+            raise UserError(
+                f"there is no {cls.called} {', '.join(map(str, unknown))}; "
+                f"the {cls.called}s are {', '.join(kinds)}"
+            )
+        converted = {
+            name: _convert(f"{cls.called} {name}", value, kinds[name])
+            for name, value in values.items()
+        }
+        return cls(**converted)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options by name, JSON-ready; `from_dict` takes it back."""
+        return asdict(self)  # type: ignore[call-overload]
+
+
+def _convert(called: str, value: Any, kind: Any) -> Any:
+    """The value as the type of its field."""
+    try:
+        if kind is bool:
+            if isinstance(value, bool):
+                return value
+            return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
+        if isinstance(value, bool):
+            raise ValueError
+        if kind is int:
+            number = float(value)
+            if number != int(number):
+                raise ValueError
+            return int(number)
+        if kind is float:
+            return float(value)
+    except (TypeError, ValueError, KeyError, OverflowError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise UserError(f"{called} must be {wanted}, not {value!r}") from None
+    return str(value)
+
+
+def _check(called: str, value: Any, limits: Mapping[str, Any]) -> None:
+    """Raise `UserError` if the value is out of bounds."""
+    if limits["choices"] and value not in limits["choices"]:
+        choices = ", ".join(limits["choices"])
+        raise UserError(f"{called} must be one of {choices}, not {value!r}")
+    low, high = limits["low"], limits["high"]
+    if low is not None and not (math.isfinite(value) and low <= value <= high):
+        raise UserError(f"{called} must lie from {low:g} to {high:g}, not {value!r}")
