@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from components.shared.machine.errors import UserError
@@ -16,6 +17,23 @@ class Interfered(UserError):  # noqa: N818 (what it says is that someone else de
 
 class NotReady(UserError):  # noqa: N818 (what it says is what the service is, not an error of it)
     """The candidate did not become ready with its share of the traffic, with the reason."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A registered version that is to be served.
+
+    Attributes:
+        version: Version in the registry.
+        folder: Its whole model folder.
+        uri: The artifact's URI, from which a cluster fetches the folder.
+        digest: SHA-256 of its weights.
+    """
+
+    version: str
+    folder: Path
+    uri: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -49,11 +67,11 @@ class Service(Protocol):
 
     Attributes:
         name: Name of the service.
-        version: The candidate's version in the registry.
+        candidate: The version that is tried.
     """
 
     name: str
-    version: str
+    candidate: Candidate
 
     def state(self) -> ServiceState | None:
         """Which version serves what, now; None where nothing was ever deployed.
