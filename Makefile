@@ -29,6 +29,7 @@ IMAGES := steps training predictor
 MODEL_NAME ?= review-sentiment
 APPROVED_BY ?= $(shell id -un)
 PORT ?= 8080
+UI_PORT ?= 5000
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -38,9 +39,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
         submit-rollout schedule bench bench-training bench-data bench-features \
         bench-distributed bench-serving sample constraints clean
 
+##@ On this machine
+
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
-	  awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make the virtual environment and install the pinned dependencies
 
@@ -82,11 +85,15 @@ traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 P
 models: $(INSTALLED) ## List the registered versions
 	$(IN_STATE) $(BIN)/python -m components.registry list
 
-ui: $(INSTALLED) ## Open MLflow's pages on the runs and versions  [PORT=8080]
-	$(IN_STATE) $(BIN)/mlflow ui --port '$(PORT)'
+# `mlflow ui` reads another variable than every other MLflow command; its job processes are not needed.
+ui: $(INSTALLED) ## Open MLflow's pages on the runs and versions  [UI_PORT=5000]
+	$(IN_STATE) sh -c 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	  exec $(BIN)/mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --port $(UI_PORT)'
 
 lookup: $(INSTALLED) ## Read a review's features from the online store  REVIEW_ID=
 	$(IN_STATE) $(BIN)/python -m components.features lookup '$(REVIEW_ID)'
+
+##@ Development
 
 test: $(INSTALLED) ## Run the fast tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist loadfile
@@ -102,6 +109,8 @@ lint: $(INSTALLED) ## Check format, style and the walls between the rooms
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+##@ On a cluster
 
 compile: $(INSTALLED) ## Write the pipelines as YAML for Kubeflow to build/
 	$(BIN)/python -m pipelines.running.compile --output build
@@ -141,6 +150,8 @@ schedule: compile ## Train on Kubeflow again and again  CRON="0 0 3 * * 1" [as s
 	@test -n "$(CRON)" || { echo 'error: say when, seconds first: make schedule CRON="0 0 3 * * 1"' >&2; exit 2; }
 	$(SUBMIT) --name '$(RUN_NAME)' --cron '$(CRON)' $(TRAINING)
 
+##@ Benchmarks
+
 BENCH_DATA = $(if $(filter-out sample,$(DATA)),--data '$(DATA)')
 
 bench: bench-data bench-features bench-training ## Run all benchmarks  [DATA=]
@@ -160,6 +171,8 @@ bench-distributed: $(INSTALLED) ## Two training processes against one, on this m
 bench-serving: $(INSTALLED) ## The model server against KServe's stock way  MODEL= PREDICTIONS=
 	@test -n "$(MODEL)$(PREDICTIONS)" || { echo 'error: name two artifacts of a run: MODEL=…/exported PREDICTIONS=…/predictions' >&2; exit 2; }
 	$(BIN)/python tests/benchmarks/bench_serving.py --model '$(MODEL)' --predictions '$(PREDICTIONS)' $(ARGS)
+
+##@ Housekeeping
 
 sample: $(INSTALLED) ## Write the bundled sample again from its generator
 	$(BIN)/python -m components.data.sample
