@@ -16,8 +16,8 @@ from components.deployment.kserve.service_store import Conflict
 from components.deployment.roll_out import roll_out
 from components.shared.machine.errors import UserError
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
-from tests.shared.kubernetes.kserve_controller import KServe
-from tests.shared.kubernetes.kubernetes_mock import Objects, Refused, Time
+from tests.stand_ins.api_server import Objects, Refused, Time
+from tests.stand_ins.kserve_controller import KServe
 
 NAME = "reviews"
 PLAN = Plan(baseline=0.6, smallest_effect=0.25)

@@ -17,7 +17,7 @@ from components.shared.machine.images import TRAINING_IMAGE
 from components.training.on_nodes.spec import NODE, train_job_spec
 from tests.deployment.conftest import CRDS
 from tests.manifests.test_pod_security import faults_of
-from tests.shared.kubernetes.kubernetes_objects import crd_validator
+from tests.stand_ins.kept_objects import crd_validator
 
 FILE = Path(__file__).parents[2] / "manifests" / "base" / "training" / "trainingruntime.yaml"
 

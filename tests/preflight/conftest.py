@@ -10,7 +10,7 @@ from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.retries import Patience
 from tests.preflight.healthy_cluster import ENDS, NAMESPACE, healthy
 from tests.preflight.small_api import SmallApi
-from tests.shared.kubernetes.kubernetes_mock import Time, kubeconfig
+from tests.stand_ins.api_server import Time, kubeconfig
 
 
 @dataclass

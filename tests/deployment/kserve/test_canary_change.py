@@ -18,8 +18,8 @@ from components.deployment.kserve.inference_service import (
     render_inference_service,
 )
 from components.deployment.kserve.service_state import state_of
-from tests.shared.kubernetes.kserve_controller import KServe
-from tests.shared.kubernetes.kubernetes_mock import Objects
+from tests.stand_ins.api_server import Objects
+from tests.stand_ins.kserve_controller import KServe
 
 NAME = "reviews"
 

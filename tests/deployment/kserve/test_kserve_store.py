@@ -10,7 +10,7 @@ from components.deployment.kserve.service_store import Conflict, ServiceStore
 from components.shared.kubernetes.retries import Patience
 from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import NAME, World
-from tests.shared.kubernetes.kubernetes_mock import ApiServer, Refused, kubeconfig
+from tests.stand_ins.api_server import ApiServer, Refused, kubeconfig
 
 
 class Cluster(World):

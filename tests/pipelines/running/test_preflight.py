@@ -14,7 +14,7 @@ from pipelines.running import preflight
 from pipelines.running.step_settings import CONFIG_KEYS
 from tests.preflight.healthy_cluster import CONFIG, ENDS, NAMESPACE, healthy
 from tests.preflight.small_api import RUNNING, SmallApi
-from tests.shared.kubernetes.kubernetes_mock import kubeconfig
+from tests.stand_ins.api_server import kubeconfig
 
 PROJECT = Path(__file__).resolve().parents[3]
 

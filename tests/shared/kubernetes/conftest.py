@@ -9,7 +9,7 @@ from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.refusals import Resource
 from components.shared.kubernetes.retries import Patience
-from tests.shared.kubernetes.kubernetes_mock import (
+from tests.stand_ins.api_server import (
     GROUP,
     PLURAL,
     VERSION,
@@ -17,7 +17,7 @@ from tests.shared.kubernetes.kubernetes_mock import (
     Time,
     kubeconfig,
 )
-from tests.shared.kubernetes.kubernetes_mock import Objects as Kept
+from tests.stand_ins.api_server import Objects as Kept
 
 TRAIN_JOBS = Resource(
     "trainer.kubeflow.org", "v1alpha1", "trainjobs", "TrainJob", "Kubeflow Trainer"

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.shared.kubernetes.conftest import train_job
-from tests.shared.kubernetes.kubernetes_mock import kubeconfig
+from tests.stand_ins.api_server import kubeconfig
 
 STEP = """
 import json, sys

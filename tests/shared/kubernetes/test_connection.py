@@ -2,7 +2,7 @@ import pytest
 
 from components.shared.kubernetes.connection import connect
 from components.shared.machine.errors import UserError
-from tests.shared.kubernetes.kubernetes_mock import kubeconfig
+from tests.stand_ins.api_server import kubeconfig
 
 
 @pytest.fixture(autouse=True)

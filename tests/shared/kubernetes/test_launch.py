@@ -9,7 +9,7 @@ import pytest
 from components.shared.kubernetes.launch import condition, permissions, run_to_end
 from components.shared.machine.errors import UserError
 from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, train_job
-from tests.shared.kubernetes.kubernetes_mock import Refused
+from tests.stand_ins.api_server import Refused
 
 
 def outcome(found):

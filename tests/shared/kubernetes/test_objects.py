@@ -7,7 +7,7 @@ from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.objects import contains
 from components.shared.machine.errors import UserError
 from tests.shared.kubernetes.conftest import service
-from tests.shared.kubernetes.kubernetes_mock import Refused, kubeconfig
+from tests.stand_ins.api_server import Refused, kubeconfig
 
 
 def test_an_object_is_created_read_patched_and_deleted(cluster):

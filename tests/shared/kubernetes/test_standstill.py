@@ -152,7 +152,7 @@ def test_a_trouble_that_passes_is_forgotten(jobs, run):
 
 
 def test_pods_that_may_not_be_read_do_not_end_the_wait(jobs, run):
-    from tests.shared.kubernetes.kubernetes_mock import Refused
+    from tests.stand_ins.api_server import Refused
 
     def extra(method, path, query, body):
         if path.endswith("/pods"):

@@ -6,7 +6,7 @@ from components.shared.kubernetes.changes import WINDOW_SECONDS
 from components.shared.kubernetes.conflict import Gone
 from components.shared.machine.errors import UserError
 from tests.shared.kubernetes.conftest import conditions, train_job
-from tests.shared.kubernetes.kubernetes_mock import Refused
+from tests.stand_ins.api_server import Refused
 
 
 def ready(found):

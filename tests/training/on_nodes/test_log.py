@@ -4,7 +4,7 @@ import pytest
 
 from components.shared.kubernetes.connection import connect
 from components.training.on_nodes.log import MetricLines
-from tests.shared.kubernetes.kubernetes_mock import ApiServer, Objects, kubeconfig
+from tests.stand_ins.api_server import ApiServer, Objects, kubeconfig
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from components.training.on_nodes.spec import (
 )
 from components.training.options import TrainingOptions
 from tests.deployment.conftest import CRDS
-from tests.shared.kubernetes.kubernetes_objects import crd_validator
+from tests.stand_ins.kept_objects import crd_validator
 
 OWNER = {
     "apiVersion": "argoproj.io/v1alpha1",

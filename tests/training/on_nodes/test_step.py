@@ -20,8 +20,8 @@ from components.shared.records.model_folder import check_model_folder
 from components.training.on_nodes import step as train_job_step
 from components.training.on_nodes.shared_folder import SharedFolder
 from components.training.on_nodes.step import PERMISSIONS, describe, fine_tune_on_nodes
-from tests.shared.kubernetes.kubernetes_mock import ApiServer, Refused, Time, kubeconfig
-from tests.shared.kubernetes.kubernetes_mock import Objects as Kept
+from tests.stand_ins.api_server import ApiServer, Refused, Time, kubeconfig
+from tests.stand_ins.api_server import Objects as Kept
 from tests.training.on_nodes.test_shared_folder import write_model
 
 RUN = "0123abcd-4567-4000-8000-0123456789ab"

@@ -4,7 +4,7 @@ import copy
 import re
 from dataclasses import dataclass, field
 
-from tests.shared.kubernetes.kubernetes_objects import Objects, Refused, crd_validator
+from tests.stand_ins.kept_objects import Objects, Refused, crd_validator
 
 GROUP, VERSION = "kubeflow.org", "v1beta1"
 START, END = "2026-11-21T12:00:00Z", "2026-11-21T12:10:00Z"

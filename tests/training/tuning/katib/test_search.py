@@ -16,7 +16,7 @@ from components.training.options import TrainingOptions
 from components.training.tuning.katib import search as step
 from components.training.tuning.katib.search import PERMISSIONS, katib_search
 from components.training.tuning.random_search import experiment_file
-from tests.shared.kubernetes.kubernetes_mock import ApiServer, Refused, Time, kubeconfig
+from tests.stand_ins.api_server import ApiServer, Refused, Time, kubeconfig
 from tests.training.tuning.katib.controller import Experiments, Katib
 
 RUN = "0123abcd-4567-4000-8000-0123456789ab"

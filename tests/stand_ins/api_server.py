@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from tests.shared.kubernetes.kubernetes_objects import GROUP, PLURAL, VERSION, Objects, Refused
+from tests.stand_ins.kept_objects import GROUP, PLURAL, VERSION, Objects, Refused
 
 __all__ = ["GROUP", "PLURAL", "VERSION", "ApiServer", "Objects", "Refused", "Time", "kubeconfig"]
 
