@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 IN_STATE := $(BIN)/python -m pipelines.running.environment state
 INSTALLED := $(VENV)/.installed
+UV ?= uv==0.13.9
 
 # What a run reads and with which options, e.g. make run DATA=reviews.csv ARGS="--tune-trials 4"
 DATA ?= sample
@@ -47,10 +48,27 @@ help: ## List the targets
 
 install: $(INSTALLED) ## Make the virtual environment and install the pinned dependencies
 
+# uv installs the same pinned set in a fraction of the time, but reads none of pip's settings: index,
+# find-links and certificate are handed over, or it would miss a CPU build of torch that pip is told of.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --progress-bar off --constraint constraints.txt \
-	  --editable '.[local,dev]'
+	@$(BIN)/python -m pip install --quiet '$(UV)' || echo 'uv is not to be had here; pip takes some minutes'
+	@of_pip() { $(BIN)/python -m pip config get "$$1" 2>/dev/null || true; }; \
+	if [ -x $(BIN)/uv ]; then \
+	  export UV_DEFAULT_INDEX="$${PIP_INDEX_URL:-$$(of_pip global.index-url)}"; \
+	  export UV_INDEX="$${PIP_EXTRA_INDEX_URL:-$$(of_pip global.extra-index-url)}"; \
+	  export UV_FIND_LINKS="$${PIP_FIND_LINKS:-$$(of_pip global.find-links)}"; \
+	  export SSL_CERT_FILE="$${PIP_CERT:-$${SSL_CERT_FILE:-$$(of_pip global.cert)}}"; \
+	  for name in UV_DEFAULT_INDEX UV_INDEX UV_FIND_LINKS SSL_CERT_FILE; do \
+	    [ -n "$$(printenv $$name)" ] || unset $$name; \
+	  done; \
+	  set -- $(BIN)/uv pip install --python $(BIN)/python --index-strategy unsafe-best-match; \
+	else \
+	  set -- $(BIN)/python -m pip install; \
+	fi; \
+	echo "installing some 200 packages with $$1"; \
+	[ -t 2 ] || set -- "$$@" --quiet; \
+	"$$@" --constraint constraints.txt --editable '.[local,dev]'
 	touch $@
 
 run: $(INSTALLED) ## Run the training pipeline on this machine  [DATA= BASE_MODEL= ARGS=]
