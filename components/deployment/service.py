@@ -150,3 +150,36 @@ class Service(Protocol):
             UserError: If the service does not follow.
         """
         ...
+
+
+def interference(service: Service, now: ServiceState | None) -> Interfered:
+    """What someone else did while the candidate was being tried, in a sentence."""
+    version = service.candidate.version
+    if now is None:
+        return Interfered(
+            f"someone deleted service {service.name} while version {version} was rolled out; "
+            "run again to deploy it anew"
+        )
+    if now.canary == version:
+        what = f"gave version {version} {now.percent} percent of the traffic"
+    elif now.canary is not None:
+        what = f"is trying version {now.canary} instead"
+    elif now.stable == version:
+        what = f"made version {version} the stable one"
+    else:
+        what = f"removed version {version}; {now.stable} serves alone"
+    return Interfered(
+        f"someone else {what} while it was rolled out on {service.name}; this rollout ends here "
+        "and leaves that as it is"
+    )
+
+
+def expect_share(service: Service, now: ServiceState | None, percent: int) -> ServiceState:
+    """The state, if the candidate is the canary and has that share.
+
+    Raises:
+        Interfered: If it does not, with what someone else did.
+    """
+    if now is None or (now.canary, now.percent) != (service.candidate.version, percent):
+        raise interference(service, now)
+    return now

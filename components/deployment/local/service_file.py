@@ -1,0 +1,297 @@
+"""What one machine serves, in two small files.
+
+`<folder>/<name>.json` says what is wanted; whoever changes it holds a lock. The supervisor
+(`components.deployment.local.site`) reads it, and writes what it has made of it to
+`<folder>/<name>/in_effect.json`.
+"""
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from filelock import FileLock
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass as checked
+
+from components.deployment.service import ServiceState
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json
+
+_Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+_Name = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+_AS_WRITTEN = ConfigDict(extra="forbid", strict=True)
+
+
+@checked(frozen=True, config=_AS_WRITTEN)
+class ServedModel:
+    """What a server serves; two of them are equal where one process can stand for both.
+
+    Attributes:
+        name: Name in the URLs.
+        folder: The model folder.
+        version: Version in the registry, named in every answer.
+        digest: SHA-256 of its weights.
+        arguments: Further arguments of the server.
+    """
+
+    name: _Name
+    folder: _Name
+    version: _Text
+    digest: _Text = ""
+    arguments: tuple[_Text, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Short name that differs for different models, fit for a file's name."""
+        content = json.dumps([self.name, self.folder, self.version, self.digest, self.arguments])
+        readable = "".join(c if c.isalnum() or c in "._" else "_" for c in self.version)[:24]
+        return f"v{readable}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+
+@checked(frozen=True, config=_AS_WRITTEN)
+class Wanted:
+    """What is to be served; the content of the service's file.
+
+    Attributes:
+        stable: Gets the traffic that the canary does not; None during a first deployment.
+        canary: The version that is being tried.
+        percent: The canary's share of the traffic.
+        shadow: Whether a canary without a share gets a copy of each request.
+        rejected: Last version that was rolled back.
+        rejected_because: Why, in one sentence.
+        evidence: What the rollout keeps for itself.
+    """
+
+    stable: ServedModel | None
+    canary: ServedModel | None = None
+    percent: int = Field(0, ge=0, le=100)
+    shadow: bool = False
+    rejected: str | None = None
+    rejected_because: str = ""
+    evidence: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.stable is None and (self.canary is None or self.percent != 100):
+            raise ValueError("without a stable version there has to be a canary at 100 percent")
+        if self.canary is None and self.percent:
+            raise ValueError("without a canary the percent has to be 0")
+        if self.stable and self.canary and self.stable.version == self.canary.version:
+            raise ValueError("canary and stable version have to be different versions")
+        return self
+
+    @property
+    def models(self) -> dict[str, ServedModel]:
+        """The models to serve, by key."""
+        return {model.key: model for model in (self.stable, self.canary) if model}
+
+    @property
+    def state(self) -> ServiceState:
+        """The same as a rollout sees it."""
+        return ServiceState(
+            self.stable.version if self.stable else "",
+            self.canary.version if self.canary else None,
+            self.percent,
+            self.rejected,
+            self.rejected_because,
+            self.evidence,
+        )
+
+
+@dataclass(frozen=True)
+class VersionInEffect:
+    """A version as it is served now.
+
+    Attributes:
+        port: Of its server on 127.0.0.1; None where it is not ready.
+        percent: Its share of the traffic.
+        failure: Why its server failed last; empty where it did not, or that is over.
+    """
+
+    port: int | None = None
+    percent: int = 0
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class InEffect:
+    """What the supervisor has made of the file.
+
+    Attributes:
+        url: Where the traffic is split; empty where nothing is served.
+        serving: Key of the model that serves as the stable one, for a supervisor that takes over.
+        fault: Why the traffic is not split as wanted; empty where it is.
+        versions: The versions that are wanted.
+    """
+
+    url: str = ""
+    serving: str | None = None
+    fault: str = ""
+    versions: dict[str, VersionInEffect] = field(default_factory=dict)
+
+
+_WANTED, _IN_EFFECT = TypeAdapter(Wanted), TypeAdapter(InEffect)
+
+
+@dataclass
+class ServiceFile:
+    """The files of one service.
+
+    Attributes:
+        folder: Folder of the supervisor's state.
+        name: Name of the service.
+    """
+
+    folder: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder).expanduser().resolve()
+
+    @property
+    def path(self) -> Path:
+        """What is wanted, as JSON."""
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def site_folder(self) -> Path:
+        """Where the supervisor keeps its own files."""
+        return self.folder / self.name
+
+    def read(self) -> Wanted | None:
+        """What is wanted; None where nothing was ever deployed.
+
+        Raises:
+            UserError: If the file holds anything else.
+        """
+        try:
+            return _WANTED.validate_json(self.path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + first["msg"]
+        except OSError as error:
+            what = str(error)
+        raise UserError(
+            f"{self.path} does not describe a service, or an older version of this project wrote "
+            f"it ({what}); correct it, or delete it and roll out the champion again"
+        )
+
+    def change(self, decide: Callable[[Wanted | None], Wanted | None]) -> None:
+        """Replace what is wanted by what is decided on it, while nobody else can change it.
+
+        Args:
+            decide: Given what is wanted now; returns what is wanted next, None for nothing.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_suffix(".lock"), mode=0o600):
+            now = self.read()
+            wanted = decide(now)
+            if wanted is None:
+                self.path.unlink(missing_ok=True)
+            elif wanted != now:
+                write_json(self.path, asdict(wanted))
+
+    def delete(self) -> None:
+        """Serve nothing any more, whatever the file holds."""
+        self.path.unlink(missing_ok=True)
+
+    def state(self) -> ServiceState | None:
+        """As `Service.state`."""
+        wanted = self.read()
+        return wanted.state if wanted else None
+
+    def in_effect(self) -> InEffect:
+        """What the supervisor has made of it; nothing where none runs."""
+        try:
+            return _IN_EFFECT.validate_json(self._in_effect.read_bytes())
+        except (OSError, ValidationError):
+            return InEffect()
+
+    def show(self, in_effect: InEffect | None) -> None:
+        """Write down what is in effect, None for nothing; only the supervisor does so."""
+        if in_effect is None:
+            self._in_effect.unlink(missing_ok=True)
+        else:
+            write_json(self._in_effect, asdict(in_effect))
+
+    @property
+    def url(self) -> str:
+        """Where the traffic is split; empty where nothing is served."""
+        return self.in_effect().url
+
+    def addresses(self) -> dict[str, list[str]]:
+        """URLs of each ready version's servers, past the traffic split, for its metrics."""
+        versions = self.in_effect().versions.items()
+        return {name: [f"http://127.0.0.1:{one.port}"] for name, one in versions if one.port}
+
+    def is_served(self) -> bool:
+        """Whether a supervisor runs for this service."""
+        try:
+            with self._site_lock.open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    @contextmanager
+    def only_supervisor(self) -> Iterator[None]:
+        """Be the only supervisor of the service; the lock goes with the process, however it ends.
+
+        Raises:
+            UserError: If another one runs.
+        """
+        self.site_folder.mkdir(parents=True, exist_ok=True)
+        with self._site_lock.open("wb") as lock:
+            for _ in range(20):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    # `is_served` holds the lock for a moment.
+                    time.sleep(0.05)
+            else:
+                raise UserError(
+                    f"another site serves {self.name} from {self.folder}; end it first, or give "
+                    "another --state"
+                )
+            yield
+
+    def explain(self) -> str:
+        """Why the service is as it is, on one line; never raises."""
+        try:
+            wanted = self.read()
+        except UserError as error:
+            return str(error)
+        if wanted is None:
+            return f"nothing is deployed at {self.path}"
+        said, now = [], self.in_effect()
+        if not self.is_served():
+            said.append("no site runs; start it with `make site` in another terminal")
+        elif not now.url:
+            said.append("the site has not looked at it yet")
+        if now.fault:
+            said.append(now.fault)
+        for version, one in now.versions.items():
+            ready = "ready" if one.port else "not ready"
+            said.append(f"version {version} is {ready} and gets {one.percent} percent")
+            if one.failure:
+                said.append(one.failure)
+        return "; ".join(said)
+
+    @property
+    def _in_effect(self) -> Path:
+        return self.site_folder / "in_effect.json"
+
+    @property
+    def _site_lock(self) -> Path:
+        return self.site_folder / "site.lock"

@@ -1,0 +1,208 @@
+import fcntl
+import json
+import threading
+from contextlib import suppress
+from dataclasses import asdict, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.deployment.local.service_file import (
+    InEffect,
+    ServedModel,
+    ServiceFile,
+    VersionInEffect,
+    Wanted,
+)
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json
+
+NAME = "review-sentiment"
+ONE, TWO = (ServedModel(NAME, f"/m/{v}", v, f"d{v}", ("--engine=torch",)) for v in "12")
+BOTH = Wanted(ONE, TWO, 10, True, evidence={"seen": [1, None]})
+URL = "http://127.0.0.1:8080"
+
+
+@pytest.fixture
+def file(tmp_path):
+    return ServiceFile(tmp_path / "site", NAME)
+
+
+def test_what_is_wanted_is_read_back_and_nothing_else_is_left(file):
+    assert file.read() is None
+    assert file.state() is None
+    file.change(lambda _: BOTH)
+    assert file.read() == BOTH
+    assert {path.name for path in file.folder.iterdir()} == {f"{NAME}.json", f"{NAME}.lock"}
+    file.change(lambda _: None)
+    file.change(lambda _: None)
+    assert file.read() is None
+
+
+def test_the_file_is_written_only_where_something_changes(file):
+    file.change(lambda _: BOTH)
+    before = file.path.stat().st_ino
+    file.change(lambda now: replace(now))
+    assert file.path.stat().st_ino == before
+    with pytest.raises(ZeroDivisionError):
+        file.change(lambda _: 1 / 0)
+    assert file.read() == BOTH
+
+
+def test_of_many_who_change_it_none_is_overwritten(file):
+    file.change(lambda _: BOTH)
+
+    def add(number):
+        mine = ServiceFile(file.folder, NAME)
+        mine.change(lambda now: replace(now, evidence={**now.evidence, str(number): 1}))
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(map(str, range(8))) < set(file.read().evidence)
+
+
+DAMAGED = [
+    ({"percent": 101}, "percent: .*less than or equal to 100"),
+    ({"percent": "10"}, "percent: .*integer"),
+    ({"percent": True}, "percent: .*integer"),
+    ({"stable": None}, "without a stable version there has to be a canary at 100 percent"),
+    ({"canary": None}, "without a canary the percent has to be 0"),
+    ({"canary": asdict(ONE)}, "have to be different versions"),
+    ({"canary": {**asdict(TWO), "folder": ""}}, "canary.folder: "),
+    ({"canary": {**asdict(TWO), "version": "\0"}}, "canary.version: "),
+    ({"canary": {"version": "2"}}, "canary.name: Field required"),
+    ({"shadow": "yes"}, "shadow: .*boolean"),
+    ({"more": 1}, "more: "),
+]
+
+
+@pytest.mark.parametrize(("change", "what"), DAMAGED)
+def test_a_file_that_someone_damaged_is_refused_with_the_place_and_the_remedy(file, change, what):
+    write_json(file.path, {**asdict(BOTH), **change})
+    with pytest.raises(UserError, match=f"{file.path} does not describe .*{what}.*delete it and"):
+        file.read()
+    before = file.path.read_bytes()
+    with pytest.raises(UserError, match="does not describe a service"):
+        file.change(lambda _: BOTH)
+    assert file.path.read_bytes() == before
+    assert "does not describe a service" in file.explain()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff", b"[" * 100_000, b"[]", b"null", b'"\\ud800"']
+)
+def test_a_file_that_is_anything_else_is_refused(file, content):
+    file.folder.mkdir()
+    file.path.write_bytes(content)
+    with pytest.raises(UserError, match="does not describe a service"):
+        file.read()
+    file.delete()
+    file.path.mkdir()
+    with pytest.raises(UserError, match="Is a directory"):
+        file.read()
+
+
+# As a rollout at 10 percent left it before the service had a file of its own.
+INFERENCE_SERVICE = {
+    "apiVersion": "serving.kserve.io/v1beta1",
+    "kind": "InferenceService",
+    "metadata": {"name": NAME, "annotations": {"review-sentiment/model-version": "1"}},
+    "spec": {
+        "predictor": {"model": {"storageUri": "file:///m/1", "runtime": NAME}},
+        "canary": [{"trafficPercent": 10, "predictor": {"name": "v2", "model": {}}}],
+    },
+}
+
+
+def test_a_file_of_an_older_version_is_refused_with_the_remedy(file):
+    write_json(file.path, INFERENCE_SERVICE)
+    with pytest.raises(
+        UserError, match=r"or an older version of this project wrote it .* roll out the champion"
+    ):
+        file.state()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(list(asdict(BOTH))), json_values)
+def test_any_value_of_a_field_is_served_or_refused(tmp_path_factory, field, value):
+    file = ServiceFile(tmp_path_factory.mktemp("site"), NAME)
+    file.path.write_text(json.dumps({**asdict(BOTH), field: value}))
+    with suppress(UserError):
+        assert file.read().models
+
+
+def test_what_is_in_effect_is_told_to_clients(file):
+    assert (file.url, file.addresses(), file.in_effect()) == ("", {}, InEffect())
+    shown = {"1": VersionInEffect(20_000, 90), "2": VersionInEffect(failure="no weights")}
+    file.show(InEffect(URL, ONE.key, "", shown))
+    assert file.in_effect() == InEffect(URL, ONE.key, "", shown)
+    assert file.url == URL
+    assert file.addresses() == {"1": ["http://127.0.0.1:20000"]}
+    (file.site_folder / "in_effect.json").write_text('{"url": 1}')
+    assert file.in_effect() == InEffect()
+    file.show(None)
+    file.show(None)
+    assert file.in_effect() == InEffect()
+
+
+def test_explain_says_all_that_is_known(file):
+    assert file.explain() == f"nothing is deployed at {file.path}"
+    file.change(lambda _: BOTH)
+    assert file.explain() == "no site runs; start it with `make site` in another terminal"
+    shown = {"1": VersionInEffect(20_000, 90), "2": VersionInEffect(failure="no weights")}
+    with file.only_supervisor():
+        assert file.explain() == "the site has not looked at it yet"
+        file.show(InEffect(URL, ONE.key, "nginx is gone", shown))
+        assert file.explain() == (
+            "nginx is gone; version 1 is ready and gets 90 percent; "
+            "version 2 is not ready and gets 0 percent; no weights"
+        )
+
+
+def test_a_running_supervisor_is_known_by_its_lock_and_is_alone(file):
+    assert not file.is_served()
+    with file.only_supervisor():
+        assert file.is_served()
+        with (
+            pytest.raises(UserError, match="another site serves review-sentiment"),
+            ServiceFile(file.folder, NAME).only_supervisor(),
+        ):
+            pass
+    assert not file.is_served()
+    # One who asks holds the lock for a moment.
+    with (file.site_folder / "site.lock").open("rb") as asker:
+        fcntl.flock(asker, fcntl.LOCK_SH)
+        threading.Timer(0.1, lambda: fcntl.flock(asker, fcntl.LOCK_UN)).start()
+        with file.only_supervisor():
+            assert file.is_served()
+
+
+def test_the_folder_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert ServiceFile("state", NAME).path == tmp_path / "state" / f"{NAME}.json"
+
+
+models = st.builds(
+    ServedModel,
+    st.sampled_from("ab"),
+    st.sampled_from(["/a", "/b"]),
+    st.text("12/é ", max_size=3),
+    st.sampled_from("xy"),
+    st.lists(st.sampled_from("xy"), max_size=2).map(tuple),
+)
+
+
+@given(models, models)
+def test_models_have_the_same_key_only_if_they_are_the_same(one, other):
+    assert (one.key == other.key) == (one == other)
+    assert "/" not in one.key
