@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from components.preflight.finding import Finding, failed, not_checked, ok
 from components.shared.kubernetes.refusals import Request, Resource, status_of
-from components.shared.kubernetes.retries import Patience
+from components.shared.kubernetes.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -65,12 +65,12 @@ class Api:
     Attributes:
         client: Of the cluster's API.
         namespace: The one that is checked.
-        patience: How to ask again, and the clock to wait by.
+        retry_policy: How to ask again, and the clock to wait by.
     """
 
     client: "ApiClient"
     namespace: str
-    patience: Patience = field(default_factory=lambda: Patience(_SECONDS_TO_GIVE_UP))
+    retry_policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(_SECONDS_TO_GIVE_UP))
 
     @property
     def host(self) -> str:
@@ -144,7 +144,7 @@ class Api:
             return Answer(response.status, _text(response.data))
 
         asked = Request(method, Resource("", "", path, path), self.namespace, "", self.host)
-        return self.patience.answer(once, asked)
+        return self.retry_policy.call(once, asked)
 
 
 def unread(name: str, what: str, answer: Answer) -> Finding:

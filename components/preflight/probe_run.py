@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from components.preflight.api import Api
-from components.shared.kubernetes.conflict import Conflict
-from components.shared.kubernetes.refusals import Request, Resource, refused
+from components.shared.kubernetes.refusals import Conflict, Request, Resource, refused
 from components.shared.machine.errors import UserError
 
 _PODS = Resource("", "v1", "pods", "Pod")
@@ -70,10 +70,10 @@ def run_pods(
         for key, manifest in manifests.items():
             if refusal := _create(api, manifest):
                 outcomes[key] = refusal
-        until = api.patience.clock() + deadline_seconds
+        until = api.retry_policy.clock() + deadline_seconds
         last_told = ""
         while waiting := [key for key in manifests if key not in outcomes]:
-            late = api.patience.clock() >= until
+            late = api.retry_policy.clock() >= until
             stand = []
             for key in waiting:
                 outcome, why = _look(api, manifests[key]["metadata"]["name"], late)
@@ -86,7 +86,7 @@ def run_pods(
                 tell(f"waiting for {told}")
                 last_told = told
             if stand:
-                api.patience.sleep(_LOOK_EVERY_SECONDS)
+                api.retry_policy.sleep(_LOOK_EVERY_SECONDS)
     finally:
         left = [
             manifest["metadata"]["name"]
@@ -118,7 +118,7 @@ def _create(api: Api, manifest: dict[str, Any]) -> Outcome | None:
     if not_admitted and "exceeded quota" not in not_admitted[1]:
         return Outcome(None, not_admitted[1].strip(), "refused")
     request = Request("create", _PODS, api.namespace, name, api.host)
-    told = str(refused(answer.status, answer.text, None, request))
+    told = str(refused(SimpleNamespace(status=answer.status, body=answer.text, reason=""), request))
     by_user = _NOT_ALLOWED.search(answer.message)
     return Outcome(None, told, "forbidden" if by_user else "refused")
 

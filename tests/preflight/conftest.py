@@ -7,7 +7,7 @@ import pytest
 
 from components.preflight.api import Api
 from components.shared.kubernetes.connection import connect
-from components.shared.kubernetes.retries import Patience
+from components.shared.kubernetes.retries import RetryPolicy
 from tests.preflight.healthy_cluster import ENDS, NAMESPACE, healthy
 from tests.preflight.small_api import SmallApi
 from tests.stand_ins.api_server import Time, kubeconfig
@@ -27,8 +27,8 @@ def cluster(tmp_path):
     server.ends = copy.deepcopy(ENDS)
     config = kubeconfig(tmp_path, server.url, NAMESPACE)
     client, namespace = connect(kubeconfig=config)
-    patience = Patience(4.0, time.clock, time.sleep, lambda: 1.0)
-    yield Cluster(server, Api(client, namespace, patience), time, config)
+    policy = RetryPolicy(4.0, time.clock, time.sleep, lambda: 1.0)
+    yield Cluster(server, Api(client, namespace, policy), time, config)
     client.close()
     server.close()
 

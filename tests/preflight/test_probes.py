@@ -195,7 +195,7 @@ def test_nothing_is_left_when_it_is_interrupted(cluster):
     def interrupt(seconds):
         raise KeyboardInterrupt
 
-    object.__setattr__(cluster.api.patience, "sleep", interrupt)
+    object.__setattr__(cluster.api.retry_policy, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         check(cluster)
 
@@ -233,7 +233,7 @@ def test_a_pod_whose_creation_is_never_answered_is_removed_all_the_same(cluster)
         return (500, {"message": "etcd is gone"}) if training else done
 
     cluster.server.answer = unanswered
-    object.__setattr__(cluster.api.patience, "seconds", 0.0)
+    object.__setattr__(cluster.api.retry_policy, "seconds", 0.0)
 
     assert "etcd is gone" in found(cluster, "training image").told
     assert len(cluster.server.made) == 3

@@ -129,7 +129,7 @@ class ApiServer:
             case "GET":
                 return kept.read(name)
             case "POST":
-                return kept.create(body)
+                return kept.create(body, dry_run=query.get("dryRun") == ["All"])
             case "PATCH":
                 return kept.patch(name, body)
             case "DELETE":

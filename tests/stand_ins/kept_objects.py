@@ -109,11 +109,13 @@ class Objects:
                 self._keep({**service, "status": status})
         return copy.deepcopy(self.found[name])
 
-    def create(self, service):
+    def create(self, service, *, dry_run=False):
         name = service["metadata"]["name"]
         if name in self.found:
             raise Refused(409, "AlreadyExists", f"{self.plural} {name!r} already exists", name=name)
         self._check(service)
+        if dry_run:
+            return copy.deepcopy(service)
         self.uids += 1
         made = copy.deepcopy(service)
         made["metadata"] |= {"uid": f"uid-{self.uids}", "namespace": self.namespace}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from components.shared.kubernetes.conflict import Conflict
+from components.shared.kubernetes.refusals import Conflict
 
 __all__ = ["Conflict", "ServiceStore"]
 

@@ -9,10 +9,9 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any, NoReturn
 
-from components.shared.kubernetes.conflict import Conflict, Gone
+from components.shared.kubernetes.diagnosis import StartWatch
 from components.shared.kubernetes.objects import Objects, contains
-from components.shared.kubernetes.refusals import Resource
-from components.shared.kubernetes.standstill import Standstill
+from components.shared.kubernetes.refusals import Conflict, Gone, Resource
 from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -39,12 +38,7 @@ def permissions(resource: Resource) -> dict[tuple[str, str], tuple[str, ...]]:
 
 
 def condition(found: dict[str, Any], kind: str) -> bool:
-    """Whether a condition of an object's status is there and True.
-
-    Args:
-        found: The object.
-        kind: Type of the condition, e.g. `Succeeded`.
-    """
+    """Whether an object's status has a condition of this type, e.g. `Succeeded`, that is True."""
     conditions = (found.get("status") or {}).get("conditions") or []
     return any(c.get("type") == kind and c.get("status") == "True" for c in conditions)
 
@@ -76,13 +70,13 @@ def run_to_end(
             comes from the run; its ownerReferences should name the run's Workflow (`own_run`), as
             the second net under a process that is killed before it can delete.
         outcome: What an object has come to: True succeeded, False failed, None neither yet. Asked
-            at the start, at each change, and at least every `changes.WINDOW_SECONDS`.
+            at the start, at each change, and at least every `objects.WINDOW_SECONDS`.
         deadline_seconds: How long it may take, counted anew for an adopted one.
         on_change: Called with the object at the start and whenever it changed.
         keep: Leave an object that succeeded in the cluster; the Workflow takes it along later.
         stuck_seconds: How long no pod of it may run because nodes, GPUs or quota are taken. What
-            cannot pass by itself, as an image that is not there, ends it after some minutes. Each
-            trouble is logged once, when it comes up.
+            cannot pass by itself, as an image that does not exist, ends it after some minutes. Each
+            obstacle is logged once, when it comes up.
 
     Returns:
         The object as it was when it had succeeded.
@@ -95,13 +89,13 @@ def run_to_end(
         KeyboardInterrupt: After the deletion.
     """
     name = manifest["metadata"]["name"]
-    with _interruptible() as shut_ears:
+    with _interruptible() as ignore_signals:
         uid = ""
         try:
             uid = _launch(objects, manifest)["metadata"]["uid"]
             found = _follow(objects, name, outcome, deadline_seconds, on_change, stuck_seconds)
         except BaseException:
-            shut_ears()
+            ignore_signals()
             _remove(objects, manifest, uid)
             raise
         if not keep:
@@ -120,9 +114,9 @@ def _follow(
     """The object once it succeeded."""
     from kubernetes.client import CoreV1Api
 
-    kind, clock = objects.resource.kind, objects.patience.clock
+    kind, clock = objects.resource.kind, objects.retry_policy.clock
     selector = objects.pods.format(name=name)
-    pods = Standstill(CoreV1Api(objects.client), objects.namespace, name, selector, stuck_seconds)
+    pods = StartWatch(CoreV1Api(objects.client), objects.namespace, name, selector, stuck_seconds)
     version, looked = "", clock()
     for found in objects.watch(name, deadline_seconds):
         if found["metadata"].get("deletionTimestamp"):
@@ -163,13 +157,11 @@ def _launch(objects: Objects, manifest: dict[str, Any]) -> dict[str, Any]:
 def _remove(objects: Objects, manifest: dict[str, Any], uid: str) -> None:
     """Delete the object if it is ours. Never raises: the reason to delete matters more.
 
-    Args:
-        objects: Of its kind.
-        manifest: The object.
-        uid: The object's; empty where it is not known whether it was created.
+    Its uid is empty where it is not known whether it was created.
     """
     name, resource = manifest["metadata"]["name"], objects.resource
-    hurried = replace(objects, patience=replace(objects.patience, seconds=_REMOVAL_SECONDS))
+    policy = replace(objects.retry_policy, seconds=_REMOVAL_SECONDS)
+    hurried = replace(objects, retry_policy=policy)
     try:
         if not uid:
             found = hurried.read(name)
@@ -194,7 +186,7 @@ def _remove(objects: Objects, manifest: dict[str, Any], uid: str) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], None]]:
-    """Let SIGTERM raise SystemExit; gives a function that makes SIGTERM and SIGINT unheard.
+    """Let SIGTERM raise SystemExit; yields a function that ignores SIGTERM and SIGINT from then on.
 
     Python's own answer to SIGTERM is to end at once, without `finally`. Signals are the main
     thread's alone; elsewhere nothing is changed.
@@ -205,13 +197,13 @@ def _interruptible() -> Iterator[Callable[[], None]]:
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = {number: signal.getsignal(number) for number in numbers}
 
-    def shut_ears() -> None:
+    def ignore_signals() -> None:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
 
     signal.signal(signal.SIGTERM, _exit)
     try:
-        yield shut_ears
+        yield ignore_signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)

@@ -1,104 +1,96 @@
-"""One object of a cluster at a time: read, create, patch, delete, wait."""
+"""One object of a cluster at a time: read, create, patch, delete, watch, wait."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from components.shared.kubernetes.changes import changes
-from components.shared.kubernetes.conflict import Conflict, Gone
-from components.shared.kubernetes.explanation import explain
-from components.shared.kubernetes.refusals import Request, Resource, is_missing_object, refused
-from components.shared.kubernetes.retries import Patience
+from components.shared.kubernetes.diagnosis import explain
+from components.shared.kubernetes.refusals import (
+    Conflict,
+    Gone,
+    Request,
+    Resource,
+    is_missing_object,
+    refused,
+)
+from components.shared.kubernetes.retries import PASSING, RetryPolicy, retry_after
 from components.shared.machine.errors import UserError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
+WINDOW_SECONDS = 30.0
+"""How long one watch lasts. The object is read anew between two, so that neither an expired
+resourceVersion nor a proxy that holds the stream back can hide its state for longer."""
+
 _TIMEOUT = (5.0, 30.0)
 """Seconds to connect and to wait for an answer."""
 
 _OUTAGE_SECONDS = 600.0
-"""How long a wait bears that the API cannot be reached."""
+"""How long a wait tolerates that the API cannot be reached."""
+
+_EXPIRED = 410
 
 
 @dataclass(frozen=True)
 class Objects:
     """The objects of one kind in one namespace.
 
+    Each method raises `UserError` if the cluster refuses or cannot be reached.
+
     Attributes:
-        client: Of the cluster's API, from `connection.connect`.
-        namespace: Where the objects are.
+        client: Client of the cluster's API, from `connection.connect`.
+        namespace: Namespace of the objects.
         resource: Their kind.
         pods: Label selector of an object's pods, with `{name}` for the object's name; needed to
             explain why an object is as it is.
-        patience: How to ask again, and the clock to wait by.
+        retry_policy: How to ask again, and the clock to wait by.
     """
 
     client: "ApiClient"
     namespace: str
     resource: Resource
     pods: str = ""
-    patience: Patience = field(default_factory=Patience)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """The object as it is now; None where there is none.
-
-        Raises:
-            UserError: If the cluster refuses or cannot be reached.
-        """
-        from kubernetes.client import CustomObjectsApi
-        from kubernetes.client.exceptions import ApiException
-
-        def ask() -> dict[str, Any] | None:
-            try:
-                return CustomObjectsApi(self.client).get_namespaced_custom_object(
-                    *self._address(), name, _request_timeout=_TIMEOUT
-                )
-            except ApiException as error:
-                if is_missing_object(error.status, error.body, name):
-                    return None
-                raise
-
-        return self.patience.answer(ask, self._request("get", name))
+        """The object as it is now; None where there is none."""
+        return self._ask("get", name, name, if_missing=lambda: None)
 
     def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Create an object.
+        """Create an object and return it as the cluster stores it.
 
         Where the answer is lost, what was created is recognised by its content, so that one call
         creates one object.
 
-        Returns:
-            The object as the cluster keeps it.
-
         Raises:
             Conflict: If there is one of that name.
-            UserError: If the cluster refuses or cannot be reached.
         """
-        from kubernetes.client import CustomObjectsApi
-
         name = manifest["metadata"]["name"]
-
-        def ask() -> dict[str, Any]:
-            return CustomObjectsApi(self.client).create_namespaced_custom_object(
-                *self._address(), manifest, _request_timeout=_TIMEOUT
-            )
 
         def already() -> dict[str, Any] | None:
             found = self.read(name)
             return found if found is not None and contains(found, manifest) else None
 
-        return self.patience.answer(ask, self._request("create", name), when_lost=already)
+        return self._ask("create", name, manifest, when_lost=already)
+
+    def dry_run(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """The object as the cluster would create it; nothing is created.
+
+        The API server checks it against its schema and asks the webhooks, as for `create`, with the
+        same permission.
+
+        Raises:
+            Conflict: If there is one of that name.
+        """
+        return self._ask("create", manifest["metadata"]["name"], manifest, dry_run="All")
 
     def create_or_adopt(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Create an object, or take the one that is there if it is what was wanted.
 
-        Returns:
-            The object as the cluster keeps it.
-
         Raises:
             Conflict: If there is another one of that name.
-            UserError: If the cluster refuses or cannot be reached.
         """
         try:
             return self.create(manifest)
@@ -116,103 +108,58 @@ class Objects:
         again shows the change in place.
 
         Args:
-            name: Of the object.
+            name: Name of the object.
             change: Fields to set; None removes one.
             resource_version: The object's when the change was decided on.
 
         Returns:
-            The object as the cluster keeps it.
+            The object as the cluster stores it.
 
         Raises:
             Conflict: If the object is another by now, or gone.
-            UserError: If the cluster refuses or cannot be reached.
         """
-        from kubernetes.client import CustomObjectsApi
-        from kubernetes.client.exceptions import ApiException
-
         metadata = {**change.get("metadata", {}), "resourceVersion": resource_version}
 
-        def ask() -> dict[str, Any]:
-            try:
-                return CustomObjectsApi(self.client).patch_namespaced_custom_object(
-                    *self._address(),
-                    name,
-                    {**change, "metadata": metadata},
-                    _request_timeout=_TIMEOUT,
-                )
-            except ApiException as error:
-                if is_missing_object(error.status, error.body, name):
-                    raise Conflict(f"{self.resource.kind} {name} is gone") from None
-                raise
+        def gone() -> None:
+            raise Conflict(f"{self.resource.kind} {name} is gone")
 
-        return self.patience.answer(ask, self._request("patch", name))
+        return self._ask("patch", name, name, {**change, "metadata": metadata}, if_missing=gone)
 
     def delete(self, name: str, *, uid: str = "", foreground: bool = False) -> None:
         """Delete an object; nothing happens where there is none.
 
         Args:
-            name: Of the object.
+            name: Name of the object.
             uid: Delete only the object that has this one.
             foreground: Let the object stay, marked, until what it owns is gone too.
 
         Raises:
             Conflict: If the object has another uid.
-            UserError: If the cluster refuses or cannot be reached.
         """
-        from kubernetes.client import CustomObjectsApi, V1DeleteOptions, V1Preconditions
-        from kubernetes.client.exceptions import ApiException
+        from kubernetes.client import V1DeleteOptions, V1Preconditions
 
         how = V1DeleteOptions(
             propagation_policy="Foreground" if foreground else None,
             preconditions=V1Preconditions(uid=uid) if uid else None,
         )
-
-        def ask() -> None:
-            try:
-                CustomObjectsApi(self.client).delete_namespaced_custom_object(
-                    *self._address(), name, body=how, _request_timeout=_TIMEOUT
-                )
-            except ApiException as error:
-                if not is_missing_object(error.status, error.body, name):
-                    raise
-
-        self.patience.answer(ask, self._request("delete", name))
+        self._ask("delete", name, name, if_missing=lambda: None, body=how)
 
     def watch(self, name: str, deadline_seconds: float) -> Iterator[dict[str, Any]]:
-        """The object now, at each change, and at least every `changes.WINDOW_SECONDS`.
+        """The object now, at each change, and at least every `WINDOW_SECONDS` until the deadline.
 
         An API server that is away for some minutes, as while it is upgraded, is waited for.
 
-        Args:
-            name: Of the object.
-            deadline_seconds: After which it ends.
-
-        Yields:
-            The object.
-
         Raises:
             Gone: If the object is not there, or is deleted meanwhile.
-            UserError: If the cluster refuses or cannot be reached.
         """
-        from kubernetes.client import CustomObjectsApi
         from kubernetes.client.exceptions import ApiException
-        from kubernetes.watch import Watch
-
-        def stream(version: str, seconds: float) -> Iterator[dict[str, Any]]:
-            return Watch().stream(
-                CustomObjectsApi(self.client).list_namespaced_custom_object,
-                *self._address(),
-                field_selector=f"metadata.name={name}",
-                resource_version=version,
-                timeout_seconds=max(1, round(seconds)),
-                _request_timeout=(_TIMEOUT[0], seconds + _TIMEOUT[1]),
-            )
 
         outage = min(deadline_seconds, _OUTAGE_SECONDS)
-        lasting = replace(self.patience, seconds=max(self.patience.seconds, outage))
-        read = partial(replace(self, patience=lasting).read, name)
+        policy = self.retry_policy
+        lasting = replace(policy, seconds=max(policy.seconds, outage))
+        read = partial(replace(self, retry_policy=lasting).read, name)
         try:
-            for found in changes(read, stream, self.patience, deadline_seconds):
+            for found in self._changes(name, read, policy.clock() + deadline_seconds):
                 if found is None:
                     raise Gone(
                         f"{self.resource.kind} {name} is gone from namespace {self.namespace}; "
@@ -220,29 +167,72 @@ class Objects:
                     )
                 yield found
         except ApiException as error:
-            asked = self._request("watch", name)
-            raise refused(int(error.status or 0), error.body, error.reason, asked) from None
+            raise refused(error, self._request("watch", name)) from None
+
+    def _changes(
+        self, name: str, read: Callable[[], dict[str, Any] | None], until: float
+    ) -> Iterator[dict[str, Any] | None]:
+        """Yield the object's state until a time of the clock; None, as the last, when it is gone.
+
+        Whatever ends a watch (its time, a dropped connection, an overloaded or restarted API
+        server, 410 Gone, as an answer or as an ERROR event), the object is read again and watched
+        from there, after a pause that doubles while watches end early without any event.
+        """
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        policy, failures = self.retry_policy, 0
+        while True:
+            found = read()
+            yield found
+            opened = policy.clock()
+            if found is None or opened >= until:
+                return
+            failure: Exception | None = None
+            window = min(until - opened, WINDOW_SECONDS)
+            try:
+                for event in self._stream(name, found["metadata"]["resourceVersion"], window):
+                    if event["type"] == "BOOKMARK":
+                        continue
+                    failures = 0
+                    yield None if event["type"] == "DELETED" else event["raw_object"]
+                    if event["type"] == "DELETED" or policy.clock() >= until:
+                        return
+            except ApiException as error:
+                if error.status not in PASSING and error.status != _EXPIRED:
+                    raise
+                failure = error
+            except (HTTPError, OSError) as error:
+                failure = error
+            now = policy.clock()
+            if retry_after(failure) is None:
+                if now - opened >= window:
+                    continue
+                failures += 1
+            policy.sleep(max(0.0, min(policy.pause(failures, failure), until - now)))
+
+    def _stream(self, name: str, version: str, seconds: float) -> Iterator[dict[str, Any]]:
+        """Watch events from a resourceVersion on, for at most that many seconds."""
+        from kubernetes.client import CustomObjectsApi
+        from kubernetes.watch import Watch
+
+        return Watch().stream(
+            CustomObjectsApi(self.client).list_namespaced_custom_object,
+            *self._address(),
+            field_selector=f"metadata.name={name}",
+            resource_version=version,
+            timeout_seconds=max(1, round(seconds)),
+            _request_timeout=(_TIMEOUT[0], seconds + _TIMEOUT[1]),
+        )
 
     def wait(
-        self,
-        name: str,
-        reached: Callable[[dict[str, Any]], bool],
-        deadline_seconds: float,
+        self, name: str, reached: Callable[[dict[str, Any]], bool], deadline_seconds: float
     ) -> dict[str, Any]:
-        """The object, once a predicate holds for it.
-
-        Args:
-            name: Of the object.
-            reached: Asked of the object at each change; what it raises ends the wait.
-            deadline_seconds: How long to wait.
-
-        Returns:
-            The object for which the predicate holds.
+        """The object, once a predicate holds for it; what the predicate raises ends the wait.
 
         Raises:
             Gone: If the object is not there, or is deleted meanwhile.
-            UserError: If it does not hold in time, with conditions, events and logs; if the
-                cluster refuses or cannot be reached.
+            UserError: If it does not hold in time, with conditions, events and logs.
         """
         for found in self.watch(name, deadline_seconds):
             if reached(found):
@@ -253,11 +243,7 @@ class Objects:
         )
 
     def wait_until_gone(self, name: str, deadline_seconds: float) -> None:
-        """Wait for the end of an object that is being deleted.
-
-        Raises:
-            UserError: If it is still there in the end; if the cluster refuses or cannot be reached.
-        """
+        """Wait for the end of an object that is being deleted; `UserError` if it stays."""
         try:
             for _ in self.watch(name, deadline_seconds):
                 pass
@@ -277,6 +263,31 @@ class Objects:
         return explain(
             self.client, self.namespace, name, found, self.pods.format(name=name), _TIMEOUT
         )
+
+    def _ask(
+        self,
+        verb: str,
+        name: str,
+        *content: Any,
+        if_missing: Callable[[], Any] | None = None,
+        when_lost: Callable[[], Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Make a request with the client's method of the verb; `if_missing` answers its 404."""
+        from kubernetes.client import CustomObjectsApi
+        from kubernetes.client.exceptions import ApiException
+
+        method = getattr(CustomObjectsApi(self.client), f"{verb}_namespaced_custom_object")
+
+        def once() -> Any:
+            try:
+                return method(*self._address(), *content, _request_timeout=_TIMEOUT, **options)
+            except ApiException as error:
+                if if_missing is not None and is_missing_object(error, name):
+                    return if_missing()
+                raise
+
+        return self.retry_policy.call(once, self._request(verb, name), when_lost=when_lost)
 
     def _address(self) -> tuple[str, str, str, str]:
         return self.resource.group, self.resource.version, self.namespace, self.resource.plural

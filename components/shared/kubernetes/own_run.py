@@ -1,11 +1,11 @@
-"""The pipeline run that this process is a step of, as its own pod tells it."""
+"""The pipeline run that this process is a step of, as its own pod names it."""
 
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from components.shared.kubernetes.refusals import Request, Resource
-from components.shared.kubernetes.retries import Patience
+from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,33 +33,26 @@ class OwnRun:
     owner: dict[str, Any] = field(default_factory=dict)
 
 
-def own_run(client: "ApiClient", namespace: str, *, patience: Patience | None = None) -> OwnRun:
-    """Read the run's id and its Workflow off the step's own pod.
+def own_run(
+    client: "ApiClient", namespace: str, *, retry_policy: RetryPolicy | None = None
+) -> OwnRun:
+    """Read the run's id and its Workflow off the step's own pod in this namespace.
 
     KFP labels each pod of a run with `pipeline/runid`, and Argo makes the Workflow the owner of
     its pods. The pod's name is `$KFP_POD_NAME`, which KFP sets because a host name is cut after 63
     characters and a pod's name is not; `$HOSTNAME` where it is missing.
 
-    Args:
-        client: Of the cluster's API, from `connection.connect`.
-        namespace: Of the pod.
-        patience: How to ask again.
-
-    Returns:
-        The run.
-
     Raises:
-        UserError: If the process is no step of a run, or the pod may not be read.
+        UserError: If the process is not a step of a run, or the pod may not be read.
     """
     from kubernetes.client import CoreV1Api
 
     name = os.environ.get("KFP_POD_NAME") or os.environ.get("HOSTNAME", "")
-    asked = Request("get", _PODS, namespace, name, client.configuration.host)
     if not name:
-        raise UserError(f"this process is in no pod; {_REMEDY}")
-    pod = (patience or Patience()).answer(
+        raise UserError(f"this process runs in no pod; {_REMEDY}")
+    pod = (retry_policy or RetryPolicy()).call(
         lambda: CoreV1Api(client).read_namespaced_pod(name, namespace, _request_timeout=(5, 30)),
-        asked,
+        Request("get", _PODS, namespace, name, client.configuration.host),
     )
     run_id = (pod.metadata.labels or {}).get(_RUN_LABEL, "")
     owners = [o for o in pod.metadata.owner_references or [] if o.kind == "Workflow"]
@@ -67,11 +60,6 @@ def own_run(client: "ApiClient", namespace: str, *, patience: Patience | None = 
         raise UserError(
             f"pod {name} has no label {_RUN_LABEL} or no Workflow that owns it; {_REMEDY}"
         )
-    owner = owners[0]
-    reference = {
-        "apiVersion": owner.api_version,
-        "kind": owner.kind,
-        "name": owner.name,
-        "uid": owner.uid,
-    }
-    return OwnRun(run_id, reference)
+    (owner, *_) = owners
+    reference = {"apiVersion": owner.api_version, "kind": owner.kind}
+    return OwnRun(run_id, {**reference, "name": owner.name, "uid": owner.uid})

@@ -3,9 +3,20 @@
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.shared.machine.errors import UserError
+
+if TYPE_CHECKING:
+    from kubernetes.client.exceptions import ApiException
+
+
+class Conflict(Exception):  # noqa: N818 (an answer to decide anew on, not a fault)
+    """The object is no longer as it was read: read it again and decide anew."""
+
+
+class Gone(UserError):  # noqa: N818 (likewise)
+    """The object that was waited for no longer exists."""
 
 
 @dataclass(frozen=True)
@@ -14,10 +25,10 @@ class Resource:
 
     Attributes:
         group: API group; empty for Kubernetes' own core objects.
-        version: Of the group.
+        version: Version of the group.
         plural: Name in the URL, which is also the name that a Role grants.
         kind: As in a manifest.
-        brought_by: What installs the kind, told where it is missing.
+        brought_by: What installs the kind, named where it is missing.
     """
 
     group: str
@@ -39,8 +50,8 @@ class Request:
     Attributes:
         verb: As a Role grants it: get, list, watch, create, patch, delete.
         resource: Kind of object.
-        namespace: Where.
-        name: Of the object; empty where many are meant.
+        namespace: Namespace that was asked.
+        name: Name of the object; empty for a list.
         host: Address of the API.
     """
 
@@ -54,8 +65,8 @@ class Request:
         return f"{self.verb} {self.resource.plural} {self.name}".rstrip()
 
 
-def status_of(body: str | None) -> dict[str, Any]:
-    """The `Status` object of an error answer; empty where the body is none.
+def status_of(body: str | bytes | None) -> dict[str, Any]:
+    """The JSON object in an answer's body; empty where the body is not one.
 
     An address that the API server does not know, such as a kind without its definition, is
     answered with plain text.
@@ -67,31 +78,26 @@ def status_of(body: str | None) -> dict[str, Any]:
     return status if isinstance(status, dict) else {}
 
 
-def is_missing_object(status: int, body: str | None, name: str) -> bool:
+def is_missing_object(error: "ApiException", name: str) -> bool:
     """Whether a 404 means that the one object is not there, not its kind or its namespace."""
-    found = status_of(body)
+    found = status_of(error.body)
+    details = found.get("details") or {}
     return (
-        status == 404
+        error.status == 404
         and found.get("reason") == "NotFound"
-        and (found.get("details") or {}).get("name") == name
-        and (found.get("details") or {}).get("kind") != "namespaces"
+        and details.get("name") == name
+        and details.get("kind") != "namespaces"
     )
 
 
-def refused(status: int, body: str | None, reason: str | None, request: Request) -> UserError:
-    """An error answer of the API as an error for the user.
-
-    Args:
-        status: HTTP status; 0 where TLS failed.
-        body: Of the answer.
-        reason: HTTP reason phrase, told where the body says nothing.
-        request: What was asked.
-
-    Returns:
-        The error to raise.
-    """
+def refused(error: "ApiException", request: Request) -> UserError:
+    """An error answer of the API as an error for the user."""
+    status, body = int(error.status or 0), error.body
+    if isinstance(body, bytes):
+        body = body.decode("utf-8", "replace")
     found = status_of(body)
-    message = str(found.get("message") or (body or "").strip() or reason or "").strip()[:500]
+    message = str(found.get("message") or (body or "").strip() or error.reason or "")
+    message = message.strip()[:500]
     where, full = f"namespace {request.namespace}", request.resource.in_full
     if status == 0:
         return UserError(
@@ -126,7 +132,7 @@ def refused(status: int, body: str | None, reason: str | None, request: Request)
         if found.get("reason") != "NotFound" or not details.get("name"):
             by = f"install {request.resource.brought_by}" if request.resource.brought_by else ""
             return UserError(
-                f"the cluster at {request.host} knows no {full}; "
+                f"the cluster at {request.host} does not serve {full}; "
                 f"{by or 'install its CustomResourceDefinition'}"
             )
         return UserError(

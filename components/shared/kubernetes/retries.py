@@ -1,35 +1,33 @@
-"""Asking again where an answer is late, refused for a while, or lost."""
+"""Asking the API again where an answer is late, refused for a while, or lost."""
 
-import logging
 import random as random_numbers
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from components.shared.kubernetes.conflict import Conflict
-from components.shared.kubernetes.refusals import Request, refused, unreachable
+from components.shared.kubernetes.refusals import Conflict, Request, refused, unreachable
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 Answer = TypeVar("Answer")
 
-AGAIN = frozenset({429, 500, 502, 503, 504})
-"""HTTP statuses of an answer that asking again may change."""
+PASSING = frozenset({429, 500, 502, 503, 504})
+"""HTTP statuses that may be different when asked again."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
-"""Seconds between two tries, before jitter."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long and how to ask again.
 
     Attributes:
         seconds: From the first failure until giving up.
         clock: Seconds that only grow.
         sleep: Waits that many seconds.
-        random: A number between 0 and 1.
+        random: Draws a number between 0 and 1.
     """
 
     seconds: float = 60.0
@@ -37,7 +35,7 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = random_numbers.random
 
-    def answer(
+    def call(
         self,
         ask: Callable[[], Answer],
         request: Request,
@@ -46,9 +44,8 @@ class Patience:
     ) -> Answer:
         """Ask until there is an answer that asking again would not change.
 
-        429, 5xx and dropped connections are asked again, after the time that `Retry-After` names or
-        else after a pause that doubles and is jittered fully (Brooker 2015, "Exponential Backoff
-        And Jitter"). A dropped connection or a 5xx may hide that the request was carried out.
+        429, 5xx and dropped connections are asked again. A dropped connection or a 5xx may hide
+        that the request was carried out.
 
         Args:
             ask: Makes the request with the `kubernetes` client.
@@ -65,38 +62,58 @@ class Patience:
             UserError: If it refuses otherwise, or time is up.
         """
         from kubernetes.client.exceptions import ApiException
+        from tenacity import Retrying, retry_if_exception
         from urllib3.exceptions import HTTPError
 
+        lost = False
         give_up: float | None = None
-        pause = FIRST_PAUSE
-        while True:
+
+        def once() -> Answer:
+            nonlocal lost
+            if lost and when_lost is not None and (done := when_lost()) is not None:
+                return done
             try:
                 return ask()
-            except ApiException as error:
-                status = int(error.status or 0)
-                if status == 409:
-                    raise Conflict(error.body) from None
-                failure = refused(status, _text(error.body), error.reason, request)
-                if status not in AGAIN:
-                    raise failure from None
-                wait, lost = retry_after(error), status != 429
-            except (HTTPError, OSError) as error:
-                failure, wait, lost = unreachable(error, request), None, True
+            except Exception as error:
+                lost = getattr(error, "status", None) != 429
+                raise
+
+        def time_is_up(state: "RetryCallState") -> bool:
+            nonlocal give_up
             give_up = give_up or self.clock() + self.seconds
-            if wait is None:
-                wait, pause = pause * self.random(), min(2 * pause, LONGEST_PAUSE)
-            if self.clock() + wait >= give_up:
-                raise failure from None
-            logger.debug("%s; asking again in %.1f s", failure, wait)
-            self.sleep(wait)
-            if lost and when_lost is not None:
-                done = when_lost()
-                if done is not None:
-                    return done
+            return self.clock() + state.upcoming_sleep >= give_up
 
+        def may_pass(error: BaseException) -> bool:
+            if isinstance(error, ApiException):
+                return error.status in PASSING
+            return isinstance(error, HTTPError | OSError)
 
-def _text(body: str | bytes | None) -> str | None:
-    return body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+        retrying = Retrying(
+            retry=retry_if_exception(may_pass),
+            wait=lambda state: self.pause(state.attempt_number, state.outcome.exception()),
+            stop=time_is_up,
+            sleep=self.sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(once)
+        except ApiException as error:
+            if error.status == 409:
+                raise Conflict(error.body) from None
+            raise refused(error, request) from None
+        except (HTTPError, OSError) as error:
+            raise unreachable(error, request) from None
+
+    def pause(self, attempt: int, error: object = None) -> float:
+        """Seconds to wait after the n-th failure in a row, counted from 1.
+
+        What the answer's `Retry-After` names, or else a time that doubles and is jittered fully
+        (Brooker 2015, "Exponential Backoff And Jitter").
+        """
+        asked = retry_after(error)
+        if asked is not None:
+            return asked
+        return min(_FIRST_PAUSE * 2 ** min(attempt - 1, 10), _LONGEST_PAUSE) * self.random()
 
 
 def retry_after(error: object) -> float | None:

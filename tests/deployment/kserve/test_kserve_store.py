@@ -7,7 +7,7 @@ import pytest
 from components.deployment.kserve.guarded_canary import Interfered
 from components.deployment.kserve.kserve_store import PERMISSIONS, KServeStore
 from components.deployment.kserve.service_store import Conflict, ServiceStore
-from components.shared.kubernetes.retries import Patience
+from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import NAME, World
 from tests.stand_ins.api_server import ApiServer, Refused, kubeconfig
@@ -20,8 +20,8 @@ class Cluster(World):
         super().__init__(mode, empty=True)
         self.api = ApiServer(self.kept)
         store = KServeStore.connect(NAME, kubeconfig=kubeconfig(folder, self.api.url))
-        patience = Patience(60.0, self.time.clock, self.time.sleep, lambda: 1.0)
-        self.store = replace(store, objects=replace(store.objects, patience=patience))
+        policy = RetryPolicy(60.0, self.time.clock, self.time.sleep, lambda: 1.0)
+        self.store = replace(store, objects=replace(store.objects, retry_policy=policy))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.refusals import Resource
-from components.shared.kubernetes.retries import Patience
+from components.shared.kubernetes.retries import RetryPolicy
 from tests.stand_ins.api_server import (
     GROUP,
     PLURAL,
@@ -79,11 +79,11 @@ def running(tmp_path, resource):
     kept, time = Kept(resource=(resource.group, resource.version, resource.plural)), Time()
     api = ApiServer(kept)
     client, namespace = connect(kubeconfig=kubeconfig(tmp_path, api.url))
-    patience = Patience(30.0, time.clock, time.sleep, lambda: 1.0)
+    policy = RetryPolicy(30.0, time.clock, time.sleep, lambda: 1.0)
     yield Cluster(
         api,
         kept,
-        Objects(client, namespace, resource, pods="app={name}", patience=patience),
+        Objects(client, namespace, resource, pods="app={name}", retry_policy=policy),
         time,
     )
     client.close()

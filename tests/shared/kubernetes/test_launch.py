@@ -135,7 +135,10 @@ def test_every_other_request_fails_and_all_is_done_once(jobs, run, method, fault
         (Refused(403, "Forbidden", 'User "bot" cannot create'), "bot may not create trainjobs"),
         (Refused(403, "Forbidden", "exceeded quota: x"), "no quota left"),
         (Refused(422, "Invalid", "spec.y"), "refuses TrainJob job"),
-        (Refused(404, "", "404 page not found"), "knows no trainjobs.*install Kubeflow Trainer"),
+        (
+            Refused(404, "", "404 page not found"),
+            "does not serve trainjobs.*install Kubeflow Trainer",
+        ),
     ],
 )
 def test_a_refused_creation_leaves_nothing(jobs, run, refusal, words):
@@ -147,7 +150,7 @@ def test_a_refused_creation_leaves_nothing(jobs, run, refusal, words):
 
 
 def test_an_object_whose_creation_got_no_answer_is_removed(jobs, run):
-    """The POST is done, its answer lost, and the API then away for longer than the patience."""
+    """The POST is done, its answer lost, and the API then away for longer than the retries."""
     jobs.api.plant("POST", "lost")
     for nth in range(2, 9):
         jobs.api.plant("GET", 503, nth)

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from components.shared.kubernetes.conflict import Conflict
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.objects import contains
+from components.shared.kubernetes.refusals import Conflict
 from components.shared.machine.errors import UserError
 from tests.shared.kubernetes.conftest import service
 from tests.stand_ins.api_server import Refused, kubeconfig
@@ -24,6 +24,20 @@ def test_an_object_is_created_read_patched_and_deleted(cluster):
     objects.delete("reviews")
     assert objects.read("reviews") is None
     assert cluster.time.slept == []
+
+
+def test_a_dry_run_asks_for_everything_and_creates_nothing(cluster):
+    made = cluster.objects.dry_run(service())
+    assert made["spec"] == service()["spec"]
+    assert cluster.objects.read("reviews") is None
+    cluster.kept.webhook = lambda found: "no such runtime"
+    with pytest.raises(UserError, match=r"refuses InferenceService reviews .*no such runtime"):
+        cluster.objects.dry_run(service())
+    cluster.kept.webhook = lambda found: ""
+    cluster.objects.create(service())
+    with pytest.raises(Conflict):
+        cluster.objects.dry_run(service())
+    assert cluster.kept.uids == 1
 
 
 def test_a_patch_of_an_object_that_changed_or_went_is_a_conflict(cluster):
@@ -102,7 +116,7 @@ def test_pauses_grow_with_jitter_and_retry_after_is_obeyed(cluster):
     assert cluster.time.slept == [7]
 
 
-def test_patience_ends(cluster):
+def test_retries_end_in_time(cluster):
     for nth in range(1, 50):
         cluster.api.plant("GET", 503, nth)
     with pytest.raises(UserError, match=r"answered 503 to get inferenceservices reviews.*again"):
@@ -157,7 +171,9 @@ def test_a_missing_kind_namespace_and_object_are_told_apart(cluster):
         cluster.in_namespace("elsewhere").create(service())
     assert cluster.objects.read("reviews") is None
     cluster.api.known.clear()
-    with pytest.raises(UserError, match=r"knows no inferenceservices.serving.*install KServe"):
+    with pytest.raises(
+        UserError, match=r"does not serve inferenceservices.serving.*install KServe"
+    ):
         cluster.objects.read("reviews")
     with pytest.raises(UserError, match="install KServe"):
         cluster.objects.patch("reviews", {}, "1")

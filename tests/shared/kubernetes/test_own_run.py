@@ -21,7 +21,7 @@ def ask(cluster, monkeypatch):
     monkeypatch.setenv("HOSTNAME", "step-1")
 
     def read():
-        return own_run(cluster.objects.client, "reviews", patience=cluster.objects.patience)
+        return own_run(cluster.objects.client, "reviews", retry_policy=cluster.objects.retry_policy)
 
     return read
 

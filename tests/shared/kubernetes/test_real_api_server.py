@@ -14,12 +14,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from components.shared.kubernetes.conflict import Conflict, Gone
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.launch import condition, permissions, run_to_end
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.own_run import PERMISSIONS, own_run
-from components.shared.kubernetes.retries import Patience
+from components.shared.kubernetes.refusals import Conflict, Gone
+from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from tests.shared.kubernetes.conftest import TRAIN_JOBS, train_job
 
@@ -82,7 +82,7 @@ class Cluster:
             self.namespace,
             TRAIN_JOBS,
             pods="app={name}",
-            patience=Patience(seconds=5.0),
+            retry_policy=RetryPolicy(seconds=5.0),
         )
 
     def connect(self, folder, token, **server):
@@ -273,7 +273,11 @@ def test_refusals_are_told_in_words(real, tmp_path):
     for objects, manifest, words in (
         (jobs, invalid, "refuses TrainJob job in namespace .*numNodes"),
         (replace(jobs, resource=other), train_job(), "may not create nothings"),
-        (replace(admins, resource=other), train_job(), "knows no nothings.trainer.kubeflow.org"),
+        (
+            replace(admins, resource=other),
+            train_job(),
+            "does not serve nothings.trainer.kubeflow.org",
+        ),
         (replace(admins, namespace="nowhere"), train_job(), "there is no namespace nowhere"),
         (replace(jobs, namespace="nowhere"), train_job(), "in namespace nowhere .403.; bind a"),
         (replace(jobs, client=expired), train_job(), "does not accept the credentials"),

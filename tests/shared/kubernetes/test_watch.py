@@ -2,8 +2,8 @@
 
 import pytest
 
-from components.shared.kubernetes.changes import WINDOW_SECONDS
-from components.shared.kubernetes.conflict import Gone
+from components.shared.kubernetes.objects import WINDOW_SECONDS
+from components.shared.kubernetes.refusals import Gone
 from components.shared.machine.errors import UserError
 from tests.shared.kubernetes.conftest import conditions, train_job
 from tests.stand_ins.api_server import Refused

@@ -14,7 +14,7 @@ import pytest
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.namespace_objects import TRAINING_RUNTIME
 from components.shared.kubernetes.objects import Objects
-from components.shared.kubernetes.retries import Patience
+from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from components.shared.records.model_folder import check_model_folder
 from components.training.on_nodes import step as train_job_step
@@ -137,8 +137,8 @@ def world(tmp_path, small_set, monkeypatch):
     monkeypatch.setenv("KFP_POD_NAME", "step")
     config = kubeconfig(tmp_path, world.api.url)
     monkeypatch.setattr(train_job_step, "connect", partial(connect, kubeconfig=config))
-    patience = Patience(30.0, time.clock, time.sleep, lambda: 1.0)
-    monkeypatch.setattr(train_job_step, "Objects", partial(Objects, patience=patience))
+    policy = RetryPolicy(30.0, time.clock, time.sleep, lambda: 1.0)
+    monkeypatch.setattr(train_job_step, "Objects", partial(Objects, retry_policy=policy))
     yield world
     world.api.close()
 
@@ -276,7 +276,10 @@ def test_a_training_that_leaves_no_model_is_told_and_may_be_tried_again(world):
             r"namespace reviews has no TrainingRuntime review-sentiment-training; create it: "
             r"kubectl apply -n reviews -k manifests/base/training",
         ),
-        (lambda world: world.api.known.clear(), r"knows no training.*; install Kubeflow Trainer"),
+        (
+            lambda world: world.api.known.clear(),
+            r"does not serve training.*; install Kubeflow Trainer",
+        ),
         (
             lambda world: world.api.plant("POST", Refused(403, "Forbidden", FORBIDDEN)),
             r"me may not create trainjobs\.trainer\.kubeflow\.org in namespace reviews \(403\)",

@@ -87,7 +87,7 @@ def _ask(experiments: Objects, verb: str, plural: str, ask: "Callable[[CoreV1Api
     from kubernetes.client import CoreV1Api
 
     client = experiments.client
-    return experiments.patience.answer(
+    return experiments.retry_policy.call(
         lambda: ask(CoreV1Api(client)),
         Request(
             verb,

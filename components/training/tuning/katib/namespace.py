@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from components.shared.kubernetes.namespace_objects import PART_OF
 from components.shared.kubernetes.refusals import Request, Resource
-from components.shared.kubernetes.retries import Patience
+from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def admits_early_stopping(client: "ApiClient", namespace: str) -> bool:
     from kubernetes.client import CoreV1Api
 
     try:
-        found = Patience().answer(
+        found = RetryPolicy().call(
             lambda: CoreV1Api(client).read_namespace(namespace, _request_timeout=(5.0, 30.0)),
             Request("get", _NAMESPACES, namespace, namespace, client.configuration.host),
         )

@@ -39,8 +39,8 @@ def list_trials(experiments: Objects, name: str) -> list[dict[str, Any]]:
 
     namespace, client = experiments.namespace, experiments.client
     # As long as a watch of the Experiment bears: a search of hours is not lost by an upgrade.
-    patience = replace(experiments.patience, seconds=_OUTAGE_SECONDS)
-    found = patience.answer(
+    policy = replace(experiments.retry_policy, seconds=_OUTAGE_SECONDS)
+    found = policy.call(
         lambda: CustomObjectsApi(client).list_namespaced_custom_object(
             TRIALS.group,
             TRIALS.version,

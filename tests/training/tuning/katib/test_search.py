@@ -10,7 +10,7 @@ import pytest
 
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.objects import Objects
-from components.shared.kubernetes.retries import Patience
+from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from components.training.options import TrainingOptions
 from components.training.tuning.katib import search as step
@@ -106,8 +106,8 @@ def world(tmp_path, small_set, monkeypatch):
     monkeypatch.setenv("KFP_POD_NAME", "step")
     config = kubeconfig(tmp_path, world.api.url)
     monkeypatch.setattr(step, "connect", partial(connect, kubeconfig=config))
-    patience = Patience(30.0, world.time.clock, world.time.sleep, lambda: 1.0)
-    monkeypatch.setattr(step, "Objects", partial(Objects, patience=patience))
+    policy = RetryPolicy(30.0, world.time.clock, world.time.sleep, lambda: 1.0)
+    monkeypatch.setattr(step, "Objects", partial(Objects, retry_policy=policy))
     yield world
     world.api.close()
 

@@ -52,7 +52,12 @@ def test_what_does_not_mend_itself_ends_the_wait_in_minutes(jobs, run, reason, r
     jobs.api.pods = [pod(waiting=reason), pod("Running", name="other")]
     with pytest.raises(UserError) as told:
         run()
-    for words in ("job stands still", "image training:1", f"{reason}: said {reason}", remedy):
+    for words in (
+        "job has not started for",
+        "image training:1",
+        f"{reason}: said {reason}",
+        remedy,
+    ):
         assert words in str(told.value)
     assert 180 <= jobs.time.now < 300
     assert jobs.kept.found == {}
