@@ -1,0 +1,144 @@
+"""How many of a seeded sample of mutants do a module's own tests notice?
+
+    python tests/mutation/sample.py --module components/data/split.py \
+        --tests tests/data/test_split.py --mutants 25
+
+Mutants are small changes of the code, made by cosmic-ray's operators: a comparison turned, a number
+off by one, a decorator gone. Each is tried in a copy of the tree, so that nothing here is edited.
+`--tree` names another checkout, perhaps an older one; `--module` and `--tests` are paths in it.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "runs", "state", "build"
+)
+
+
+def worth_trying(operator: str) -> bool:
+    """Whether an operator needs no arguments and changes what the code does."""
+    kind, *swapped = operator.split("_")
+    if kind.endswith(("VariableInserter", "VariableReplacer")):
+        return False
+    # `|` stands in annotations; `==` for `is`, and `is` for `==`, rarely make a difference.
+    return "BitOr" not in swapped and len({name.startswith("Is") for name in swapped}) < 2
+
+
+def mutants_of(source: str) -> list[list[tuple[str, int]]]:
+    """For each place that can be changed its mutants: an operator and its occurrence."""
+    nodes = list(ast_nodes(get_ast(source)))
+    places: dict[tuple, list[tuple[str, int]]] = {}
+    for name in filter(worth_trying, sorted(operator_names())):
+        operator = get_operator(name)()
+        spans = [span for node in nodes for span in operator.mutation_positions(node)]
+        for occurrence, (start, *_) in enumerate(spans):
+            places.setdefault(start, []).append((name, occurrence))
+    return [places[start] for start in sorted(places)]
+
+
+def compiles(code: str) -> bool:
+    """Whether this is Python: the star of keyword-only parameters is no product."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            compile(code, "mutant", "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+def noticed(tree: Path, tests: list[str], seconds: float) -> bool:
+    """Whether the tests fail, or do not end in time, in this tree."""
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    with subprocess.Popen(
+        command,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.wait(seconds) != 0
+        except subprocess.TimeoutExpired:
+            return True
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and the servers that the tests started
+
+
+def main() -> None:
+    """Draw, try and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--module", nargs="+", required=True, help="files to change")
+    parser.add_argument("--tests", nargs="+", required=True, help="what pytest runs")
+    parser.add_argument("--mutants", type=int, default=25, help="drawn from all modules together")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the draw")
+    parser.add_argument("--seconds", type=float, default=180, help="time limit of one mutant")
+    parser.add_argument("--tree", type=Path, default=Path.cwd(), help="checkout to copy")
+    options = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder, "tree")
+        shutil.copytree(options.tree, tree, ignore=NOT_COPIED)
+        shared = options.tree.resolve().parent / "shared"
+        if shared.is_dir():  # some tests read schemas beside the checkout
+            Path(folder, "shared").symlink_to(shared.resolve())
+        started = time.monotonic()
+        if noticed(tree, options.tests, options.seconds):
+            sys.exit("error: the tests fail, or take too long, without any mutant; see to that")
+        print(f"without a mutant: {time.monotonic() - started:.0f} s", flush=True)
+
+        sources = {name: (tree / name).read_text(encoding="utf-8") for name in options.module}
+        places = [(name, here) for name in sources for here in mutants_of(sources[name])]
+        draw = random.Random(options.seed)
+        draw.shuffle(places)
+        killed = dict.fromkeys(sources, 0)
+        tried = dict.fromkeys(sources, 0)
+        for name, here in places:
+            if sum(tried.values()) == options.mutants:
+                break
+            operator, occurrence = draw.choice(here)
+            changed = mutate_code(sources[name], get_operator(operator)(), occurrence)
+            if not compiles(changed):
+                continue
+            (tree / name).write_text(changed, encoding="utf-8")
+            dead = noticed(tree, options.tests, options.seconds)
+            (tree / name).write_text(sources[name], encoding="utf-8")
+            tried[name] += 1
+            killed[name] += dead
+            if not dead:
+                print(f"survived  {name}: {_difference(sources[name], changed)}", flush=True)
+        for name in sources:
+            print(f"{killed[name]:4d} of {tried[name]:3d} killed  {name}")
+        total, all_tried = sum(killed.values()), sum(tried.values())
+        print(f"{total:4d} of {all_tried:3d} killed  together, {total / all_tried:.0%}")
+
+
+def _difference(source: str, changed: str) -> str:
+    """Number and text of the first line that differs."""
+    pairs = zip(source.splitlines(), changed.splitlines(), strict=False)
+    for number, (was, now) in enumerate(pairs, 1):
+        if was != now:
+            return f"line {number}: {was.strip()}  ->  {now.strip()}"
+    return "at its end"
+
+
+if __name__ == "__main__":
+    main()
