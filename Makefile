@@ -175,7 +175,7 @@ BENCH_DATA = $(if $(filter-out sample,$(DATA)),--data '$(DATA)')
 bench: bench-data bench-features bench-training ## Run all benchmarks  [DATA=]
 
 bench-data: $(INSTALLED) ## Time and memory of ingest and prepare at 1x and 10x the rows
-	$(BIN)/python tests/benchmarks/bench_data.py $(BENCH_DATA)
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_data.py $(BENCH_DATA)
 
 bench-features: $(INSTALLED) ## Tokenisation and feature retrieval against the usual ways  [PREPARED=]
 	$(BIN)/python tests/benchmarks/bench_features.py $(if $(PREPARED),--data '$(PREPARED)')
@@ -193,7 +193,7 @@ bench-serving: $(INSTALLED) ## The model server against KServe's stock way  MODE
 ##@ Housekeeping
 
 sample: $(INSTALLED) ## Write the bundled sample again from its generator
-	$(BIN)/python -m components.data.sample
+	$(BIN)/python -m tests.data.sample_generator
 
 constraints: ## Resolve all dependencies anew into constraints.txt (needs uv)
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-annotate --no-header \

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from components.data.headers import map_header
-from components.data.sample import write_sample
+from tests.data.sample_generator import write_sample
 
 
 def multiply(source: Path, target: Path, scale: int) -> None:

@@ -3,9 +3,9 @@ from collections import Counter
 import pytest
 
 from components.data.clean import text_identity
-from components.data.sample import RATINGS, generate, write_sample
 from components.data.sources import SAMPLE
 from components.shared.records.text import model_text
+from tests.data.sample_generator import RATINGS, generate, write_sample
 
 
 def test_the_generator_writes_the_committed_sample_byte_for_byte(tmp_path) -> None:

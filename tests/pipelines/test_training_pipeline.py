@@ -34,11 +34,10 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 400 records of the bundled sample."""
     import pandas as pd
 
-    from components.data import sample
+    from components.data.sources import SAMPLE
 
     path = tmp_path_factory.mktemp("data") / "reviews.csv"
-    bundled = Path(sample.__file__).with_name("sample_reviews.csv")
-    pd.read_csv(bundled, dtype=str, keep_default_na=False).head(400).to_csv(path, index=False)
+    pd.read_csv(SAMPLE, dtype=str, keep_default_na=False).head(400).to_csv(path, index=False)
     return path
 
 

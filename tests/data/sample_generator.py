@@ -1,0 +1,237 @@
+"""The bundled sample: made-up clothing reviews in the layout of the Kaggle file, dirt included.
+
+`make sample` writes `sample_reviews.csv` again, byte for byte.
+
+Each review is put together from clauses that praise or fault one thing. The same words serve both
+ways ("not a bit scratchy", "i hoped for soft, and it is not"; "it runs long, just as i like it",
+"it runs long, which does not suit me"), so that counting words does not suffice: a model has to
+read. Ratings follow from the share of praise, with a few per cent of noise, and are spread about
+as in the real set.
+"""
+
+import csv
+import io
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.data.sources import SAMPLE
+from components.shared.machine.files import replaced_when_whole
+from tests.data.sample_words import (
+    COLORS,
+    FACTS,
+    FAULT,
+    FAULT_PARTS,
+    OCCASIONS,
+    OPENERS,
+    PLURALS,
+    PRAISE,
+    PRAISE_PARTS,
+    PRODUCTS,
+    QUALITIES,
+    RARE,
+    SAME,
+    SIZES,
+    TITLES,
+    TURN,
+    UNWELCOME,
+    VERDICTS,
+    WELCOME,
+    Product,
+)
+
+SEED = 20_261
+ROWS = 1_500
+
+HEADER = (
+    *("", "Clothing ID", "Age", "Title", "Review Text", "Rating", "Recommended IND"),
+    *("Positive Feedback Count", "Division Name", "Department Name", "Class Name"),
+)
+
+RATINGS = {5: 0.55, 4: 0.22, 3: 0.12, 2: 0.07, 1: 0.04}
+NOISE = 0.03
+"""Share of reviews whose rating is that of a neighbouring mood."""
+
+
+class _Reviewer:
+    """Writes about one product."""
+
+    def __init__(self, rng: random.Random, product: Product) -> None:
+        self._rng = rng
+        noun = rng.choice(product.nouns)
+        part = rng.choice(product.parts)
+        color, color2 = rng.sample(COLORS, 2)
+        several = noun in PLURALS
+        many_parts = part.endswith("s") and not part.endswith("ss")
+        self._qualities = list(QUALITIES)
+        rng.shuffle(self._qualities)
+        self.words = {
+            "noun": noun,
+            "these": f"these {noun}" if several else f"this {noun}",
+            "it": f"the {noun}",
+            "they": "they" if several else "it",
+            "them": "them" if several else "it",
+            "are": "are" if several else "is",
+            "itis": "they are" if several else "it is",
+            "another": "another pair" if several else "another one",
+            "a": "a pair of" if several else "an" if noun[0] in "aeiou" else "a",
+            "s": "" if several else "s",
+            "es": "" if several else "es",
+            "part": part,
+            "pis": "are" if many_parts else "is",
+            "ps": "" if many_parts else "s",
+            "pes": "" if many_parts else "es",
+            "pthey": "they" if many_parts else "it",
+            "color": color,
+            "Color": color.capitalize(),
+            "color2": color2,
+            "size": rng.choice(SIZES),
+            "number": str(rng.choice((2, 4, 6, 8, 10, 12, 14))),
+            "occasion": rng.choice(OCCASIONS),
+        }
+
+    def say(self, template: str, **more: str) -> str:
+        """Fill a template with this review's words."""
+        return template.format(**self.words, **more)
+
+    def clause(self, praise: bool) -> str:
+        """A judgement on one thing."""
+        rng = self._rng
+        kind = rng.random()
+        if kind < 0.5 and self._qualities:
+            subject, good, bad = self._qualities.pop()
+            goods, bads = rng.sample(good, 2), rng.sample(bad, 2)
+            template = rng.choice(PRAISE if praise else FAULT)
+            return self.say(
+                template, q=subject, good=goods[0], good2=goods[1], bad=bads[0], bad2=bads[1]
+            )
+        if kind < 0.78:
+            fact = rng.choice(FACTS)
+            return self.say(fact + rng.choice(WELCOME if praise else UNWELCOME))
+        return self.say(rng.choice(PRAISE_PARTS if praise else FAULT_PARTS))
+
+    def text(self, rating: int, clauses: int | None = None) -> str:
+        """The review."""
+        rng = self._rng
+        mood = (rating > 3) - (rating < 3)
+        against = {5: 0.15, 4: 0.75, 3: 1.0, 2: 0.7, 1: 0.1}[rating]
+        main = clauses or rng.choice((1, 2, 2, 3, 3, 4) if rating != 3 else (1, 1, 2))
+        leading = mood >= 0 if mood else rng.random() < 0.5
+        judged = [leading] * main
+        if rng.random() < against:
+            # One remark against two or more leaves the mood plain; one against one is neutral.
+            judged = judged if rating == 3 else [leading] * max(main, 2)
+            judged = [not leading] * (main if rating == 3 else 1) + judged
+        if rating == 3 and rng.random() < 0.3:
+            rng.shuffle(judged)
+        pieces = [self.clause(praise) for praise in judged]
+        text = pieces[0]
+        for before, now, piece in zip(judged, judged[1:], pieces[1:], strict=False):
+            text += rng.choice(SAME if before == now else TURN) + piece
+        if rng.random() < 0.5:
+            text = f"{self.say(rng.choice(OPENERS))}. {text}"
+        if rng.random() < (0.6 if rating == 3 else 0.4):
+            text += rng.choice((". ", ". ", "; ")) + self.say(rng.choice(VERDICTS[mood]))
+        return text + rng.choice((".", ".", ".", "!", "...", ""))
+
+    def title(self, rating: int) -> str:
+        """A headline; two in five say nothing about the mood."""
+        mood: int | None = (rating > 3) - (rating < 3)
+        if self._rng.random() < 0.4:
+            mood = None
+        return self.say(self._rng.choice(TITLES[mood]))
+
+
+def _styled(rng: random.Random, text: str, rating: int) -> str:
+    """Handwriting: capitals, slips, emoji, mark-up, paragraphs."""
+    if rng.random() < 0.45:
+        text = ". ".join(part[:1].upper() + part[1:] for part in text.split(". "))
+    if rng.random() < 0.06:
+        words = text.split(" ")
+        place = rng.randrange(len(words))
+        words[place] = words[place].upper()
+        text = " ".join(words)
+    if rng.random() < 0.05:
+        text = text.replace("the ", "teh ", 1)
+    if rng.random() < 0.04:
+        text += " " + rng.choice("😍❤👍🎉" if rating > 3 else "😐🤷" if rating == 3 else "😕👎😞")
+    if rng.random() < 0.02:
+        text = rng.choice(("<p>{}</p>", "{} <b>&nbsp;</b>", "<i>update:</i> {}")).format(text)
+    if rng.random() < 0.03:
+        text = text.replace(" and ", " &amp; ", 1)
+    if rng.random() < 0.06:
+        text = text.replace(". ", ".\n\n", 1)
+    if rng.random() < 0.03:
+        text = f'they call it "{rng.choice(("a classic", "effortless", "petite"))}". {text}'
+    return text
+
+
+def generate(rows: int = ROWS, seed: int = SEED) -> Iterator[list[str]]:
+    """Rows of the sample, without the header: reviews, and among them some dirt.
+
+    Args:
+        rows: How many; any number, texts hardly ever repeat.
+        seed: Another seed, other reviews.
+
+    Yields:
+        The fields of `HEADER` as text.
+    """
+    rng = random.Random(seed)
+    shares = [product.share for product in PRODUCTS]
+    recent: list[list[str]] = []
+    for number in range(rows):
+        product = rng.choices(PRODUCTS, shares)[0] if number != rows // 2 else RARE
+        rating = rng.choices(list(RATINGS), list(RATINGS.values()))[0]
+        reviewer = _Reviewer(rng, product)
+        long = rng.random() < 0.002
+        text = _styled(rng, reviewer.text(rating, clauses=60 if long else None), rating)
+        title = reviewer.title(rating) if rng.random() < 0.85 else ""
+        if rng.random() < NOISE:
+            rating = rng.choice((3, 4) if rating < 3 else (2, 4) if rating == 3 else (3, 2))
+        recommended = rng.random() < {5: 0.995, 4: 0.96, 3: 0.42, 2: 0.06, 1: 0.02}[rating]
+        row = [
+            str(number),
+            str(700 + 50 * PRODUCTS.index(product) + min(49, int(rng.expovariate(0.08))))
+            if product in PRODUCTS
+            else "1400",
+            str(min(94, max(18, round(rng.gauss(43, 12))))),
+            title,
+            text,
+            str(rating),
+            str(int(recommended)),
+            str(int(rng.expovariate(0.4))),
+            rng.choices(("General", "General Petite"), (0.62, 0.38))[0]
+            if product.department != "Intimate"
+            else "Intimates",
+            product.department,
+            product.category,
+        ]
+        dirt = rng.random()
+        if dirt < 0.03:
+            row[3] = row[4] = ""
+        elif dirt < 0.034:
+            row[8] = row[9] = row[10] = ""
+        elif dirt < 0.037:
+            row[5] = rng.choice(("five", "0", "6", "3.5"))
+        elif dirt < 0.039:
+            row[5] = ""
+        elif dirt < 0.046 and recent:
+            row = [str(number), *rng.choice(recent)[1:]]
+        elif dirt < 0.048:
+            row[5] += ".0"
+        recent = [*recent[-200:], row]
+        yield row
+
+
+def write_sample(path: str | Path = SAMPLE, rows: int = ROWS, seed: int = SEED) -> None:
+    """Write the sample as CSV in UTF-8 with LF line ends."""
+    with replaced_when_whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as out:
+        buffer = io.StringIO(newline="")
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(HEADER)
+        writer.writerows(generate(rows, seed))
+        out.write(buffer.getvalue())
+
+
+if __name__ == "__main__":
+    write_sample()
