@@ -1,13 +1,12 @@
 """The A/B test pipeline: a registered version against the one that serves, at a fixed share."""
 
-from kfp import dsl
-
 from components.deployment.component import run_ab_test
 from components.registry.component import fetch_version, record_rollout
+from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place
 
 
-@dsl.pipeline(
+@pipeline(
     name="review-sentiment-ab-test",
     description="Test a registered version against the one that serves; the better one serves on.",
 )

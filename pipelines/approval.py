@@ -1,13 +1,12 @@
 """The approval pipeline: what `auto` approval does at once, for a version that waited."""
 
-from kfp import dsl
-
 from components.deployment.component import check_deployment
 from components.registry.component import fetch_version, promote_model
+from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place
 
 
-@dsl.pipeline(
+@pipeline(
     name="review-sentiment-approval",
     description="Check that a registered version serves, and make it champion.",
 )

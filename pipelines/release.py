@@ -9,10 +9,11 @@ from kfp.dsl import Artifact, Dataset, Input, Model
 
 from components.deployment.component import check_deployment
 from components.registry.component import promote_model, register_model
+from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place
 
 
-@dsl.pipeline(
+@pipeline(
     name="release",
     description="Register, check and promote a model that passes the gate.",
 )

@@ -1,13 +1,12 @@
 """The rollout pipeline: a registered version becomes the one that serves, if it proves itself."""
 
-from kfp import dsl
-
 from components.deployment.component import roll_out_model
 from components.registry.component import fetch_version, record_rollout
+from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place
 
 
-@dsl.pipeline(
+@pipeline(
     name="review-sentiment-rollout",
     description="Serve a registered version: as a canary that is promoted or rolled back.",
 )

@@ -1,7 +1,5 @@
 """The training pipeline: from reviews at a URI to a checked, registered champion."""
 
-from kfp import dsl
-
 from components.data.component import ingest_reviews, prepare_reviews
 from components.evaluation.component import evaluate_classifier
 from components.features.component import build_features, retrieve_training_set
@@ -10,14 +8,16 @@ from components.report.component import compose_report
 from components.serving.component import export_for_serving
 from components.training.component import fine_tune_classifier
 from pipelines.release import release_pipeline
+from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place
-from pipelines.running.training_scale import SCALE
+from pipelines.running.training_scale import scale_of_environment
 from pipelines.tuning import tuning_pipeline
 
 
-@dsl.pipeline(
+@pipeline(
     name="review-sentiment-training",
     description="Product reviews in; a fine-tuned, evaluated, registered sentiment model out.",
+    parts=(tuning_pipeline, release_pipeline),
 )
 def training_pipeline(
     data_uri: str = "sample",
@@ -46,7 +46,7 @@ def training_pipeline(
         test_share: Share of the reviews that only evaluation reads.
         balance: `none`, `undersample`, `oversample`, `undersample_by_category` or
             `oversample_by_category`; of the training part only.
-        seed: Of the splits, of balancing and of training.
+        seed: Seed of the splits, of balancing and of training.
         hyperparameters: Training options by name; what is not named keeps its default.
         tune_trials: Trials of the random search before training; 0 skips it.
         accuracy_threshold: Test accuracy below which nothing is registered.
@@ -55,6 +55,7 @@ def training_pipeline(
         model_name: Name in the model registry.
         approval: `auto` promotes at once; `manual` registers and waits for approval.
     """
+    scale = scale_of_environment()
     ingested = place(ingest_reviews(data_uri=data_uri))
     prepared = place(
         prepare_reviews(
@@ -94,8 +95,8 @@ def training_pipeline(
             data_fingerprint=ingested.outputs["data_fingerprint"],
             feature_service=features.outputs["feature_service"],
             max_tokens=max_tokens,
-            nodes=SCALE.nodes,
-            gpus_per_node=SCALE.gpus_per_node,
+            nodes=scale.nodes,
+            gpus_per_node=scale.gpus_per_node,
         )
     )
     # Fetched after training, so that the comparison is with the champion of that hour.

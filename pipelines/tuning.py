@@ -8,11 +8,12 @@ from kfp import dsl
 from kfp.dsl import Dataset, Input
 
 from components.training.component import chosen_hyperparameters, tune_hyperparameters
+from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place
-from pipelines.running.training_scale import SCALE
+from pipelines.running.training_scale import scale_of_environment
 
 
-@dsl.pipeline(name="tuning", description="Search the training options, or take those given.")
+@pipeline(name="tuning", description="Search the training options, or take those given.")
 def tuning_pipeline(
     training_set: Input[Dataset],
     base_model: str,
@@ -32,6 +33,7 @@ def tuning_pipeline(
     Returns:
         All training options.
     """
+    scale = scale_of_environment()
     with dsl.If(tune_trials > 0, name="tune"):
         tuned = place(
             tune_hyperparameters(
@@ -40,8 +42,8 @@ def tuning_pipeline(
                 hyperparameters=hyperparameters,
                 trials=tune_trials,
                 seed=seed,
-                nodes=SCALE.nodes,
-                gpus_per_node=SCALE.gpus_per_node,
+                nodes=scale.nodes,
+                gpus_per_node=scale.gpus_per_node,
             )
         )
     with dsl.Else(name="as-given"):

@@ -42,17 +42,17 @@ def probes_for(expected: Expected) -> tuple[Probe, ...]:
     """
     step = Probe(
         "steps",
-        images.STEP_IMAGE,
+        images.step_image(),
         names.SERVICE_ACCOUNT,
         _STEP_CHECKS,
         {KFP_VARIABLE: f"http://ml-pipeline.{expected.kfp_namespace}:8888"},
         token=True,
         with_state=True,
     )
-    predictor = Probe("predictor", images.PREDICTOR_IMAGE, names.PREDICTOR_SERVICE_ACCOUNT)
+    predictor = Probe("predictor", images.predictor_image(), names.PREDICTOR_SERVICE_ACCOUNT)
     training = Probe(
         "training",
-        images.TRAINING_IMAGE,
+        images.training_image(1),
         names.SERVICE_ACCOUNT,
         ("gpu",),
         gpus=1,

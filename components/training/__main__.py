@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not isinstance(facts, dict):
             raise UserError(f"{given['facts_file']} is no JSON object; write one")
         # After the options are checked: this imports torch.
-        from components.shared.machine.code_version import code_version
+        from components.shared.machine.images import code_version
         from components.training.fine_tune import fine_tune
         from components.training.loop.distributed import is_first_rank
 

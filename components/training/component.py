@@ -5,7 +5,7 @@ from typing import NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
-from components.shared.machine.images import STEP_IMAGE, TRAINING_IMAGE
+from components.shared.machine.images import STEP_IMAGE
 
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
@@ -80,7 +80,7 @@ def chosen_hyperparameters(hyperparameters: dict, seed: int) -> NamedTuple(
     return NamedTuple("Outputs", hyperparameters=dict)(options)
 
 
-@dsl.component(base_image=TRAINING_IMAGE, install_kfp_package=False)
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def fine_tune_classifier(
     training_set: Input[Dataset],
     base_model: str,
@@ -111,7 +111,7 @@ def fine_tune_classifier(
         nodes: Pods that train together; 1 on one machine.
         gpus_per_node: Of each; 0 trains on the CPU.
     """
-    from components.shared.machine.code_version import code_version
+    from components.shared.machine.images import code_version
     from components.shared.records.labels import CLASS_NAMES
     from components.training.curves import write_training_curves
     from components.training.fine_tune_step import fine_tune_at_scale

@@ -4,13 +4,13 @@ import argparse
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from components.shared.machine.errors import exit_in_words
 from components.shared.machine.files import replaced_when_whole
+from pipelines.running.pipeline import Pipeline
 
 
-def all_pipelines() -> dict[str, Any]:
+def all_pipelines() -> dict[str, Pipeline]:
     """The pipelines by the name of their file and of their command."""
     from pipelines.ab_test import ab_test_pipeline
     from pipelines.approval import approval_pipeline
@@ -40,7 +40,7 @@ def compile_all(folder: Path) -> list[Path]:
     for name, pipeline in all_pipelines().items():
         with replaced_when_whole(folder / f"{name}.yaml") as draft, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compiler.Compiler().compile(pipeline, package_path=str(draft))
+            compiler.Compiler().compile(pipeline.trace(), package_path=str(draft))
         written.append(folder / f"{name}.yaml")
     return written
 

@@ -14,6 +14,7 @@ from typing import Any
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
 from pipelines.running.environment import local_environment
+from pipelines.running.pipeline import Pipeline
 from pipelines.running.step_log import StepLog
 
 
@@ -38,12 +39,17 @@ class Run:
 
 
 def run_locally(
-    pipeline: Any, parameters: Mapping[str, Any], *, runs: Path, state: Path, quiet: bool = False
+    pipeline: Pipeline,
+    parameters: Mapping[str, Any],
+    *,
+    runs: Path,
+    state: Path,
+    quiet: bool = False,
 ) -> Run:
-    """Run a compiled pipeline function step by step in this environment.
+    """Run a pipeline step by step in this environment.
 
     Args:
-        pipeline: A function decorated with `dsl.pipeline`.
+        pipeline: One of `compile.all_pipelines`.
         parameters: Values by name; what is missing keeps the pipeline's default.
         runs: Folder that gets a folder for this run.
         state: Folder of what outlives a run (feature store, registry, checkpoints).
@@ -57,7 +63,8 @@ def run_locally(
     """
     from kfp import local
 
-    inputs = pipeline.component_spec.inputs or {}
+    traced = pipeline.trace()
+    inputs = traced.component_spec.inputs or {}
     for name in parameters:
         if name not in inputs:
             raise UserError(f"the pipeline has no parameter {name}; it has {', '.join(inputs)}")
@@ -80,7 +87,7 @@ def run_locally(
             # KFP warns that images and resources have no effect here, which is the point.
             warnings.simplefilter("ignore")
             local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
-            _without_retries(pipeline)(**parameters)
+            _without_retries(traced)(**parameters)
     except RuntimeError as error:
         _flatten(folder)
         reason = log.error or str(error)
@@ -108,13 +115,13 @@ def run_locally(
     return run
 
 
-def _without_retries(pipeline: Any) -> Any:
+def _without_retries(traced: Any) -> Any:
     """The pipeline with each step tried once: here a step fails for a reason that stays."""
-    spec = pipeline.pipeline_spec
+    spec = traced.pipeline_spec
     for dag in (spec.root.dag, *(component.dag for component in spec.components.values())):
         for task in dag.tasks.values():
             task.ClearField("retry_policy")
-    return pipeline
+    return traced
 
 
 def _flatten(folder: Path) -> None:

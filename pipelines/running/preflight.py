@@ -25,6 +25,7 @@ from components.shared.kubernetes.namespace_objects import FEATURE_STORE_SECRET,
 from components.shared.machine.errors import UserError, exit_in_words
 from components.training.on_nodes import step as train_job_step
 from components.training.tuning.katib import search as katib_search
+from pipelines.running.training_scale import scale_of_environment
 
 OF_THE_ROOMS = (
     own_run.PERMISSIONS,
@@ -68,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # In here, where a scale that is none is told in a sentence.
-    from pipelines.running.training_scale import SCALE
+    scale = scale_of_environment()
 
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.running.preflight", description=__doc__
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gpus",
         type=int,
-        default=SCALE.nodes * SCALE.gpus_per_node,
+        default=scale.nodes * scale.gpus_per_node,
         help="that training needs (default: TRAINING_NODES x TRAINING_GPUS; 0 leaves them out)",
     )
     parser.add_argument("--no-pods", action="store_true", help="start no probe pods")
@@ -148,9 +148,9 @@ def _largest_step(gpus: int) -> dict[str, str]:
     """The most that is asked for at a time of each resource."""
     from kubernetes.utils import parse_quantity
 
-    from pipelines.running.step_settings import SETTINGS
+    from pipelines.running.step_settings import step_settings
 
-    steps = SETTINGS.values()
+    steps = step_settings().values()
     return {
         "cpu": max((settings.cpu for settings in steps), key=parse_quantity),
         "memory": max((settings.memory for settings in steps), key=parse_quantity),

@@ -1,17 +1,27 @@
 """Command line: run one of the pipelines whole on this machine."""
 
 import argparse
+import importlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.files import read_json
 from pipelines.running.local import Run, run_locally
+from pipelines.running.pipeline import Pipeline
 
 _READERS: Mapping[str, Any] = {"String": str, "Integer": int, "Float": float}
+
+_OPTIONS = {
+    ("training", "hyperparameters"): "components.training.options:TrainingOptions",
+}
+"""The class behind a pipeline's `dict` parameter, whose names, defaults and help are listed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,18 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command line; those of the process where None.
 
     Raises:
-        SystemExit: With code 2 after an error that the user can mend.
+        SystemExit: With code 2 after an error that the user can fix.
     """
-    exit_in_words(lambda: _run(arguments))
+    exit_in_words(lambda: _run(sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(arguments: Sequence[str] | None) -> None:
+def _run(arguments: Sequence[str]) -> None:
     from pipelines.running.compile import all_pipelines
 
     parser = argparse.ArgumentParser(prog="python -m pipelines.running.run", description=__doc__)
-    pipelines = parser.add_subparsers(dest="pipeline", required=True)
+    commands = parser.add_subparsers(dest="pipeline", required=True)
     for name, pipeline in all_pipelines().items():
-        _add_pipeline(pipelines, name, pipeline)
+        command = commands.add_parser(
+            name, help=pipeline.description, formatter_class=argparse.RawTextHelpFormatter
+        )
+        if name in arguments:
+            _add_options(command, name, pipeline)
     options = vars(parser.parse_args(arguments))
     pipeline, runs, state = (options.pop(name) for name in ("run", "runs", "state"))
     name = options.pop("pipeline")
@@ -42,8 +56,7 @@ def _run(arguments: Sequence[str] | None) -> None:
             parameters[key] = dict(_assignment(key, text) for text in value)
     run = run_locally(pipeline, _with_absolute_paths(parameters), runs=runs, state=state)
     if name == "training":
-        report = write_report(run)
-        _announce(run, report)
+        _announce(run, write_report(run))
     elif name == "approval":
         print(f"\nversion {parameters['version']} is champion; `make serve` serves it")
     elif name == "ab-test":
@@ -52,41 +65,43 @@ def _run(arguments: Sequence[str] | None) -> None:
         _announce_rollout(run)
 
 
-def _add_pipeline(pipelines: Any, name: str, pipeline: Any) -> None:
-    """A subcommand with an option for each parameter that the pipeline declares."""
-    parser = pipelines.add_parser(
-        name,
-        help=pipeline.pipeline_spec.pipeline_info.description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    for parameter, spec in (pipeline.component_spec.inputs or {}).items():
-        flag = f"--{parameter.replace('_', '-')}"
-        told = (spec.description or "").replace("%", "%%")
+def _add_options(parser: argparse.ArgumentParser, name: str, pipeline: Pipeline) -> None:
+    """An option for each parameter that the pipeline declares."""
+    for parameter, spec in pipeline.trace().component_spec.inputs.items():
+        about = " ".join((spec.description or "").split()).replace("%", "%%")
+        options: dict[str, Any] = {"default": None}
         if spec.type == "Boolean":
-            parser.add_argument(flag, action="store_true", default=None, help=told)
+            options |= {"action": "store_true"}
         elif spec.type == "Dict":
-            parser.add_argument(
-                flag, nargs="*", metavar="NAME=VALUE", help=f"{told} (default: none)"
-            )
+            options |= {"nargs": "*", "metavar": "NAME=VALUE"}
+            about += "".join(f"\n  {line}" for line in _names_of(name, parameter))
         else:
-            parser.add_argument(
-                flag,
-                type=_READERS[spec.type],
-                required=not spec.optional,
-                help=f"{told} (default: {spec.default})" if spec.optional else told,
-                default=argparse.SUPPRESS if not spec.optional else None,
-            )
-    parser.formatter_class = argparse.HelpFormatter
+            options |= {"type": _READERS[spec.type], "required": not spec.optional}
+            about += f" (default: {spec.default})" if spec.optional else ""
+        parser.add_argument(f"--{parameter.replace('_', '-')}", help=_wrapped(about), **options)
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of the run folders (default: runs)"
     )
-    parser.add_argument(
-        "--state",
-        type=Path,
-        default=Path("state"),
-        help="folder of feature store, registry and checkpoints (default: state)",
-    )
+    state = "folder of feature store, registry and checkpoints (default: state)"
+    parser.add_argument("--state", type=Path, default=Path("state"), help=state)
     parser.set_defaults(run=pipeline)
+
+
+def _names_of(pipeline: str, parameter: str) -> Iterator[str]:
+    """Name, default and help of each option that a `dict` parameter takes."""
+    if (pipeline, parameter) in _OPTIONS:
+        module, _, kind = _OPTIONS[pipeline, parameter].partition(":")
+        for option in fields(getattr(importlib.import_module(module), kind)):
+            about = option.metadata["about"].replace("%", "%%")
+            yield f"{option.name}={option.default}: {about}"
+
+
+def _wrapped(about: str) -> str:
+    """Help text in lines of a terminal; what follows a line break begins a new one, indented."""
+    return "\n".join(
+        textwrap.fill(line, 76, subsequent_indent="    " if line.startswith(" ") else "")
+        for line in about.splitlines()
+    )
 
 
 def _assignment(option: str, text: str) -> tuple[str, Any]:
@@ -171,29 +186,30 @@ def _announce(run: Run, report: Path) -> None:
 def _announce_rollout(run: Run) -> None:
     """Say how a rollout ended."""
     rollout = read_json(run.folder / "roll-out-model" / "rollout")
-    told = {
+    ends = {
         "promote": "was promoted",
         "roll_back": "was rolled back",
         "first_deployment": "is the first to serve",
-        "already_serving": "serves already",
     }
-    report = run.folder / "report.html"
-    shutil.copyfile(run.folder / "roll-out-model" / "report", report)
-    print(f"\nversion {rollout['version']} {told[rollout['decision']]}: {rollout['reason']}")
-    print(f"  report: {report}")
+    _announce_try(run, "roll-out-model", rollout, ends)
 
 
 def _announce_ab_test(run: Run) -> None:
     """Say how an A/B test ended."""
     test = read_json(run.folder / "run-ab-test" / "ab_test")
-    told = {
+    ends = {
         "promote": "won and serves now",
         "roll_back": f"was removed, version {test['stable_version']} stays",
-        "already_serving": "serves already",
     }
+    _announce_try(run, "run-ab-test", test, ends)
+
+
+def _announce_try(run: Run, step: str, record: dict[str, Any], ends: dict[str, str]) -> None:
+    """Copy the page of a rollout or A/B test to the run folder, and say its decision."""
     report = run.folder / "report.html"
-    shutil.copyfile(run.folder / "run-ab-test" / "report", report)
-    print(f"\nversion {test['version']} {told[test['decision']]}: {test['reason']}")
+    shutil.copyfile(run.folder / step / "report", report)
+    end = ends.get(record["decision"], "serves already")
+    print(f"\nversion {record['version']} {end}: {record['reason']}")
     print(f"  report: {report}")
 
 

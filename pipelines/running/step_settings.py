@@ -18,8 +18,8 @@ from components.shared.kubernetes.namespace_objects import (
     STATE_CLAIM,
     STATE_PATH,
 )
-from components.shared.machine.images import REGISTRY, STEP_IMAGE, TAG
-from pipelines.running.training_scale import SCALE
+from components.shared.machine.images import image_variables, step_image, training_image
+from pipelines.running.training_scale import scale_of_environment
 
 CONFIG_KEYS: tuple[str, ...] = (
     "MLFLOW_TRACKING_URI",
@@ -83,23 +83,15 @@ class StepSettings:
 _LAUNCHES = StepSettings("1", "2G", 24 * 60, launches=True)
 """A step that launches and waits; killed and started again, it adopts what it launched."""
 
-_TRAINS = (
-    StepSettings("4", "16G", 12 * 60, retries=4, gpu=True)
-    if SCALE.gpus_per_node
-    else StepSettings("2", "8G", 24 * 60, retries=4)
-)
-"""A training in the step's own pod."""
-
 # Several times what 20,000 reviews and the packaged base model take on one machine: room for more
 # of them, and for a larger model.
-SETTINGS: dict[str, StepSettings] = {
+_SETTINGS: dict[str, StepSettings] = {
     "ingest-reviews": StepSettings("1", "2G", 60, cached=False),
     "prepare-reviews": StepSettings("1", "2G", 60),
     "build-features": StepSettings("2", "4G", 60, cached=False),
     "retrieve-training-set": StepSettings("1", "4G", 30),
     "chosen-hyperparameters": StepSettings("1", "1G", 10),
     "tune-hyperparameters": _LAUNCHES,
-    "fine-tune-classifier": _TRAINS if SCALE.in_own_pod else _LAUNCHES,
     "fetch-champion": StepSettings("1", "2G", 15, cached=False),
     "fetch-version": StepSettings("1", "2G", 15, cached=False),
     "evaluate-classifier": StepSettings("2", "6G", 120),
@@ -116,6 +108,18 @@ SETTINGS: dict[str, StepSettings] = {
 }
 
 
+def step_settings() -> dict[str, StepSettings]:
+    """Settings by the name of the component; those of the training go by its scale."""
+    scale = scale_of_environment()
+    if not scale.in_own_pod:
+        trains = _LAUNCHES
+    elif scale.gpus_per_node:
+        trains = StepSettings("4", "16G", 12 * 60, retries=4, gpu=True)
+    else:
+        trains = StepSettings("2", "8G", 24 * 60, retries=4)
+    return {**_SETTINGS, "fine-tune-classifier": trains}
+
+
 def place(task: PipelineTask) -> PipelineTask:
     """Give a task of a pipeline the settings that the table holds for its component.
 
@@ -128,7 +132,7 @@ def place(task: PipelineTask) -> PipelineTask:
     Raises:
         KeyError: If the table has no row for the component.
     """
-    settings = SETTINGS[task.component_spec.name]
+    settings = step_settings()[task.component_spec.name]
     task.set_cpu_request(settings.cpu).set_cpu_limit(settings.cpu)
     task.set_memory_request(settings.memory).set_memory_limit(settings.memory)
     task.set_retry(
@@ -148,11 +152,10 @@ def place(task: PipelineTask) -> PipelineTask:
     kubernetes.add_pod_label(task, PART_OF_LABEL, PART_OF)
     kubernetes.add_pod_label(task, COMPONENT_LABEL, "pipeline-step")
     if settings.launches:
-        task.set_env_variable("IMAGE_REGISTRY", REGISTRY).set_env_variable("IMAGE_TAG", TAG)
-    if not settings.gpu:
-        # The training image is there for CUDA; the other computes on CPUs, and waits, as well.
-        task.set_container_image(STEP_IMAGE)
-    else:
+        for name, value in image_variables().items():
+            task.set_env_variable(name, value)
+    task.set_container_image(training_image(1) if settings.gpu else step_image())
+    if settings.gpu:
         # The count is a literal string: from an int pipeline parameter the GPU is dropped silently.
         task.set_accelerator_type(GPU).set_accelerator_limit("1")
         kubernetes.add_node_selector(task, *GPU_NODE_LABEL)

@@ -44,7 +44,3 @@ def _number(variable: str, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
         raise UserError(f"{variable} is {text!r}; set it to a whole number from {least} up")
     return int(text)
-
-
-SCALE = scale_of_environment()
-"""Of the pipelines that this process compiles."""

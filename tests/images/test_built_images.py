@@ -173,7 +173,7 @@ def test_an_image_has_a_user_without_rights_and_nothing_to_install_with(
     found = built.run(
         "python",
         "-c",
-        "from components.shared.machine.code_version import code_version; print(code_version())",
+        "from components.shared.machine.images import code_version; print(code_version())",
     )
     assert found.strip() == "0123abcd"
 

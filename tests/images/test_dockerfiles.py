@@ -1,6 +1,5 @@
 """What the Dockerfiles promise: who runs, what lies inside, what it is pinned to."""
 
-import importlib
 import re
 import tomllib
 
@@ -8,7 +7,12 @@ import pytest
 import yaml
 
 from components.shared.kubernetes.namespace_objects import RUN_AS_USER
-from components.shared.machine.images import PREDICTOR_IMAGE, STEP_IMAGE, TRAINING_IMAGE
+from components.shared.machine.images import (
+    image_variables,
+    predictor_image,
+    step_image,
+    training_image,
+)
 from tests.images.reader import ROOT, environment, in_order, labels, read_dockerfile
 
 IMAGES = ("steps", "training", "predictor")
@@ -22,9 +26,8 @@ def extras_of(image: str) -> list[str]:
 
 
 def test_each_image_of_the_code_has_a_dockerfile():
-    named = [
-        name.rsplit("/")[-1].split(":")[0] for name in (STEP_IMAGE, TRAINING_IMAGE, PREDICTOR_IMAGE)
-    ]
+    images = (step_image(), training_image(1), predictor_image())
+    named = [name.rsplit("/")[-1].split(":")[0] for name in images]
 
     assert tuple(named) == IMAGES
     assert sorted(named) == sorted(path.parent.name for path in ROOT.glob("images/*/Dockerfile"))
@@ -38,9 +41,8 @@ def test_make_names_the_images_as_the_code_does(monkeypatch):
         name: re.search(rf"^{name} \?= (\S+)$", makefile, re.MULTILINE).group(1)
         for name in ("IMAGE_REGISTRY", "IMAGE_TAG")
     }
-    images = importlib.reload(importlib.import_module("components.shared.machine.images"))
 
-    assert tuple(named.values()) == (images.REGISTRY, images.TAG)
+    assert named == image_variables()
     assert f"\nIMAGES := {' '.join(IMAGES)}\n" in makefile
 
 

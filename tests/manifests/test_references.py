@@ -111,7 +111,7 @@ def test_no_variable_that_looks_like_a_secret_has_a_value(objects):
 
 
 def test_every_image_is_pinned_and_one_that_is_built(objects):
-    ours = {images.STEP_IMAGE, images.TRAINING_IMAGE, images.PREDICTOR_IMAGE}
+    ours = {images.step_image(), images.training_image(1), images.predictor_image()}
     for manifest in objects:
         for _, pod in pods_of(manifest):
             for container in [*pod["containers"], *(pod.get("initContainers") or [])]:

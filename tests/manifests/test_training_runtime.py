@@ -13,7 +13,7 @@ from components.shared.kubernetes.namespace_objects import (
     STATE_PATH,
     TRAINING_RUNTIME,
 )
-from components.shared.machine.images import TRAINING_IMAGE
+from components.shared.machine.images import training_image
 from components.training.on_nodes.spec import NODE, train_job_spec
 from tests.deployment.conftest import CRDS
 from tests.manifests.test_pod_security import faults_of
@@ -82,7 +82,7 @@ def test_it_is_the_runtime_that_train_jobs_name(runtime):
     assert (replicated["name"], replicated["replicas"]) == (NODE, 1)
     (container,) = replicated["template"]["spec"]["template"]["spec"]["containers"]
     assert container["name"] == NODE
-    assert container["image"].rpartition("/")[2] == TRAINING_IMAGE.rpartition("/")[2]
+    assert container["image"].rpartition("/")[2] == training_image(1).rpartition("/")[2]
 
 
 @pytest.mark.parametrize("version", ["1.32", "1.36"])

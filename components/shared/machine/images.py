@@ -1,24 +1,53 @@
-"""The one place that says which image each kind of step runs in.
+"""The one place that says which image each kind of step runs in, and which code it holds.
 
-Read when a pipeline is compiled: set `IMAGE_REGISTRY` and `IMAGE_TAG` to point a build elsewhere.
-A step that starts pods of its own is given both, so that they run in the same images.
+`IMAGE_REGISTRY` and `IMAGE_TAG` point a build elsewhere. They are read when a pipeline is compiled,
+and a step that starts pods of its own is given both, so that they run in the same images.
 """
 
 import os
+from importlib.metadata import PackageNotFoundError, version
 
-REGISTRY = os.environ.get("IMAGE_REGISTRY") or "ghcr.io/review-sentiment"
-TAG = os.environ.get("IMAGE_TAG") or "0.1.0"
+STEP_IMAGE = "ghcr.io/review-sentiment/steps:0.1.0"
+"""What components declare; `place` sets the image of the environment."""
 
-STEP_IMAGE = f"{REGISTRY}/steps:{TAG}"
-"""Everything but GPUs: data, features, training on CPUs, evaluation, registry, deployment."""
 
-TRAINING_IMAGE = f"{REGISTRY}/training:{TAG}"
-"""Training on GPUs: CUDA."""
+def image_variables() -> dict[str, str]:
+    """Registry and tag of the images by environment variable."""
+    return {
+        "IMAGE_REGISTRY": os.environ.get("IMAGE_REGISTRY") or "ghcr.io/review-sentiment",
+        "IMAGE_TAG": os.environ.get("IMAGE_TAG") or "0.1.0",
+    }
 
-PREDICTOR_IMAGE = f"{REGISTRY}/predictor:{TAG}"
-"""The model server."""
+
+def _image(name: str) -> str:
+    variables = image_variables()
+    return f"{variables['IMAGE_REGISTRY']}/{name}:{variables['IMAGE_TAG']}"
+
+
+def step_image() -> str:
+    """Everything but GPUs: data, features, training on CPUs, evaluation, registry, deployment."""
+    return _image("steps")
 
 
 def training_image(gpus_per_node: int) -> str:
-    """The image that trains with so many GPUs; a cluster without any needs no CUDA image."""
-    return TRAINING_IMAGE if gpus_per_node > 0 else STEP_IMAGE
+    """The image that trains with so many GPUs: with CUDA only where there are any."""
+    return _image("training") if gpus_per_node > 0 else step_image()
+
+
+def predictor_image() -> str:
+    """The model server."""
+    return _image("predictor")
+
+
+def code_version() -> str:
+    """The version of this code, for lineage.
+
+    `CODE_VERSION`, which a local run sets to the commit of the checkout and an image to the commit
+    that it was built from; else the package's version; else `unknown`.
+    """
+    if given := os.environ.get("CODE_VERSION"):
+        return given
+    try:
+        return version("review-sentiment")
+    except PackageNotFoundError:
+        return "unknown"

@@ -14,7 +14,7 @@ from components.deployment.kserve.inference_service import (
 )
 from components.deployment.kserve.service_state import state_of
 from components.shared.machine.errors import UserError
-from components.shared.machine.images import PREDICTOR_IMAGE
+from components.shared.machine.images import predictor_image
 
 RUNTIME_FILE = (
     Path(__file__).resolve().parents[3] / "manifests" / "base" / "serving" / "servingruntime.yaml"
@@ -197,7 +197,7 @@ def test_the_runtime_is_what_the_crd_wants_restricted_and_ours(faults_of):
     assert runtime["metadata"]["name"] == RUNTIME
     assert [form["name"] for form in runtime["spec"]["supportedModelFormats"]] == [RUNTIME]
     (container,) = runtime["spec"]["containers"]
-    assert container["image"] == PREDICTOR_IMAGE
+    assert container["image"] == predictor_image()
     assert container["name"] == "kserve-container"
     security = container["securityContext"]
     assert security["allowPrivilegeEscalation"] is False

@@ -1,12 +1,8 @@
 """The compiled pipelines, field by field: what Kubeflow will really be asked for."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import yaml
+from google.protobuf.json_format import MessageToDict
 
 from components.shared.kubernetes.namespace_objects import (
     COMPONENT_LABEL,
@@ -18,10 +14,13 @@ from components.shared.kubernetes.namespace_objects import (
     STATE_CLAIM,
     STATE_PATH,
 )
-from components.shared.machine.images import REGISTRY, STEP_IMAGE, TAG, TRAINING_IMAGE
+from components.shared.machine.images import image_variables, step_image, training_image
 from pipelines.running.compile import compile_all
-from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS, SETTINGS, StepSettings
+from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS, StepSettings, step_settings
+from pipelines.training import training_pipeline
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SETTINGS = step_settings()
 ROLLOUT_STEPS = {"fetch-version", "roll-out-model", "record-rollout"}
 AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
 STEPS = {
@@ -38,7 +37,9 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict, 
     folder = tmp_path_factory.mktemp("build")
     documents = {}
     for path in compile_all(folder):
-        spec, platform = yaml.safe_load_all(Path(path).read_text())
+        spec, platform = yaml.load_all(
+            path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
         documents[path.stem] = (spec, platform)
     return documents
 
@@ -75,13 +76,13 @@ def test_every_step_is_there_and_no_other(compiled) -> None:
 @pytest.mark.parametrize(("pipeline", "step", "settings"), CASES)
 def test_container_of_a_step(compiled, pipeline, step, settings) -> None:
     container = executors(compiled[pipeline][0])[step]
-    assert container["image"] == (TRAINING_IMAGE if settings.gpu else STEP_IMAGE)
+    assert container["image"] == (training_image(1) if settings.gpu else step_image())
     assert "pip install" not in " ".join(container["command"])
     resources = container["resources"]
     assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == settings.cpu
     assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == settings.memory
     given = {pair["name"]: pair["value"] for pair in container.get("env", [])}
-    assert given == ({"IMAGE_REGISTRY": REGISTRY, "IMAGE_TAG": TAG} if settings.launches else {})
+    assert given == (image_variables() if settings.launches else {})
     accelerator = resources.get("accelerator")
     if settings.gpu:
         assert accelerator["resourceType"] == "nvidia.com/gpu"
@@ -178,31 +179,20 @@ def test_the_registry_is_told_what_came_of_it(compiled, pipeline, step) -> None:
     assert fetched["approved_only"]["runtimeValue"]["constant"] is True
 
 
-def compiled_at_scale(folder: Path, **scale: str) -> tuple[dict, dict]:
-    """The training pipeline as another process compiles it at a scale."""
-    subprocess.run(
-        [sys.executable, "-m", "pipelines.running.compile", "--output", str(folder)],
-        cwd=Path(__file__).parents[3],
-        env=os.environ | scale,
-        check=True,
-        capture_output=True,
-    )
-    spec, platform = yaml.safe_load_all((folder / "training.yaml").read_text())
-    return spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("nodes", "gpus"), [("1", "0"), ("1", "2"), ("4", "8")], ids=["cpu", "gpus", "nodes"]
 )
-def test_training_at_another_scale(tmp_path, nodes, gpus) -> None:
+def test_scale_and_images_are_those_of_the_moment(monkeypatch, nodes, gpus) -> None:
     """Without a GPU of its own, the step is placed as any other, and knows what to launch."""
-    spec, pods = compiled_at_scale(tmp_path, TRAINING_NODES=nodes, TRAINING_GPUS=gpus)
-    container = executors(spec)["fine-tune-classifier"]
-    assert container["image"] == STEP_IMAGE
-    assert "accelerator" not in container["resources"]
+    monkeypatch.setenv("TRAINING_NODES", nodes)
+    monkeypatch.setenv("TRAINING_GPUS", gpus)
+    monkeypatch.setenv("IMAGE_REGISTRY", "registry.local/team")
+    traced = training_pipeline.trace()
+    spec, platform = MessageToDict(traced.pipeline_spec), MessageToDict(traced.platform_spec)
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert {c["image"] for c in executors(spec).values()} == {"registry.local/team/steps:0.1.0"}
+    assert "accelerator" not in executors(spec)["fine-tune-classifier"]["resources"]
     assert "nodeSelector" not in pods["exec-fine-tune-classifier"]
-    assert TRAINING_IMAGE not in str(spec)
     for step in ("fine-tune-classifier", "tune-hyperparameters"):
         given = tasks(spec)[step]["inputs"]["parameters"]
         assert given["nodes"]["runtimeValue"]["constant"] == float(nodes)

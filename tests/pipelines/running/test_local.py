@@ -6,6 +6,7 @@ from kfp import dsl
 
 from components.shared.machine.errors import UserError
 from pipelines.running.local import run_locally
+from pipelines.running.pipeline import pipeline
 
 
 @dsl.component(base_image="steps", install_kfp_package=False)
@@ -27,7 +28,7 @@ def praise(words: int, praised: dsl.Output[dsl.Artifact]) -> None:
     Path(praised.path).write_text(f"{words} words")
 
 
-@dsl.pipeline(name="counting")
+@pipeline(name="counting", description="")
 def counting(text: str = "one two three", most: int = 3) -> None:
     counted = count_words(text=text).set_retry(3, backoff_duration="60s")
     with dsl.If(counted.outputs["Output"] <= most):
@@ -71,7 +72,7 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path: Path) ->
     assert not (tmp_path / "runs").exists()
 
 
-@dsl.pipeline(name="unresolved")
+@pipeline(name="unresolved", description="")
 def comparing_int_with_float(most: float = 3.0) -> None:
     counted = count_words(text="one")
     with dsl.If(counted.outputs["Output"] <= most):

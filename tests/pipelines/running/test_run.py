@@ -1,8 +1,10 @@
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from components.shared.machine.errors import UserError
+from components.training.options import TrainingOptions
 from pipelines.running import run as command
 
 
@@ -39,6 +41,16 @@ def test_hyperparameters_are_read_by_name(asked: dict) -> None:
         "learning_rate": 1e-4,
         "class_weights": "none",
     }
+
+
+def test_help_lists_the_options_behind_a_dict(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["training", "--help"])
+    said = capsys.readouterr().out
+    for one in fields(TrainingOptions):
+        assert f"  {one.name}={one.default}: " in said
+    assert "--accuracy-threshold" in said
+    assert "(default: 0.8)" in said
 
 
 def test_a_hyperparameter_without_a_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,10 @@
 """The scale of training: what the environment may say, and who computes."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from components.shared.machine.errors import UserError
+from pipelines.running import compile as compiling
+from pipelines.running import preflight, run
 from pipelines.running.training_scale import TrainingScale, scale_of_environment
 
 
@@ -42,16 +40,15 @@ def test_other_values_are_refused(monkeypatch, variable, value) -> None:
         scale_of_environment()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["compile", "preflight", "run"])
-def test_command_lines_tell_it_in_a_sentence(command) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", f"pipelines.{command}"],
-        env=os.environ | {"TRAINING_GPUS": "two"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: TRAINING_GPUS is 'two'")
-    assert done.stderr.count("\n") == 1
+@pytest.mark.parametrize(
+    ("command", "words"), [(compiling, []), (preflight, []), (run, ["training"])]
+)
+def test_command_lines_say_it_in_a_sentence(monkeypatch, capsys, tmp_path, command, words) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRAINING_GPUS", "two")
+    with pytest.raises(SystemExit) as ended:
+        command.main(words)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: TRAINING_GPUS is 'two'")
+    assert said.count("\n") == 1

@@ -18,7 +18,7 @@ from components.shared.kubernetes.namespace_objects import (
     STATE_CLAIM,
     STATE_PATH,
 )
-from components.shared.machine.images import TRAINING_IMAGE
+from components.shared.machine.images import training_image
 from components.training.__main__ import build_parser
 from components.training.on_nodes.shared_folder import LAUNCHED, TRAINING_SET
 from components.training.options import TrainingOptions
@@ -76,7 +76,7 @@ def test_the_command_survives_the_webhooks_shell_and_is_one_that_we_have(experim
 def test_the_trial_is_our_image_restricted_and_meets_no_sidecar(experiment, container):
     template = experiment["spec"]["trialTemplate"]
     pod = template["trialSpec"]["spec"]["template"]
-    assert container["image"] == TRAINING_IMAGE
+    assert container["image"] == training_image(1)
     assert container["name"] == template["primaryContainerName"]
     assert pod["metadata"]["labels"] == {
         PART_OF_LABEL: PART_OF,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.machine.errors import UserError
-from components.shared.machine.images import STEP_IMAGE, TRAINING_IMAGE
+from components.shared.machine.images import step_image, training_image
 from components.training.__main__ import build_parser
 from components.training.options import TrainingOptions
 from components.training.tuning.katib.experiment import experiment_manifest
@@ -75,9 +75,9 @@ def test_without_gpus_a_trial_asks_for_none():
     experiment = made(gpus_per_node=0)
     pod = pod_of(experiment)
     assert "nvidia.com/gpu" not in repr(pod)
-    assert pod["containers"][0]["image"] == STEP_IMAGE
+    assert pod["containers"][0]["image"] == step_image()
     assert pod["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "8Gi"}
-    assert pod_of(made())["containers"][0]["image"] == TRAINING_IMAGE
+    assert pod_of(made())["containers"][0]["image"] == training_image(1)
 
 
 def test_several_nodes_or_gpus_make_a_trial_a_train_job():
@@ -88,7 +88,7 @@ def test_several_nodes_or_gpus_make_a_trial_a_train_job():
     assert "name" not in trial["metadata"]
     trainer = trial["spec"]["trainer"]
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (2, 4)
-    assert trainer["image"] == TRAINING_IMAGE
+    assert trainer["image"] == training_image(1)
     # An orphan ends by itself, as a Job would.
     assert trial["spec"]["activeDeadlineSeconds"] == 14400
     with pytest.raises(UserError, match="0 nodes"):
