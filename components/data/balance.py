@@ -1,9 +1,8 @@
-"""Balancing of the training part: how often each row is shown."""
+"""Balancing of the training part: how often training shows each row."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.machine.errors import UserError
 from components.shared.records.labels import CLASS_NAMES
 
 BALANCES: tuple[str, ...] = (
@@ -39,12 +38,7 @@ def copies_for_balance(
 
     Returns:
         [n] copies, 0 or more.
-
-    Raises:
-        UserError: If `balance` is unknown.
     """
-    if balance not in BALANCES:
-        raise UserError(f"balance is {balance!r}; choose one of {', '.join(BALANCES)}")
     copies = np.ones(len(classes), dtype=np.int32)
     if balance == "none":
         return copies
@@ -62,7 +56,7 @@ def copies_for_balance(
 
 
 def _balanceable(classes: NDArray[np.int8], categories: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Codes [n] of categories, merged so that each has every class."""
+    """Category codes [n], merged so that each has every class."""
     _, parts = np.unique(categories, return_inverse=True)
     pool = parts.max() + 1
     counts = np.bincount(parts * _CLASSES + classes, minlength=pool * _CLASSES)

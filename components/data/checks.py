@@ -1,5 +1,6 @@
-"""What a review must satisfy to be kept: a pandera schema over its fields as text."""
+"""What a valid review must satisfy: a pandera schema over its fields as text."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,10 @@ BAD_RECOMMENDED = "recommended is not 0 or 1"
 BAD_COUNT = "positive feedback count is not a whole number"
 BAD_TIMESTAMP = "event timestamp is not an ISO 8601 date or time"
 
+_ORDER = (
+    *(EMPTY_BODY, LONG_BODY, BAD_RATING, BAD_SENTIMENT, CONTRADICTION),
+    *(BAD_AGE, BAD_RECOMMENDED, BAD_COUNT, BAD_TIMESTAMP),
+)
 _VISIBLE = r"[^\s\p{Z}\p{C}]"
 _WHOLE = r"[+-]?[0-9]{1,15}(\.0*)?"
 _TRUTH = {"1": 1, "1.0": 1, "true": 1, "yes": 1, "0": 0, "0.0": 0, "false": 0, "no": 0}
@@ -41,11 +46,8 @@ def as_text(columns: dict[str, pa.Array], rows: int) -> pa.Table:
     """All fields of the review record as text: trimmed, with LF line ends, blank ones null.
 
     Args:
-        columns: Arrays of strings [rows] by field; fields may be missing.
+        columns: Arrays of strings [rows] by field; a missing field becomes a column of nulls.
         rows: Number of rows.
-
-    Returns:
-        Table of strings [rows] with a column for every field of the record.
     """
     nothing = pa.scalar(None, pa.string())
     made = {}
@@ -60,14 +62,7 @@ def as_text(columns: dict[str, pa.Array], rows: int) -> pa.Table:
 
 
 def reasons_against(text: pa.Table) -> dict[int, str]:
-    """Why rows cannot be kept.
-
-    Args:
-        text: What `as_text` returned.
-
-    Returns:
-        For each row that fails a check, by its position, the first reason in the schema's order.
-    """
+    """First reason, in the order of `_ORDER`, by position of each row that fails a check."""
     import pandas as pd
     import pandera.pandas as pandera
 
@@ -78,23 +73,19 @@ def reasons_against(text: pa.Table) -> dict[int, str]:
         cases = errors.failure_cases
         words = cases["check"].where(cases["check"] != "not_nullable", EMPTY_BODY)
         rank = {reason: place for place, reason in enumerate(_ORDER)}
-        found: dict[int, str] = {}
+        reasons: dict[int, str] = {}
         for row, reason in zip(cases["index"].astype(int), words, strict=True):
-            if row not in found or rank[reason] < rank[found[row]]:
-                found[row] = reason
-        return found
+            if row not in reasons or rank[reason] < rank[reasons[row]]:
+                reasons[row] = reason
+        return reasons
     return {}
 
 
 def as_record(text: pa.Table) -> dict[str, pa.Array]:
-    """Typed columns of the review record from text that passed the checks.
+    """Typed columns of the review record from rows of `as_text` without a reason against them.
 
-    Args:
-        text: Rows of what `as_text` returned for which `reasons_against` found nothing.
-
-    Returns:
-        Columns by field; `sentiment` follows from `rating` where it was not given, and
-        `review_id` and `event_timestamp` may be null.
+    `sentiment` follows from `rating` where it is not given; `review_id` and `event_timestamp` may
+    be null.
     """
     made: dict[str, pa.Array] = {}
     for name in FIELDS:
@@ -106,11 +97,8 @@ def as_record(text: pa.Table) -> dict[str, pa.Array]:
             table = _TRUTH if name == "recommended" else _SENTIMENT_WORDS
             made[name] = _looked_up(pc.utf8_lower(column), table).cast(kind)
         elif name == "event_timestamp":
-            if column.null_count == len(column):
-                made[name] = pa.nulls(len(column), kind)
-            else:
-                times = _timestamps(column.to_pandas())
-                made[name] = pa.Array.from_pandas(times.dt.as_unit("us"), type=kind)
+            times = _timestamps(column.to_pandas())
+            made[name] = pa.Array.from_pandas(times.dt.as_unit("us"), type=kind)
         else:
             made[name] = column
     from_rating = _looked_up(
@@ -120,36 +108,23 @@ def as_record(text: pa.Table) -> dict[str, pa.Array]:
     return made
 
 
-_ORDER = (
-    EMPTY_BODY,
-    LONG_BODY,
-    BAD_RATING,
-    BAD_SENTIMENT,
-    CONTRADICTION,
-    BAD_AGE,
-    BAD_RECOMMENDED,
-    BAD_COUNT,
-    BAD_TIMESTAMP,
-)
-
-
 @lru_cache(maxsize=1)
 def _schema() -> "pandera.DataFrameSchema":
     """The schema; the error of each check is the reason in words."""
     import pandera.pandas as pandera
 
-    def whole(low: int, high: int, words: str) -> "pandera.Check":
+    def whole(low: int, high: int, words: str) -> "pandera.Column":
         def within(values: "pd.Series") -> "pd.Series":
             shaped = values.str.fullmatch(_WHOLE)
             return shaped & values.where(shaped, str(low)).astype("float64").between(low, high)
 
-        return pandera.Check(within, error=words)
+        return optional(within, words)
 
-    def one_of(table: dict[str, int], words: str) -> "pandera.Check":
-        return pandera.Check(lambda values: values.str.lower().isin(list(table)), error=words)
+    def one_of(table: dict[str, int], words: str) -> "pandera.Column":
+        return optional(lambda values: values.str.lower().isin(list(table)), words)
 
-    def optional(*checks: "pandera.Check") -> "pandera.Column":
-        return pandera.Column(nullable=True, checks=list(checks))
+    def optional(check: "Callable[[pd.Series], pd.Series]", words: str) -> "pandera.Column":
+        return pandera.Column(nullable=True, checks=pandera.Check(check, error=words))
 
     return pandera.DataFrameSchema(
         {
@@ -159,14 +134,12 @@ def _schema() -> "pandera.DataFrameSchema":
                     lambda values: values.str.len() <= MAX_BODY_CHARACTERS, error=LONG_BODY
                 ),
             ),
-            "rating": optional(whole(1, 5, BAD_RATING)),
-            "sentiment": optional(one_of(_SENTIMENT_WORDS, BAD_SENTIMENT)),
-            "age": optional(whole(0, 150, BAD_AGE)),
-            "recommended": optional(one_of(_TRUTH, BAD_RECOMMENDED)),
-            "positive_feedback_count": optional(whole(0, 2**31 - 1, BAD_COUNT)),
-            "event_timestamp": optional(
-                pandera.Check(lambda values: _timestamps(values).notna(), error=BAD_TIMESTAMP)
-            ),
+            "rating": whole(1, 5, BAD_RATING),
+            "sentiment": one_of(_SENTIMENT_WORDS, BAD_SENTIMENT),
+            "age": whole(0, 150, BAD_AGE),
+            "recommended": one_of(_TRUTH, BAD_RECOMMENDED),
+            "positive_feedback_count": whole(0, 2**31 - 1, BAD_COUNT),
+            "event_timestamp": optional(lambda values: _timestamps(values).notna(), BAD_TIMESTAMP),
         },
         checks=pandera.Check(_agrees, error=CONTRADICTION, ignore_na=False),
     )
@@ -185,13 +158,13 @@ def _agrees(frame: "pd.DataFrame") -> "pd.Series":
 
 
 def _timestamps(values: "pd.Series") -> "pd.Series":
-    """UTC times of ISO 8601 texts; not-a-time where a text is none. Without a zone: UTC."""
+    """UTC times of ISO 8601 texts, NaT for other texts; a time without a zone is in UTC."""
     import pandas as pd
 
     return pd.to_datetime(values.astype(object), errors="coerce", utc=True, format="ISO8601")
 
 
 def _looked_up(column: pa.Array, table: dict[str, int]) -> pa.Array:
-    """For each text of a column its value in a table; null where it has none."""
+    """The value of each text of a column in a table; null for a text that is not in it."""
     places = pc.index_in(column, pa.array(list(table)), skip_nulls=True)
     return pc.take(pa.array(list(table.values()), pa.int32()), places)

@@ -13,9 +13,9 @@ def clean(text: str, *, strip_html: bool = False, lowercase: bool = False) -> st
     """Clean one text.
 
     Case, punctuation, emoji and accents stay: a BERT tokenizer has its own rules for them and the
-    sentiment is partly in them. Without options this is `clean_text` of the contracts, which the
-    model's text goes through in serving too; the options change the training data alone, so they
-    are for sources whose mark-up customers' later reviews will not have.
+    sentiment is partly in them. Without options this is `clean_text`, which serving applies too;
+    the options change the training data alone, so they are for sources with mark-up that later
+    reviews will not have.
 
     Args:
         text: Title or body.
@@ -36,9 +36,9 @@ _ASCII_SEPARATORS = {code: None for code in range(128) if not chr(code).isalnum(
 
 
 def text_identity(body: str) -> str:
-    """What stays of a text when case, punctuation and white space do not count.
+    """A text without case, punctuation and white space.
 
-    Two reviews of the same identity must not stand in two splits. A text of punctuation or emoji
+    Two reviews of the same identity must not be in two splits. A text of punctuation or emoji
     alone is its own identity.
     """
     folded = body.casefold()

@@ -20,17 +20,17 @@ def ingest_reviews(
     """Read reviews from anywhere, check each row, and account for all of them.
 
     Args:
-        reviews: The rows that stand, one Parquet file.
+        reviews: The valid rows, one Parquet file.
         quarantine: The rejected rows with source, line and reason, one Parquet file.
         ingest_summary: Counts, reasons, fingerprint and profile of the data as JSON.
-        metrics: Rows in, kept, duplicates, quarantined.
+        metrics: Rows read, valid, duplicate and quarantined.
         data_uri: File, folder or glob (local, https, s3, gs, hf) in CSV, TSV, JSON Lines or
             Parquet; empty or "sample" for the bundled sample.
         labels_required: Refuse data without a rating or sentiment column.
 
     Returns:
         data_fingerprint: Version of the data: it changes when they do, and only then.
-        rows: Number of rows kept.
+        rows: Number of valid rows.
     """
     import logging
     from typing import NamedTuple
@@ -75,26 +75,19 @@ def prepare_reviews(
         prepared: The same rows with cleaned texts, sentiment, split and copies, one Parquet file.
         prepare_summary: Counts per split and class, and what balancing does, as JSON.
         metrics: Rows per split, and the rate of the most frequent class in test.
-        seed: Another seed, another division.
+        seed: Seed of the splits.
         validation_share: Share of validation in each class.
         test_share: Share of test in each class.
-        balance: Of the training part: none, undersample, oversample, undersample_by_category or
-            oversample_by_category.
+        balance: Balancing of the training part: none, undersample, oversample,
+            undersample_by_category or oversample_by_category.
     """
     import logging
 
-    from components.data.prepare import prepare
+    from components.data.prepare import PrepareOptions, prepare
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    done = prepare(
-        reviews.path,
-        prepared.path,
-        prepare_summary.path,
-        seed=seed,
-        validation_share=validation_share,
-        test_share=test_share,
-        balance=balance,
-    )
+    options = PrepareOptions(seed, validation_share, test_share, balance)
+    done = prepare(reviews.path, prepared.path, prepare_summary.path, options)
     for name, counts in done.splits.items():
         metrics.log_metric(f"{name}_rows", counts["rows"])
     metrics.log_metric("majority_rate", done.majority_rate)

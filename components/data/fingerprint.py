@@ -1,4 +1,4 @@
-"""What a review is made of, as hashes: its identity, its duplicates, the version of the data."""
+"""Reviews as hashes: which rows are equal, and which version of the data this is."""
 
 import hashlib
 
@@ -15,8 +15,8 @@ def content_digests(columns: dict[str, pa.Array]) -> list[bytes]:
     """A digest of each row over all fields of the record, a given `review_id` among them.
 
     Args:
-        columns: Typed columns by field, null where a value is missing. No text holds NUL, so that
-            NUL separates the values without doubt, and none is empty.
+        columns: Typed columns by field, null where a value is missing. No text is empty or holds
+            NUL, so NUL separates the values without ambiguity.
 
     Returns:
         `DIGEST_BYTES` bytes a row.
@@ -34,9 +34,8 @@ def content_digests(columns: dict[str, pa.Array]) -> list[bytes]:
 def data_fingerprint(digests: "set[bytes] | frozenset[bytes]") -> str:
     """Version of a data set: a hash of the sorted digests of its rows.
 
-    It covers every value of every kept row. It does not depend on the order of rows, on
-    duplicates, rejected rows, columns that mean nothing here, the path, how the rows are spread
-    over files, their format or their compression.
+    It covers every value of every row that ingest wrote, and nothing else: neither the order of
+    rows, duplicates, rejected rows and ignored columns, nor files, formats and compression.
 
     Returns:
         32 hexadecimal digits.

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from components.shared.machine.errors import UserError
 from components.shared.records.reviews import REVIEW_SCHEMA
 
 FIELDS: tuple[str, ...] = tuple(REVIEW_SCHEMA.names)
-"""The fields of the review record, in the contract's order."""
+"""The fields of the review record, in the schema's order."""
 
 ALIASES: dict[str, str] = {
     **{name: name for name in FIELDS},
@@ -18,9 +19,23 @@ ALIASES: dict[str, str] = {
     "department_name": "department",
 }
 """Header names in lower case, words joined by underscores, and the field each stands for: the
-contract's own names, the course's (which are among them) and those of the Kaggle file."""
+record's own names, the course's (which are among them) and those of the Kaggle file."""
 
 _LISTED = 20
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All column names of a source, and the position of each field among them."""
+
+    names: tuple[str, ...]
+    positions: dict[str, int]
+
+    @property
+    def ignored(self) -> list[str]:
+        """Names of the columns that stand for no field."""
+        used = set(self.positions.values())
+        return [name for position, name in enumerate(self.names) if position not in used]
 
 
 def header_key(name: str) -> str:
@@ -28,23 +43,19 @@ def header_key(name: str) -> str:
     return re.sub(r"[\s_]+", "_", name.strip().casefold())
 
 
-def map_header(names: Sequence[str], source: str, *, labels_required: bool) -> dict[str, int]:
+def layout_of(names: Sequence[str], source: str, *, labels_required: bool) -> Layout:
     """Find the fields of the review record among a source's columns.
 
-    Columns that mean nothing here, such as the unnamed row number of the Kaggle file, are left
-    out.
+    Columns that stand for no field, such as the unnamed row number of the Kaggle file, are ignored.
 
     Args:
         names: Column names of the source, in its order.
         source: Name of the source, for messages.
         labels_required: Whether a source without any label column is refused.
 
-    Returns:
-        Position of each field that was found.
-
     Raises:
-        UserError: If the review text is not among the columns, if a field stands there twice, or
-            if a label is required and there is none.
+        UserError: If the review text is not among the columns, if a field is there twice, or if a
+            label is required and missing.
     """
     positions: dict[str, int] = {}
     for position, name in enumerate(names):
@@ -67,7 +78,7 @@ def map_header(names: Sequence[str], source: str, *, labels_required: bool) -> d
             f"{source} has no column 'Rating' (or 'rating', 'sentiment') to learn from, only "
             f"{_listed(names)}; rename the column that holds the ratings"
         )
-    return positions
+    return Layout(tuple(names), positions)
 
 
 def _quoted(name: str) -> str:

@@ -1,6 +1,9 @@
-"""Ingest: from any source of reviews to one checked Parquet file, and account for every row."""
+"""Ingest: from any source of reviews to one checked Parquet file, with every row accounted for."""
 
 import logging
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +16,6 @@ import pyarrow.parquet as pq
 from components.data.checks import as_record, as_text, reasons_against
 from components.data.fingerprint import content_digests, data_fingerprint
 from components.data.profile import Profile
-from components.data.quarantine import Quarantine
 from components.data.readers import Batch, Rejected, read_batches
 from components.data.sources import find_sources, without_credentials
 from components.shared.machine.errors import UserError
@@ -23,46 +25,47 @@ from components.shared.records.reviews import REVIEW_SCHEMA
 logger = logging.getLogger(__name__)
 
 UNDATED = datetime(2020, 1, 1, tzinfo=UTC)
-"""Event timestamp of reviews whose source has no dates: fixed, so that a data version is too."""
+"""Event timestamp of reviews whose source has no dates: fixed, and so the data's version is too."""
 
 ID_TAKEN = "review_id already stands for a different review"
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("record", pa.string(), nullable=False),
+    ]
+)
+"""`source` is the file; the others are those of `Rejected`."""
+
+_EXAMPLES_PER_REASON = 3
+_EXAMPLE_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What went in, what came out, and what the kept rows look like.
+    """What went in, what came out, and what the written rows look like."""
 
-    Attributes:
-        source: The data URI, without credentials.
-        files: For each file its name, rows and the columns that stand for no field.
-        rows_in: Rows read; always rows_kept + duplicates + quarantined.
-        rows_kept: Rows written.
-        duplicates: Rows dropped because an equal one was kept.
-        quarantined: Rows rejected.
-        reasons: Rejected rows by reason; they add up to `quarantined`.
-        examples: The first few rejected rows of each reason.
-        fingerprint: Version of the kept data, see `data_fingerprint`.
-        profile: Histograms and counts of the kept rows, see `Profile.to_dict`.
-    """
-
-    source: str
+    source: str  # the data URI, without credentials
+    # for each file its name, rows and the columns that stand for no field
     files: list[dict[str, Any]]
-    rows_in: int
-    rows_kept: int
-    duplicates: int
-    quarantined: int
-    reasons: dict[str, int]
-    examples: list[dict[str, str | int]]
-    fingerprint: str
-    profile: dict[str, Any]
+    rows_in: int  # rows read; always rows_kept + duplicates + quarantined
+    rows_kept: int  # rows written
+    duplicates: int  # rows dropped because an equal one was written
+    quarantined: int  # rows rejected
+    reasons: dict[str, int]  # rejected rows by reason; they add up to `quarantined`
+    examples: list[dict[str, str | int]]  # the first few rejected rows of each reason
+    fingerprint: str  # version of the written data, see `data_fingerprint`
+    profile: dict[str, Any]  # histograms and counts of the written rows, see `Profile.to_dict`
 
 
 class _Seen:
-    """Rows met so far, by digest: 16 bytes each and a hash table's overhead."""
+    """Rows seen so far, by digest: 16 bytes each and a hash table's overhead."""
 
     def __init__(self) -> None:
         self.digests: set[bytes] = set()
-        self._ids: dict[str, bytes] = {}
+        self._ids: set[str] = set()
 
     def judge(self, digest: bytes, given_id: str | None) -> str:
         """Whether a row is "new", a "duplicate", or has an id that is "taken"."""
@@ -71,9 +74,33 @@ class _Seen:
         if given_id is not None:
             if given_id in self._ids:
                 return "taken"
-            self._ids[given_id] = digest
+            self._ids.add(given_id)
         self.digests.add(digest)
         return "new"
+
+
+class Quarantine:
+    """Writes rejected rows as they come and counts them by reason."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(path, QUARANTINE_SCHEMA, compression="zstd")
+        self.close = self._writer.close
+        self.reasons: Counter[str] = Counter()
+        # The first few rows of each reason, their records cut short.
+        self.examples: list[dict[str, str | int]] = []
+
+    def add(self, source: str, rejected: Iterable[Rejected]) -> None:
+        """Write rows of one source, in the order of their lines."""
+        rows = [
+            {"source": source, "line": row.line, "reason": row.reason, "record": row.record}
+            for row in sorted(rejected, key=lambda row: row.line)
+        ]
+        for row in rows:
+            self.reasons[row["reason"]] += 1
+            if self.reasons[row["reason"]] <= _EXAMPLES_PER_REASON:
+                self.examples.append(row | {"record": row["record"][:_EXAMPLE_CHARACTERS]})
+        if rows:
+            self._writer.write_table(pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA))
 
 
 def ingest(
@@ -84,26 +111,25 @@ def ingest(
     *,
     labels_required: bool = True,
 ) -> IngestSummary:
-    """Read reviews from anywhere, check each row, and write those that stand.
+    """Read reviews from anywhere, check each row, and write the valid ones.
 
-    Reads in batches: memory does not grow with the data but for some 100 bytes a row, by which
-    duplicates are known.
+    Reads in batches: memory grows by some 100 bytes a row, which recognise duplicates.
 
     Args:
         data_uri: A file, folder or glob that fsspec can read (local, https, s3, gs, hf), in CSV,
             TSV, JSON Lines or Parquet; empty or "sample" for the bundled sample.
-        reviews: Where to write the kept rows: Parquet in the form of `REVIEW_SCHEMA`.
-        quarantine: Where to write the rejected rows: Parquet in the form of `QUARANTINE_SCHEMA`.
+        reviews: Where to write the valid rows: Parquet in `REVIEW_SCHEMA`.
+        quarantine: Where to write the rejected rows: Parquet in `QUARANTINE_SCHEMA`.
         summary: Where to write the summary as JSON.
         labels_required: Whether a file without a rating or sentiment column is refused; False for
             reviews that are only to be predicted.
 
     Returns:
-        The summary that was written.
+        The summary as written.
 
     Raises:
-        UserError: If the source cannot be read, lacks a column, or has no row that can be kept.
-            Nothing is written then.
+        UserError: If the source cannot be read, lacks a column, or has no valid row. Nothing is
+            written then.
     """
     seen = _Seen()
     profile = Profile()
@@ -116,7 +142,7 @@ def ingest(
     ):
         with (
             pq.ParquetWriter(reviews_draft, REVIEW_SCHEMA, compression="zstd") as writer,
-            Quarantine(quarantine_draft) as rejects,
+            closing(Quarantine(quarantine_draft)) as rejects,
         ):
             for source in find_sources(data_uri):
                 rows = 0
@@ -140,8 +166,8 @@ def ingest(
             reason, count = rejects.reasons.most_common(1)[0]
             first = next(e for e in rejects.examples if e["reason"] == reason)
             raise UserError(
-                f"none of the {rows_in} rows of {shown} can be kept: {reason} in {count} of them, "
-                f"first in line {first['line']} of {first['source']}; mend the data"
+                f"none of the {rows_in} rows of {shown} is valid: {reason} in {count} of them, "
+                f"first in line {first['line']} of {first['source']}; fix the data"
             )
         made = IngestSummary(
             source=shown,
@@ -149,7 +175,7 @@ def ingest(
             rows_in=rows_in,
             rows_kept=rows_kept,
             duplicates=duplicates,
-            quarantined=rejects.rows,
+            quarantined=rejects.reasons.total(),
             reasons=dict(sorted(rejects.reasons.items(), key=lambda item: (-item[1], item[0]))),
             examples=rejects.examples,
             fingerprint=data_fingerprint(seen.digests),
@@ -159,12 +185,8 @@ def ingest(
             raise AssertionError(f"rows are unaccounted for: {made}")
         write_json(summary_draft, asdict(made))
     logger.info(
-        "read %d rows from %s: kept %d, dropped %d duplicates, rejected %d%s",
-        made.rows_in,
-        made.source,
-        made.rows_kept,
-        made.duplicates,
-        made.quarantined,
+        "read %d rows from %s: wrote %d, dropped %d duplicates, rejected %d%s",
+        *(made.rows_in, made.source, made.rows_kept, made.duplicates, made.quarantined),
         "".join(f"; {count} x {reason}" for reason, count in made.reasons.items()),
     )
     if made.quarantined > made.rows_in / 2:
@@ -175,25 +197,25 @@ def ingest(
 
 
 def _sift(batch: Batch, seen: _Seen) -> tuple[pa.Table, list[Rejected], int]:
-    """Kept rows as a table of the contract, rejected rows, and the number of duplicates."""
+    """Rows to write as a table of the record, rejected rows, and the number of duplicates."""
     text = as_text(batch.columns, len(batch.lines))
     against = reasons_against(text)
     rejected = list(batch.rejected)
     rejected += [Rejected(batch.lines[i], why, batch.raw(i)) for i, why in against.items()]
-    standing = [i for i in range(len(batch.lines)) if i not in against]
-    columns = as_record(text.take(pa.array(standing, pa.int64())))
+    valid = [i for i in range(len(batch.lines)) if i not in against]
+    columns = as_record(text.take(pa.array(valid, pa.int64())))
     digests = content_digests(columns)
     given = columns["review_id"].to_pylist()
-    kept: list[int] = []
+    new: list[int] = []
     duplicates = 0
     for place, (digest, given_id) in enumerate(zip(digests, given, strict=True)):
         verdict = seen.judge(digest, given_id)
         if verdict == "new":
-            kept.append(place)
+            new.append(place)
         elif verdict == "duplicate":
             duplicates += 1
         else:
-            row = standing[place]
+            row = valid[place]
             rejected.append(Rejected(batch.lines[row], ID_TAKEN, batch.raw(row)))
     hashed = pa.array([digest.hex() for digest in digests], pa.string())
     columns["review_id"] = pc.coalesce(columns["review_id"], hashed)
@@ -201,4 +223,4 @@ def _sift(batch: Batch, seen: _Seen) -> tuple[pa.Table, list[Rejected], int]:
         columns["event_timestamp"], pa.scalar(UNDATED, pa.timestamp("us", tz="UTC"))
     )
     table = pa.table([columns[name] for name in REVIEW_SCHEMA.names], schema=REVIEW_SCHEMA)
-    return table.take(pa.array(kept, pa.int64())), rejected, duplicates
+    return table.take(pa.array(new, pa.int64())), rejected, duplicates

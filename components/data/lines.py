@@ -1,17 +1,21 @@
-"""Text files line by line, in bounded memory, with their encoding found out."""
+"""Text files by lines and by CSV records, in bounded memory, with their encoding detected."""
 
 import codecs
+import csv
 import io
+import re
 from collections import deque
+from collections.abc import Iterator
 from typing import IO
 
 from components.shared.machine.errors import UserError
 
 MAX_RECORD_CHARACTERS = 1_000_000
-"""A record longer than this is damage, such as a quote that never closes, not a review."""
-
 MAX_RECORD_LINES = 400
-"""Likewise for the lines that one record may span."""
+"""A longer record is damage, such as a quote that never closes, not a review."""
+
+TOO_LONG = "the record is too long"
+BAD_QUOTE = "a quote is not closed or not doubled"
 
 _MARKS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -22,6 +26,9 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
 )
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 class RunawayRecordError(Exception):
     """The record that is being read exceeds the bounds above."""
 
@@ -29,8 +36,8 @@ class RunawayRecordError(Exception):
 def open_text(stream: IO[bytes], name: str) -> io.TextIOWrapper:
     """Wrap a byte stream as text by its byte order mark; UTF-8 where it has none.
 
-    Bytes that are not UTF-8 come through as lone surrogates, so that only their rows are lost.
-    Line ends are kept as they are.
+    Bytes that are not UTF-8 become lone surrogates, so that only their rows are lost. Line ends
+    are not translated.
 
     Raises:
         UserError: If the file is empty or is UTF-16 without a mark.
@@ -52,21 +59,15 @@ def open_text(stream: IO[bytes], name: str) -> io.TextIOWrapper:
 
 
 class LineFeed:
-    """Hands physical lines to a record parser, counts them, and can take them back.
-
-    Attributes:
-        number: 1-based number of the line that was handed out last.
-        record: The lines handed out since `begin_record`.
-        overlong: Whether one of them had to be cut.
-    """
+    """Hands physical lines to a record parser, counts them, and can take them back."""
 
     def __init__(self, stream: io.TextIOWrapper) -> None:
         self._stream = stream
         self._returned: deque[str] = deque()
         self._size = 0
-        self.number = 0
-        self.record: list[str] = []
-        self.overlong = False
+        self.number = 0  # 1-based number of the line that was handed out last
+        self.record: list[str] = []  # the lines handed out since `begin_record`
+        self.overlong = False  # whether one of them had to be cut
 
     def __iter__(self) -> "LineFeed":
         return self
@@ -105,26 +106,45 @@ class LineFeed:
         return line
 
 
+def csv_records(feed: LineFeed, delimiter: str) -> Iterator[tuple[int, list[str], str | None]]:
+    """Records of a delimited file: the line each starts on, its fields, what is wrong with it.
+
+    After a record that is wrong, reading goes on with the line that follows its first one.
+    """
+    csv.field_size_limit(2 * MAX_RECORD_CHARACTERS)
+    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    while True:
+        feed.begin_record()
+        line = feed.number + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except (csv.Error, RunawayRecordError) as error:
+            problem = TOO_LONG if feed.overlong else BAD_QUOTE
+            if isinstance(error, RunawayRecordError) and len(feed.record) == 1:
+                problem = TOO_LONG
+            feed.take_back_all_but_first()
+            reader = csv.reader(feed, delimiter=delimiter, strict=True)
+            yield line, [], problem
+            continue
+        if feed.overlong:
+            feed.take_back_all_but_first()
+            yield line, [], TOO_LONG
+        elif row:
+            yield line, row, None
+
+
 def is_sound(text: str) -> bool:
     """Whether a text can be written as UTF-8: without lone surrogates."""
-    if text.isascii():
-        return True
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return text.isascii() or not _SURROGATE.search(text)
 
 
 def readable(text: str) -> str:
     """A text in which bytes that were not UTF-8, and lone surrogates, are spelled out."""
-    if is_sound(text):
-        return text
-    return "".join(
-        character
-        if not "\ud800" <= character <= "\udfff"
-        else f"\\x{ord(character) - 0xDC00:02x}"
-        if "\udc80" <= character <= "\udcff"
-        else f"\\u{ord(character):04x}"
-        for character in text
-    )
+
+    def spelled(match: re.Match[str]) -> str:
+        code = ord(match.group())
+        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+    return _SURROGATE.sub(spelled, text)

@@ -1,9 +1,10 @@
 """Prepare: clean, label and split the reviews, and say how often training shows each."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,129 +14,117 @@ from numpy.typing import NDArray
 
 from components.data.balance import BALANCES, copies_for_balance
 from components.data.clean import clean, text_identity
-from components.data.reviews_file import iterate_reviews
 from components.data.split import TEST, TRAIN, assign_splits, keyed_order
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json
+from components.shared.machine.options import Options, option
 from components.shared.records.labels import CLASS_NAMES
-from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS
+from components.shared.records.reviews import PREPARED_SCHEMA, REVIEW_SCHEMA, SPLITS
 
 logger = logging.getLogger(__name__)
+
+BATCH_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class PrepareOptions(Options, called="prepare option"):
+    """How to clean and divide the reviews; `assign_splits` checks the shares."""
+
+    seed: int = option(42, "seed of the splits; the order of rows does not matter")
+    validation_share: float = option(0.1, "share of validation in each class")
+    test_share: float = option(0.1, "share of test in each class")
+    balance: str = option("none", "balancing of the training part alone", choices=BALANCES)
+    strip_html: bool = option(False, "remove tags and resolve entities, see `clean`")
+    lowercase: bool = option(False, "fold to lower case, see `clean`")
+
+    @property
+    def cleaning(self) -> dict[str, bool]:
+        """The keyword arguments of `clean`."""
+        return {"strip_html": self.strip_html, "lowercase": self.lowercase}
 
 
 @dataclass(frozen=True)
 class PrepareSummary:
-    """How the reviews were divided.
+    """How the reviews were divided."""
 
-    Attributes:
-        rows_in: Rows read; always rows + unlabelled + emptied.
-        rows: Rows written, each labelled and in one split.
-        unlabelled: Rows left out because they have neither rating nor sentiment.
-        emptied: Rows left out because cleaning left no text.
-        repeated_texts: Rows whose text (but for case, punctuation and white space) an earlier row
-            has; they share its split.
-        conflicting_texts: Texts that stand under more than one sentiment.
-        splits: Per split: rows, rows of each class, rate of the most frequent class.
-        majority_class: The most frequent class of the test split.
-        majority_rate: Its rate there: the accuracy of a model that always answers it.
-        copies: What balancing does: rows shown to training in all and by class, rows left out,
-            and the largest number of copies of one row.
-        options: The options that were given.
-    """
-
-    rows_in: int
-    rows: int
-    unlabelled: int
-    emptied: int
+    rows_in: int  # rows read; always rows + unlabelled + emptied
+    rows: int  # rows written, each labelled and in one split
+    unlabelled: int  # rows left out because they have neither rating nor sentiment
+    emptied: int  # rows left out because cleaning left no text
+    # rows whose text (but for case, punctuation and white space) an earlier row has; they share its
+    # split
     repeated_texts: int
-    conflicting_texts: int
+    conflicting_texts: int  # texts that occur under more than one sentiment
+    # per split: rows, rows of each class, rate of the most frequent class
     splits: dict[str, dict[str, int | float]]
-    majority_class: str
-    majority_rate: float
+    majority_class: str  # the most frequent class of the test split
+    majority_rate: float  # its rate there: the accuracy of a model that always answers it
+    # what balancing does: rows shown to training in total and by class, rows left out, and the
+    # largest number of copies of one row
     copies: dict[str, Any]
-    options: dict[str, Any]
+    options: dict[str, Any]  # the options, as `PrepareOptions.to_dict` gives them
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """What splitting needs to know of each row that stays: some 30 bytes.
+class _Rows(NamedTuple):
+    """What splitting needs to know of each labelled row: some 30 bytes."""
 
-    Attributes:
-        places: [n] place of the row in the reviews file.
-        texts: [n] keyed hash of its text.
-        ids: [n] keyed hash of its id.
-        classes: [n] class index.
-        categories: [n] category code.
-    """
-
-    places: NDArray[np.int64]
-    texts: NDArray[np.uint64]
-    ids: NDArray[np.uint64]
-    classes: NDArray[np.int8]
-    categories: NDArray[np.int32]
+    places: NDArray[np.int64]  # [n] place of the row in the reviews file
+    texts: NDArray[np.uint64]  # [n] keyed hash of its text
+    ids: NDArray[np.uint64]  # [n] keyed hash of its id
+    classes: NDArray[np.int8]  # [n] class index
+    categories: NDArray[np.int32]  # [n] category code
 
 
 def prepare(
     reviews: str | Path,
     prepared: str | Path,
     summary: str | Path,
-    *,
-    seed: int = 42,
-    validation_share: float = 0.1,
-    test_share: float = 0.1,
-    balance: str = "none",
-    strip_html: bool = False,
-    lowercase: bool = False,
+    options: PrepareOptions | None = None,
 ) -> PrepareSummary:
     """Clean and split what ingest wrote.
 
     Reads the file twice, in batches: once for what splitting needs, once to write.
 
     Args:
-        reviews: Parquet in the form of `REVIEW_SCHEMA`.
-        prepared: Where to write Parquet in the form of `PREPARED_SCHEMA`.
+        reviews: Parquet in `REVIEW_SCHEMA`.
+        prepared: Where to write Parquet in `PREPARED_SCHEMA`.
         summary: Where to write the summary as JSON.
-        seed: Another seed, another division; the order of rows plays no part.
-        validation_share: Share of validation in each class, above 0 and up to 0.4.
-        test_share: Share of test in each class, likewise.
-        balance: One of `BALANCES`, for the training part alone.
-        strip_html: See `clean`.
-        lowercase: See `clean`.
+        options: How to clean, divide and balance; the defaults where None.
 
     Returns:
         The summary that was written.
 
     Raises:
         UserError: If an option is out of bounds, no review has a label, or a sentiment is absent
-            or has too few reviews to stand in every split.
+            or has too few reviews for three splits.
     """
-    if balance not in BALANCES:
-        raise UserError(f"balance is {balance!r}; choose one of {', '.join(BALANCES)}")
-    cleaning = {"strip_html": strip_html, "lowercase": lowercase}
-    rows, rows_in, unlabelled = _survey(reviews, seed, cleaning)
+    options = options or PrepareOptions()
+    rows, rows_in, unlabelled = _survey(reviews, options)
     if not len(rows.places):
         raise UserError(
             f"none of the {rows_in} reviews in {reviews} has a rating or a sentiment; "
             "give data with a column Rating or sentiment"
         )
     splits = assign_splits(
-        rows.texts, rows.classes, validation_share=validation_share, test_share=test_share
+        rows.texts,
+        rows.classes,
+        validation_share=options.validation_share,
+        test_share=options.test_share,
     )
     training = splits == TRAIN
     copies = np.ones(len(splits), dtype=np.int32)
     copies[training] = copies_for_balance(
-        rows.classes[training], rows.categories[training], rows.ids[training], balance
+        rows.classes[training], rows.categories[training], rows.ids[training], options.balance
     )
-    options = {
-        "seed": seed,
-        "validation_share": validation_share,
-        "test_share": test_share,
-        "balance": balance,
-        **cleaning,
-    }
-    made = _summarise(rows, rows_in, unlabelled, splits, copies, options)
+    made = PrepareSummary(
+        rows_in=rows_in,
+        unlabelled=unlabelled,
+        emptied=rows_in - unlabelled - len(splits),
+        **_counts(rows, splits, copies),
+        options=options.to_dict(),
+    )
     with replaced_when_whole(prepared) as draft, replaced_when_whole(summary) as summary_draft:
-        _write(reviews, draft, rows.places, splits, copies, cleaning)
+        _write(reviews, draft, rows.places, splits, copies, options.cleaning)
         write_json(summary_draft, asdict(made))
     logger.info(
         "divided %d reviews: %s; %d of them repeat a text; %d without a label left out",
@@ -147,38 +136,47 @@ def prepare(
     return made
 
 
-def _survey(reviews: str | Path, seed: int, cleaning: dict[str, bool]) -> tuple[_Rows, int, int]:
+def iterate_reviews(path: str | Path) -> Iterator[pa.Table]:
+    """Read what ingest wrote in tables of at most `BATCH_ROWS` rows, so that memory stays flat."""
+    try:
+        # Buffering ahead would hold the whole file, and more threads hold more batches.
+        file = pq.ParquetFile(path, pre_buffer=False)
+        batches = file.iter_batches(BATCH_ROWS, columns=REVIEW_SCHEMA.names, use_threads=False)
+        for part in batches:
+            yield pa.Table.from_batches([part]).select(REVIEW_SCHEMA.names).cast(REVIEW_SCHEMA)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; ingest reviews first") from None
+    except (pa.ArrowException, KeyError) as error:
+        words = str(error).splitlines()[0][:200]
+        raise UserError(f"{path} does not hold reviews ({words}); ingest them again") from error
+
+
+def _survey(reviews: str | Path, options: PrepareOptions) -> tuple[_Rows, int, int]:
     """What splitting needs, the number of all rows and of those without a label."""
     codes: dict[str | None, int] = {}
     parts: list[_Rows] = []
     first = unlabelled = 0
     for table in iterate_reviews(reviews):
         sentiments = table["sentiment"].to_pylist()
-        bodies = _cleaned(table["review_body"], cleaning)
+        bodies = _cleaned(table["review_body"], options.cleaning)
         unlabelled += table["sentiment"].null_count
-        stay = [i for i, s in enumerate(sentiments) if s is not None and bodies[i]]
+        used = [i for i, s in enumerate(sentiments) if s is not None and bodies[i]]
+        texts = [keyed_order(text_identity(bodies[i]), options.seed) for i in used]
         ids = table["review_id"].to_pylist()
         categories = table["product_category"].to_pylist()
         parts.append(
             _Rows(
-                np.array([first + i for i in stay], np.int64),
-                np.array([keyed_order(text_identity(bodies[i]), seed) for i in stay], np.uint64),
-                np.array([keyed_order(ids[i], seed) for i in stay], np.uint64),
-                np.array([sentiments[i] + 1 for i in stay], np.int8),
-                np.array([codes.setdefault(categories[i], len(codes)) for i in stay], np.int32),
+                np.array([first + i for i in used], np.int64),
+                np.array(texts, np.uint64),
+                np.array([keyed_order(ids[i], options.seed) for i in used], np.uint64),
+                np.array([sentiments[i] + 1 for i in used], np.int8),
+                np.array([codes.setdefault(categories[i], len(codes)) for i in used], np.int32),
             )
         )
         first += table.num_rows
     if not parts:
         raise UserError(f"{reviews} has no rows; ingest data first")
-    rows = _Rows(
-        np.concatenate([part.places for part in parts]),
-        np.concatenate([part.texts for part in parts]),
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.classes for part in parts]),
-        np.concatenate([part.categories for part in parts]),
-    )
-    return rows, first, unlabelled
+    return _Rows(*map(np.concatenate, zip(*parts, strict=True))), first, unlabelled
 
 
 def _cleaned(column: pa.ChunkedArray, cleaning: dict[str, bool]) -> list[str]:
@@ -213,14 +211,8 @@ def _write(
             first += table.num_rows
 
 
-def _summarise(
-    rows: _Rows,
-    rows_in: int,
-    unlabelled: int,
-    splits: NDArray[np.int8],
-    copies: NDArray[np.int32],
-    options: dict[str, Any],
-) -> PrepareSummary:
+def _counts(rows: _Rows, splits: NDArray[np.int8], copies: NDArray[np.int32]) -> dict[str, Any]:
+    """The fields of the summary that follow from the division."""
     texts, text_of_row = np.unique(rows.texts, return_inverse=True)
     classes_per_text = np.zeros((len(texts), len(CLASS_NAMES)), dtype=bool)
     classes_per_text[text_of_row, rows.classes] = True
@@ -237,21 +229,17 @@ def _summarise(
         rows.classes[training], weights=copies[training], minlength=len(CLASS_NAMES)
     ).astype(int)
     majority = int(np.bincount(rows.classes[splits == TEST]).argmax())
-    return PrepareSummary(
-        rows_in=rows_in,
-        rows=len(splits),
-        unlabelled=unlabelled,
-        emptied=rows_in - unlabelled - len(splits),
-        repeated_texts=len(splits) - len(texts),
-        conflicting_texts=int((classes_per_text.sum(axis=1) > 1).sum()),
-        splits=per_split,
-        majority_class=CLASS_NAMES[majority],
-        majority_rate=per_split[SPLITS[TEST]]["majority_rate"],
-        copies={
+    return {
+        "rows": len(splits),
+        "repeated_texts": len(splits) - len(texts),
+        "conflicting_texts": int((classes_per_text.sum(axis=1) > 1).sum()),
+        "splits": per_split,
+        "majority_class": CLASS_NAMES[majority],
+        "majority_rate": per_split[SPLITS[TEST]]["majority_rate"],
+        "copies": {
             "shown": int(shown.sum()),
             **{label: int(n) for label, n in zip(CLASS_NAMES, shown, strict=True)},
             "left_out": int((copies[training] == 0).sum()),
             "largest": int(copies[training].max()),
         },
-        options=options,
-    )
+    }

@@ -1,27 +1,19 @@
-"""Readers of CSV, TSV, JSON Lines and Parquet: batches of text columns, and what could not be read.
+"""Readers of CSV, TSV, JSON Lines and Parquet: batches of text columns, and the unreadable rows.
 
-All formats come out alike: every field as text, so that one set of checks serves them all. A row
-that cannot be told apart or decoded is a `Rejected`, with the place where it stands.
+All formats give the same: every field as text, so that one set of checks serves them all. A row
+that cannot be parsed or decoded is a `Rejected`, with the line where it starts.
 """
 
-import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.data.headers import ALIASES, header_key, map_header
-from components.data.lines import (
-    MAX_RECORD_CHARACTERS,
-    LineFeed,
-    RunawayRecordError,
-    is_sound,
-    open_text,
-    readable,
-)
+from components.data.headers import ALIASES, Layout, header_key, layout_of
+from components.data.lines import TOO_LONG, LineFeed, csv_records, is_sound, open_text, readable
 from components.data.sources import Source
 from components.shared.machine.errors import UserError
 
@@ -29,10 +21,11 @@ MAX_BATCH_ROWS = 10_000
 MAX_BATCH_CHARACTERS = 8_000_000
 """A batch ends at whichever bound comes first, so that memory stays flat."""
 
+MAX_RAW_CHARACTERS = 20_000
+"""Longer fields of a rejected record are cut in the quarantine file."""
+
 NOT_UTF8 = "holds bytes that are not UTF-8"
 HOLDS_NUL = "holds a NUL character"
-TOO_LONG = "the record is too long"
-BAD_QUOTE = "a quote is not closed or not doubled"
 FEWER = "fewer fields than the header"
 MORE = "more fields than the header"
 NOT_JSON = "not valid JSON"
@@ -42,34 +35,21 @@ NOT_PLAIN = "a field holds a list or an object"
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row that is not kept.
+    """A rejected row."""
 
-    Attributes:
-        line: 1-based physical line where the record starts; row number for Parquet.
-        reason: Why, in words.
-        record: The record as it stood, as JSON text.
-    """
-
-    line: int
-    reason: str
-    record: str
+    line: int  # 1-based physical line where the record starts; row number for Parquet
+    reason: str  # why, in words
+    record: str  # the record as it was, as JSON text
 
 
 @dataclass
 class Batch:
-    """Some rows of one source.
+    """Some rows of one source."""
 
-    Attributes:
-        lines: Where each row stands, as in `Rejected`.
-        columns: For each field that the source has, the rows' texts: an Arrow string array.
-        raw: Gives row i as it stood, as JSON text.
-        rejected: Rows of this stretch of the source that could not be read.
-    """
-
-    lines: list[int]
-    columns: dict[str, pa.Array]
-    raw: Callable[[int], str]
-    rejected: list[Rejected] = field(default_factory=list)
+    lines: list[int]  # where each row is, as in `Rejected`
+    columns: dict[str, pa.Array]  # the rows' texts by field: Arrow string arrays
+    raw: Callable[[int], str]  # gives row i as it was, as JSON text
+    rejected: list[Rejected] = field(default_factory=list)  # rows that could not be read
 
     @property
     def rows(self) -> int:
@@ -78,34 +58,18 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Which columns a source has and which of them are understood.
+class _Row:
+    """A row that could be read: where it starts, what it holds, and its length in characters."""
 
-    Attributes:
-        names: All its column names.
-        positions: Position of each field that was found.
-    """
-
-    names: tuple[str, ...]
-    positions: dict[str, int]
-
-    @property
-    def ignored(self) -> list[str]:
-        """Names of the columns that stand for no field."""
-        used = set(self.positions.values())
-        return [name for position, name in enumerate(self.names) if position not in used]
+    line: int
+    value: Any
+    characters: int
 
 
 def read_batches(source: Source, *, labels_required: bool) -> Iterator[tuple[Layout, Batch]]:
-    """Read one file in batches.
+    """Read one file in batches: the layout, the same each time, and the next batch.
 
-    Args:
-        source: What to read.
-        labels_required: Whether a source without any label column is refused.
-
-    Yields:
-        The layout, the same each time, and the next batch. A source that has a header alone
-        gives one batch without rows.
+    A source that has a header alone gives one batch without rows.
 
     Raises:
         UserError: If the file is unreadable, empty, or lacks a column that it must have.
@@ -123,19 +87,37 @@ def read_batches(source: Source, *, labels_required: bool) -> Iterator[tuple[Lay
                 yield from _read_delimited(feed, source.name, delimiter, labels_required)
         except UnicodeDecodeError as error:
             raise UserError(
-                f"{source.name} begins as {error.encoding} and does not go on so; save it as UTF-8"
+                f"{source.name} begins as {error.encoding} and does not continue so; "
+                "save it as UTF-8"
             ) from error
+
+
+def _batches(rows: Iterable[_Row | Rejected]) -> Iterator[tuple[list[_Row], list[Rejected]]]:
+    """Rows up to the bounds of a batch, at least one batch."""
+    good: list[_Row] = []
+    rejected: list[Rejected] = []
+    characters = 0
+    first = True
+    for row in rows:
+        if isinstance(row, Rejected):
+            rejected.append(row)
+        else:
+            good.append(row)
+            characters += row.characters
+        if len(good) + len(rejected) >= MAX_BATCH_ROWS or characters >= MAX_BATCH_CHARACTERS:
+            yield good, rejected
+            good, rejected, characters, first = [], [], 0, False
+    if first or good or rejected:
+        yield good, rejected
 
 
 def _read_delimited(
     feed: LineFeed, name: str, delimiter: str, labels_required: bool
 ) -> Iterator[tuple[Layout, Batch]]:
-    records = _records(feed, delimiter)
+    records = csv_records(feed, delimiter)
     header_line, header, problem = next(records, (0, [], None))
     if problem is not None:
-        raise UserError(
-            f"{name} has an unreadable header in line {header_line}: {problem}; mend it"
-        )
+        raise UserError(f"{name} has an unreadable header in line {header_line}: {problem}; fix it")
     if not header:
         raise UserError(f"{name} is empty; give a file with a header and at least one review")
     bad = next((h for h in header if not is_sound(h) or "\0" in h), None)
@@ -144,132 +126,78 @@ def _read_delimited(
             f"{name} has a column name that is not UTF-8 text, {readable(bad)[:60]!r}; "
             "save the file as UTF-8"
         )
-    layout = Layout(tuple(header), map_header(header, name, labels_required=labels_required))
-    width = len(header)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    rejected: list[Rejected] = []
-    characters = 0
+    layout = layout_of(header, name, labels_required=labels_required)
 
-    def batch() -> Batch:
-        columns = {
-            target: _text_array([row[position] for row in rows])
-            for target, position in layout.positions.items()
-        }
-        taken = rows
-        return Batch(
-            lines, columns, lambda i: _record(dict(zip(header, taken[i], strict=True))), rejected
-        )
-
-    for line, row, problem in records:
-        if problem is None and len(row) != width:
-            problem = FEWER if len(row) < width else MORE
-            if len(feed.record) > 1:
+    def rows() -> Iterator[_Row | Rejected]:
+        for line, row, problem in records:
+            if problem is None and len(row) == len(header):
+                damage = _damage(row)
+                if damage is None:
+                    yield _Row(line, row, sum(map(len, feed.record)))
+                else:
+                    yield Rejected(line, damage, _record(dict(zip(header, row, strict=True))))
+                continue
+            if problem is None:
+                problem = FEWER if len(row) < len(header) else MORE
                 # Most likely a quote that never closes has swallowed the lines that follow: only
                 # the first line is lost, the others are read again.
                 feed.take_back_all_but_first()
-        if problem is None:
-            problem = _damage(row)
-            if problem is not None:
-                rejected.append(
-                    Rejected(line, problem, _record(dict(zip(header, row, strict=True))))
-                )
-                continue
-        if problem is not None:
-            rejected.append(Rejected(line, problem, _record({"line": feed.record[0]})))
-        else:
-            rows.append(row)
-            lines.append(line)
-            characters += sum(map(len, feed.record))
-        if len(rows) + len(rejected) >= MAX_BATCH_ROWS or characters >= MAX_BATCH_CHARACTERS:
-            yield layout, batch()
-            rows, lines, rejected, characters = [], [], [], 0
-    yield layout, batch()
+            yield Rejected(line, problem, _record({"line": feed.record[0]}))
 
+    for good, rejected in _batches(rows()):
+        columns = {
+            target: pa.array([row.value[position] for row in good], pa.string())
+            for target, position in layout.positions.items()
+        }
 
-def _records(feed: LineFeed, delimiter: str) -> Iterator[tuple[int, list[str], str | None]]:
-    """Records of a delimited file: the line each starts on, its fields, what is wrong with it.
+        def raw(i: int, good: list[_Row] = good) -> str:
+            return _record(dict(zip(header, good[i].value, strict=True)))
 
-    After a record that is wrong, reading goes on with the line that follows its first one.
-    """
-    csv.field_size_limit(2 * MAX_RECORD_CHARACTERS)
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
-    while True:
-        feed.begin_record()
-        line = feed.number + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except (csv.Error, RunawayRecordError) as error:
-            problem = TOO_LONG if feed.overlong else BAD_QUOTE
-            if isinstance(error, RunawayRecordError) and len(feed.record) == 1:
-                problem = TOO_LONG
-            feed.take_back_all_but_first()
-            reader = csv.reader(feed, delimiter=delimiter, strict=True)
-            yield line, [], problem
-            continue
-        if feed.overlong:
-            feed.take_back_all_but_first()
-            yield line, [], TOO_LONG
-        elif row:
-            yield line, row, None
+        yield layout, Batch([row.line for row in good], columns, raw, rejected)
 
 
 def _read_json_lines(
     feed: LineFeed, name: str, labels_required: bool
 ) -> Iterator[tuple[Layout, Batch]]:
-    layout: Layout | None = None
-    objects: list[dict[str, Any]] = []
-    lines: list[int] = []
-    rejected: list[Rejected] = []
-    characters = 0
+    def rows() -> Iterator[_Row | Rejected]:
+        while True:
+            feed.begin_record()
+            text = next(feed, "")
+            if not text:
+                return
+            if feed.number == 1 and text.lstrip().startswith("["):
+                raise UserError(f"{name} is a JSON array; write one JSON object per line")
+            if not text.strip():
+                continue
+            problem, record = _parse_object(text) if not feed.overlong else (TOO_LONG, {})
+            if problem is None:
+                yield _Row(feed.number, record, len(text))
+            else:
+                yield Rejected(feed.number, problem, _record({"line": text}))
 
-    def batch() -> tuple[Layout, Batch]:
-        nonlocal layout
-        keys = list(dict.fromkeys(key for record in objects for key in record))
+    layout: Layout | None = None
+    for good, rejected in _batches(rows()):
+        keys = list(dict.fromkeys(key for row in good for key in row.value))
         if layout is None:
-            if not objects:
+            if not good and not rejected:
+                raise UserError(f"{name} is empty; give a file with at least one review")
+            if not good:
                 first = rejected[0]
                 raise UserError(f"{name} has no JSON object: line {first.line} is {first.reason}")
-            layout = Layout(tuple(keys), map_header(keys, name, labels_required=labels_required))
+            layout = layout_of(keys, name, labels_required=labels_required)
         # Later objects may have keys that the first ones lacked.
-        found = map_header(
-            [*layout.names, *(k for k in keys if k not in layout.names)],
-            name,
-            labels_required=False,
-        )
-        names = [*layout.names, *(k for k in keys if k not in layout.names)]
-        taken = objects
+        names = [*layout.names, *(key for key in keys if key not in layout.names)]
         columns = {
-            target: _text_array([_as_text(record.get(names[position])) for record in taken])
-            for target, position in found.items()
+            target: pa.array(
+                [_as_text(row.value.get(names[position])) for row in good], pa.string()
+            )
+            for target, position in layout_of(names, name, labels_required=False).positions.items()
         }
-        return layout, Batch(lines, columns, lambda i: _record(taken[i]), rejected)
 
-    while True:
-        feed.begin_record()
-        text = next(feed, "")
-        if not text:
-            break
-        if feed.number == 1 and text.lstrip().startswith("["):
-            raise UserError(f"{name} is a JSON array; write one JSON object per line")
-        if not text.strip():
-            continue
-        problem, record = _parse_object(text) if not feed.overlong else (TOO_LONG, {})
-        if problem is not None:
-            rejected.append(Rejected(feed.number, problem, _record({"line": text})))
-        else:
-            objects.append(record)
-            lines.append(feed.number)
-            characters += len(text)
-        if len(objects) + len(rejected) >= MAX_BATCH_ROWS or characters >= MAX_BATCH_CHARACTERS:
-            yield batch()
-            objects, lines, rejected, characters = [], [], [], 0
-    if layout is None and not objects and not rejected:
-        raise UserError(f"{name} is empty; give a file with at least one review")
-    if objects or rejected:
-        yield batch()
+        def raw(i: int, good: list[_Row] = good) -> str:
+            return _record(good[i].value)
+
+        yield layout, Batch([row.line for row in good], columns, raw, rejected)
 
 
 def _parse_object(text: str) -> tuple[str | None, dict[str, Any]]:
@@ -285,10 +213,7 @@ def _parse_object(text: str) -> tuple[str | None, dict[str, Any]]:
     for key, part in value.items():
         if isinstance(part, list | dict) and header_key(key) in ALIASES:
             return NOT_PLAIN, {}
-    problem = _damage([part for part in value.values() if isinstance(part, str)])
-    if problem is None:
-        problem = _damage(list(value))
-    return problem, value
+    return _damage([*(part for part in value.values() if isinstance(part, str)), *value]), value
 
 
 def _as_text(value: Any) -> str | None:
@@ -305,15 +230,12 @@ def _read_parquet(stream: Any, name: str, labels_required: bool) -> Iterator[tup
 
     try:
         file = pq.ParquetFile(stream, pre_buffer=False)
-        names = file.schema_arrow.names
-        layout = Layout(tuple(names), map_header(names, name, labels_required=labels_required))
+        layout = layout_of(file.schema_arrow.names, name, labels_required=labels_required)
         row = 0
-        empty = True
         for part in file.iter_batches(batch_size=MAX_BATCH_ROWS // 4):
-            empty = False
             yield layout, _parquet_batch(part, layout, name, row)
             row += part.num_rows
-        if empty:
+        if not row:
             yield layout, Batch([], {}, lambda i: "{}")
     except pa.ArrowException as error:
         words = str(error).splitlines()[0][:200]
@@ -324,54 +246,43 @@ def _read_parquet(stream: Any, name: str, labels_required: bool) -> Iterator[tup
 
 def _parquet_batch(part: pa.RecordBatch, layout: Layout, name: str, first_row: int) -> Batch:
     columns = {}
-    damaged: dict[int, str] = {}
+    damaged: set[int] = set()
     for target, position in layout.positions.items():
         column = part.column(position)
-        kind = column.type
-        if pa.types.is_nested(kind):
+        if pa.types.is_nested(column.type):
             raise UserError(
                 f"{name} has lists or structs in column {layout.names[position]!r}; "
                 "give it plain values"
             )
-        if pa.types.is_floating(kind):
+        if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), None, column)
         column = column.cast(pa.string())
         holds_nul = pc.fill_null(pc.match_substring(column, "\0"), False)
-        for i in pc.indices_nonzero(holds_nul).to_pylist():
-            damaged[i] = HOLDS_NUL
+        damaged.update(pc.indices_nonzero(holds_nul).to_pylist())
         columns[target] = column
 
-    def raw(i: int) -> str:
-        return _record(part.slice(i, 1).to_pylist()[0])
+    def raw(row: int) -> str:
+        return _record(part.slice(row, 1).to_pylist()[0])
 
-    lines = list(range(first_row + 1, first_row + 1 + part.num_rows))
-    if not damaged:
-        return Batch(lines, columns, raw)
-    kept = [i for i in range(part.num_rows) if i not in damaged]
+    good = [row for row in range(part.num_rows) if row not in damaged]
     return Batch(
-        [lines[i] for i in kept],
-        {target: column.take(pa.array(kept)) for target, column in columns.items()},
-        lambda i: raw(kept[i]),
-        [Rejected(lines[i], reason, raw(i)) for i, reason in sorted(damaged.items())],
+        [first_row + 1 + row for row in good],
+        {target: column.take(pa.array(good, pa.int64())) for target, column in columns.items()}
+        if damaged
+        else columns,
+        lambda i: raw(good[i]),
+        [Rejected(first_row + 1 + row, HOLDS_NUL, raw(row)) for row in sorted(damaged)],
     )
 
 
 def _damage(texts: Sequence[str]) -> str | None:
-    """Why these texts are not text, or None."""
+    """What is wrong with the first text that is, or None."""
     for text in texts:
         if "\0" in text:
             return HOLDS_NUL
         if not is_sound(text):
             return NOT_UTF8
     return None
-
-
-def _text_array(texts: list[str | None]) -> pa.Array:
-    return pa.array(texts, pa.string())
-
-
-MAX_RAW_CHARACTERS = 20_000
-"""Longer fields of a rejected record are cut in the quarantine file."""
 
 
 def _record(fields: dict[str, Any]) -> str:

@@ -20,13 +20,9 @@ SAMPLE = Path(__file__).with_name("sample_reviews.csv")
 """The bundled sample, read where the URI is empty or "sample"."""
 
 FORMATS: dict[str, str] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
+    **{".csv": "csv", ".tsv": "tsv"},
+    **{".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"},
+    **{".parquet": "parquet", ".pq": "parquet"},
 }
 """File name endings and the format that each stands for."""
 
@@ -34,13 +30,10 @@ COMPRESSIONS: dict[str, str] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 """Further endings that text formats may carry, and fsspec's names for them."""
 
 _PACKAGES = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("http", "https"), "aiohttp"),
     "hf": "huggingface_hub",
-    "http": "aiohttp",
-    "https": "aiohttp",
 }
 _LOCAL = ("file", "local")
 _WEB = ("http", "https")
@@ -48,43 +41,38 @@ _WEB = ("http", "https")
 
 @dataclass(frozen=True)
 class Source:
-    """One file to read.
+    """One file to read."""
 
-    Attributes:
-        name: Its path or URI without credentials, for messages and the quarantine file.
-        format: One of the values of `FORMATS`.
-        path: Its path in the file system.
-        filesystem: The fsspec file system that holds it.
-    """
-
-    name: str
-    format: str
-    path: str
-    filesystem: Any
+    name: str  # its path or URI without credentials, for messages and the quarantine file
+    format: str  # one of the values of `FORMATS`
+    path: str  # its path in the file system
+    filesystem: Any  # the fsspec file system that holds it
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
-        """The file's bytes, decompressed; trouble while reading becomes a `UserError`."""
+        """The file's bytes, decompressed; an error while reading becomes a `UserError`."""
         with explained(self.name, remote=not _is_local(self.filesystem)):
             compression = COMPRESSIONS.get(_endings_of(self.path)[1])
             # Web servers need not support reading from the middle: block size 0 reads through.
             web = self.path.startswith(("http://", "https://"))
-            way = {"block_size": 0} if web else {}
-            with self.filesystem.open(self.path, "rb", compression=compression, **way) as stream:
-                if web and self.format == "parquet":
-                    with tempfile.TemporaryFile() as copy:
-                        shutil.copyfileobj(stream, copy)
-                        copy.seek(0)
-                        yield copy
-                else:
+            options = {"block_size": 0} if web else {}
+            with self.filesystem.open(
+                self.path, "rb", compression=compression, **options
+            ) as stream:
+                if not web or self.format != "parquet":
                     yield stream
+                    return
+                with tempfile.TemporaryFile() as copy:
+                    shutil.copyfileobj(stream, copy)
+                    copy.seek(0)
+                    yield copy
 
 
 def find_sources(data_uri: str) -> list[Source]:
-    """The review files that a URI stands for, sorted by name.
+    """The review files that a URI names, sorted by name.
 
-    A folder stands for the files directly in it that have a known ending; names that begin with
-    a dot or an underscore are passed over. Glob patterns are followed, except on the web.
+    A folder means the files directly in it that have a known ending, except names that begin with
+    a dot or an underscore. Glob patterns are expanded, except on the web.
 
     Args:
         data_uri: A path or any URI that fsspec knows; empty or "sample" for the bundled sample.
@@ -112,17 +100,15 @@ def find_sources(data_uri: str) -> list[Source]:
                 f"{shown} begins with {protocol}://, which is not known; use a path, or a URI "
                 "with https, s3, gs or hf"
             ) from None
-        if protocol in _WEB:
-            return [Source(shown, _format_of(path, shown), path, filesystem)]
-        if filesystem.isfile(path):
+        if protocol in _WEB or filesystem.isfile(path):
             return [Source(shown, _format_of(path, shown), path, filesystem)]
         if filesystem.isdir(path):
-            paths = filesystem.ls(path, detail=False)
-            paths = [p for p in paths if _known(p) and filesystem.isfile(p)]
+            listed = filesystem.ls(path, detail=False)
         elif any(sign in uri for sign in "*?["):
-            paths = [p for p in filesystem.glob(path) if _known(p) and filesystem.isfile(p)]
+            listed = filesystem.glob(path)
         else:
             raise UserError(f"{shown} does not exist; check the path")
+        paths = [p for p in listed if _known(p) and filesystem.isfile(p)]
     if not paths:
         raise UserError(
             f"{shown} holds no review file; it needs at least one that ends in {_known_endings()}"
@@ -141,12 +127,10 @@ def without_credentials(uri: str) -> str:
 
 @contextmanager
 def explained(name: str, *, remote: bool) -> Iterator[None]:
-    """Turn what file systems raise into a `UserError` that names the file and the remedy.
+    """Turn what file systems raise while reading `name` into a `UserError` with the remedy.
 
-    Args:
-        name: What is being read.
-        remote: Whether it lies elsewhere: every storage client has exceptions of its own, so that
-            any of them counts as trouble with the address, the network or the rights.
+    Every storage client has exceptions of its own, so that for a remote file any exception counts
+    as an error of the address, the network or the rights.
     """
     try:
         yield
@@ -160,7 +144,7 @@ def explained(name: str, *, remote: bool) -> Iterator[None]:
         raise UserError(f"{name} may not be read; check its permissions") from error
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(
-            f"{name} is not whole: its compressed data end early or are damaged; copy it again"
+            f"{name} is incomplete: its compressed data end early or are damaged; copy it again"
         ) from error
     except Exception as error:
         if not remote and not isinstance(error, OSError):

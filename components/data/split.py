@@ -1,4 +1,4 @@
-"""Splits: stratified, seeded, free of leaks, and steady while the data grow."""
+"""Splits: stratified, seeded, free of leaks, and stable while the data grow."""
 
 import hashlib
 
@@ -12,14 +12,14 @@ from components.shared.records.reviews import SPLITS
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
 MIN_TEXTS_PER_CLASS = 10
-"""Fewer different texts of a sentiment cannot be divided among three splits to any purpose."""
+"""Fewer different texts of a sentiment are too few to divide among three splits."""
 
 
 def keyed_order(text: str, seed: int) -> int:
     """A number of 64 bits that looks random, and is the same for the same text and seed.
 
-    It serves as the text's identity and as its place in the seeded order: unlike a shuffle it
-    does not depend on the other rows, so that most rows stay in their split when data are added.
+    It is the text's identity and its place in the seeded order: unlike a shuffle it does not
+    depend on the other rows, so that most rows stay in their split when data are added.
     """
     key = seed.to_bytes(16, "little", signed=True)
     digest = hashlib.blake2b(text.encode("utf-8"), digest_size=8, key=key).digest()
@@ -65,9 +65,9 @@ def assign_splits(
     split_of_group = np.full(len(keys), TRAIN, dtype=np.int8)
     present = np.bincount(stratum, minlength=len(CLASS_NAMES))
     if present.min() < MIN_TEXTS_PER_CLASS:
-        found = ", ".join(f"{n} {name}" for n, name in zip(present, CLASS_NAMES, strict=True))
+        counted = ", ".join(f"{n} {name}" for n, name in zip(present, CLASS_NAMES, strict=True))
         raise UserError(
-            f"the data hold {found} reviews with different texts; give at least "
+            f"the data hold {counted} reviews with different texts; give at least "
             f"{MIN_TEXTS_PER_CLASS} of each sentiment"
         )
     for class_index in range(len(CLASS_NAMES)):

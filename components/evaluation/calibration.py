@@ -13,17 +13,11 @@ BINS = 15
 
 @dataclass(frozen=True)
 class ReliabilityPoint:
-    """Rows of like confidence.
+    """Rows of like confidence."""
 
-    Attributes:
-        confidence: Their mean probability of the most probable class.
-        accuracy: The share of them where that class is the true one.
-        rows: How many they are.
-    """
-
-    confidence: float
-    accuracy: float
-    rows: int
+    confidence: float  # their mean probability of the most probable class
+    accuracy: float  # the share of them where that class is the true one
+    rows: int  # how many they are
 
 
 def reliability(

@@ -19,19 +19,13 @@ from components.shared.records.text import model_text
 
 @dataclass(frozen=True)
 class Champion:
-    """A champion's folder and what sets it apart from the new model.
+    """A champion's folder and what sets it apart from the new model."""
 
-    Attributes:
-        folder: Its model folder.
-        facts: Its `training.json`.
-        reads_alike: Whether its tokenizer and token limit are the new model's.
-        may_have_seen_test: Whether it was trained on other data than the new model, so that rows
-            of today's test split may have been in its training split.
-    """
-
-    folder: Path
-    facts: dict[str, Any]
-    reads_alike: bool
+    folder: Path  # its model folder
+    facts: dict[str, Any]  # its `training.json`
+    reads_alike: bool  # whether its tokenizer and token limit are the new model's
+    # whether it was trained on other data than the new model, so that rows of today's test split
+    # may have been in its training split
     may_have_seen_test: bool
 
 

@@ -40,27 +40,16 @@ def verdict_of(difference: Estimate, margin: float) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Paired comparison of the new model with the champion.
+    """Paired comparison of the new model with the champion."""
 
-    Attributes:
-        verdict: By the rule of this module.
-        margin: The margin that the verdict used.
-        macro_f1: Difference of macro-F1, new minus champion, with its paired interval.
-        accuracy: Difference of accuracy, likewise.
-        only_new_right: Rows that only the new model decides rightly.
-        only_champion_right: Rows that only the champion decides rightly.
-        p_value: Exact two-sided McNemar test of equal accuracy.
-        significant: Whether the interval of the macro-F1 difference leaves out 0.
-    """
-
-    verdict: str
-    margin: float
-    macro_f1: Estimate
-    accuracy: Estimate
-    only_new_right: int
-    only_champion_right: int
-    p_value: float
-    significant: bool
+    verdict: str  # by the rule of this module
+    margin: float  # the margin that the verdict used
+    macro_f1: Estimate  # difference of macro-F1, new minus champion, with its paired interval
+    accuracy: Estimate  # difference of accuracy, likewise
+    only_new_right: int  # rows that only the new model decides rightly
+    only_champion_right: int  # rows that only the champion decides rightly
+    p_value: float  # exact two-sided McNemar test of equal accuracy
+    significant: bool  # whether the interval of the macro-F1 difference leaves out 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""

@@ -14,19 +14,12 @@ from components.shared.machine.errors import UserError
 
 @dataclass(frozen=True)
 class GateDecision:
-    """What the gate says.
+    """What the gate says."""
 
-    Attributes:
-        passed: Whether the model may go on.
-        reasons: One sentence per condition, with its numbers; first those that failed.
-        met: Whether each of those conditions is met.
-        warnings: What makes the gate weaker than it looks.
-    """
-
-    passed: bool
-    reasons: list[str]
-    met: list[bool]
-    warnings: list[str]
+    passed: bool  # whether the model may go on
+    reasons: list[str]  # one sentence per condition, with its numbers; first those that failed
+    met: list[bool]  # whether each of those conditions is met
+    warnings: list[str]  # what makes the gate weaker than it looks
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""

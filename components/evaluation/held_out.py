@@ -16,17 +16,12 @@ from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHE
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One split, row by row.
+    """One split, row by row."""
 
-    Attributes:
-        input_ids: Token ids of each row, special tokens included, unpadded.
-        classes: True class index [n].
-        reviews: Columns `review_id`, `title`, `review_body`, `product_category`, `rating`; one row
-            each, in the same order.
-    """
-
-    input_ids: list[list[int]]
-    classes: NDArray[np.int64]
+    input_ids: list[list[int]]  # token ids of each row, special tokens included, unpadded
+    classes: NDArray[np.int64]  # true class index [n]
+    # columns `review_id`, `title`, `review_body`, `product_category`, `rating`; one row each, in
+    # the same order
     reviews: pa.Table
 
     def __len__(self) -> int:

@@ -14,17 +14,11 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score with its percentile interval.
+    """A score with its percentile interval."""
 
-    Attributes:
-        value: The score of the rows at hand.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-    """
-
-    value: float
-    low: float
-    high: float
+    value: float  # the score of the rows at hand
+    low: float  # lower end of the interval
+    high: float  # upper end of the interval
 
     def to_dict(self) -> dict[str, float]:
         """As JSON-ready values."""

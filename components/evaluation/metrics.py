@@ -27,23 +27,17 @@ def confusion_matrix(
 class Scores:
     """Scores that follow from a confusion matrix [..., classes, classes].
 
-    Attributes:
-        accuracy: [...] share of rows predicted right.
-        macro_f1: [...] mean F1 of the classes that occur in the truth.
-        balanced_accuracy: [...] mean recall of the classes that occur in the truth.
-        precision: [..., classes] share of right rows among those predicted as the class.
-        recall: [..., classes] share of right rows among those of the class.
-        f1: [..., classes] 2 TP / (2 TP + FP + FN).
-
     A ratio without rows below the line is 0, as in scikit-learn with `zero_division=0`.
     """
 
-    accuracy: NDArray[np.float64]
-    macro_f1: NDArray[np.float64]
+    accuracy: NDArray[np.float64]  # [...] share of rows predicted right
+    macro_f1: NDArray[np.float64]  # [...] mean F1 of the classes that occur in the truth
+    # [...] mean recall of the classes that occur in the truth
     balanced_accuracy: NDArray[np.float64]
+    # [..., classes] share of right rows among those predicted as the class
     precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    f1: NDArray[np.float64]
+    recall: NDArray[np.float64]  # [..., classes] share of right rows among those of the class
+    f1: NDArray[np.float64]  # [..., classes] 2 TP / (2 TP + FP + FN)
 
 
 def scores_of(confusion: NDArray[np.int64], present: NDArray[np.bool_] | None = None) -> Scores:
@@ -82,20 +76,13 @@ def _ratio(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.flo
 
 @dataclass(frozen=True)
 class RocCurve:
-    """One class against the rest.
+    """One class against the rest."""
 
-    Attributes:
-        false_positive_rate: [points], ascending, from 0 to 1.
-        true_positive_rate: [points], ascending, from 0 to 1.
-        threshold: [points], probability of the class from which a row counts as positive;
-            descending and finite.
-        auc: Area under the curve, of all points; 0.5 is chance.
-    """
-
-    false_positive_rate: list[float]
-    true_positive_rate: list[float]
+    false_positive_rate: list[float]  # [points], ascending, from 0 to 1
+    true_positive_rate: list[float]  # [points], ascending, from 0 to 1
+    # [points], probability of the class from which a row counts as positive; descending and finite
     threshold: list[float]
-    auc: float
+    auc: float  # area under the curve, of all points; 0.5 is chance
 
 
 def roc_curve_of(

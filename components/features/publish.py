@@ -66,42 +66,24 @@ CHECKED_ONLINE = 20
 
 @dataclass(frozen=True)
 class FeatureSummary:
-    """What was published.
+    """What was published."""
 
-    Attributes:
-        feature_service: Name under which training reads it.
-        version: Hash of the prepared data and the tokenizer; the service's name ends in it.
-        tokenizer_fingerprint: SHA-256 of what decides the token ids.
-        data_fingerprint: As given.
-        base_model: As given.
-        max_tokens: As given.
-        vocab_size: Token ids are below this.
-        rows: Reviews.
-        mean_tokens: Mean length, special tokens included.
-        truncated: Reviews longer than `max_tokens`.
-        checked_online: Reviews whose online features were compared with the offline ones.
-        reused: Whether the version's Parquet files were there already.
-        tokenise_seconds: Duration of tokenisation when the files were written.
-        materialise_seconds: Duration of the copy to the online store in this run, 0 if it was
-            there already.
-        seconds: Duration of this run.
-    """
-
-    feature_service: str
-    version: str
-    tokenizer_fingerprint: str
-    data_fingerprint: str
-    base_model: str
-    max_tokens: int
-    vocab_size: int
-    rows: int
-    mean_tokens: float
-    truncated: int
-    checked_online: int
-    reused: bool
-    tokenise_seconds: float
+    feature_service: str  # name under which training reads it
+    version: str  # hash of the prepared data and the tokenizer; the service's name ends in it
+    tokenizer_fingerprint: str  # SHA-256 of what decides the token ids
+    data_fingerprint: str  # as given
+    base_model: str  # as given
+    max_tokens: int  # as given
+    vocab_size: int  # token ids are below this
+    rows: int  # reviews
+    mean_tokens: float  # mean length, special tokens included
+    truncated: int  # reviews longer than `max_tokens`
+    checked_online: int  # reviews whose online features were compared with the offline ones
+    reused: bool  # whether the version's Parquet files were there already
+    tokenise_seconds: float  # duration of tokenisation when the files were written
+    # duration of the copy to the online store in this run, 0 if it was there already
     materialise_seconds: float
-    seconds: float
+    seconds: float  # duration of this run
 
 
 def build_features(

@@ -18,23 +18,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetrievalSummary:
-    """What was retrieved.
+    """What was retrieved."""
 
-    Attributes:
-        rows: Reviews.
-        rows_per_split: Reviews of each split.
-        as_of: The time as of which features were read, ISO 8601.
-        sha256: Digest of the written file.
-        join_seconds: Duration of Feast's join alone.
-        seconds: Duration of everything but opening the store.
-    """
-
-    rows: int
-    rows_per_split: dict[str, int]
-    as_of: str
-    sha256: str
-    join_seconds: float
-    seconds: float
+    rows: int  # reviews
+    rows_per_split: dict[str, int]  # reviews of each split
+    as_of: str  # the time as of which features were read, ISO 8601
+    sha256: str  # digest of the written file
+    join_seconds: float  # duration of Feast's join alone
+    seconds: float  # duration of everything but opening the store
 
 
 def retrieve_training_set(

@@ -38,19 +38,12 @@ BATCH_ROWS = 8192
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """What a tokenisation run counted.
+    """What a tokenisation run counted."""
 
-    Attributes:
-        rows: Reviews.
-        tokens: Token ids, special tokens included.
-        truncated: Reviews that were longer than the limit.
-        seconds: Duration, reading and writing included.
-    """
-
-    rows: int
-    tokens: int
-    truncated: int
-    seconds: float
+    rows: int  # reviews
+    tokens: int  # token ids, special tokens included
+    truncated: int  # reviews that were longer than the limit
+    seconds: float  # duration, reading and writing included
 
 
 class ReviewTokenizer:

@@ -46,25 +46,15 @@ _BATCH = 100
 
 @dataclass(frozen=True)
 class Registration:
-    """What was registered.
+    """What was registered."""
 
-    Attributes:
-        model_name: Registered model.
-        version: Its new version, a number as text.
-        run_id: MLflow run that holds parameters, metrics and artifacts.
-        approval: `approved` or `pending`.
-        model_digest: SHA-256 of the weights.
-        lineage: Where the version comes from, by the names of `LINEAGE`.
-        tracking_uri: MLflow's address, without secrets.
-    """
-
-    model_name: str
-    version: str
-    run_id: str
-    approval: str
-    model_digest: str
-    lineage: dict[str, str]
-    tracking_uri: str
+    model_name: str  # registered model
+    version: str  # its new version, a number as text
+    run_id: str  # MLflow run that holds parameters, metrics and artifacts
+    approval: str  # `approved` or `pending`
+    model_digest: str  # SHA-256 of the weights
+    lineage: dict[str, str]  # where the version comes from, by the names of `LINEAGE`
+    tracking_uri: str  # MLflow's address, without secrets
 
 
 def register(

@@ -43,21 +43,13 @@ class Approval(StrEnum):
 
 @dataclass(frozen=True)
 class Version:
-    """One version as people want to see it.
+    """One version as people want to see it."""
 
-    Attributes:
-        version: Number, as text.
-        aliases: Such as `champion`.
-        created: Seconds since the epoch.
-        run_id: MLflow run that holds its parameters, metrics and artifacts.
-        tags: Lineage, scores, approval and the weights' digest.
-    """
-
-    version: str
-    aliases: tuple[str, ...]
-    created: float
-    run_id: str
-    tags: dict[str, str]
+    version: str  # number, as text
+    aliases: tuple[str, ...]  # such as `champion`
+    created: float  # seconds since the epoch
+    run_id: str  # MLflow run that holds its parameters, metrics and artifacts
+    tags: dict[str, str]  # lineage, scores, approval and the weights' digest
 
 
 def fetch_champion(model_name: str, champion: str | Path) -> str:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from components.data.headers import map_header
+from components.data.headers import layout_of
 from tests.data.sample_generator import write_sample
 
 
@@ -29,7 +29,7 @@ def multiply(source: Path, target: Path, scale: int) -> None:
     ):
         rows = csv.reader(stream)
         header = next(rows)
-        body = map_header(header, source.name, labels_required=True)["review_body"]
+        body = layout_of(header, source.name, labels_required=True).positions["review_body"]
         kept = list(rows)
         writer = csv.writer(out)
         writer.writerow(header)

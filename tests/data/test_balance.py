@@ -1,10 +1,8 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.data.balance import BALANCES, copies_for_balance
-from components.shared.machine.errors import UserError
 
 
 def shown(classes, copies) -> list[int]:
@@ -57,11 +55,3 @@ def test_each_complete_category_is_balanced_by_itself() -> None:
     under = copies_for_balance(classes, categories, order, "undersample_by_category")
     assert shown(classes[categories == 1], under[categories == 1]) == [1, 1, 1]
     assert shown(classes[joined], under[joined]) == [2, 2, 2]
-
-
-def test_an_unknown_balance_is_named() -> None:
-    one = np.zeros(1)
-    with pytest.raises(UserError, match="'smote'; choose one of none, undersample"):
-        copies_for_balance(
-            one.astype(np.int8), one.astype(np.int32), one.astype(np.uint64), "smote"
-        )

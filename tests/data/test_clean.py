@@ -28,7 +28,7 @@ def test_open_tags_take_no_quadratic_time(mark) -> None:
     ("one", "other"),
     [("Love it!", "love  IT"), ("so-so", "So so."), ("Straße", "STRASSE"), ("it's", "its")],
 )
-def test_texts_alike_but_for_dress_are_one(one, other) -> None:
+def test_case_and_punctuation_do_not_make_another_text(one, other) -> None:
     assert text_identity(one) == text_identity(other)
 
 

@@ -1,7 +1,6 @@
 from types import SimpleNamespace
 
 import pyarrow.parquet as pq
-import pytest
 
 from components.data.component import ingest_reviews, prepare_reviews
 from components.shared.machine.files import read_json
@@ -31,21 +30,3 @@ def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path) -> None:
     assert pq.read_schema(tmp_path / "prepared").equals(PREPARED_SCHEMA)
     assert done["metrics"].logged["majority_rate"] > 0.6
     assert read_json(tmp_path / "prepare_summary")["options"]["balance"] == "undersample"
-
-
-@pytest.mark.slow
-def test_components_run_in_a_local_pipeline(tmp_path) -> None:
-    from kfp import dsl, local
-
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
-
-    @dsl.pipeline(name="data")
-    def pipeline() -> str:
-        ingested = ingest_reviews(data_uri="sample")
-        prepare_reviews(reviews=ingested.outputs["reviews"])
-        return ingested.outputs["data_fingerprint"]
-
-    task = pipeline()
-    assert len(task.output) == 32
-    (prepared,) = (tmp_path / "root").rglob("prepared")
-    assert pq.read_schema(prepared).equals(PREPARED_SCHEMA)

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.data import reviews_file
+from components.data import prepare as module
 from components.data.balance import BALANCES
 from components.data.clean import text_identity
 from components.data.ingest import UNDATED
-from components.data.prepare import prepare
+from components.data.prepare import PrepareOptions, prepare
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, REVIEW_SCHEMA, SPLITS
@@ -42,7 +42,8 @@ def records(n: int = 400, seed: int = 0) -> list[dict]:
 def run(tmp_path):
     def prepared(rows: list[dict], **options):
         write_parquet(tmp_path / "r", pa.Table.from_pylist(rows, schema=REVIEW_SCHEMA))
-        summary = prepare(tmp_path / "r", tmp_path / "p", tmp_path / "s", **options)
+        options = PrepareOptions(**options)
+        summary = prepare(tmp_path / "r", tmp_path / "p", tmp_path / "s", options)
         assert summary.rows_in == summary.rows + summary.unlabelled + summary.emptied
         assert read_json(tmp_path / "s")["splits"] == summary.splits
         return summary, pq.read_table(tmp_path / "p").to_pylist()
@@ -68,7 +69,7 @@ def test_rows_come_out_whole_cleaned_and_in_their_order(run, tmp_path) -> None:
 def test_neither_the_order_of_rows_nor_batches_move_a_row(run, monkeypatch) -> None:
     rows = records()
     _, out = run(rows, balance="undersample")
-    monkeypatch.setattr(reviews_file, "BATCH_ROWS", 17)
+    monkeypatch.setattr(module, "BATCH_ROWS", 17)
     _, again = run(rows[::-1], balance="undersample")
     assert out == again[::-1]
 
@@ -78,8 +79,8 @@ def test_the_same_text_never_stands_in_two_splits(run) -> None:
     rng = random.Random(1)
     for i, row in enumerate(records(300)):
         copy = rng.choice(rows[:400])["review_body"]
-        dressed = rng.choice((copy.upper(), f" {copy}!!", copy.replace(" ", "\n"), f"<{copy}>"))
-        rows.append({**row, "review_id": f"twin{i}", "review_body": dressed})
+        variant = rng.choice((copy.upper(), f" {copy}!!", copy.replace(" ", "\n"), f"<{copy}>"))
+        rows.append({**row, "review_id": f"twin{i}", "review_body": variant})
     summary, out = run(rows)
     by_text: dict[str, set[str]] = {}
     for row in out:
@@ -119,18 +120,18 @@ def test_rows_without_label_or_text_are_left_out_and_counted(run) -> None:
         ([r for r in records() if r["sentiment"] != 0], {}, "0 neutral"),
         ([], {}, "has no rows"),
         ([{**r, "sentiment": None, "rating": None} for r in records(20)], {}, "none of the 20"),
-        (records(), {"balance": "smote"}, "balance is 'smote'"),
+        (records(), {"balance": "smote"}, "balance must be one of none.*'smote'"),
         (records(), {"test_share": 0.9}, "test_share is 0.9"),
     ],
 )
-def test_what_cannot_be_divided_is_refused_in_words(run, tmp_path, rows, options, words) -> None:
+def test_data_that_cannot_be_divided_raise_an_error(run, tmp_path, rows, options, words) -> None:
     with pytest.raises(UserError, match=words):
         run(rows, **options)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no parquet"])
-def test_a_file_that_is_no_reviews_file_is_named(tmp_path, content) -> None:
+def test_a_file_without_reviews_is_named(tmp_path, content) -> None:
     if content is not None:
         (tmp_path / "r").write_bytes(content)
     with pytest.raises(UserError, match=r"/r (does not exist|does not hold reviews)"):

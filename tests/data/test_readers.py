@@ -40,16 +40,15 @@ HEAD = "review_body,rating\n"
         # Fields that span lines: each record is known by the line it starts on.
         ('"a\nb\nc",5\nd,4\n', [(2, "a\nb\nc"), (5, "d")], []),
         ('"say ""hi""",5\n', [(2, 'say "hi"')], []),
-        # All line ends count, also mixed in one file.
         ("a,5\r\nb,5\rc,5\nd,5", [(2, "a"), (3, "b"), (4, "c"), (5, "d")], []),
         ("\n\na,5\n\n\nb,5\n", [(4, "a"), (7, "b")], []),
         # A quote inside an unquoted field is a character like any other.
         ("it is 5'8\" long,5\nb,5\n", [(2, "it is 5'8\" long"), (3, "b")], []),
         # A quote that never closes loses its own line and no other.
-        ('"a,5\nb,5\nc,5\n', [(3, "b"), (4, "c")], [(2, readers.BAD_QUOTE)]),
+        ('"a,5\nb,5\nc,5\n', [(3, "b"), (4, "c")], [(2, lines.BAD_QUOTE)]),
         ('a,5\n"b,5\n"c, too",5\nd,5\n', [(2, "a"), (4, "c, too"), (5, "d")], [(3, "bad")]),
         ('"a,5\nb,""\nc,5\n"d",4\n', [(3, "b"), (4, "c"), (5, "d")], [(2, "bad")]),
-        ('"a" b,5\nc,5\n', [(3, "c")], [(2, readers.BAD_QUOTE)]),
+        ('"a" b,5\nc,5\n', [(3, "c")], [(2, lines.BAD_QUOTE)]),
         ('"a,5\n"b,5\n"c,5\nd,5\n', [(5, "d")], [(2, "bad"), (3, "bad"), (4, "bad")]),
         # Wrong numbers of fields.
         ("a\nb,5\nc,5,6\n", [(3, "b")], [(2, readers.FEWER), (4, readers.MORE)]),
@@ -57,18 +56,18 @@ HEAD = "review_body,rating\n"
         ("a\0b,5\nc,5\n", [(3, "c")], [(2, readers.HOLDS_NUL)]),
     ],
 )
-def test_csv_lines_are_told_apart(read, content, rows, rejected) -> None:
+def test_csv_records_start_on_their_lines(read, content, rows, rejected) -> None:
     found_rows, found_rejected = read(HEAD + content)
     assert found_rows == rows
     assert found_rejected == [
-        (line, readers.BAD_QUOTE if reason == "bad" else reason) for line, reason in rejected
+        (line, lines.BAD_QUOTE if reason == "bad" else reason) for line, reason in rejected
     ]
 
 
 def test_an_unclosed_quote_at_the_top_of_a_long_file_loses_one_row(read) -> None:
     body = "".join(f"text {i},5\n" for i in range(3 * lines.MAX_RECORD_LINES))
     rows, rejected = read(f'{HEAD}"open,5\n{body}')
-    assert rejected == [(2, readers.BAD_QUOTE)]
+    assert rejected == [(2, lines.BAD_QUOTE)]
     assert len(rows) == 3 * lines.MAX_RECORD_LINES
     assert rows[-1] == (2 + len(rows), f"text {len(rows) - 1}")
 
@@ -77,7 +76,7 @@ def test_a_line_without_end_is_cut_and_passed_over(read, monkeypatch) -> None:
     monkeypatch.setattr(lines, "MAX_RECORD_CHARACTERS", 1_000)
     rows, rejected = read(f'{HEAD}a,5\n{"x" * 5_000},5\nb,5\n"{"y" * 900}\n{"z" * 900}",5\nc,5\n')
     assert [row for row in rows if len(row[1]) < 10] == [(2, "a"), (4, "b"), (7, "c")]
-    assert rejected[0] == (3, readers.TOO_LONG)
+    assert rejected[0] == (3, lines.TOO_LONG)
 
 
 @pytest.mark.parametrize("seed", range(30))

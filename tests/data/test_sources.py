@@ -53,7 +53,7 @@ def test_a_file_named_like_a_pattern_is_a_file(tmp_path) -> None:
         ("memory://absent/a.csv", "does not exist"),
     ],
 )
-def test_what_is_not_there_is_named(tmp_path, uri, words) -> None:
+def test_a_missing_source_is_named(tmp_path, uri, words) -> None:
     with pytest.raises(UserError, match=words):
         find_sources(uri.format(tmp=tmp_path))
 
@@ -93,7 +93,7 @@ def test_credentials_are_not_shown() -> None:
     assert without_credentials("/a/b?.csv") == "/a/b?.csv"
 
 
-def test_bugs_of_ours_are_not_dressed_up() -> None:
+def test_our_own_bugs_are_not_disguised() -> None:
     with pytest.raises(KeyError), explained("a.csv", remote=False):
         raise KeyError("bug")
 

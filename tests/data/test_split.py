@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data.split import TEST, TRAIN, VALIDATION, assign_splits, keyed_order
+from components.data.split import (
+    MIN_TEXTS_PER_CLASS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    assign_splits,
+    keyed_order,
+)
 from components.shared.machine.errors import UserError
 
 SHARES = {"validation_share": 0.1, "test_share": 0.1}
@@ -71,9 +78,21 @@ def test_most_rows_stay_in_their_split_while_the_data_grow() -> None:
 
 
 @pytest.mark.parametrize("counts", [(0, 50, 50), (3, 3, 4), (9, 100, 100)])
-def test_too_few_of_a_class_is_an_error_in_words(counts) -> None:
+def test_too_few_texts_of_a_class_raise_an_error(counts) -> None:
     with pytest.raises(UserError, match=f"{counts[0]} negative, {counts[1]} neutral"):
         assign_splits(keys(range(sum(counts))), classes(*counts), **SHARES)
+
+
+def test_ten_texts_of_a_class_suffice_and_give_every_split_one() -> None:
+    y = classes(MIN_TEXTS_PER_CLASS, 50, 50)
+    splits = assign_splits(keys(range(len(y))), y, validation_share=0.01, test_share=0.01)
+    assert np.bincount(splits[y == 0]).tolist() == [8, 1, 1]
+
+
+def test_the_order_of_texts_is_the_same_in_every_process_and_version() -> None:
+    # Written down: another number would move the rows of every data set to other splits.
+    assert keyed_order("fits well", 42) == 3448346005592858238
+    assert keyed_order("fits well", -1) == 7030421029232214000
 
 
 def test_a_repeated_text_counts_once_towards_the_minimum() -> None:
