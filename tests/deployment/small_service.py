@@ -2,7 +2,7 @@
 
 from components.deployment.kserve.inference_service import render_inference_service
 from components.deployment.local.model_process import ServedModel
-from components.deployment.local.site_plan import Seen, WantedCanary
+from components.deployment.local.plan import Seen, WantedCanary
 
 NAME = "review-sentiment"
 

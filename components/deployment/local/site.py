@@ -38,8 +38,8 @@ from components.deployment.local.model_process import (
     bound_log,
     serving_command,
 )
-from components.deployment.local.site_plan import reconcile, wanted_of
-from components.deployment.local.site_servers import SiteServers
+from components.deployment.local.model_servers import SiteServers
+from components.deployment.local.plan import reconcile, wanted_of
 from components.deployment.local.site_status import ended_status, kubernetes_now, status_of
 from components.deployment.local.splitter import Splitter
 from components.deployment.local.splitter_configuration import Split

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from components.deployment.local.model_process import ServedModel
-from components.deployment.local.site_plan import Plan, Seen, Wanted
+from components.deployment.local.plan import Plan, Seen, Wanted
 
 STABLE = "stable"
 """Tag of the stable version among the traffic targets of the status."""

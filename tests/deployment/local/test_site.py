@@ -25,7 +25,7 @@ from components.deployment.local.traffic import background_traffic
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
 from tests.deployment.conftest import STUB, needs_nginx, stub_command
-from tests.deployment.small_service import (
+from tests.deployment.local.small_service import (
     NAME,
     conditions,
     described,

@@ -1,7 +1,7 @@
 import pytest
 
 from components.deployment.local.local_store import server_addresses
-from components.deployment.local.site_plan import Wanted, reconcile, wanted_of
+from components.deployment.local.plan import Wanted, reconcile, wanted_of
 from components.deployment.local.site_status import Failure, status_of
 from tests.deployment.small_service import (
     NAME,

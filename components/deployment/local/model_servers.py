@@ -14,7 +14,7 @@ from components.deployment.local.model_process import (
     bound_log,
     serving_command,
 )
-from components.deployment.local.site_plan import Seen
+from components.deployment.local.plan import Seen
 from components.deployment.local.site_status import Failure, kubernetes_now
 
 logger = logging.getLogger(__name__)

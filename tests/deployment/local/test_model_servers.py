@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from components.deployment.local.model_process import ModelProcess
-from components.deployment.local.site_servers import SiteServers
+from components.deployment.local.model_servers import SiteServers
 from tests.deployment.conftest import stub_command
-from tests.deployment.small_service import ONE, TWO
+from tests.deployment.local.small_service import ONE, TWO
 
 DYING = replace(ONE, environment=(("FAULT", "dies"),))
 

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from components.deployment.kserve.service_state import SHADOW_ANNOTATION
 from components.deployment.local.model_process import ServedModel
-from components.deployment.local.site_plan import (
+from components.deployment.local.plan import (
     Plan,
     Seen,
     Wanted,
@@ -11,7 +11,7 @@ from components.deployment.local.site_plan import (
     wanted_of,
 )
 from components.deployment.local.splitter_configuration import Backend, Split
-from tests.deployment.small_service import (
+from tests.deployment.local.small_service import (
     NAME,
     ONE,
     THREE,
