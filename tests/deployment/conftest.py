@@ -27,7 +27,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 def stub_command(model: ServedModel, port_file: Path) -> list[str]:
-    return [sys.executable, str(STUB), model.version, str(port_file)]
+    return [sys.executable, str(STUB), model.version, str(port_file), *model.arguments]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def start_stub(tmp_path: Path) -> Iterator[Callable[..., int]]:
     started = []
 
     def start(version: str = "1", fault: str = "") -> int:
-        model = ServedModel("m", "/m", version, (("FAULT", fault),))
+        model = ServedModel("m", "/m", version, arguments=(fault,) if fault else ())
         started.append(ModelProcess.start(model, tmp_path / "servers", stub_command))
         return started[-1].wait_until_ready(10)
 

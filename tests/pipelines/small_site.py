@@ -13,8 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from components.deployment.kserve.service_state import state_of
-from components.deployment.local.local_store import FileServiceStore, server_addresses
+from components.deployment.local.service_file import ServiceFile
 from components.deployment.local.traffic import Review, TrafficCount, background_traffic
 from components.registry.registration import register
 from components.registry.versions import list_versions
@@ -32,14 +31,14 @@ class SmallSite:
 
     Attributes:
         home: Folder of everything.
-        store: The InferenceService.
+        file: What is served.
         models: Model folders by name.
         labelled: Labelled reviews that each version is registered with.
         reviews: What the traffic sends.
     """
 
     home: Path
-    store: FileServiceStore
+    file: ServiceFile
     models: Mapping[str, Path]
     labelled: Path
     reviews: list[Review]
@@ -69,17 +68,14 @@ class SmallSite:
 
     def traffic(self, rate: float) -> AbstractContextManager[TrafficCount]:
         """Requests of other clients for as long as the block runs."""
-        service = self.store.read()
-        assert service
-        return background_traffic(service["status"]["url"], self.reviews, rate)
+        return background_traffic(self.file.url, self.reviews, rate)
 
     def stable(self) -> str:
         """The version that serves, alone."""
-        service = self.store.read()
-        assert service
-        state = state_of(service)
+        state = self.file.state()
+        assert state
         assert state.canary is None
-        assert list(server_addresses(service)) == [state.stable]
+        assert list(self.file.addresses()) == [state.stable]
         return state.stable
 
 
@@ -95,20 +91,20 @@ def environment_below(home: Path) -> Iterator[pytest.MonkeyPatch]:
 
 
 @contextmanager
-def running_site(home: Path, *arguments: str) -> Iterator[FileServiceStore]:
+def running_site(home: Path, *arguments: str) -> Iterator[ServiceFile]:
     """A site that serves nothing yet; it ends with the block."""
-    store = FileServiceStore(home / "state" / "site", MODEL)
+    file = ServiceFile(home / "state" / "site", MODEL)
     command = [sys.executable, "-m", "components.deployment.local.site", "--port", "0"]
-    command += ["--state", str(store.path.parent), *arguments]
+    command += ["--state", str(file.folder), *arguments]
     with (home / "site.log").open("w") as log:
         site = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 60
-        while not store.is_served():
+        while not file.is_served():
             assert site.poll() is None, (home / "site.log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        yield store
+        yield file
     finally:
         site.terminate()
         site.wait(60)

@@ -73,7 +73,7 @@ class World(SmallSite):
 
     def serve(self, model: str) -> str:
         """Let a model serve, whatever did before; its version."""
-        self.store.delete()
+        self.file.delete()
         version = self.register(model)
         self.run(rollout_pipeline, version, payload_uri=str(self.home / "payloads"))
         return version
@@ -83,7 +83,7 @@ class World(SmallSite):
 def world(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A site that serves nothing yet."""
     home = tmp_path_factory.mktemp("ab")
-    with environment_below(home), running_site(home) as store:
+    with environment_below(home), running_site(home) as file:
         models = {
             "better": whole_folder(tiny_bert, home / "better", [0, 1, 2]),
             "worse": whole_folder(tiny_bert, home / "worse", [1, 2, 0]),
@@ -102,7 +102,7 @@ def world(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         labelled = write_labelled(
             home / "predictions.parquet", list(zip(texts, labels, strict=True))
         )
-        yield World(home, store, models, labelled, [(None, text) for text in texts])
+        yield World(home, file, models, labelled, [(None, text) for text in texts])
 
 
 def test_the_traffic_shifts_to_the_better_version_and_stays_there(world: World) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 import psutil
 import pytest
 
-from components.deployment.kserve.service_state import state_of
 from components.deployment.local.traffic import Review, TrafficCount
 from components.registry.versions import Version, promote, show_version
 from components.shared.machine.errors import UserError
@@ -85,18 +84,17 @@ class World(SmallSite):
         """Until a canary gets at least a share of the traffic."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
-            service = self.store.read() or {}
-            targets = service["status"]["components"]["predictor"]["traffic"]
-            if any(t["revisionName"] == version and t["percent"] >= percent for t in targets):
+            shown = self.file.in_effect().versions.get(version)
+            if shown and shown.port and shown.percent >= percent:
                 return
             time.sleep(0.05)
-        raise TimeoutError(self.store.explain())
+        raise TimeoutError(self.file.explain())
 
     def server_of(self, version: str) -> int:
         """Process id of a version's server."""
-        for record in (self.store.site_folder / "servers").glob("*.json"):
+        for record in (self.file.site_folder / "servers").glob("*.json"):
             told = read_json(record)
-            if told["version"] == version:
+            if told["model"]["version"] == version:
                 return int(told["pid"])
         raise LookupError(version)
 
@@ -111,7 +109,7 @@ def world(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     server = [sys.executable, str(FAULTY_SERVER), str(faults), "--max-wait-seconds", "30"]
     with (
         environment_below(home) as patch,
-        running_site(home, "--server", shlex.join(server)) as store,
+        running_site(home, "--server", shlex.join(server)) as file,
     ):
         # It takes seconds to measure, and says how fast training could be.
         patch.setattr("components.training.fine_tune.matmul_rate", lambda *_: 1e12)
@@ -121,7 +119,7 @@ def world(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         }
         labelled = write_labelled(home / "predictions.parquet", made_up_reviews(300, seed=1))
         reviews: list[Review] = [(None, text) for text, _ in made_up_reviews(500, seed=2)]
-        made = World(home, store, models, labelled, reviews)
+        made = World(home, file, models, labelled, reviews)
         made.first = made.roll_out(made.register("good"))
         yield made
 
@@ -164,7 +162,7 @@ def test_the_first_version_serves_at_once(world: World) -> None:
     assert registered("1").tags["rollout"] == "first_deployment"
     assert "Version 1 is the first" in page(world.first)
     # The run's folder may go: what serves is the site's own copy.
-    (folder,) = (world.store.path.parent / "models" / MODEL).glob("1-*")
+    (folder,) = (world.file.folder / "models" / MODEL).glob("1-*")
     assert (folder / "model.safetensors").is_file()
 
 
@@ -230,7 +228,8 @@ def test_a_shadow_answers_nobody_until_it_gets_a_share(world: World) -> None:
     def listen() -> None:
         while True:
             answers = count.answered_by(version)
-            state = state_of(world.store.read() or {})
+            state = world.file.state()
+            assert state
             if state.canary == version and state.percent == 0:
                 heard.append(answers)
             elif state.canary == version:
@@ -270,7 +269,8 @@ def test_a_rollout_that_is_killed_goes_on_when_it_is_run_again(world: World) -> 
             world.roll_out(version)
         killer.join()
         assert killed
-        left = state_of(world.store.read() or {})
+        left = world.file.state()
+        assert left
         assert (left.stable, left.canary) == (before, version)
         assert left.percent == 50
         assert "rollout" not in registered(version).tags

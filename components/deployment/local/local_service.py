@@ -40,9 +40,12 @@ class LocalService(ServiceFile):
         def started(now: Wanted | None) -> Wanted:
             if now and now.canary and now.canary.version == version:
                 return now
-            if now and (now.canary or now.state.stable == version):
-                raise interference(self, now.state)
             stable = now.stable if now else None
+            beside_none = first_percent == 100
+            if (stable is None) != beside_none or (now and now.canary):
+                raise interference(self, now.state if now else None)
+            if stable and stable.version == version:
+                raise interference(self, now.state)
             arguments = self.server_arguments or (stable.arguments if stable else ())
             folder, digest = str(self._copied_folder()), self.candidate.digest
             canary = ServedModel(self.name, folder, version, digest, tuple(arguments))

@@ -1,7 +1,5 @@
 """One model server as a process of this machine: started, awaited, adopted, ended."""
 
-import hashlib
-import json
 import os
 import shutil
 import signal
@@ -10,48 +8,21 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from uuid import uuid4
 
+from pydantic import TypeAdapter
+
+from components.deployment.local.service_file import ServedModel
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
 
 _LAST_LINES = 15
 
-
-@dataclass(frozen=True)
-class ServedModel:
-    """What a server serves; two of them are equal where one process can stand for both.
-
-    Attributes:
-        name: Name in the URLs.
-        folder: The model folder.
-        version: Version in the registry, told in every answer.
-        environment: Further environment variables of the server.
-        arguments: Further arguments of the server.
-    """
-
-    name: str
-    folder: str
-    version: str
-    environment: tuple[tuple[str, str], ...] = ()
-    arguments: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """Short name that is another for another model, fit for a file's name."""
-        content = json.dumps(
-            [self.name, self.folder, self.version, self.environment, self.arguments]
-        )
-        readable = "".join(c if c.isalnum() or c in "._" else "_" for c in self.version)[:24]
-        return f"v{readable}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
-
-
 ServerCommand = Callable[[ServedModel, Path], Sequence[str]]
 """The command that serves a model on a free port of 127.0.0.1 and writes the port to a file."""
-
 
 OUR_SERVER = (sys.executable, "-m", "components.serving")
 """Our own model server."""
@@ -76,28 +47,46 @@ def serving_command(
     ]
 
 
+@dataclass(frozen=True)
+class _Record:
+    """Who a process is, for another one that takes it over.
+
+    A process id is given anew once its process has ended; with the time it is unique.
+    """
+
+    pid: int
+    created: float
+    model: ServedModel
+
+
+_RECORD = TypeAdapter(_Record)
+
+
 class ModelProcess:
     """A model server's process.
 
     Attributes:
         model: What it serves.
         id: Name of this one process; another start of the same model has another.
-        pid: Of the operating system.
+        pid: Process id of the operating system.
         log_file: What it printed.
-        started: `time.time()` of its start.
     """
 
     def __init__(
-        self, model: ServedModel, folder: Path, identity: str, pid: int, started: float
+        self,
+        model: ServedModel,
+        folder: Path,
+        identity: str,
+        pid: int,
+        child: subprocess.Popen[bytes] | None = None,
     ) -> None:
         """Stand for a process that runs; use `start` or `adopt`."""
         self.model = model
         self.id = identity
         self.pid = pid
         self.log_file = folder / f"{identity}.log"
-        self.started = started
         self._folder = folder
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child = child
 
     @classmethod
     def start(
@@ -126,38 +115,17 @@ class ModelProcess:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=own_session,
-                env={
-                    **os.environ,
-                    "PYTHONWARNINGS": "ignore",
-                    "MODEL_VERSION": model.version,
-                    **dict(model.environment),
-                },
+                env={**os.environ, "PYTHONWARNINGS": "ignore", "MODEL_VERSION": model.version},
             )
-        process = cls(model, folder, identity, child.pid, time.time())
-        process._child = child
-        return process
+        return cls(model, folder, identity, child.pid, child)
 
     def record(self) -> None:
         """Write down who this is, so that another process can `adopt` it."""
         import psutil
 
-        try:
-            created = psutil.Process(self.pid).create_time()
-        except psutil.NoSuchProcess:
-            return
-        write_json(
-            self._folder / f"{self.id}.json",
-            {
-                "pid": self.pid,
-                # A process id is given anew once its process has ended; with the time it is unique.
-                "created": created,
-                "name": self.model.name,
-                "folder": self.model.folder,
-                "version": self.model.version,
-                "environment": [list(pair) for pair in self.model.environment],
-                "arguments": list(self.model.arguments),
-            },
-        )
+        with suppress(psutil.NoSuchProcess):
+            record = _Record(self.pid, psutil.Process(self.pid).create_time(), self.model)
+            write_json(self._folder / f"{self.id}.json", asdict(record))
 
     @classmethod
     def adopt(cls, record: Path) -> "ModelProcess | None":
@@ -165,22 +133,13 @@ class ModelProcess:
         import psutil
 
         try:
-            told = json.loads(record.read_text(encoding="utf-8"))
-            process = psutil.Process(told["pid"])
-            if process.create_time() != told["created"]:
+            told = _RECORD.validate_json(record.read_bytes())
+            if psutil.Process(told.pid).create_time() != told.created:
                 return None
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return None
-            model = ServedModel(
-                told["name"],
-                told["folder"],
-                told["version"],
-                tuple((name, value) for name, value in told["environment"]),
-                tuple(told["arguments"]),
-            )
-        except (OSError, ValueError, KeyError, psutil.Error):
+        except (OSError, ValueError, psutil.Error):
             return None
-        return cls(model, record.parent, record.stem, told["pid"], told["created"])
+        process = cls(told.model, record.parent, record.stem, told.pid)
+        return process if process.is_running() else None
 
     @property
     def exit_code(self) -> int | None:
@@ -243,13 +202,7 @@ class ModelProcess:
 
     def last_lines(self) -> str:
         """The end of what it printed, on one line."""
-        try:
-            with self.log_file.open("rb") as log:
-                log.seek(max(0, self.log_file.stat().st_size - 20_000))
-                lines = log.read().decode("utf-8", errors="replace").strip().splitlines()
-        except OSError:
-            lines = []
-        return " | ".join(lines[-_LAST_LINES:]) or "it printed nothing"
+        return last_lines(self.log_file, _LAST_LINES)
 
     def terminate(self) -> None:
         """Ask it to end as Kubernetes does: by SIGTERM, upon which it drains."""
@@ -276,9 +229,9 @@ class ModelProcess:
         if self.exit_code not in (None, 0, -signal.SIGTERM):
             raise UserError(f"the model server ended with code {self.exit_code} after SIGTERM")
 
-    def forget(self, *, keep_log: bool = False) -> None:
-        """Remove its files, once it has ended."""
-        for kind in ("json", "port") if keep_log else ("json", "port", "log", "log.1"):
+    def remove_files(self) -> None:
+        """Remove its record and its port file, once it has ended; the log stays."""
+        for kind in ("json", "port"):
             (self._folder / f"{self.id}.{kind}").unlink(missing_ok=True)
 
     def _signal(self, number: int) -> None:
@@ -288,6 +241,17 @@ class ModelProcess:
         elif self.is_running():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+
+def last_lines(log_file: Path, most: int) -> str:
+    """The last lines of a log, on one line."""
+    try:
+        with log_file.open("rb") as log:
+            log.seek(max(0, log_file.stat().st_size - 20_000))
+            lines = log.read().decode("utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return " | ".join(lines[-most:]) or "it printed nothing"
 
 
 def bound_log(log_file: Path, most: int = 50_000_000) -> None:

@@ -1,4 +1,4 @@
-"""The model server processes of a site: started, probed, tried again, taken over, ended."""
+"""The model server processes of a service: started, probed, tried again, taken over, ended."""
 
 import logging
 import time
@@ -7,15 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.deployment.local.model_process import (
-    ModelProcess,
-    ServedModel,
-    ServerCommand,
-    bound_log,
-    serving_command,
-)
+from components.deployment.local.model_process import ModelProcess, ServerCommand, bound_log
 from components.deployment.local.plan import Seen
-from components.deployment.local.site_status import Failure, kubernetes_now
+from components.deployment.local.service_file import ServedModel
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +23,23 @@ _FORGIVEN_AFTER = 60.0
 _LOGS_KEPT = 10
 
 
+@dataclass(frozen=True)
+class Failure:
+    """How a model's server failed of late.
+
+    Attributes:
+        count: Failures since it last stayed ready for a while.
+        retry_at: When to start it again, on the servers' clock.
+        message: Why, with its last lines.
+    """
+
+    count: int
+    retry_at: float
+    message: str
+
+
 @dataclass
-class _Held:
+class _Watched:
     """A process, and what is known of it."""
 
     process: ModelProcess
@@ -44,20 +53,14 @@ class _Held:
 
     @property
     def seen(self) -> Seen:
-        model = self.process.model
-        return Seen(
-            self.process.id,
-            model.key,
-            model.version,
-            self.process.port,
-            self.ready,
-            self.ending_since is not None,
-        )
+        model, ending = self.process.model, self.ending_since is not None
+        port = self.process.port
+        return Seen(self.process.id, model.key, model.version, port, self.ready, ending)
 
 
 @dataclass
-class SiteServers:
-    """The model servers of one InferenceService on this machine.
+class ModelServers:
+    """The model servers of one service on this machine.
 
     Attributes:
         folder: Where their logs and records are.
@@ -68,16 +71,16 @@ class SiteServers:
     """
 
     folder: Path
-    command: ServerCommand = serving_command
+    command: ServerCommand
     drain_seconds: float = 40.0
     clock: Callable[[], float] = time.monotonic
     failures: dict[str, Failure] = field(default_factory=dict)
-    _held: dict[str, _Held] = field(default_factory=dict)
+    _watched: dict[str, _Watched] = field(default_factory=dict)
 
     @property
     def seen(self) -> list[Seen]:
-        """The processes as they were found last."""
-        return [held.seen for held in self._held.values()]
+        """The processes as they were seen last."""
+        return [watched.seen for watched in self._watched.values()]
 
     @property
     def held_back(self) -> set[str]:
@@ -86,15 +89,14 @@ class SiteServers:
         return {key for key, failure in self.failures.items() if now < failure.retry_at}
 
     def adopt(self) -> None:
-        """Take over what a site that was killed left running, so that no request is lost."""
+        """Take over what a supervisor that was killed left running, so that no request is lost."""
         for record in sorted(self.folder.glob("*.json")):
-            process = ModelProcess.adopt(record)
-            if process is None:
+            if process := ModelProcess.adopt(record):
+                self._watched[process.id] = _Watched(process, self.clock())
+                logger.info("model %s runs already", _named(process.model))
+            else:
                 record.unlink()
                 record.with_suffix(".port").unlink(missing_ok=True)
-                continue
-            self._held[process.id] = _Held(process, self.clock())
-            logger.info("model %s runs already", _named(process.model))
         self._end_unrecorded()
         self.observe()
 
@@ -102,31 +104,30 @@ class SiteServers:
         """Start a server; it is not ready yet."""
         process = ModelProcess.start(model, self.folder, self.command, own_session=True)
         process.record()
-        self._held[process.id] = _Held(process, self.clock())
+        self._watched[process.id] = _Watched(process, self.clock())
         logger.info("model %s starts; its log is %s", _named(model), process.log_file)
 
     def end(self, identity: str) -> None:
         """Ask a process to end, in its own time."""
-        held = self._held[identity]
-        logger.info("model %s is no longer asked; it ends", _named(held.process.model))
-        held.ending_since, held.ready = self.clock(), False
-        held.process.terminate()
+        watched = self._watched[identity]
+        logger.info("model %s is no longer asked; it ends", _named(watched.process.model))
+        watched.ending_since, watched.ready = self.clock(), False
+        watched.process.terminate()
 
     def end_all(self) -> None:
         """End every process, and wait until it has answered what it accepted."""
-        for held in self._held.values():
-            held.process.terminate()
+        processes = [watched.process for watched in self._watched.values()]
+        for process in processes:
+            process.terminate()
         deadline = time.monotonic() + self.drain_seconds
-        while any(held.process.is_running() for held in self._held.values()):
-            if time.monotonic() >= deadline:
-                break
+        while any(p.is_running() for p in processes) and time.monotonic() < deadline:
             time.sleep(0.02)
-        for held in self._held.values():
-            if held.process.is_running():
-                logger.warning("model %s did not end in time", _named(held.process.model))
-            held.process.kill()
-            held.process.forget(keep_log=True)
-        self._held.clear()
+        for process in processes:
+            if process.is_running():
+                logger.warning("model %s did not end in time", _named(process.model))
+            process.kill()
+            process.remove_files()
+        self._watched.clear()
 
     def forget_failures(self, still_wanted: Collection[str]) -> None:
         """Keep the failures of these models only, given by their keys."""
@@ -135,90 +136,85 @@ class SiteServers:
     def observe(self) -> None:
         """Probe the processes, and notice those that have ended."""
         now = self.clock()
-        for identity, held in list(self._held.items()):
-            process = held.process
+        for watched in list(self._watched.values()):
+            process = watched.process
             if not process.is_running():
-                del self._held[identity]
-                process.forget(keep_log=True)
-                if held.ending_since is None:
+                self._remove(watched)
+                if watched.ending_since is None:
                     code = process.exit_code  # not known of one that was taken over
-                    self._failed(held, "ended" + (f" with code {code}" if code is not None else ""))
+                    why = "ended" + (f" with code {code}" if code is not None else "")
+                    self._failed(watched, why)
                 else:
                     logger.info("model %s has ended", _named(process.model))
-            elif held.ending_since is not None:
-                if now - held.ending_since > self.drain_seconds:
+            elif watched.ending_since is not None:
+                if now - watched.ending_since > self.drain_seconds:
                     logger.warning("model %s did not end in time", _named(process.model))
                     process.kill()
-            elif now >= held.next_probe:
-                self._probe(held, now)
+            elif now >= watched.next_probe:
+                self._probe(watched, now)
         self._prune_logs()
 
-    def _probe(self, held: _Held, now: float) -> None:
+    def _probe(self, watched: _Watched, now: float) -> None:
         """Ask a server whether it is ready."""
-        name = _named(held.process.model)
-        if held.process.is_ready(_PROBE_TIMEOUT):
-            if not held.ready:
-                logger.info("model %s is ready after %.1f s", name, now - held.since)
-                held.ready_since = now
-            held.ready, held.last_ready, held.failed_probes = True, now, 0
-            if held.ready_since is not None and now - held.ready_since > _FORGIVEN_AFTER:
-                self.failures.pop(held.process.model.key, None)
-            bound_log(held.process.log_file)
+        process = watched.process
+        if process.is_ready(_PROBE_TIMEOUT):
+            if not watched.ready:
+                seconds = now - watched.since
+                logger.info("model %s is ready after %.1f s", _named(process.model), seconds)
+                watched.ready_since = now
+            watched.ready, watched.last_ready, watched.failed_probes = True, now, 0
+            if watched.ready_since is not None and now - watched.ready_since > _FORGIVEN_AFTER:
+                self.failures.pop(process.model.key, None)
+            bound_log(process.log_file)
         else:
-            held.failed_probes += 1
-            if held.ready and held.failed_probes >= _PROBES_FAILED:
-                held.ready = False
-                logger.warning("model %s does not answer that it is ready", name)
-            silent = now - (held.last_ready or held.since)
-            if silent > (_STALLED_AFTER if held.last_ready else _START_WITHIN):
-                held.process.kill()
-                del self._held[held.process.id]
-                held.process.forget(keep_log=True)
-                self._failed(held, f"was not ready for {silent:.0f} s")
-        # One that starts is looked at with each step.
-        held.next_probe = now + (_PROBE_SECONDS if held.ready else 0.0)
+            watched.failed_probes += 1
+            if watched.ready and watched.failed_probes >= _PROBES_FAILED:
+                watched.ready = False
+                logger.warning("model %s does not answer that it is ready", _named(process.model))
+            silent = now - (watched.last_ready or watched.since)
+            if silent > (_STALLED_AFTER if watched.last_ready else _START_WITHIN):
+                process.kill()
+                self._remove(watched)
+                self._failed(watched, f"was not ready for {silent:.0f} s")
+        # One that starts is probed at each look.
+        watched.next_probe = now + (_PROBE_SECONDS if watched.ready else 0.0)
 
-    def _failed(self, held: _Held, how: str) -> None:
+    def _remove(self, watched: _Watched) -> None:
+        del self._watched[watched.process.id]
+        watched.process.remove_files()
+
+    def _failed(self, watched: _Watched, how: str) -> None:
         """Remember that a server failed, and when to start it again."""
-        model, before = held.process.model, self.failures.get(held.process.model.key)
+        model, before = watched.process.model, self.failures.get(watched.process.model.key)
         count = before.count + 1 if before else 1
         # At once the first time, then later and later.
         pause = min(2.0 ** (count - 2), _LONGEST_PAUSE) if count > 1 else 0.0
-        message = f"the server of model {_named(model)} {how}: {held.process.last_lines()}"
+        message = f"the server of model {_named(model)} {how}: {watched.process.last_lines()}"
         logger.warning("%s; next try in %.0f s", message, pause)
-        self.failures[model.key] = Failure(
-            count,
-            self.clock() + pause,
-            message,
-            held.process.exit_code or 0,
-            held.last_ready is not None,
-            held.process.id,
-            kubernetes_now(),
-        )
+        self.failures[model.key] = Failure(count, self.clock() + pause, message)
 
     def _end_unrecorded(self) -> None:
-        """End servers of this site that were started just before it was killed."""
+        """End servers that were started just before the supervisor was killed."""
         import psutil
 
-        known = {held.process.pid for held in self._held.values()}
+        known = {watched.process.pid for watched in self._watched.values()}
         for process in psutil.process_iter(["pid", "cmdline"]):
-            command = process.info["cmdline"] or []
             ours = any(
-                part.startswith(f"{self.folder}/") and part.endswith(".port") for part in command
+                part.startswith(f"{self.folder}/") and part.endswith(".port")
+                for part in process.info["cmdline"] or []
             )
             if ours and process.pid not in known:
-                logger.warning("ending process %d, which a killed site left", process.pid)
+                logger.warning("ending process %d, which a killed supervisor left", process.pid)
                 with suppress(psutil.Error):
                     process.terminate()
 
     def _prune_logs(self) -> None:
         """Keep the logs of the last processes only."""
-        held = set(self._held)
-        logs = [log for log in self.folder.glob("*.log") if log.stem not in held]
+        logs = [log for log in self.folder.glob("*.log") if log.stem not in self._watched]
         for log in sorted(logs, key=lambda log: log.stat().st_mtime)[:-_LOGS_KEPT]:
             log.unlink(missing_ok=True)
             log.with_suffix(".log.1").unlink(missing_ok=True)
 
 
 def _named(model: ServedModel) -> str:
-    return f"{model.version or '(without version)'} from {model.folder}"
+    return f"{model.version} from {model.folder}"

@@ -42,7 +42,7 @@ class ServedModel:
 
     name: _Name
     folder: _Name
-    version: _Text
+    version: _Name
     digest: _Text = ""
     arguments: tuple[_Text, ...] = ()
 

@@ -83,7 +83,7 @@ class _Killable(LocalService):
 def deployed(supervisor, version="1", arguments=()):
     """A first version that serves."""
     service = supervisor.service(version, arguments)
-    service.start(10)
+    service.start(100)
     service.ready(100)
     service.promote()
     return service

@@ -1,7 +1,7 @@
-"""A stand-in for the model server that starts at once: `stub_server.py VERSION PORT_FILE`.
+"""A stand-in for the model server that starts at once: `stub_server.py VERSION PORT_FILE [FAULT]`.
 
 It answers each POST with its version, keeps the request ids that it saw (`GET /seen`), and has the
-faults that its environment plants: `FAULT=500`, `slow:0.3`, `dies`, `never-ready`, `breaks-off`.
+faults that its arguments plant: `500`, `slow:0.3`, `dies`, `never-ready`, `breaks-off`.
 """
 
 import json
@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 VERSION, PORT_FILE = sys.argv[1], Path(sys.argv[2])
-FAULT = os.environ.get("FAULT", "")
+FAULT = "".join(sys.argv[3:])
 SEEN: list[str] = []
 
 

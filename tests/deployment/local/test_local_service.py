@@ -18,7 +18,7 @@ def supervisor(tmp_path):
 def test_a_first_deployment_is_a_canary_with_all_of_the_traffic_until_it_is_promoted(supervisor):
     service = supervisor.service("1")
     assert service.state() is None
-    service.start(10)
+    service.start(100)
     assert service.state() == ServiceState("", "1", 100)
     service.ready(100)
     service.promote()
@@ -27,7 +27,7 @@ def test_a_first_deployment_is_a_canary_with_all_of_the_traffic_until_it_is_prom
 
 def test_a_first_deployment_that_is_rolled_back_leaves_nothing(supervisor):
     service = supervisor.service("1")
-    service.start(10)
+    service.start(100)
     service.roll_back("it never became ready")
     assert service.state() is None
     service.roll_back("it never became ready")
@@ -78,21 +78,21 @@ def test_the_model_folder_is_copied_once_whole_and_named_after_version_and_weigh
 
     monkeypatch.setattr(subject.shutil, "copytree", breaks_off)
     with pytest.raises(OSError, match="disk is full"):
-        service.start(10)
+        service.start(100)
     monkeypatch.undo()
     assert service.state() is None
-    service.start(10)
+    service.start(100)
     folder = Path(service.read().canary.folder)
     assert folder == service.folder / "models" / service.name / "7-d7d7d7d7d7d7"
     shutil.rmtree(service.candidate.folder)
     assert (folder / "exported" / "engine.xml").read_text() == "engine"
     before = folder.stat().st_ino
     service.roll_back("it was slow")
-    service.start(10)
+    service.start(100)
     assert folder.stat().st_ino == before
     service.roll_back("it was slow")
     service.candidate = replace(service.candidate, digest="other" * 10, folder=folder)
-    service.start(10)
+    service.start(100)
     assert service.read().canary.folder != str(folder)
 
 
@@ -129,7 +129,6 @@ OTHERS = {
 FINE = {
     ("start", "gave"),
     ("start", "removed"),
-    ("start", "deleted"),
     ("promote", "made"),
     ("roll_back", "gave"),
     ("roll_back", "removed"),
@@ -151,6 +150,13 @@ def test_what_someone_else_did_stays_and_is_named(supervisor, verb, what):
     with pytest.raises(Interfered, match=f"someone else {what}|someone {what}"):
         VERBS[verb](service)
     assert supervisor.file.read() == before
+
+
+def test_a_first_deployment_beside_another_that_came_first_is_refused(supervisor):
+    deployed(supervisor)
+    with pytest.raises(Interfered, match="1 serves alone"):
+        supervisor.service().start(100)
+    assert supervisor.file.state() == ServiceState("1")
 
 
 def test_someone_who_interferes_while_it_waits_is_noticed(supervisor):
@@ -186,8 +192,8 @@ def test_a_supervisor_that_does_not_follow_is_reported(supervisor, verb):
 
 
 STEPS = {
-    "first": (lambda _: None, lambda s: s.start(10), lambda s: s.ready(100), VERBS["promote"]),
-    "undone": (lambda _: None, lambda s: s.start(10), VERBS["roll_back"]),
+    "first": (lambda _: None, lambda s: s.start(100), lambda s: s.ready(100), VERBS["promote"]),
+    "undone": (lambda _: None, lambda s: s.start(100), VERBS["roll_back"]),
     "good": (
         deployed,
         VERBS["start"],

@@ -4,11 +4,8 @@ import signal
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from components.deployment.local.model_process import (
     ModelProcess,
@@ -25,8 +22,8 @@ def start(tmp_path):
     """Starts stubs of the model server in a folder; none outlives the test."""
     started = []
 
-    def run(version="1", command=stub_command, **environment):
-        model = ServedModel("m", "/m", version, tuple(environment.items()))
+    def run(version="1", command=stub_command, fault=""):
+        model = ServedModel("m", "/m", version, arguments=(fault,) if fault else ())
         started.append(ModelProcess.start(model, tmp_path, command))
         return started[-1]
 
@@ -37,13 +34,13 @@ def start(tmp_path):
 
 def test_a_server_is_started_awaited_and_ended(start, monkeypatch):
     monkeypatch.setenv("PASSED_ON", "yes")
-    process = start("7", EXTRA="1")
+    process = start("7")
     port = process.wait_until_ready(10)
     assert process.port == port
     assert process.is_ready()
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/environment") as answer:
         seen = json.load(answer)
-    assert (seen["MODEL_VERSION"], seen["EXTRA"], seen["PASSED_ON"]) == ("7", "1", "yes")
+    assert (seen["MODEL_VERSION"], seen["PASSED_ON"]) == ("7", "yes")
     assert os.getpgid(process.pid) == os.getpgid(0)
     process.end(10)
     assert not process.is_running()
@@ -62,11 +59,11 @@ def test_a_server_in_a_session_of_its_own_is_spared_the_signals_of_ours(tmp_path
 
 def test_a_server_that_dies_is_reported_with_its_last_words(start):
     with pytest.raises(UserError, match="code 3 before it was ready: the weights are broken"):
-        start(FAULT="dies").wait_until_ready(10)
+        start(fault="dies").wait_until_ready(10)
 
 
 def test_a_server_that_never_gets_ready_is_reported(start):
-    process = start(FAULT="never-ready")
+    process = start(fault="never-ready")
     with pytest.raises(UserError, match=r"not ready within 0 s: it printed nothing"):
         process.wait_until_ready(0.3)
     assert process.is_running()
@@ -94,7 +91,7 @@ def test_a_server_that_ends_badly_is_reported(start):
 
 
 def test_a_recorded_process_is_adopted_by_another(start, tmp_path):
-    process = start("1", EXTRA="1")
+    process = start("1")
     process.record()
     process.wait_until_ready(10)
     (record,) = tmp_path.glob("*.json")
@@ -108,8 +105,8 @@ def test_a_recorded_process_is_adopted_by_another(start, tmp_path):
     assert ModelProcess.adopt(record) is None
     adopted.terminate()
     adopted.kill()
-    adopted.forget()
-    assert list(tmp_path.iterdir()) == []
+    adopted.remove_files()
+    assert list(tmp_path.iterdir()) == [process.log_file]
 
 
 def test_a_zombie_and_another_process_of_the_same_id_are_not_adopted(start, tmp_path):
@@ -137,8 +134,6 @@ def test_the_log_is_bounded_while_it_is_written(start):
     bound_log(process.log_file, most=1000)
     assert process.log_file.stat().st_size == 0
     assert process.log_file.with_suffix(".log.1").stat().st_size == 12_000
-    process.forget(keep_log=True)
-    assert process.log_file.exists()
 
 
 def test_only_the_end_of_a_long_log_is_told(start):
@@ -150,7 +145,7 @@ def test_only_the_end_of_a_long_log_is_told(start):
 
 
 def test_our_own_server_listens_on_this_machine_only_on_a_port_of_its_choice(tmp_path):
-    model = ServedModel("m", "/models/a b", "2", (), ("--host=0.0.0.0", "--grpc-port=8081"))
+    model = ServedModel("m", "/models/a b", "2", arguments=("--host=0.0.0.0", "--grpc-port=8081"))
     command = serving_command(model, tmp_path / "port")
     assert command[:3] == [sys.executable, "-m", "components.serving"]
     # The last of an argument that is given twice counts.
@@ -159,19 +154,3 @@ def test_our_own_server_listens_on_this_machine_only_on_a_port_of_its_choice(tmp
     assert command[command.index("--grpc-port") + 1] == "0"
     assert command[command.index("--model-dir") + 1] == "/models/a b"
     assert command[-1] == str(tmp_path / "port")
-
-
-models = st.builds(
-    ServedModel,
-    st.sampled_from("ab"),
-    st.sampled_from(["/a", "/b"]),
-    st.text(max_size=3),
-    st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from("xy")), max_size=1).map(tuple),
-    st.lists(st.sampled_from("xy"), max_size=2).map(tuple),
-)
-
-
-@given(models, models)
-def test_models_have_the_same_key_only_if_they_are_the_same(one, other):
-    assert (one.key == other.key) == (one == other)
-    assert Path(one.key).name == one.key

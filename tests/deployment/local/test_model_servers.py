@@ -4,11 +4,12 @@ from dataclasses import replace
 import pytest
 
 from components.deployment.local.model_process import ModelProcess
-from components.deployment.local.model_servers import SiteServers
+from components.deployment.local.model_servers import ModelServers
+from components.deployment.local.service_file import ServedModel
 from tests.deployment.conftest import stub_command
-from tests.deployment.local.small_service import ONE, TWO
 
-DYING = replace(ONE, environment=(("FAULT", "dies"),))
+ONE, TWO = (ServedModel("review-sentiment", f"/m/{version}", version) for version in "12")
+DYING = replace(ONE, arguments=("dies",))
 
 
 class Clock:
@@ -25,7 +26,7 @@ def clock():
 
 @pytest.fixture
 def servers(tmp_path, clock):
-    made = SiteServers(tmp_path / "servers", stub_command, 10.0, clock)
+    made = ModelServers(tmp_path / "servers", stub_command, 10.0, clock)
     yield made
     made.end_all()
 
@@ -80,14 +81,14 @@ def test_a_server_that_stays_ready_is_forgiven(servers, clock):
     assert servers.failures == {}
 
 
-def test_servers_of_a_killed_site_are_taken_over_or_ended_where_unrecorded(servers, clock):
+def test_servers_of_a_killed_supervisor_are_taken_over_or_ended_where_unrecorded(servers, clock):
     servers.start(ONE)
     observed(servers, lambda: servers.seen[0].ready)
-    # Started just before the site was killed.
+    # Started just before the supervisor was killed.
     unrecorded = ModelProcess.start(TWO, servers.folder, stub_command)
     unrecorded.wait_until_ready(10)
     try:
-        successor = SiteServers(servers.folder, stub_command, 10.0, clock)
+        successor = ModelServers(servers.folder, stub_command, 10.0, clock)
         successor.adopt()
         assert [(one.id, one.ready) for one in successor.seen] == [(servers.seen[0].id, True)]
         assert unrecorded._child.wait(10) == 0

@@ -196,7 +196,7 @@ models = st.builds(
     ServedModel,
     st.sampled_from("ab"),
     st.sampled_from(["/a", "/b"]),
-    st.text("12/é ", max_size=3),
+    st.text("12/é ", min_size=1, max_size=3),
     st.sampled_from("xy"),
     st.lists(st.sampled_from("xy"), max_size=2).map(tuple),
 )

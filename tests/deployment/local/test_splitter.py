@@ -11,7 +11,6 @@ import pytest
 from scipy.stats import binomtest
 
 from components.deployment.local import splitter as subject
-from components.deployment.local import splitter_configuration
 from components.deployment.local.splitter import Splitter
 from components.deployment.local.splitter_configuration import Backend, Split
 from components.shared.machine.errors import UserError
@@ -170,9 +169,9 @@ def test_texts_are_written_nowhere(start_stub, splitter, tmp_path):
 def test_a_refused_configuration_leaves_the_one_before(start_stub, splitter, monkeypatch):
     one = start_stub("1")
     splitter.apply(Split((Backend("1", one, 100),)))
-    monkeypatch.setattr(splitter_configuration, "_CONFIGURATION", "nonsense;")
-    with pytest.raises(UserError, match=r'nginx refuses .*unknown directive "nonsense"'):
-        splitter.apply(Split((Backend("2", one, 100),)))
+    monkeypatch.setattr(subject, "render_configuration", lambda *_: "nonsense;")
+    with pytest.raises(UserError, match=r'did not take up .*unknown directive "nonsense"'):
+        splitter.apply(Split((Backend("2", one, 100),)), within=0.3)
     assert ask(splitter)[1]["X-Model-Version"] == "1"
 
 

@@ -28,9 +28,9 @@ def test_the_configuration_gives_each_its_share_and_the_last_the_rest(split):
     text = render_configuration(split, Path("/p"), "127.0.0.1", 8080)
     block = text.split("split_clients $asked_id $chosen {")[1].split("}")[0]
     shares = [line.split() for line in block.strip().strip(";").split(";")]
-    wanted = [(i, b.percent) for i, b in enumerate(split.backends) if b.percent]
-    assert [name for _, name in shares] == [f"version_{i}" for i, _ in wanted]
-    assert [share for share, _ in shares] == [f"{p}%" for _, p in wanted[:-1]] + ["*"]
+    wanted = [b for b in split.backends if b.percent]
+    assert [name for _, name in shares] == [f"version_{b.port}" for b in wanted]
+    assert [share for share, _ in shares] == [f"{b.percent}%" for b in wanted[:-1]] + ["*"]
     assert ("mirror /" in text) == (split.shadow is not None)
 
 
