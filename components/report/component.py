@@ -28,7 +28,7 @@ def compose_report(
     import logging
     from pathlib import Path
 
-    from components.report.compose import compose_report
+    from components.report.training_page import compose_report
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     compose_report(

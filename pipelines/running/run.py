@@ -138,7 +138,7 @@ def write_report(run: Run) -> Path:
     Returns:
         Path of the report in the run folder.
     """
-    from components.report.compose import compose_report
+    from components.report.training_page import compose_report
 
     def needed(step: str, name: str) -> Path:
         path = run.artifact(step, name)

@@ -214,7 +214,7 @@ def test_threshold_that_is_no_number_is_refused_before_anything_is_read(tmp_path
 
 
 def test_report_reads_what_evaluation_writes(run_artifacts, outcome, tmp_path):
-    from components.report.compose import compose_report
+    from components.report.training_page import compose_report
 
     summary, _, folder = outcome
     missing = tmp_path / "none"

@@ -225,7 +225,7 @@ class RunFolder:
         }
 
     def compose(self, *, registered: bool = True, checked: bool = True) -> str:
-        from components.report.compose import compose_report
+        from components.report.training_page import compose_report
 
         for name, content in self.contents.items():
             write_json(self.folder / name, content)

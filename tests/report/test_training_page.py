@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from components.report.compose import compose_report
+from components.report.training_page import compose_report
 from components.shared.machine.errors import UserError
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}

@@ -81,9 +81,9 @@ def _render(
     from jinja2 import ChainableUndefined, Environment, FileSystemLoader
     from markupsafe import Markup
 
-    from components.report.figures import figures_of
+    from components.report.training_figures import figures_of
     from components.report.formats import FILTERS
-    from components.report.verdict import verdict_of
+    from components.report.training_verdict import verdict_of
 
     environment = Environment(
         loader=FileSystemLoader(_HERE),
@@ -95,7 +95,7 @@ def _render(
     environment.filters.update(FILTERS)
     missing = (ingest.get("profile") or {}).get("missing") or {}
     offsets = (evaluation.get("calibration") or {}).get("decision_offsets") or []
-    return environment.get_template("template.html").render(
+    return environment.get_template("training_page.html").render(
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own
         verdict=verdict_of(evaluation, registration, check),
         conditions=_conditions(evaluation),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.report.verdict import verdict_of
+from components.report.training_verdict import verdict_of
 from tests.report.conftest import CHECK, EVALUATION, REGISTRATION
 
 CLOSED = {
