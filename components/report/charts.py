@@ -1,280 +1,350 @@
-"""Charts as inline SVG that take their colours from the page, so that dark mode and print work."""
+"""The charts of the pages, as inline SVG; a chart without data is empty."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-WIDTH, HEIGHT = 440, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 34, 44
+from components.report.drawing import TEXT_SIZE, TICK_SIZE, Drawing, drawing, ink
+from components.report.formats import points, readable, tick
+
+WIDTH, HEIGHT = 440, 250
+MOST_LOOKS_DRAWN = 150
+"""A course of more looks is thinned out; the last look is always drawn."""
+
+STANDING = {
+    "within": ("positive", "within its limit"),
+    "open": ("accent", "not settled"),
+    "beyond": ("negative", "beyond its limit"),
+}
+"""Colour and words of where a measure's interval lies."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line or a row of points.
+    """A line over the axes.
 
     Attributes:
         name: Shown in the legend.
         points: (x, y) in data units, by rising x.
-        style: CSS class that gives the colour: `c1` to `c3`, `negative`, `neutral`, `positive`.
+        colour: Role in the palette.
         dots: Whether each point is drawn.
         dashed: Whether the line is dashed.
+        spans: (low, high) of each point's y, drawn as a thin line through it; may be empty.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
-    style: str = "c1"
+    colour: str = "accent"
     dots: bool = False
     dashed: bool = False
+    spans: Sequence[tuple[float, float]] = ()
 
 
-def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers that cover a range: steps of 1, 2, 2.5 or 5 times a power of ten.
+@dataclass(frozen=True)
+class Axis:
+    """What is shown along an axis, with its unit; its ends if they are not those of the data."""
 
-    Args:
-        low: Smallest value shown.
-        high: Largest value shown.
-        about: How many ticks are wanted.
-
-    Returns:
-        Ticks inside the range, ascending; one where the range is a point.
-    """
-    if not high > low:
-        return [low]
-    raw = (high - low) / max(1, about)
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    label: str
+    ends: tuple[float, float] | None = None
 
 
 def line_chart(
     title: str,
     series: Sequence[Series],
+    x: Axis,
+    y: Axis,
     *,
-    x_label: str,
-    y_label: str,
-    x_range: tuple[float, float] | None = None,
-    y_range: tuple[float, float] | None = None,
-    mark_x: tuple[float, str] | None = None,
+    mark: tuple[float, str] | None = None,
     diagonal: bool = False,
 ) -> Markup:
-    """Lines over a shared pair of axes.
+    """Lines over one pair of axes, with a legend where there are several.
 
     Args:
         title: Read out by screen readers.
         series: Lines; points that are not finite are left out.
-        x_label: What x is, with its unit.
-        y_label: What y is, with its unit.
-        x_range: Ends of the x axis; those of the data where None.
-        y_range: Ends of the y axis; those of the data with a margin where None.
-        mark_x: A vertical line at x with a word beside it.
-        diagonal: Whether to draw y = x as reference.
+        x: The axis from left to right.
+        y: The axis from bottom to top.
+        mark: A vertical line at an x, and the word beside it.
+        diagonal: Whether to draw y = x for reference.
 
     Returns:
-        An `<svg>`; empty where there is no point.
+        Legend and `<svg>`; empty if no point is finite.
     """
-    drawn = [
-        (one, [(x, y) for x, y in one.points if math.isfinite(x) and math.isfinite(y)])
-        for one in series
+    shown = [
+        (line, [(a, b) for a, b in line.points if math.isfinite(a) and math.isfinite(b)])
+        for line in series
     ]
-    drawn = [(one, points) for one, points in drawn if points]
-    if not drawn:
+    shown = [(line, places) for line, places in shown if places]
+    if not shown:
         return Markup("")
-    frame = _Frame(
-        x_range or _extent([x for _, points in drawn for x, _ in points], 0.0),
-        y_range or _extent([y for _, points in drawn for _, y in points], 0.08),
-    )
-    body = [frame.axes(x_label, y_label)]
-    if diagonal:
-        body.append(frame.diagonal())
-    if mark_x is not None:
-        body.append(frame.mark(*mark_x))
-    for one, points in drawn:
-        style = f"{one.style} dashed" if one.dashed else one.style
-        if len(points) > 1:
-            body.append(frame.line(points, style))
-        if one.dots or len(points) == 1:
-            body.extend(frame.dot(x, y, one) for x, y in points)
-    body.append(_legend([one for one, _ in drawn]))
-    described = f"{title}: {', '.join(one.name for one, _ in drawn)}; x is {x_label}, y {y_label}."
-    return _svg(title, described, body)
+    with drawing(WIDTH, HEIGHT, (60, 14, 12, 44)) as chart:
+        axes = chart.axes
+        axes.set_xlim(*(x.ends or _extent([a for _, places in shown for a, _ in places], 0.0)))
+        axes.set_ylim(*(y.ends or _extent([b for _, places in shown for _, b in places], 0.08)))
+        _label(chart, x.label, y.label)
+        if diagonal:
+            ends = axes.get_xlim(), axes.get_ylim()
+            reference = max(low for low, _ in ends), min(high for _, high in ends)
+            axes.plot(reference, reference, color=ink("soft"), lw=1, ls=(0, (2, 4)))
+        if mark is not None:
+            _mark(chart, *mark)
+        for line, places in shown:
+            style = (0, (5, 4)) if line.dashed else "-"
+            for (place, _), span in zip(line.points, line.spans, strict=False):
+                axes.plot((place, place), span, color=ink(line.colour), lw=5, alpha=0.25)
+            if len(places) > 1:
+                axes.plot(*zip(*places, strict=True), color=ink(line.colour), lw=2.2, ls=style)
+            if line.dots or len(places) == 1:
+                (dots,) = axes.plot(*zip(*places, strict=True), **_dot(line.colour))
+                chart.tips(dots, [f"{line.name}: {a:.4g}, {b:.4g}" for a, b in places])
+        names = ", ".join(line.name for line, _ in shown)
+        told = f"{names}; from left to right {x.label}, upwards {y.label}."
+        svg = chart.svg(title, told)
+    return svg if len(shown) == 1 else _legend([line for line, _ in shown]) + svg
 
 
 def column_chart(
     title: str,
     columns: Sequence[tuple[str, float]],
-    *,
     x_label: str,
     y_label: str,
-    styles: Sequence[str] | None = None,
+    colours: Sequence[str] = (),
 ) -> Markup:
-    """Vertical bars with a name below each.
-
-    Args:
-        title: Read out by screen readers.
-        columns: (name, value of at least 0).
-        x_label: What the names are.
-        y_label: What the values are, with their unit.
-        styles: CSS class of each bar; `c1` where None.
-
-    Returns:
-        An `<svg>`; empty where all bars are.
-    """
-    if not any(value > 0 for _, value in columns):
+    """Bars from left to right with a name below each; empty if no value is above 0."""
+    heights = [value if math.isfinite(value) and value > 0 else 0.0 for _, value in columns]
+    if not any(heights):
         return Markup("")
-    frame = _Frame((0, len(columns)), (0, max(value for _, value in columns) * 1.08), top=8)
-    body = [frame.axes("", y_label, x_ticks=False)]
-    # Names that would run into each other are thinned out.
-    widest = max(len(name) for name, _ in columns)
-    every = max(1, math.ceil(len(columns) * widest * 9 / (WIDTH - _LEFT - _RIGHT)))
-    for index, (name, value) in enumerate(columns):
-        style = styles[index] if styles else "c1"
-        left, right = frame.x(index + 0.1), frame.x(index + 0.9)
-        top, bottom = frame.y(value), frame.y(0)
-        body.append(
-            Markup(
-                '<rect class="bar {}" x="{}" y="{}" width="{}" height="{}" rx="1.5">'
-                "<title>{}: {}</title></rect>"
-            ).format(
-                style, _n(left), _n(top), _n(right - left), _n(bottom - top), name, f"{value:,.0f}"
-            )
-        )
-        if index % every == 0:
-            body.append(_text(frame.x(index + 0.5), bottom + 15, name, "middle"))
-    body.append(_text((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 6, x_label, "middle", "label"))
-    listed = ", ".join(f"{name} {value:,.0f}" for name, value in columns)
-    return _svg(title, f"{title}: {listed}.", body)
+    with drawing(WIDTH, HEIGHT, (60, 14, 8, 44)) as chart:
+        axes = chart.axes
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(0, max(heights) * 1.08)
+        drawn = [ink(colour) for colour in colours] or ink("accent")
+        for bar, (name, value) in zip(
+            axes.bar(range(len(columns)), heights, 0.8, color=drawn), columns, strict=True
+        ):
+            chart.tips(bar, [f"{name}: {value:,.0f}"])
+        _label(chart, x_label, y_label)
+        # Names that would run into each other are thinned out.
+        widest = max(len(name) for name, _ in columns)
+        every = max(1, math.ceil(len(columns) * widest * 10 / (WIDTH - 74)))
+        places = range(0, len(columns), every)
+        axes.set_xticks(places, [columns[place][0] for place in places])
+        listed = ", ".join(f"{name} {value:,.0f}" for name, value in columns)
+        return chart.svg(title, f"{listed}.")
 
 
 def scale_chart(
     title: str,
     estimate: tuple[float, float, float],
-    marks: Sequence[tuple[float, str, str]],
-    style: str = "c1",
+    marks: Sequence[tuple[float, str, bool]],
+    colour: str,
 ) -> Markup:
     """A score with its interval on a line from left to right, beside what it is measured by.
 
     Args:
         title: Read out by screen readers.
         estimate: Value, low and high end of its interval, each a share.
-        marks: (share, words, CSS class) of each mark; the first is written above the line, the
-            second below.
-        style: CSS class of the score.
-
-    Returns:
-        An `<svg>`.
+        marks: (share, words, whether it is a threshold); written above and below the line in turn.
+        colour: Role of the score's colour.
     """
-    height, line = 96, 48
     shares = [*estimate, *(share for share, _, _ in marks)]
     low = max(0.0, math.floor((min(shares) - 0.04) * 20) / 20)
     high = min(1.0, math.ceil((max(shares) + 0.04) * 20) / 20)
-
-    def x(share: float) -> float:
-        return 16 + (share - low) / max(high - low, 1e-9) * (WIDTH - 32)
-
     value, left, right = estimate
-    body = [
-        Markup('<line class="track" x1="16" y1="{0}" x2="{1}" y2="{0}"/>').format(line, WIDTH - 16),
-        Markup('<line class="interval {}" x1="{}" y1="{line}" x2="{}" y2="{line}"/>').format(
-            style, _n(x(left)), _n(x(right)), line=line
-        ),
-        Markup('<circle class="dot {}" cx="{}" cy="{}" r="7"/>').format(style, _n(x(value)), line),
-        _text(16, height - 4, f"{low:.2f}", "start", "tick"),
-        _text(WIDTH - 16, height - 4, f"{high:.2f}", "end", "tick"),
-    ]
-    for number, (share, words, mark_style) in enumerate(marks):
-        place = x(share)
-        anchor = "start" if place < WIDTH * 0.25 else "end" if place > WIDTH * 0.75 else "middle"
-        body.append(
-            Markup('<line class="mark {}" x1="{x}" y1="{}" x2="{x}" y2="{}"/>').format(
-                mark_style, line - 14, line + 14, x=_n(place)
-            )
+    with drawing(WIDTH, 92, (16, 16, 0, 0)) as chart:
+        axes = chart.axes
+        axes.set_axis_off()
+        axes.set_xlim(low, max(high, low + 1e-9))
+        axes.set_ylim(0, 92)
+        axes.plot((low, high), (46, 46), color=ink("rule"), lw=6, solid_capstyle="round")
+        axes.plot((left, right), (46, 46), color=ink(colour), lw=6, alpha=0.45)
+        for number, (share, words, threshold) in enumerate(marks):
+            style = {"color": ink("ink"), "lw": 2} if threshold else _DOTTED
+            axes.plot((share, share), (32, 60), **style)
+            place = (share - low) / max(high - low, 1e-9)
+            align = "left" if place < 0.25 else "right" if place > 0.75 else "center"
+            _write(chart, share, (68, 16)[number % 2], words, align)
+        axes.plot([value], [46], **_dot(colour, 14))
+        _write(chart, low, 2, f"{low:.2f}", "left", TICK_SIZE)
+        _write(chart, high, 2, f"{high:.2f}", "right", TICK_SIZE)
+        told = "".join(f"; {words}" for _, words, _ in marks)
+        return chart.svg(title, f"{value:.3f}, interval {left:.3f} to {right:.3f}{told}.")
+
+
+def interval_chart(measure: Mapping[str, Any]) -> Markup:
+    """A difference and its interval against what is tolerated, from left to right.
+
+    Args:
+        measure: `name`, `difference` (None draws no dot), `interval` (thick bar), `wide_interval`
+            (thin line, if there is one), `tolerated` (the green zone; an end at -1 or 1 is open,
+            and without a limit there are no zones), `standing` (gives colour and words).
+    """
+    difference, interval = measure["difference"], measure["interval"]
+    wide, tolerated = measure.get("wide_interval"), measure["tolerated"]
+    colour, words = STANDING[measure["standing"]]
+    limits = [end for end in tolerated if abs(end) < 1]
+    ends = [*(wide or interval), *(1.6 * limit for limit in limits), *limits, 0.0]
+    low, high = max(-1.0, min(ends)), min(1.0, max(ends))
+    margin = 0.06 * (high - low) or 0.01
+    low, high = low - margin, high + margin
+
+    def inside(value: float) -> float:
+        return min(max(value, low), high)
+
+    with drawing(420, 54, (4, 4, 6, 20)) as chart:
+        axes = chart.axes
+        axes.set_xlim(low, high)
+        axes.set_ylim(0, 28)
+        axes.axvspan(low, high, color=ink("negative-wash" if limits else "wash"), lw=0)
+        if limits:
+            axes.axvspan(*map(inside, tolerated), color=ink("positive-wash"), lw=0)
+        for limit in limits:
+            axes.axvline(limit, color=ink("negative"), lw=1.4, ls=(0, (5, 3)))
+        axes.axvline(0, color=ink("soft"), lw=1, ls=(0, (2, 3)))
+        if wide:
+            axes.plot(wide, (14, 14), color=ink(colour), lw=1.6)
+            for end in wide:
+                axes.plot((end, end), (8, 20), color=ink(colour), lw=1.6)
+        axes.plot(
+            [inside(end) for end in interval],
+            (14, 14),
+            color=ink(colour),
+            lw=6,
+            alpha=0.55,
+            solid_capstyle="butt",
         )
-        body.append(_text(place, line + (-22, 31)[number % 2], words, anchor, "label"))
-    described = "; ".join(words for _, words, _ in marks)
-    return _svg(
-        title,
-        f"{title}: {value:.3f}, interval {left:.3f} to {right:.3f}; {described}.",
-        body,
-        height,
+        if difference is not None:
+            axes.plot([inside(difference)], [14], **_dot(colour, 10))
+        axes.set_yticks([])
+        spots = _apart((*limits, 0.0), 34 / 412 * (high - low))
+        axes.set_xticks(spots, [points(spot) for spot in spots])
+        told = (
+            f"difference {points(difference)}, interval {points(interval[0])} to "
+            f"{points(interval[1])}, {words}"
+        )
+        return chart.svg(f"{measure['name']}, difference", told)
+
+
+def funnel_chart(looks: Sequence[tuple[int, Mapping[str, Any]]]) -> Markup:
+    """The interval of a measure at each look: it narrows as requests come in.
+
+    Args:
+        looks: (canary requests, the measure then) of each look in order, at least one; measures
+            as for `interval_chart`.
+    """
+    every = max(1, len(looks) // MOST_LOOKS_DRAWN)
+    drawn = [*looks[:-1:every], looks[-1]]
+    last = drawn[-1][1]
+    colour, _ = STANDING[last["standing"]]
+    limits = [end for end in last["tolerated"] if abs(end) < 1]
+    # The first intervals reach from -1 to 1; the picture is cut to where the later ones lie, and
+    # not much beyond the last one and the limits.
+    later = [measure["interval"] for _, measure in drawn[len(drawn) // 3 :]]
+    span = 4 * max((abs(limit) for limit in limits), default=0.1)
+    always = [0.0, *last["interval"], *(1.5 * limit for limit in limits)]
+    low = max(min(*always, *(one[0] for one in later)), min(always) - span)
+    high = min(max(*always, *(one[1] for one in later)), max(always) + span)
+    most = max(requests for requests, _ in drawn) or 1
+
+    def inside(value: float) -> float:
+        return min(max(value, low), high)
+
+    with drawing(320, 190, (48, 10, 8, 34)) as chart:
+        axes = chart.axes
+        axes.set_xlim(0, most)
+        axes.set_ylim(low, high if high > low else low + 1)
+        axes.axhspan(low, high, color=ink("negative-wash"), lw=0)
+        axes.axhspan(*map(inside, last["tolerated"]), color=ink("positive-wash"), lw=0)
+        for limit in limits:
+            axes.axhline(limit, color=ink("negative"), lw=1.4, ls=(0, (5, 3)))
+        axes.axhline(0, color=ink("soft"), lw=1, ls=(0, (2, 3)))
+        requests = [n for n, _ in drawn]
+        lower, upper = (
+            [inside(measure["interval"][end]) for _, measure in drawn] for end in (0, 1)
+        )
+        axes.fill(
+            requests + requests[::-1], upper + lower[::-1], color=ink(colour), alpha=0.28, lw=0
+        )
+        for edge in (upper, lower):
+            axes.plot(requests, edge, color=ink(colour), lw=1.4)
+        seen = [(n, inside(m["difference"])) for n, m in drawn if m["difference"] is not None]
+        if seen:
+            axes.plot(*zip(*seen, strict=True), color=ink(colour), lw=2)
+            axes.plot(*seen[-1], **_dot(colour, 8))
+        spots = _apart((*limits, 0.0, low, high), 14 / 148 * (high - low))
+        axes.set_yticks(spots, [points(spot) for spot in spots])
+        axes.set_xticks([0, most], ["0", f"{most:,}"])
+        axes.get_xticklabels()[0].set_horizontalalignment("left")
+        axes.get_xticklabels()[1].set_horizontalalignment("right")
+        axes.set_xlabel("canary requests", fontsize=TICK_SIZE, color=ink("soft"), labelpad=-8)
+        first, final = (points(end) for end in last["interval"])
+        told = f"interval over {len(looks)} looks, at last {first} to {final}"
+        return chart.svg(last["name"], told)
+
+
+_DOTTED: dict[str, Any] = {"color": ink("soft"), "lw": 1.4, "ls": (0, (3, 3))}
+
+
+def _dot(colour: str, size: float = 7) -> dict[str, Any]:
+    """How markers are drawn: filled, with a rim that keeps them apart."""
+    return {
+        "ls": "none",
+        "marker": "o",
+        "ms": size,
+        "color": ink(colour),
+        "markeredgecolor": ink("card"),
+        "markeredgewidth": 1,
+    }
+
+
+def _label(chart: Drawing, x_label: str, y_label: str) -> None:
+    """Words along the axes, round numbers at them, and a grid of horizontal lines."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes = chart.axes
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    axes.yaxis.grid(visible=True, color=ink("rule"), lw=1)
+    axes.set_axisbelow(True)
+    inner = axes.get_position()
+    style = {"fontsize": TEXT_SIZE, "color": ink("soft")}
+    axes.set_xlabel(x_label, **style)
+    axes.xaxis.set_label_coords(0.5, -24 / (inner.height * chart.height))
+    axes.set_ylabel(y_label, **style)
+    axes.yaxis.set_label_coords(-44 / (inner.width * chart.width), 0.5)
+
+
+def _mark(chart: Drawing, place: float, words: str) -> None:
+    """A vertical line with a word at its top."""
+    low, high = chart.axes.get_xlim()
+    bottom, top = chart.axes.get_ylim()
+    chart.axes.plot((place, place), (bottom, top), **_DOTTED)
+    right = place > low + 0.6 * (high - low)
+    shift = (high - low) * (-0.012 if right else 0.012)
+    _write(chart, place + shift, top - 0.05 * (top - bottom), words, "right" if right else "left")
+
+
+def _write(
+    chart: Drawing, x: float, y: float, words: str, align: str, size: float = TEXT_SIZE
+) -> None:
+    chart.axes.text(x, y, words, ha=align, va="baseline", fontsize=size, color=ink("soft"))
+
+
+def _legend(series: Sequence[Series]) -> Markup:
+    """Names of the lines, in the page's text, so that they wrap."""
+    return Markup('<p class="legend">{}</p>').format(
+        Markup("").join(
+            Markup('<span><span class="key-line" style="{}"></span>{}</span>').format(
+                f"border-top:2.5px {'dashed' if line.dashed else 'solid'} var(--{line.colour})",
+                readable(line.name),
+            )
+            for line in series
+        )
     )
-
-
-class _Frame:
-    """Axes: from data units to places in the drawing."""
-
-    def __init__(
-        self, x_range: tuple[float, float], y_range: tuple[float, float], top: int = _TOP
-    ) -> None:
-        self._x_low, self._x_high = x_range
-        self._y_low, self._y_high = y_range
-        self._top = top
-
-    def x(self, value: float) -> float:
-        """Place of an x value."""
-        share = (value - self._x_low) / ((self._x_high - self._x_low) or 1)
-        return _LEFT + share * (WIDTH - _LEFT - _RIGHT)
-
-    def y(self, value: float) -> float:
-        """Place of a y value; up is smaller."""
-        share = (value - self._y_low) / ((self._y_high - self._y_low) or 1)
-        return HEIGHT - _BOTTOM - share * (HEIGHT - self._top - _BOTTOM)
-
-    def axes(self, x_label: str, y_label: str, *, x_ticks: bool = True) -> Markup:
-        """Grid, ticks and labels."""
-        parts = []
-        for tick in nice_ticks(self._y_low, self._y_high):
-            parts.append(
-                Markup('<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
-                    _LEFT, WIDTH - _RIGHT, y=_n(self.y(tick))
-                )
-            )
-            parts.append(_text(_LEFT - 7, self.y(tick) + 4, _tick_words(tick), "end", "tick"))
-        if x_ticks:
-            parts.extend(
-                _text(self.x(tick), HEIGHT - _BOTTOM + 16, _tick_words(tick), "middle", "tick")
-                for tick in nice_ticks(self._x_low, self._x_high)
-            )
-        middle = (_LEFT + WIDTH - _RIGHT) / 2
-        parts.append(_text(middle, HEIGHT - 6, x_label, "middle", "label"))
-        parts.append(
-            Markup(
-                '<text class="label" text-anchor="middle" transform="translate(12 {}) '
-                'rotate(-90)">{}</text>'
-            ).format(_n((self._top + HEIGHT - _BOTTOM) / 2), y_label)
-        )
-        return Markup("").join(parts)
-
-    def line(self, points: Sequence[tuple[float, float]], style: str) -> Markup:
-        """A polyline."""
-        places = " ".join(f"{_n(self.x(x))},{_n(self.y(y))}" for x, y in points)
-        return Markup('<polyline class="line {}" points="{}"/>').format(style, places)
-
-    def diagonal(self) -> Markup:
-        """The line y = x inside the frame."""
-        ends = max(self._x_low, self._y_low), min(self._x_high, self._y_high)
-        return self.line([(end, end) for end in ends], "reference")
-
-    def dot(self, x: float, y: float, series: Series) -> Markup:
-        """A point that says its numbers when pointed at."""
-        return Markup(
-            '<circle class="dot {}" cx="{}" cy="{}" r="3.5"><title>{}: {}, {}</title></circle>'
-        ).format(series.style, _n(self.x(x)), _n(self.y(y)), series.name, f"{x:.4g}", f"{y:.4g}")
-
-    def mark(self, x: float, words: str) -> Markup:
-        """A vertical line with a word at its top."""
-        place = self.x(x)
-        anchor = "end" if place > WIDTH * 0.6 else "start"
-        shift = -5 if anchor == "end" else 5
-        return Markup('<line class="mark" x1="{x}" x2="{x}" y1="{}" y2="{}"/>{}').format(
-            self._top,
-            HEIGHT - _BOTTOM,
-            _text(place + shift, self._top + 10, words, anchor, "label"),
-            x=_n(place),
-        )
 
 
 def _extent(values: Sequence[float], margin: float) -> tuple[float, float]:
@@ -284,42 +354,10 @@ def _extent(values: Sequence[float], margin: float) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _legend(series: Sequence[Series]) -> Markup:
-    """Names of the lines above the plot."""
-    parts, place = [], float(_LEFT)
-    for one in series:
-        dashed = " dashed" if one.dashed else ""
-        parts.append(
-            Markup('<line class="line {}{}" x1="{}" x2="{}" y1="14" y2="14"/>').format(
-                one.style, dashed, _n(place), _n(place + 16)
-            )
-        )
-        parts.append(_text(place + 21, 18, one.name, "start"))
-        place += 21 + 8.2 * len(one.name) + 16
-    return Markup("").join(parts)
-
-
-def _svg(title: str, described: str, body: Sequence[Markup], height: int = HEIGHT) -> Markup:
-    """Wrap drawn parts; the description is what a screen reader says instead."""
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
-    ).format(WIDTH, height, described or title, Markup("").join(body))
-
-
-def _text(x: float, y: float, words: str, anchor: str, style: str = "") -> Markup:
-    """A line of text."""
-    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
-        style, _n(x), _n(y), anchor, escape(words)
-    )
-
-
-def _n(value: float) -> str:
-    """A coordinate with one decimal."""
-    return f"{value:.1f}".rstrip("0").rstrip(".")
-
-
-def _tick_words(value: float) -> str:
-    """A tick as people write it: thousands with a comma, no needless decimals."""
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:g}"
+def _apart(values: Sequence[float], distance: float) -> list[float]:
+    """The values that can be written without running into one that comes before."""
+    placed: list[float] = []
+    for value in values:
+        if all(abs(value - other) > distance for other in placed):
+            placed.append(value)
+    return placed

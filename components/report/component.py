@@ -26,16 +26,17 @@ def compose_report(
         report: One HTML page that needs nothing beside it.
     """
     import logging
-    from pathlib import Path
 
-    from components.report.training_page import compose_report
+    from components.report.training_page import RunArtifacts, compose_report
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     compose_report(
-        Path(ingest_summary.path),
-        Path(prepare_summary.path),
-        Path(features_summary.path),
-        Path(model.path),
-        Path(evaluation_summary.path),
-        Path(report.path),
+        RunArtifacts(
+            ingest=ingest_summary.path,
+            prepare=prepare_summary.path,
+            features=features_summary.path,
+            model_folder=model.path,
+            evaluation=evaluation_summary.path,
+        ),
+        report.path,
     )

@@ -2,11 +2,13 @@
 
 import datetime
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Undefined
 
+_UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 MISSING = "\u2013"
 
 
@@ -36,7 +38,48 @@ def signed(value: Any) -> str:
 def percent(value: Any, decimals: int = 1) -> str:
     """A share in percent, e.g. 78.3 %."""
     number = _number(value)
-    return MISSING if number is None else f"{100 * number:.{decimals}f}\u2009%"
+    return MISSING if number is None else f"{100 * number:.{decimals}f}\u202f%"
+
+
+def points(value: Any, decimals: int | None = None) -> str:
+    """A difference of two shares in percentage points with its sign, e.g. +1.2."""
+    number = _number(value)
+    if number is None:
+        return "unknown"
+    rounded = round(100 * number, 1) or 0.0  # no minus before a zero
+    if decimals is None:
+        return f"{rounded:+g}".replace("-", "\u2212") if rounded else "0"
+    return f"{rounded:+.{decimals}f}".replace("-", "\u2212")
+
+
+def rate(happened_of: Any) -> str:
+    """A share in percent from a count and what it is of, e.g. 12.5 % from 250 of 2,000."""
+    happened, of = happened_of
+    return percent(happened / of) if of else "none"
+
+
+def milliseconds(seconds: Any) -> str:
+    """A latency, e.g. 8.61 ms."""
+    number = _number(seconds)
+    return MISSING if number is None else f"{1000 * number:,.3g}\u202fms"
+
+
+def two_digits(value: Any) -> str:
+    """A p-value, e.g. 0.032."""
+    number = _number(value)
+    return MISSING if number is None else f"{number:.2g}"
+
+
+def tick(value: float) -> str:
+    """A number beside an axis: thousands with a comma, no needless decimals."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}".replace("-", "\u2212")
+
+
+def sentence(words: Any) -> str:
+    """With a capital letter and a full stop."""
+    words = str(words or "").strip()
+    end = "" if not words or words.endswith((".", "!", "?")) else "."
+    return words[:1].upper() + words[1:] + end
 
 
 def count(value: Any) -> str:
@@ -69,15 +112,15 @@ def duration(seconds: Any) -> str:
     if number is None:
         return MISSING
     if number < 10:
-        return f"{number:.1f}\u2009s"
+        return f"{number:.1f}\u202fs"
     whole = round(number)
     if whole < 60:
-        return f"{whole}\u2009s"
+        return f"{whole}\u202fs"
     minutes, rest = divmod(whole, 60)
     if minutes < 60:
-        return f"{minutes}\u2009min {rest}\u2009s" if rest else f"{minutes}\u2009min"
+        return f"{minutes}\u202fmin {rest}\u202fs" if rest else f"{minutes}\u202fmin"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}\u2009h {minutes}\u2009min" if minutes else f"{hours}\u2009h"
+    return f"{hours}\u202fh {minutes}\u202fmin" if minutes else f"{hours}\u202fh"
 
 
 def moment(value: Any) -> str:
@@ -95,7 +138,7 @@ def readable(text: Any) -> str:
     """A text without the control characters that HTML does not allow; a dash where missing."""
     if text is None or isinstance(text, Undefined):
         return MISSING
-    return "".join(sign for sign in str(text) if sign in "\n\t" or ord(sign) >= 32)
+    return _UNWRITABLE.sub("", str(text))
 
 
 def named(key: Any) -> str:
@@ -104,6 +147,12 @@ def named(key: Any) -> str:
 
 
 FILTERS = {
+    "milliseconds": milliseconds,
+    "two_digits": two_digits,
+    "zipped": lambda names, values: list(zip(names, values, strict=False)),
+    "points": points,
+    "rate": rate,
+    "sentence": sentence,
     "score": score,
     "signed": signed,
     "percent": percent,

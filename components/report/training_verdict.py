@@ -1,32 +1,17 @@
-"""The one sentence that a reader wants first: was the model deployed, and why or why not."""
+"""The headline of a training run: what became of the model, and why."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from components.report.formats import count, score
+from components.report.page import Headline
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What became of the model.
-
-    Attributes:
-        state: `good`, `waiting` or `stopped`: the colour of the headline.
-        title: A few words.
-        sentence: One sentence with the numbers.
-    """
-
-    state: str
-    title: str
-    sentence: str
-
-
-def verdict_of(
+def headline_of(
     evaluation: Mapping[str, Any],
     registration: Mapping[str, Any] | None,
     deployment_check: Mapping[str, Any] | None,
-) -> Verdict:
+) -> Headline:
     """The headline of a run.
 
     Args:
@@ -47,32 +32,32 @@ def verdict_of(
     )
     if not gate["passed"]:
         why = gate["reasons"][0].rstrip(".")
-        return Verdict(
-            "stopped", "Not deployed", f"{why}, so nothing was registered. {numbers} {baseline}."
+        return Headline(
+            "stopped", "Not registered", f"{why}, so nothing was registered. {numbers} {baseline}."
         )
     if registration is None:
-        return Verdict(
+        return Headline(
             "good",
             "Passed the gate",
-            f"{numbers} {baseline}: good enough to be registered and deployed.",
+            f"{numbers} {baseline}: good enough to be registered.",
         )
     version = registration.get("version", "?")
     if deployment_check is not None:
-        return Verdict(
+        return Headline(
             "good",
-            f"Deployed as version {version}",
+            f"Version {version} is champion",
             f"{numbers} {baseline}; a real model server ({deployment_check['engine']}) gave "
             f"{deployment_check['labels_equal']} of {deployment_check['reviews_asked']} reviews "
             "the label that evaluation gave.",
         )
     if registration.get("approval") == "approved":
-        return Verdict(
+        return Headline(
             "waiting",
-            f"Registered as version {version}, not deployed",
+            f"Version {version} is registered",
             f"{numbers} {baseline}; the deployment check did not run.",
         )
-    return Verdict(
+    return Headline(
         "waiting",
         f"Version {version} waits for approval",
-        f"{numbers} {baseline}; “make approve VERSION={version}” deploys it.",
+        f"{numbers} {baseline}; “make approve VERSION={version}” makes it champion.",
     )

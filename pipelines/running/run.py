@@ -138,7 +138,7 @@ def write_report(run: Run) -> Path:
     Returns:
         Path of the report in the run folder.
     """
-    from components.report.training_page import compose_report
+    from components.report.training_page import RunArtifacts, compose_report
 
     def needed(step: str, name: str) -> Path:
         path = run.artifact(step, name)
@@ -148,14 +148,16 @@ def write_report(run: Run) -> Path:
 
     report = run.folder / "report.html"
     compose_report(
-        ingest_summary=needed("ingest-reviews", "ingest_summary"),
-        prepare_summary=needed("prepare-reviews", "prepare_summary"),
-        features_summary=needed("build-features", "features_summary"),
-        model_folder=needed("fine-tune-classifier", "model"),
-        evaluation_summary=needed("evaluate-classifier", "evaluation_summary"),
-        output=report,
-        registration=run.artifact("register-model", "registration"),
-        deployment_check=run.artifact("check-deployment", "deployment_check"),
+        RunArtifacts(
+            ingest=needed("ingest-reviews", "ingest_summary"),
+            prepare=needed("prepare-reviews", "prepare_summary"),
+            features=needed("build-features", "features_summary"),
+            model_folder=needed("fine-tune-classifier", "model"),
+            evaluation=needed("evaluate-classifier", "evaluation_summary"),
+            registration=run.artifact("register-model", "registration"),
+            deployment_check=run.artifact("check-deployment", "deployment_check"),
+        ),
+        report,
         step_seconds=run.seconds,
         run_facts=read_json(run.folder / "run.json"),
     )

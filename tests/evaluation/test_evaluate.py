@@ -214,12 +214,13 @@ def test_threshold_that_is_no_number_is_refused_before_anything_is_read(tmp_path
 
 
 def test_report_reads_what_evaluation_writes(run_artifacts, outcome, tmp_path):
-    from components.report.training_page import compose_report
+    from components.report.training_page import RunArtifacts, compose_report
 
     summary, _, folder = outcome
     missing = tmp_path / "none"
     report = tmp_path / "report.html"
-    compose_report(missing, missing, missing, run_artifacts[0], folder / "summary", report)
+    artifacts = RunArtifacts(missing, missing, missing, run_artifacts[0], folder / "summary")
+    compose_report(artifacts, report)
     page = report.read_text(encoding="utf-8")
     assert f"{summary['scores']['macro_f1']['value']:.3f}" in page
     assert "\u2013</dd>" not in page[: page.index("<main>")]  # no tile without its number

@@ -225,19 +225,19 @@ class RunFolder:
         }
 
     def compose(self, *, registered: bool = True, checked: bool = True) -> str:
-        from components.report.training_page import compose_report
+        from components.report.training_page import RunArtifacts, compose_report
 
         for name, content in self.contents.items():
             write_json(self.folder / name, content)
-        compose_report(
-            self.folder / "ingest",
-            self.folder / "prepare",
-            self.folder / "features",
-            self.folder / "model",
+        artifacts = RunArtifacts(
+            *(self.folder / name for name in ("ingest", "prepare", "features", "model")),
             self.folder / "evaluation",
-            self.folder / "report.html",
             registration=self.folder / "registration" if registered else None,
             deployment_check=self.folder / "check" if checked else None,
+        )
+        compose_report(
+            artifacts,
+            self.folder / "report.html",
             step_seconds=self.step_seconds,
             run_facts=self.run_facts,
         )

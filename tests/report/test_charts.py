@@ -1,7 +1,8 @@
-"""Charts: finite coordinates inside the drawing, escaped words, nothing where there is nothing."""
+"""Charts: inside their frame, in the page's colours, with any words and any numbers."""
 
 import math
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -9,96 +10,179 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.report.charts import (
-    HEIGHT,
-    WIDTH,
+    MOST_LOOKS_DRAWN,
+    Axis,
     Series,
     column_chart,
+    funnel_chart,
+    interval_chart,
     line_chart,
-    nice_ticks,
     scale_chart,
 )
+from components.report.palette import COLOURS, css_variables
+from tests.report.reading import check_chart, places
 
-numbers = st.floats(-1e6, 1e6, allow_nan=False)
-
-
-def coordinates(svg):
-    root = ElementTree.fromstring(str(svg))
-    for element in root.iter():
-        if element.tag == "polyline":
-            for pair in element.attrib["points"].split():
-                yield tuple(map(float, pair.split(",")))
-        if element.tag == "circle":
-            yield float(element.attrib["cx"]), float(element.attrib["cy"])
+numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1e6, 1e6)
+shares = st.floats(-1, 1)
+intervals = st.tuples(shares, shares).map(sorted)
+LONG = "a measure with a very long name, and then some more of it " * 4
+few = settings(max_examples=15, deadline=None)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=20))
-def test_every_point_lies_inside_the_drawing(points):
-    svg = line_chart("t", [Series("s", sorted(points), dots=True)], x_label="x", y_label="y")
-    found = list(coordinates(svg))
-    assert found
-    assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in found)
+def drawn(markup) -> ElementTree.Element:
+    (svg,) = re.findall(r"<svg.*</svg>", str(markup))
+    chart = ElementTree.fromstring(svg)
+    check_chart(chart)
+    return chart
 
 
-@given(numbers, st.floats(1e-6, 1e6))
-def test_ticks_are_inside_few_and_evenly_spaced(low, span):
-    ticks = nice_ticks(low, low + span)
-    assert 1 <= len(ticks) <= 8
-    margin = span * 1e-6 + 1e-9 * abs(low)
-    assert all(low - margin <= tick <= low + span + margin for tick in ticks)
+def inside(chart: ElementTree.Element) -> bool:
+    _, _, width, height = map(float, chart.get("viewBox").split())
+    return all(
+        -1 <= x <= width + 1 and -1 <= y <= height + 1
+        for role in COLOURS
+        for shape in places(chart, role)
+        for x, y in shape
+    )
 
 
-def test_ticks_are_round():
-    assert nice_ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    assert nice_ticks(0, 10_700) == [0, 2500, 5000, 7500, 10_000]
-    assert nice_ticks(3, 3) == [3]
+def lines(*points, **more):
+    return line_chart("t", [Series("s", points, **more)], Axis("x"), Axis("y"))
+
+
+def measure(difference=0.01, interval=(-0.05, 0.08), **more):
+    return {
+        "name": "failed requests",
+        "difference": difference,
+        "interval": interval,
+        "wide_interval": None,
+        "tolerated": (-1.0, 0.02),
+        "standing": "open",
+    } | more
+
+
+@few
+@given(st.lists(st.tuples(numbers, numbers), max_size=20), st.booleans())
+def test_any_points_are_drawn_inside_and_those_not_finite_are_left_out(points, dashed):
+    finite = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    if any(abs(value) > 1e12 for point in finite for value in point):
+        finite = points = [(0.0, 1.0)]
+    svg = lines(*sorted(points), dots=True, dashed=dashed)
+    if not finite:
+        assert svg == ""
+        return
+    chart = drawn(svg)
+    assert inside(chart)
+    assert len(chart.findall("circle")) == len(finite)
 
 
 def test_larger_values_stand_higher_and_further_right():
-    svg = line_chart("t", [Series("s", [(0, 0), (1, 1)])], x_label="x", y_label="y")
-    (x0, y0), (x1, y1) = list(coordinates(svg))[:2]
-    assert x1 > x0
-    assert y1 < y0
+    (line,) = places(drawn(lines((0, 0), (1, 1))), "accent")
+    assert line[1][0] > line[0][0]
+    assert line[1][1] < line[0][1]
 
 
-def test_points_that_are_not_finite_are_left_out():
-    points = [(0, 1), (1, math.nan), (2, math.inf), (3, 2)]
-    svg = line_chart("t", [Series("s", points)], x_label="x", y_label="y")
-    assert len(list(coordinates(svg))) == 2
+def test_a_point_says_its_numbers_and_the_chart_what_it_shows():
+    chart = drawn(lines((250, 0.5), (1449, 0.25), dots=True))
+    tips = [circle.findtext("title") for circle in chart.findall("circle")]
+    assert tips == ["s: 250, 0.5", "s: 1449, 0.25"]
+    assert chart.findtext("desc") == "s; from left to right x, upwards y."
+    ticks = [text.text for text in chart.iter("text")]
+    assert {"1,000", "0.5", "x", "y"} <= set(ticks)
 
 
-@pytest.mark.parametrize("points", [[], [(0, math.nan)]])
-def test_nothing_to_draw_draws_nothing(points):
-    assert line_chart("t", [Series("s", points)], x_label="x", y_label="y") == ""
-    assert column_chart("t", [("a", 0)], x_label="x", y_label="y") == ""
+def test_nothing_to_draw_draws_nothing():
+    assert lines() == lines((0, math.nan)) == ""
+    assert column_chart("t", [], "x", "y") == column_chart("t", [("a", 0)], "x", "y") == ""
 
 
-def test_words_are_escaped():
-    evil = '<script>"&'
-    svgs = (
-        line_chart(evil, [Series(evil, [(0, 1)], dots=True)], x_label=evil, y_label=evil),
-        column_chart(evil, [(evil, 1)], x_label=evil, y_label=evil),
-        scale_chart(evil, (0.5, 0.4, 0.6), [(0.3, evil, "threshold")]),
+@pytest.mark.parametrize("words", ['<script>"&', LONG, "a\x00\x1b", "$x^2$ \\alpha", "评论 ★ 😀"])
+def test_any_words_are_written_as_they_are(words):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        charts = (
+            lines((0, 1), (1, 2), dots=True),
+            line_chart(words, [Series(words, [(0, 1)])] * 2, Axis(words), Axis(words)),
+            column_chart(words, [(words, 1)] * 3, words, words),
+            scale_chart(words, (0.5, 0.4, 0.6), [(0.3, words, True)], "positive"),
+            interval_chart(measure(name=words)),
+            funnel_chart([(3, measure(name=words)), (9, measure(name=words))]),
+        )
+    for chart in charts:
+        assert "<script" not in chart
+        drawn(chart)
+    assert words.replace("\x00\x1b", "") in "".join(drawn(charts[2]).itertext())
+
+
+def test_bars_are_as_high_as_their_values():
+    chart = drawn(column_chart("t", [("a", 1), ("b", 2)], "x", "y", ["negative", "positive"]))
+    low, high = (
+        max(y for _, y in bar) - min(y for _, y in bar)
+        for role in ("negative", "positive")
+        for bar in places(chart, role)
     )
-    for svg in svgs:
-        assert "<script" not in svg
-        ElementTree.fromstring(str(svg))
-
-
-def test_columns_are_as_high_as_their_values():
-    svg = column_chart("t", [("a", 1), ("b", 2)], x_label="x", y_label="y")
-    low, high = (float(height) for height in re.findall(r'height="([\d.]+)" rx', str(svg)))
     assert high == pytest.approx(2 * low, rel=0.01)
+    assert [path.findtext("title") for path in chart.findall("path")][-2:] == ["a: 1", "b: 2"]
 
 
+def test_many_names_are_thinned_out():
+    columns = [(f"{number:,}", 1) for number in range(1000, 9000, 100)]
+    assert 3 <= len(list(drawn(column_chart("t", columns, "", "")).iter("text"))) < 20
+
+
+@few
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_scale_shows_score_and_marks_inside(value, threshold, baseline):
-    svg = scale_chart(
-        "t",
-        (value, max(0, value - 0.02), min(1, value + 0.02)),
-        [(baseline, "b", "baseline"), (threshold, "t", "threshold")],
+def test_a_scale_shows_score_and_marks_inside(value, threshold, baseline):
+    estimate = value, max(0, value - 0.02), min(1, value + 0.02)
+    marks = [(baseline, "b", False), (threshold, "t", True)]
+    assert inside(drawn(scale_chart("t", estimate, marks, "positive")))
+
+
+@few
+@given(
+    st.none() | shares,
+    intervals,
+    st.sampled_from([(-1, 0.02), (-0.1, 0.1), (-0.03, 1), (-1, 1)]),
+    st.none() | intervals,
+)
+def test_an_interval_is_drawn_inside_its_picture(difference, interval, tolerated, wide):
+    chart = drawn(
+        interval_chart(measure(difference, interval, tolerated=tolerated, wide_interval=wide))
     )
-    root = ElementTree.fromstring(str(svg))
-    for element in root.iter("line"):
-        assert 0 <= float(element.attrib["x1"]) <= WIDTH
-        assert 0 <= float(element.attrib["x2"]) <= WIDTH
+    assert inside(chart)
+    assert len(chart.findall("circle")) == (difference is not None)
+
+
+@pytest.mark.parametrize(("difference", "side"), [(0.05, 1), (-0.05, -1)])
+def test_the_dot_lies_on_its_side_of_the_limit(difference, side):
+    chart = drawn(interval_chart(measure(difference, (-0.1, 0.2))))
+    ((limit, _), _), ((dot, _),) = places(chart, "negative")[0], places(chart, "accent")[-1]
+    assert side * (dot - limit) > 0
+
+
+def test_a_funnel_narrows_and_is_thinned_out():
+    looks = [(n, measure(interval=(-(n**-0.5), n**-0.5))) for n in range(10, 20_010, 20)]
+    _, upper, lower, course, dot = places(drawn(funnel_chart(looks)), "accent")
+    assert len(upper) <= MOST_LOOKS_DRAWN + 1
+    assert upper[-1][0] == lower[-1][0] == max(x for x, _ in upper)
+    assert lower[-1][1] - upper[-1][1] < (lower[0][1] - upper[0][1]) / 2
+    assert course[-1] == pytest.approx(dot[0], abs=0.2)
+
+
+@few
+@given(st.lists(st.tuples(st.integers(0, 10**6), intervals, st.none() | shares), min_size=1))
+def test_any_course_is_drawn_inside(looks):
+    course = [(n, measure(difference, ends)) for n, ends, difference in sorted(looks, key=str)]
+    assert inside(drawn(funnel_chart(course)))
+
+
+def test_the_same_chart_is_the_same_text():
+    assert lines((0, 1), (1, 2), dots=True) == lines((0, 1), (1, 2), dots=True)
+
+
+def test_the_palette_gives_light_and_dark_to_each_role():
+    light = [pair[0] for pair in COLOURS.values()]
+    assert len(set(light)) == len(light), "a chart's colour is looked up by its light one"
+    css = css_variables()
+    for name, pair in COLOURS.items():
+        assert [f"--{name}:{colour};" in css for colour in pair] == [True, True]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.report.training_verdict import verdict_of
+from components.report.training_verdict import headline_of
 from tests.report.conftest import CHECK, EVALUATION, REGISTRATION
 
 CLOSED = {
@@ -20,15 +20,15 @@ PENDING = {**REGISTRATION, "approval": "pending"}
 @pytest.mark.parametrize(
     ("evaluation", "registration", "check", "state", "title", "words"),
     [
-        (CLOSED, None, None, "stopped", "Not deployed", "0.712 is below the threshold 0.800, so"),
+        (CLOSED, None, None, "stopped", "Not registered", "0.712 is below the threshold 0.800, so"),
         (EVALUATION, None, None, "good", "Passed the gate", "good enough"),
         (EVALUATION, PENDING, None, "waiting", "waits for approval", "make approve VERSION=7"),
-        (EVALUATION, REGISTRATION, None, "waiting", "not deployed", "check did not run"),
-        (EVALUATION, REGISTRATION, CHECK, "good", "Deployed as version 7", "that evaluation gave"),
+        (EVALUATION, REGISTRATION, None, "waiting", "is registered", "check did not run"),
+        (EVALUATION, REGISTRATION, CHECK, "good", "Version 7 is champion", "that evaluation gave"),
     ],
 )
 def test_each_ending(evaluation, registration, check, state, title, words):
-    verdict = verdict_of(evaluation, registration, check)
+    verdict = headline_of(evaluation, registration, check)
     assert verdict.state == state
     assert title in verdict.title
     assert words in verdict.sentence

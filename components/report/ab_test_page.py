@@ -1,0 +1,70 @@
+"""The page of an A/B test: which arm won, by how much, and what it would take to know."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from components.report.charts import interval_chart
+from components.report.formats import sentence
+from components.report.page import Headline, write_page
+from components.shared.machine.files import read_json
+
+
+def write_ab_test_page(ab_test_json: str | Path, output: str | Path) -> None:
+    """Write the page of an A/B test that was run to its end, with what was done then.
+
+    Args:
+        ab_test_json: What the test's step wrote: decision, reason, versions, and in `result` the
+            comparison, null where this run made none.
+        output: HTML file to write.
+
+    Raises:
+        UserError: If the JSON is missing or cannot be read.
+    """
+    test = read_json(ab_test_json)
+    result = test.get("result") or {}
+    effect = (result.get("plan") or {}).get("smallest_effect", 1.0)
+    compared = [
+        (name, seen, _picture(name, seen, tolerated))
+        for name, seen, tolerated in (
+            ("right answers on labelled reviews", result.get("accuracy"), (-effect, effect)),
+            ("failed requests", result.get("failures"), (-1.0, 1.0)),
+        )
+        if seen
+    ]
+    write_page(
+        "ab_test_page.html",
+        output,
+        _headline(test, result),
+        test=test,
+        result=result,
+        compared=compared,
+    )
+
+
+def _headline(test: Mapping[str, Any], result: Mapping[str, Any]) -> Headline:
+    """Who serves now, and why."""
+    a, b = f"version {test['stable_version']}", f"version {test['version']}"
+    stays = f"{sentence(a)[:-1]} has all of the traffic; {b} was removed."
+    winner = result.get("winner")
+    if test["decision"] == "already_serving":
+        state, title, done = "waiting", f"B, {b}, serves already", ""
+    elif test["decision"] == "promote":
+        state, title = "good", f"B, {b}, is better and serves now"
+        done = f"{sentence(b)[:-1]} has all of the traffic."
+    elif test.get("stopped") or winner not in ("A", "undecided"):
+        state, title, done = "stopped", f"B, {b}, went back; A, {a}, stays", stays
+    elif winner == "A":
+        state, title, done = "good", f"A, {a}, is better and stays", stays
+    else:
+        state, title, done = "waiting", f"Undecided: A, {a}, stays", stays
+    return Headline(state, title, f"{sentence(test['reason'])} {done}".strip())
+
+
+def _picture(name: str, seen: Mapping[str, Any], unimportant: tuple[float, float]) -> Markup:
+    """The difference against what would not matter; green where it surely is one."""
+    low, high = seen["interval"]
+    standing = "within" if low > 0 or high < 0 else "open"
+    return interval_chart({**seen, "name": name, "tolerated": unimportant, "standing": standing})

@@ -1,0 +1,76 @@
+"""The page of the training step: each number of its history over the steps."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.report.charts import Axis, Series, line_chart
+from components.report.page import Headline, write_page
+from components.shared.records.model_folder import read_training_facts
+
+_AXIS_KEYS = ("step", "epoch", "seconds", "time")
+
+Curve = list[tuple[float, float]]
+
+
+def write_training_curves(model_folder: str | Path, output: str | Path) -> None:
+    """Draw how training went.
+
+    Args:
+        model_folder: A model folder; its `training.json` holds the history.
+        output: HTML file to write.
+
+    Raises:
+        UserError: If `training.json` is missing or cannot be read.
+    """
+    facts = read_training_facts(model_folder)
+    best = facts.get("best")
+    step = best.get("step") if isinstance(best, Mapping) else None
+    mark = (float(step), "kept") if isinstance(step, int | float) else None
+    curves = {
+        name: line_chart(
+            name, [Series(name, points, dots=True)], Axis("step"), Axis(_words(name)), mark=mark
+        )
+        for name, points in curves_of(facts.get("history")).items()
+    }
+    told = "Every number of the training history over the steps."
+    if mark:
+        told += f" The weights kept are those of step {step:,}."
+    write_page(
+        "curves_page.html",
+        output,
+        Headline("", "Training curves", told if curves else "The history is empty."),
+        curves={_words(name): chart for name, chart in curves.items()},
+    )
+
+
+def curves_of(history: Any) -> dict[str, Curve]:
+    """The points (step, value) of each number in the history.
+
+    Args:
+        history: A list of records, whose step is `step`, else their position; or a mapping of
+            names to such lists.
+    """
+    if isinstance(history, Mapping):
+        return {
+            f"{group} {name}": points
+            for group, records in history.items()
+            for name, points in curves_of(records).items()
+        }
+    curves: dict[str, Curve] = {}
+    records = history if isinstance(history, Sequence) and not isinstance(history, str) else []
+    for position, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            continue
+        step = float(record.get("step", position))
+        for name, value in record.items():
+            if name in _AXIS_KEYS or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if math.isfinite(value):
+                curves.setdefault(str(name), []).append((step, float(value)))
+    return curves
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

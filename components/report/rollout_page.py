@@ -1,0 +1,79 @@
+"""The page of a rollout: what was decided, and the numbers that decided it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from components.report.charts import STANDING, funnel_chart, interval_chart
+from components.report.formats import sentence
+from components.report.page import Headline, write_page
+from components.shared.machine.files import read_json
+from components.shared.records.labels import CLASS_NAMES
+
+ENOUGH_PAIRS = 100
+"""Reviews that both versions answered, below which the share that agrees says little."""
+
+_TITLES = {
+    "promote": ("good", "Version {} has taken over"),
+    "roll_back": ("stopped", "Version {} was rolled back"),
+    "first_deployment": ("good", "Version {} is the first"),
+    "already_serving": ("good", "Version {} serves already"),
+}
+_VERDICTS = {"promote": "go on", "hold": "not proven in time", "roll_back": "roll back"}
+
+
+def write_rollout_page(rollout_json: str | Path, output: str | Path) -> None:
+    """Write the page of a rollout.
+
+    Args:
+        rollout_json: What the rollout's step wrote: decision, reason, versions, and of each step
+            its looks with the measures and what was seen of both versions. `shadow` holds how a
+            shadow's answers differed, or a sentence why that is not known.
+        output: HTML file to write.
+
+    Raises:
+        UserError: If the JSON is missing or cannot be read.
+    """
+    rollout = read_json(rollout_json)
+    state, title = _TITLES[rollout["decision"]]
+    steps = rollout.get("steps") or []
+    seen = [step["analyses"][-1]["canary"] for step in steps if step["analyses"]]
+    write_page(
+        "rollout_page.html",
+        output,
+        Headline(state, title.format(rollout["version"]), sentence(rollout["reason"])),
+        rollout=rollout,
+        steps=steps,
+        looks=sum(len(step["analyses"]) for step in steps),
+        requests=sum(one["requests"] for one in seen),
+        seconds=sum(step["seconds"] for step in steps),
+        verdicts=_VERDICTS,
+        standing=STANDING,
+        classes=CLASS_NAMES,
+        enough_pairs=ENOUGH_PAIRS,
+        interval_chart=interval_chart,
+        courses=_courses,
+    )
+
+
+def _courses(analyses: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
+    """Name and chart of each measure that came to be known by and by, the most telling first."""
+    order = ("beyond", "open", "within")
+    last = analyses[-1]["measures"]
+    ranked = sorted(range(len(last)), key=lambda index: order.index(last[index]["standing"]))
+    return [
+        (
+            last[index]["name"],
+            funnel_chart(
+                [
+                    (analysis["canary"]["requests"], analysis["measures"][index])
+                    for analysis in analyses
+                    if index < len(analysis["measures"])
+                ]
+            ),
+        )
+        for index in ranked
+        if not last[index].get("complete")
+    ]

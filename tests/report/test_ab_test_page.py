@@ -1,0 +1,94 @@
+"""The A/B test's page says which arm won, by how much, and what it would take to know."""
+
+import json
+
+import pytest
+
+from components.deployment.judging.ab_test import Arm, Plan, analyse_ab
+from components.deployment.judging.confidence_sequence import Count
+from components.report.ab_test_page import write_ab_test_page
+from tests.report.reading import read_page
+
+
+def result(right_a, right_b, n=2500, **plan):
+    return analyse_ab(
+        Arm("4", Count(right_a, n), Count(min(n, 10), 2 * n)),
+        Arm("5", Count(right_b, n), Count(min(n, 12), 2 * n)),
+        Plan(**({"baseline": 0.85} | plan)),
+    ).to_dict()
+
+
+B_WON, A_WON, EQUAL = result(2125, 2225), result(2225, 2125), result(425, 430, n=500)
+
+
+@pytest.fixture
+def page(tmp_path):
+    def write(decision, compared=None, **more):
+        reason = compared["reason"] if compared else "it was decided before"
+        test = {"decision": decision, "reason": reason, "model_name": "reviews", "version": "5"}
+        test |= {"stable_version": "4", "mode": "Standard", "result": compared, "stopped": False}
+        test |= {"seconds": 0.0, "asked": 0, "unanswered": 0} | more
+        (tmp_path / "ab_test.json").write_text(json.dumps(test))
+        write_ab_test_page(tmp_path / "ab_test.json", tmp_path / "page.html")
+        return read_page(tmp_path / "page.html")
+
+    return write
+
+
+def test_the_winner_comes_first_with_its_numbers(page):
+    read = page("promote", B_WON, asked=5012, unanswered=12, seconds=70.0)
+    assert read.text.index("B, version 5, is better and serves now") < read.text.index("What was")
+    for words in (
+        *("Version 5 has all of the traffic.", "85.0 %", "89.0 %", "+4.0", "z test of two prop"),
+        *("Cohen's h", "2,500", "5,012 labelled reviews were sent", "12 of them got no answer"),
+        *("in 70 s", "planned share 50 %", "difference of 3 points from an accuracy of 85 %"),
+    ):
+        assert words.removeprefix("planned share ") in read.text, words
+    assert [chart.findtext("title") for chart in read.charts] == [
+        "right answers on labelled reviews, difference",
+        "failed requests, difference",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("compared", "stopped", "title"),
+    [
+        (A_WON, False, "A, version 4, is better and stays"),
+        (EQUAL, False, "Undecided: A, version 4, stays"),
+        (B_WON, False, "B, version 5, went back; A, version 4, stays"),
+        (EQUAL, True, "B, version 5, went back; A, version 4, stays"),
+        (None, False, "B, version 5, went back; A, version 4, stays"),
+    ],
+)
+def test_where_a_stays_the_title_says_why(page, compared, stopped, title):
+    read = page("roll_back", compared, stopped=stopped)
+    assert title in read.text
+    assert "Version 4 has all of the traffic; version 5 was removed." in read.text
+    assert ("stands on the service" in read.text) == (compared is None)
+
+
+def test_a_version_that_serves_already_is_named(page):
+    read = page("already_serving")
+    assert "B, version 5, serves already" in read.text
+    assert "was removed" not in read.text
+
+
+def test_what_would_be_needed_is_said(page):
+    read = page("roll_back", EQUAL | {"power_of_sample": 0.27})
+    assert f"{EQUAL['plan']['needed'][0]:,}" in read.text
+    assert "show such a difference with a chance of 27 %" in read.text
+    assert "How it went" not in read.text
+    assert "The reviews at hand" not in page("roll_back", EQUAL).text
+
+
+def test_an_empty_test_has_a_page(page):
+    nothing = Arm("4", Count(0, 0), Count(0, 0))
+    empty = analyse_ab(nothing, nothing, Plan(baseline=0.02, smallest_effect=0.03)).to_dict()
+    for compared in (empty, result(0, 0, n=1)):
+        assert "Undecided" in page("roll_back", compared).text
+
+
+def test_texts_are_escaped(page):
+    evil = "<script>x</script>"
+    read = page("roll_back", B_WON, model_name=evil, version=evil, stable_version=evil, reason=evil)
+    assert read.text.count(evil) >= 4

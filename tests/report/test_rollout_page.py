@@ -1,0 +1,119 @@
+"""The rollout's page says the verdict first, then each step with its measures."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from components.deployment.judging.canary_analysis import CanaryWatch
+from components.deployment.judging.confidence_sequence import Count, Interval, Pairs
+from components.deployment.judging.observations import Observations
+from components.deployment.judging.shadow_comparison import ShadowComparison
+from components.report.rollout_page import write_rollout_page
+from components.shared.records.serving_metrics import SECONDS_BUCKETS
+from tests.report.reading import read_page
+
+SHADOW = ShadowComparison(
+    Count(188, 200), Interval(0.88, 0.97), ((18, 1, 0), (3, 20, 2), (1, 5, 150)), 0.02, 3, 1, 4
+)
+
+
+def seen(requests, errors=0):
+    latency = [0] * (len(SECONDS_BUCKETS) + 1)
+    latency[12] = requests - errors
+    third = (requests - errors) // 3
+    return Observations(requests, errors, 0, tuple(latency), (third, third, requests - 2 * third))
+
+
+def step(percent, failing=0.0, looks=3):
+    watch = CanaryWatch.begin(Observations(), Observations())
+    found = []
+    for look in range(1, looks + 1):
+        canary = seen(500 * look, int(failing * 500 * look))
+        watch, one = watch.look(seen(4500 * look), canary, Pairs(90 * look, look, look, 100 * look))
+        found.append(one.to_dict())
+    last = found[-1]
+    for name, latency in (("p50", 0.00861), ("p99", 0.203)):
+        last["stable"][name] = last["canary"][name] = latency
+    told = {"percent": percent, "seconds": 15.0 * looks, "analyses": found}
+    return told | {"verdict": last["verdict"], "reason": last["reason"]}
+
+
+@pytest.fixture
+def page(tmp_path):
+    def write(*steps, decision="promote", reason="all is well", **more):
+        rollout = {"decision": decision, "reason": reason, "model_name": "reviews", "version": "8"}
+        rollout |= {"stable_version": "7", "mode": "Standard", "steps": list(steps)} | more
+        (tmp_path / "rollout.json").write_text(json.dumps(rollout))
+        write_rollout_page(tmp_path / "rollout.json", tmp_path / "page.html")
+        return read_page(tmp_path / "page.html")
+
+    return write
+
+
+def test_the_verdict_comes_first_then_steps_and_measures(page):
+    steps = step(10, looks=10), step(50, failing=0.2)
+    assert [one["verdict"] for one in steps] == ["promote", "roll_back"]
+    read = page(*steps, decision="roll_back", reason=steps[1]["reason"])
+    order = [
+        *("Version 8 was rolled back", "Failed requests: 20.0 %", "reviews", "KServe mode"),
+        *("version 7", "6,500", "13 looks", "3 min 15 s", "10 → 50 %"),
+        *("At 10 % of the traffic: go on", "2 min 30 s, 10 looks", "failed requests"),
+        *("within its limit", "the dot has to lie in the green zone", "8.61 ms", "203 ms"),
+        *("33 % · 33 % · 33 %", "How sure it became", "At 50 % of the traffic: roll back"),
+        *("300 of 1,500", "beyond its limit", "How sure it became", "Robbins"),
+    ]
+    place = 0
+    for words in order:
+        assert words in read.text[place:], words
+        place = read.text.index(words, place)
+    # The labelled reviews were asked at once: they have no course over the looks.
+    assert len(read.charts) == 2 * (7 + 6)
+    courses = [chart.findtext("title") for chart in read.charts[-6:]]
+    assert courses[0] == "failed requests", "what decided comes first"
+    assert "interval over 3 looks" in read.charts[-6].findtext("desc")
+
+
+@pytest.mark.parametrize(
+    ("decision", "title"),
+    [
+        ("promote", "Version 8 has taken over"),
+        ("roll_back", "Version 8 was rolled back"),
+        ("first_deployment", "Version 8 is the first"),
+        ("already_serving", "Version 8 serves already"),
+    ],
+)
+def test_every_end_has_a_page_also_without_steps(page, decision, title):
+    read = page(decision=decision, reason="it never became ready")
+    assert title in read.text
+    assert "It never became ready." in read.text
+    assert "no traffic step" in read.text
+
+
+def test_a_step_without_looks_or_with_nothing_seen_has_a_page(page):
+    blind = {**step(10), "analyses": [], "reason": "nothing was seen of it", "verdict": "hold"}
+    nothing = CanaryWatch.begin(seen(5), seen(5)).look(seen(5), seen(5))[1].to_dict()
+    read = page(blind, {**step(10), "analyses": [nothing, nothing]}, decision="roll_back")
+    assert "Nothing was seen of it." in read.text
+    assert "not proven in time" in read.text
+    assert "none" in read.text
+
+
+def test_texts_from_elsewhere_are_escaped(page):
+    evil = "<script>alert('x')</script>"
+    bad = step(10) | {"reason": evil}
+    bad["analyses"][-1]["measures"][0]["name"] = evil
+    read = page(bad, reason=evil, model_name=evil, version=evil, shadow=evil)
+    assert read.text.count(evil) >= 6
+
+
+def test_how_a_shadow_answered_is_told(page):
+    read = page(shadow=asdict(SHADOW))
+    assert "94.0 % got the same label (between 88.0 and 97.0 %)" in read.text
+    assert "3 by the stable, 1 by the canary" in read.text
+    assert "texts differ: 4" in read.text
+    assert "too little" not in read.text
+    few = page(shadow=asdict(replace(SHADOW, agreed=Count(9, 10))))
+    assert "fewer than 100 reviews were paired" in few.text
+    assert "not in the log" in page(shadow="The answers are not in the log.").text
+    assert "shadow" not in page(shadow=None).text
