@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.serving.model.openvino_engine import OpenVinoEngine, padded
+from components.serving.model.engine import OpenVinoEngine, padded
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet, replaced_when_whole, sha256_of_file
 from components.shared.machine.first_token_layer import compute_first_token_only

@@ -30,7 +30,7 @@ import uvloop
 from sklearn.metrics import f1_score
 from tqdm import tqdm
 
-from components.serving.model.cpu_limit import cpu_limit
+from components.serving.model.engine import cpu_limit
 from components.serving.model.predictor import Predictor
 from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
 from components.shared.records.text import model_text

@@ -1,5 +1,6 @@
 """A whole model folder around the tiny BERT, and real server processes on it."""
 
+import asyncio
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from components.serving.observing.access_log import AccessLog
 from components.serving.observing.metrics import ServingMetrics
+from components.serving.observing.observer import Observer
 from components.shared.machine.files import write_json, write_parquet
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.shared.records.serving_metrics import REQUESTS
@@ -192,7 +194,7 @@ def server(start_server: StartServer) -> Server:
     return start_server()
 
 
-class Kept(io.BytesIO):
+class Stream(io.BytesIO):
     """A stream that an access log writes to."""
 
     def lines(self) -> list[dict[str, Any]]:
@@ -200,12 +202,12 @@ class Kept(io.BytesIO):
 
 
 @pytest.fixture
-def stream() -> Kept:
-    return Kept()
+def stream() -> Stream:
+    return Stream()
 
 
 @pytest.fixture
-def log(stream: Kept) -> Iterator[AccessLog]:
+def log(stream: Stream) -> Iterator[AccessLog]:
     log = AccessLog("7", stream, flush_seconds=0.0)
     yield log
     log.close()
@@ -221,7 +223,44 @@ def metrics(registry: CollectorRegistry) -> ServingMetrics:
     return ServingMetrics("reviews", "7", registry)
 
 
+@pytest.fixture
+def observer(metrics: ServingMetrics, log: AccessLog) -> Observer:
+    return Observer(metrics, log)
+
+
 def counted(registry: CollectorRegistry, protocol: str, code: int) -> float:
     """Requests of a protocol that were answered with a status, by `metrics`."""
     labels = {"model_name": "reviews", "model_version": "7", "protocol": protocol}
     return registry.get_sample_value(REQUESTS, {**labels, "code": str(code)}) or 0
+
+
+def ask(app, path, *chunks, method="POST", headers=()):
+    """Send a request to an ASGI application; status, headers and body of its answer.
+
+    Each chunk is a part of the body; the client leaves where one is None. What the application did
+    not read is in `app.left`.
+    """
+    scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
+    scope |= {"query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1"}
+    scope["client"] = ("10.1.2.3", 4711)
+    coming = [
+        {"type": "http.disconnect"}
+        if chunk is None
+        else {"type": "http.request", "body": chunk, "more_body": number < len(chunks)}
+        for number, chunk in enumerate(chunks or (b"",), 1)
+    ]
+    sent = []
+
+    async def receive():
+        return coming.pop(0) if coming else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    try:
+        asyncio.run(app(scope, receive, send))
+    finally:
+        app.left = coming
+    start = sent[0] if sent else {"status": None, "headers": []}
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return start["status"], dict(start["headers"]), body

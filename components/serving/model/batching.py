@@ -14,11 +14,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from components.serving.model.engine import Engine
 
 BATCH_REVIEWS = 4
 """Reviews in a forward pass. A pass has a core to itself; it is kept short, so that no review waits
@@ -32,6 +31,16 @@ _RATE_MEMORY = 0.9
 _CAUTION = 0.75
 
 
+class Engine(Protocol):
+    """A network that turns token ids into logits; `parallel` threads may call it at once."""
+
+    parallel: int
+
+    def logits(self, input_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Logits [n, classes] of n rows of token ids, unpadded, special tokens included."""
+        ...
+
+
 class OverloadedError(Exception):
     """The server has more work than it can do in time.
 
@@ -40,11 +49,7 @@ class OverloadedError(Exception):
     """
 
     def __init__(self, retry_after: float) -> None:
-        """Say when to come again.
-
-        Args:
-            retry_after: Seconds of work that lie before a new request.
-        """
+        """Round up the seconds of work that lie before a new request."""
         self.retry_after = max(1, math.ceil(retry_after))
         super().__init__(
             f"the server has {retry_after:.1f} s of work waiting; try again in {self.retry_after} s"
@@ -53,21 +58,13 @@ class OverloadedError(Exception):
 
 @dataclass(eq=False)
 class _Request:
-    """Reviews that came together and are answered together.
+    """Reviews that came together and are answered together."""
 
-    Attributes:
-        logits: Filled row by row.
-        left: Reviews without logits.
-        answered: Set when none is left.
-        arrived: Clock time.
-        queue_seconds: Longest time that one of its reviews waited for its forward pass.
-    """
-
-    logits: NDArray[np.float32]
-    left: int
-    answered: "asyncio.Future[None]"
-    arrived: float
-    queue_seconds: float = 0.0
+    logits: NDArray[np.float32]  # Filled row by row.
+    left: int  # Reviews without logits.
+    answered: "asyncio.Future[None]"  # Set when none is left.
+    arrived: float  # Clock time.
+    queue_seconds: float = 0.0  # As in `Answer`.
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Batcher:
             that has waited longer all the same is given up: refused at once, or not answered late.
         batch_reviews: Most reviews in a forward pass.
         classes: Width of the logits.
-        on_batch: Told the reviews of each pass and the seconds that each of them waited.
+        on_batch: Called with the reviews of each pass and the seconds that each of them waited.
         clock: Seconds that never go back.
     """
 
@@ -216,7 +213,7 @@ class Batcher:
             )
             if logits.shape != (len(rows), self.classes):
                 raise ValueError(f"{len(rows)} rows of logits expected, {logits.shape} came")
-        except Exception as error:  # Whatever the engine says, these requests must hear of it.
+        except Exception as error:  # Whatever went wrong, these requests must not wait for ever.
             for request, _, _ in batch:
                 if not request.answered.done():
                     request.answered.set_exception(error)

@@ -1,18 +1,28 @@
-"""What computes the forward pass: one small interface, and the choice of the fastest."""
+"""What computes the forward pass: OpenVINO or torch, and the choice of the fastest."""
 
 import logging
+import math
+import os
+import queue
+import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.serving.model.cpu_limit import cpu_limit
 from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json, sha256_of_file
+from components.shared.machine.first_token_layer import compute_first_token_only
+from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records.engines import TORCH, EngineCheck, read_engines
-from components.shared.records.model_folder import read_training_facts
+from components.shared.records.model_folder import CONFIG, read_training_facts
+
+if TYPE_CHECKING:
+    from openvino import Core, InferRequest
 
 logger = logging.getLogger(__name__)
 
@@ -23,27 +33,96 @@ AUTO = "auto"
 _TRIAL_REVIEWS = 4
 _TRIAL_TOKENS = 80
 _TRIALS = 5
-# Of engines that are as fast as each other, the one that the folder names first.
-_CLEARLY = 0.9
+# Among engines that are equally fast, the one that the folder names first.
+_CLEARLY_FASTER = 0.9
+
+_WIDTH_STEP = 4
+"""Rows are padded to a multiple of this many tokens. OpenVINO keeps compiled kernels for each shape
+that it meets; fewer shapes need less memory, for a few more tokens."""
+
+_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 
 
-class Engine(Protocol):
-    """A network that turns token ids into logits.
+class TorchEngine:
+    """The weights of a model folder in torch; fp32 on CPUs, bf16 on GPUs."""
 
-    Attributes:
-        name: Such as `openvino-int8`; told in the model's metadata.
-        parallel: How many threads may call `logits` at once.
-    """
+    name = TORCH
+    parallel = 1  # A forward pass uses all cores, or the GPU, by itself.
 
-    name: str
-    parallel: int
+    def __init__(self, model_folder: Path, threads: int) -> None:
+        """Load the weights; raises `UserError` if they cannot be loaded."""
+        import torch
+
+        torch.set_num_threads(threads)
+        self._model = load_model(model_folder)
+        if self._model.device.type == "cuda":
+            self._model.to(torch.bfloat16)
+        compute_first_token_only(self._model)
 
     def logits(self, input_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Logits [n, classes] of n rows of token ids, unpadded, special tokens included."""
-        ...
+        """Logits [n, classes] of n rows of token ids."""
+        return predict_logits(self._model, input_ids)
 
 
-def load_engine(model_folder: Path, wanted: str = AUTO) -> Engine:
+class OpenVinoEngine:
+    """A network that `components.serving.export` wrote, compiled twice.
+
+    A pass that runs alone is shared by all cores, so that a lone request is answered soonest.
+    Passes side by side have a core each, so that none waits for another's slower half.
+
+    Attributes:
+        name: Name of the engine in the folder.
+        parallel: Forward passes that may run side by side.
+    """
+
+    def __init__(self, model_folder: Path, check: EngineCheck, threads: int) -> None:
+        """Load and compile the network.
+
+        Args:
+            model_folder: A complete model folder.
+            check: The engine's entry in the folder.
+            threads: Cores that the engine may use.
+
+        Raises:
+            UserError: If the network is missing, damaged or cannot be loaded.
+        """
+        network = model_folder / check.file
+        weights = network.with_suffix(".bin")
+        if not network.is_file() or not weights.is_file():
+            raise UserError(f"{network} or its weights are missing; export the model again")
+        if sha256_of_file(weights) != check.sha256:
+            raise UserError(f"{weights} is not what was checked at export; export the model again")
+        self.name = check.name
+        self.parallel = threads
+        self._pad_id = int(read_json(model_folder / CONFIG).get("pad_token_id") or 0)
+        self._counting = threading.Lock()
+        try:
+            self._wide = _requests(network, check.precision, threads, streams=1)
+            self._narrow = _requests(network, check.precision, threads, streams=threads)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise UserError(f"{network} cannot be loaded ({reason}); export it again") from None
+        self._running = 0
+
+    def logits(self, input_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Logits [n, classes] of n rows of token ids; waits while `parallel` calls run."""
+        tokens, mask = padded(input_ids, self._pad_id)
+        with self._counting:
+            self._running += 1
+            free = self._wide if self._running == 1 else self._narrow
+        request = free.get()
+        try:
+            outputs = request.infer({"input_ids": tokens, "attention_mask": mask})
+            # The request owns its output memory and fills it again on the next call.
+            return np.array(outputs[0], dtype=np.float32)
+        finally:
+            free.put(request)
+            with self._counting:
+                self._running -= 1
+
+
+def load_engine(model_folder: Path, wanted: str = AUTO) -> OpenVinoEngine | TorchEngine:
     """Load the engine that serves a model folder.
 
     On a GPU that is torch. On a CPU it is the fastest of the engines in the folder that agree with
@@ -51,31 +130,30 @@ def load_engine(model_folder: Path, wanted: str = AUTO) -> Engine:
     exported; torch where the folder has none.
 
     Args:
-        model_folder: A whole model folder.
+        model_folder: A complete model folder.
         wanted: `auto`, `torch` or the name of an engine in the folder.
 
     Raises:
-        UserError: If the folder has no such engine, or it was found to differ from the reference.
+        UserError: If the folder has no such engine, or the export marked it as too different from
+            the reference.
     """
-    engines = read_engines(model_folder)
+    engines, cores = read_engines(model_folder), cpu_limit()
     if wanted == TORCH or (wanted == AUTO and (_has_gpu() or not engines)):
-        return _torch(model_folder)
+        return TorchEngine(model_folder, cores)
     if wanted != AUTO:
-        return _openvino(model_folder, _named(engines, wanted, model_folder))
-    from components.serving.model.openvino_engine import supports
-
+        return OpenVinoEngine(model_folder, _named(engines, wanted, model_folder), cores)
     usable = [check for check in engines if check.may_serve and supports(check.precision)]
     if not usable:
         logger.warning("no engine in %s agrees with torch; torch serves", model_folder)
-        return _torch(model_folder)
+        return TorchEngine(model_folder, cores)
     if len(usable) > 1 and any(not check.is_reference for check in usable):
         usable = [check for check in usable if not check.is_reference]
     tokens = min(_TRIAL_TOKENS, int(read_training_facts(model_folder)["max_tokens"]))
     fastest, seconds = None, {}
     for check in usable:  # One after the other: memory is needed for two engines, not for all.
-        engine = _openvino(model_folder, check)
+        engine = OpenVinoEngine(model_folder, check, cores)
         seconds[engine.name] = _trial_seconds(engine.logits, tokens)
-        if fastest is None or seconds[engine.name] < _CLEARLY * seconds[fastest.name]:
+        if fastest is None or seconds[engine.name] < _CLEARLY_FASTER * seconds[fastest.name]:
             fastest = engine
     logger.info(
         "%s serves (%s for %d reviews of %d tokens, on %d cores)",
@@ -83,7 +161,7 @@ def load_engine(model_folder: Path, wanted: str = AUTO) -> Engine:
         ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in seconds.items()),
         _TRIAL_REVIEWS,
         tokens,
-        cpu_limit(),
+        cores,
     )
     return fastest
 
@@ -102,23 +180,6 @@ def _named(engines: list[EngineCheck], wanted: str, model_folder: Path) -> Engin
     raise UserError(f"{model_folder} has no engine {wanted!r}; it has {names}")
 
 
-def _torch(model_folder: Path) -> Engine:
-    from components.serving.model.torch_engine import TorchEngine
-
-    return TorchEngine(model_folder, cpu_limit())
-
-
-def _openvino(model_folder: Path, check: EngineCheck) -> Engine:
-    from components.serving.model.openvino_engine import OpenVinoEngine
-
-    return OpenVinoEngine(model_folder, check, cpu_limit())
-
-
-def _has_gpu() -> bool:
-    """Whether there is a GPU; asked of the driver's device, because importing torch takes long."""
-    return Path("/dev/nvidiactl").exists()
-
-
 def _trial_seconds(
     logits: Callable[[Sequence[Sequence[int]]], NDArray[np.float32]], tokens: int
 ) -> float:
@@ -129,3 +190,87 @@ def _trial_seconds(
         logits([[1] * tokens] * _TRIAL_REVIEWS)
         durations.append(time.perf_counter() - started)
     return float(np.median(durations[1:]))
+
+
+def padded(
+    input_ids: Sequence[Sequence[int]], pad_id: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and mask [n, width], int64, of n rows of token ids.
+
+    The mask is 1 where there is a token; the width is that of the longest row, rounded up.
+    """
+    width = -(-max(map(len, input_ids)) // _WIDTH_STEP) * _WIDTH_STEP
+    tokens = np.full((len(input_ids), width), pad_id, dtype=np.int64)
+    mask = np.zeros((len(input_ids), width), dtype=np.int64)
+    for row, ids in enumerate(input_ids):
+        tokens[row, : len(ids)] = ids
+        mask[row, : len(ids)] = 1
+    return tokens, mask
+
+
+def cpu_limit(v2: Path = _CGROUP_V2, v1: Path = _CGROUP_V1) -> int:
+    """Whole cores that this process may use: the container's limit, not the node's size.
+
+    Args:
+        v2: File of the limit in control groups version 2: quota and period in microseconds.
+        v1: Folder with the same two figures in version 1.
+
+    Returns:
+        At least 1; a limit of 1.5 cores gives 2, so that no half of a core is left idle.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    quota = _cpu_quota(v2, v1)
+    return max(1, min(allowed, math.ceil(quota)) if quota else allowed)
+
+
+def _cpu_quota(v2: Path, v1: Path) -> float:
+    """Cores by the control group's quota; 0 where there is none."""
+    try:
+        quota, period = v2.read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (v1 / "cpu.cfs_quota_us").read_text().strip()
+            period = (v1 / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return 0.0
+    if quota == "max" or int(quota) <= 0:
+        return 0.0
+    return int(quota) / int(period)
+
+
+def supports(precision: str) -> bool:
+    """Whether this CPU computes in a precision natively."""
+    if precision != "bf16":
+        return True
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _has_gpu() -> bool:
+    """Whether there is a GPU; asked of the driver's device, because importing torch takes long."""
+    return Path("/dev/nvidiactl").exists()
+
+
+def _requests(
+    network: Path, precision: str, threads: int, streams: int
+) -> "queue.SimpleQueue[InferRequest]":
+    """The network compiled for a number of passes side by side: a request for each of them."""
+    compiled = _core().compile_model(
+        network,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": streams,
+        },
+    )
+    free: queue.SimpleQueue[InferRequest] = queue.SimpleQueue()
+    for _ in range(streams):
+        free.put(compiled.create_infer_request())
+    return free
+
+
+@cache
+def _core() -> "Core":
+    from openvino import Core
+
+    return Core()

@@ -1,15 +1,17 @@
-"""From texts to predictions with the model of one folder."""
+"""From texts, or keys of the feature store, to tokens; from logits to predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.serving.model.engine import AUTO, Engine, load_engine
+from components.serving.model.engine import AUTO, load_engine
 from components.shared.machine.errors import UserError
+from components.shared.machine.feature_store import open_existing_store
+from components.shared.machine.online_features import online_features
 from components.shared.records.decision import decide, probabilities
 from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.model_folder import (
@@ -19,14 +21,12 @@ from components.shared.records.model_folder import (
     read_training_facts,
 )
 
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
 
 class Tokens(NamedTuple):
-    """A text as the network reads it.
-
-    Attributes:
-        ids: Token ids, special tokens included, unpadded.
-        truncated: Whether the text was longer than the model reads.
-    """
+    """A text as the network reads it: ids with special tokens, unpadded, and whether it was cut."""
 
     ids: Sequence[int]
     truncated: bool
@@ -34,7 +34,7 @@ class Tokens(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model says of n texts.
+    """What the model predicts for n texts.
 
     Attributes:
         classes: Class index of each text [n], int64.
@@ -53,11 +53,11 @@ class Predictions:
 
 
 class Predictor:
-    """A model folder, loaded: tokenizer, engine and calibration.
+    """A loaded model folder: tokenizer, engine and calibration.
 
     Attributes:
         max_tokens: Longest input in tokens; longer texts are cut at their end, as in training.
-        engine: What computes the logits.
+        engine: Computes the logits.
         feature_service: Feature service that training read, '' where the folder names none.
     """
 
@@ -69,7 +69,7 @@ class Predictor:
             engine: As in `components.serving.model.engine.load_engine`.
 
         Raises:
-            UserError: If the folder is not whole or cannot be loaded.
+            UserError: If the folder is incomplete or cannot be loaded.
         """
         from tokenizers import Tokenizer
 
@@ -84,7 +84,7 @@ class Predictor:
             raise UserError(f"{folder / TOKENIZER} cannot be read ({error}); train again") from None
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_tokens)
-        self.engine: Engine = load_engine(folder, engine)
+        self.engine = load_engine(folder, engine)
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of texts, each made by `components.shared.records.text.model_text`."""
@@ -102,14 +102,43 @@ class Predictor:
         )
 
     def predict(self, texts: Sequence[str]) -> Predictions:
-        """Predict texts in one forward pass; blocks until done.
-
-        Args:
-            texts: n texts, each made by `components.shared.records.text.model_text`.
-
-        Returns:
-            The decisions and probabilities, in the order of the texts.
-        """
+        """Predict texts, each made by `model_text`, in one forward pass; blocks until done."""
         tokens = self.tokenise(texts)
         logits = self.engine.logits([ids for ids, _ in tokens])
         return self.decide(logits, [truncated for _, truncated in tokens])
+
+
+class FeatureLookup:
+    """An open feature store, read through the feature service that the model was trained on.
+
+    The service's name holds the fingerprint of tokenizer, limit and text rule, so that what comes
+    back is what the model would have made of the text itself.
+    """
+
+    def __init__(self, feature_service: str, max_tokens: int) -> None:
+        """Open the store that the environment names.
+
+        Args:
+            feature_service: The service that training read; `Predictor.feature_service`.
+            max_tokens: Tokens at which the features were cut.
+
+        Raises:
+            UserError: If the folder names no service, or the store cannot be opened.
+        """
+        if not feature_service:
+            raise UserError("the model folder names no feature service; train through the pipeline")
+        self._service = feature_service
+        self._max_tokens = max_tokens
+        self._store: FeatureStore = open_existing_store()
+        self.tokens(["-"])  # Fails now, not at the first request, where the service is missing.
+
+    def tokens(self, review_ids: Sequence[str]) -> list[Tokens | None]:
+        """Tokens of each review; None where the store does not hold it. Blocks.
+
+        A review that fills the limit counts as truncated: the store does not keep what was cut.
+        """
+        rows = online_features(list(review_ids), self._service, self._store)
+        return [
+            row and Tokens(row["input_ids"], len(row["input_ids"]) >= self._max_tokens)
+            for row in rows
+        ]

@@ -7,17 +7,45 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import orjson
 
-from components.serving.observing.request_record import RequestRecord
-
 logger = logging.getLogger(__name__)
 
 _LONGEST_PATH = 256
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is known of a request, completed while it is answered; a line of the log is made of it.
+
+    Attributes:
+        request_id: Given by the client or made here.
+        method: HTTP method, or `gRPC`.
+        path: Path of the URL, or full name of the gRPC method.
+        client: Address of the client, where known.
+        started_at: Time of arrival, seconds since 1970.
+        status: HTTP status of the answer; 0 until it is known.
+        seconds: From arrival to the last byte of the answer.
+        reviews: Number of texts in the request.
+        queue_seconds: Longest wait of its texts for a forward pass.
+        texts: What the model read; logged only where texts are wanted.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    client: str | None
+    started_at: float
+    status: int = 0
+    seconds: float = 0.0
+    reviews: int | None = None
+    queue_seconds: float | None = None
+    texts: Sequence[str] | None = None
 
 
 class AccessLog:
@@ -41,14 +69,16 @@ class AccessLog:
         """Start the thread.
 
         Args:
-            model_version: Stands in each line.
+            model_version: Part of each line.
             stream: Where lines go, as UTF-8; standard output where None.
             with_texts: Whether lines hold the texts of the reviews.
             max_pending: Most lines that wait.
             flush_seconds: How long lines are collected before they are written.
         """
         self._model_version = model_version
-        self._stream = _standard_output() if stream is None else stream
+        # Standard output under a handle of its own: a thread that is killed at exit while it writes
+        # to `sys.stdout` would take the interpreter down with it, which wants to flush it then.
+        self._stream = stream or os.fdopen(os.dup(sys.stdout.fileno()), "wb")
         self._with_texts = with_texts
         self._max_pending = max_pending
         self._flush_seconds = flush_seconds
@@ -76,7 +106,7 @@ class AccessLog:
 
     def _run(self) -> None:
         """Write lines until closed."""
-        told = unwritten = 0
+        reported = unwritten = 0
         while True:
             self._awake.wait()
             self._closing.wait(self._flush_seconds)
@@ -87,9 +117,10 @@ class AccessLog:
                 self._line(self._pending.popleft())
                 for _ in range(min(len(self._pending), self._max_pending))
             ]
-            if (dropped := self._dropped + unwritten) > told:
-                lines.append(_json({"time": _clock(time.time()), "lines_dropped": dropped - told}))
-                told = dropped
+            if (dropped := self._dropped + unwritten) > reported:
+                now = _clock(time.time())
+                lines.append(_json({"time": now, "lines_dropped": dropped - reported}))
+                reported = dropped
             try:
                 self._stream.write(b"".join(lines))
                 self._stream.flush()
@@ -118,15 +149,6 @@ class AccessLog:
         if self._with_texts:
             fields["texts"] = None if request.texts is None else list(request.texts)
         return _json(fields)
-
-
-def _standard_output() -> BinaryIO:
-    """Standard output under a handle of its own.
-
-    A thread that is killed at exit while it writes to `sys.stdout` would take the interpreter down
-    with it, which wants to flush it then.
-    """
-    return os.fdopen(os.dup(sys.stdout.fileno()), "wb")
 
 
 def _clock(seconds: float) -> str:

@@ -1,88 +1,124 @@
-"""Every answer, to Parquet on any fsspec URI, without ever making a request wait."""
+"""Every answer, as rows of Parquet on any fsspec URI, without ever making a request wait."""
 
+import hashlib
+import itertools
 import logging
+import os
+import re
+import socket
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from components.serving.observing.payload_files import LoggedAnswer, PayloadFiles
+from components.shared.machine.errors import UserError
 from components.shared.records.labels import CLASS_NAMES
-from components.shared.records.payloads import check_no_password
+from components.shared.records.payloads import PAYLOAD_SCHEMA, check_no_password, day_folder
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS: tuple[float, ...] = (0.5, 1.0, 2.0)
 """Waits between the attempts to write a file; after the last attempt its rows are dropped."""
 
-TOLD_EVERY_SECONDS = 60.0
-"""Dropped rows are told in the log at most this often."""
+REPORT_EVERY_SECONDS = 60.0
+"""Dropped rows are reported in the server's log at most this often."""
+
+_ANSWERS_AT_A_STRETCH = 100
+
+_WHOLE_OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
+"""Stores in which an object is there whole or not at all; elsewhere a rename makes it so."""
+
+
+@dataclass(frozen=True)
+class BufferLimits:
+    """How much a payload log holds in memory, and when it writes."""
+
+    rows: int = 20_000  # Those being written included.
+    characters: int = 16_000_000  # Of the texts.
+    flush_rows: int = 5_000  # Written at once.
+    flush_seconds: float = 30.0  # Longest wait before fewer are written.
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answered request that waits to be written: n texts and what the model predicted."""
+
+    microseconds: int  # When it was answered, since 1970.
+    request_id: str
+    texts: Sequence[str]
+    classes: list[int]
+    probabilities: list[list[float]]
+    truncated: list[bool]
+
+    @property
+    def characters(self) -> int:
+        return sum(map(len, self.texts))
+
+    @property
+    def time(self) -> datetime:
+        return datetime.fromtimestamp(self.microseconds / 1e6, UTC)
 
 
 class PayloadLog:
     """Writes answers to Parquet files in the background.
 
-    `record` puts an answer in a bounded buffer and returns; a thread writes a file when
-    `flush_rows` have come together or `flush_seconds` have passed. Memory is bounded whatever the
-    sink does: what finds no room is dropped, newest first, counted, and told once a minute. What
-    was accepted is written in order, or dropped after a few attempts.
+    `record` puts an answer in a bounded buffer and returns; a thread writes the files. Memory is
+    bounded whatever the sink does: what finds no room is dropped, newest first, counted, and
+    reported once a minute. What was accepted is written in order, or dropped after a few attempts.
 
-    An attempt that is repeated writes the same name, so that an answer is not logged twice where
-    only the confirmation was lost.
+    A file has its final name only once it is whole, and a name that no other server or restart
+    gives: `date=YYYY-MM-DD/HHMMSS-<host>-<uuid>.parquet`. An attempt that is repeated writes the
+    same name, so that an answer is not logged twice where only the confirmation was lost.
     """
 
     def __init__(
         self,
         uri: str,
-        *,
         model_name: str,
         model_version: str,
+        *,
         keep_texts: bool = False,
-        max_pending_rows: int = 20_000,
-        max_pending_characters: int = 16_000_000,
-        flush_rows: int = 5_000,
-        flush_seconds: float = 30.0,
-        dropped: Callable[[int], None] | None = None,
+        limits: BufferLimits | None = None,
+        on_dropped: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """Open the log and start its thread. An object store is not asked before the first file.
 
         Args:
             uri: Folder or object prefix, any that fsspec writes; credentials come from the
                 environment, never in the URI.
-            model_name: Written in each row.
-            model_version: Written in each row.
-            keep_texts: Whether the texts themselves are kept, not their SHA-256 alone.
-            max_pending_rows: Most rows in memory, those being written included.
-            max_pending_characters: Most characters of text in memory.
-            flush_rows: Rows that are written at once.
-            flush_seconds: Longest wait before fewer are written.
-            dropped: Called with the number of rows dropped, from any thread; for a metric.
+            model_name: Part of each row.
+            model_version: Part of each row.
+            keep_texts: Whether the texts themselves are written, not their SHA-256 alone.
+            limits: Limits of the buffer.
+            on_dropped: Called with the number of rows dropped, from any thread; for a metric.
 
         Raises:
             UserError: If the URI holds a password, its kind is not known or not installed, or it is
                 a folder that cannot be made.
         """
         self._uri = check_no_password(uri)
-        self._files = PayloadFiles(
-            uri, model_name=model_name, model_version=model_version, keep_texts=keep_texts
-        )
-        self._max_rows = max_pending_rows
-        self._max_characters = max_pending_characters
-        self._flush_rows = flush_rows
-        self._flush_seconds = flush_seconds
-        self._count_dropped = dropped
+        self._files, self._root = _opened(uri)
+        self._model = (model_name, model_version)
+        self._keep_texts = keep_texts
+        self._limits = limits or BufferLimits()
+        self._count_dropped = on_dropped
+        host = os.environ.get("HOSTNAME") or socket.gethostname() or "server"
+        self._host = re.sub(r"[^A-Za-z0-9.-]", "_", host)[:63]
 
         self._lock = threading.Lock()
-        self._answers: deque[LoggedAnswer] = deque()
+        self._answers: deque[_Answer] = deque()
         self._waiting_rows = 0
         self._pending_rows = 0
         self._pending_characters = 0
-        self._untold = 0
-        self._told_at = float("-inf")
+        self._unreported = 0
+        self._reported_at = float("-inf")
         self._enough = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="payload-log", daemon=True)
@@ -98,23 +134,18 @@ class PayloadLog:
     ) -> None:
         """Take an answered request into the buffer. Never blocks, never raises.
 
-        Args:
-            request_id: Id of the request.
-            texts: The texts that the model read [n]; not to be changed afterwards.
-            classes: Class index of each [n].
-            probabilities: Calibrated probability of each class [n, 3].
-            truncated: Whether each text was cut [n], bool.
+        The texts that the model read [n] must not be changed afterwards; the class indices [n],
+        the calibrated probabilities [n, 3] and whether each text was cut [n] are copied.
         """
         rows = len(texts)
         if not rows:
             return
         try:
-            answer = LoggedAnswer(
+            answer = _Answer(
                 time.time_ns() // 1000,
                 request_id,
                 texts,
                 np.asarray(classes).tolist(),
-                # Copied: an engine may use its output memory again.
                 np.asarray(probabilities).tolist(),
                 np.asarray(truncated).tolist(),
             )
@@ -125,31 +156,27 @@ class PayloadLog:
         except Exception as error:
             self._drop(rows, f"an answer could not be taken: {error!r}")
             return
+        limits = self._limits
         with self._lock:
             # Looked up under the lock: after `close` has said so, nothing is accepted.
             closed = self._closing.is_set()
             full = (
-                self._pending_rows + rows > self._max_rows
-                or self._pending_characters + characters > self._max_characters
+                self._pending_rows + rows > limits.rows
+                or self._pending_characters + characters > limits.characters
             )
             if not closed and not full:
                 self._answers.append(answer)
                 self._waiting_rows += rows
                 self._pending_rows += rows
                 self._pending_characters += characters
-                enough = self._waiting_rows >= self._flush_rows
+                enough = self._waiting_rows >= limits.flush_rows
         if closed or full:
             self._drop(rows, "it is closed" if closed else "its sink is slow, the buffer is full")
         elif enough and not self._enough.is_set():
             self._enough.set()
 
     def close(self, timeout: float = 10.0) -> None:
-        """Write what is there and end the thread; record nothing more.
-
-        Args:
-            timeout: Seconds to wait for the sink; what is not written by then is counted as
-                dropped.
-        """
+        """Write what is there; what takes longer than `timeout` seconds counts as dropped."""
         with self._lock:
             self._closing.set()
         self._enough.set()
@@ -160,15 +187,15 @@ class PayloadLog:
                 self._waiting_rows = self._pending_characters = 0
                 self._answers.clear()
             self._drop(left, f"its sink did not take them within {timeout:g} s of closing")
-        self._tell("dropped before closing", at_once=True)
+        self._report("dropped before closing", at_once=True)
 
     def _run(self) -> None:
         """Write batches until closed and empty."""
         # What Arrow imports at its first table (pandas) takes its time: now, while the server
         # starts, not under load.
-        self._files.parquet([LoggedAnswer(0, "", [""], [0], [[0.0] * len(CLASS_NAMES)], [False])])
+        self._parquet([_Answer(0, "", [""], [0], [[0.0] * len(CLASS_NAMES)], [False])])
         while True:
-            self._enough.wait(self._flush_seconds)
+            self._enough.wait(self._limits.flush_seconds)
             self._enough.clear()
             while answers := self._next_batch():
                 rows = sum(len(answer.texts) for answer in answers)
@@ -178,71 +205,146 @@ class PayloadLog:
                     # Less than was taken only where `close` gave up meanwhile.
                     self._pending_rows = max(0, self._pending_rows - rows)
                     self._pending_characters = max(0, self._pending_characters - characters)
-                if self._waiting_rows < self._flush_rows and not self._closing.is_set():
+                if self._waiting_rows < self._limits.flush_rows and not self._closing.is_set():
                     break
             if self._closing.is_set() and not self._answers:
                 return
 
-    def _next_batch(self) -> list[LoggedAnswer]:
+    def _next_batch(self) -> list[_Answer]:
         """The oldest answers, up to `flush_rows` rows, or one larger request."""
-        answers: list[LoggedAnswer] = []
-        rows = 0
+        answers, rows = [], 0
         with self._lock:
             while self._answers:
                 size = len(self._answers[0].texts)
-                if answers and rows + size > self._flush_rows:
+                if answers and rows + size > self._limits.flush_rows:
                     break
                 answers.append(self._answers.popleft())
                 rows += size
             self._waiting_rows = max(0, self._waiting_rows - rows)
         return answers
 
-    def _write(self, answers: list[LoggedAnswer]) -> None:
-        """Write answers, a file for each day; drop what cannot be written."""
-        by_day: dict[date, list[LoggedAnswer]] = {}
-        for answer in answers:
-            by_day.setdefault(answer.time.date(), []).append(answer)
-        for of_day in by_day.values():
+    def _write(self, answers: list[_Answer]) -> None:
+        """Write answers, a file for each day; drop what cannot be written after a few attempts."""
+        for day, group in itertools.groupby(answers, key=lambda answer: answer.time.date()):
+            of_day = list(group)
             rows = sum(len(answer.texts) for answer in of_day)
             try:
-                content = self._files.parquet(of_day)
+                content = self._parquet(of_day)
             except Exception as error:
-                self._drop(rows, f"they are no rows of the schema: {error}")
+                self._drop(rows, f"they do not fit the schema: {error}")
                 continue
-            self._write_file(self._files.new_name(of_day[0].time), content, rows)
+            name = f"{of_day[0].time:%H%M%S}-{self._host}-{uuid.uuid4().hex}.parquet"
+            for wait in (*RETRY_AFTER_SECONDS, None):
+                try:
+                    self._write_file(f"{self._root}/{day_folder(day)}", name, content)
+                    break
+                except Exception as error:
+                    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                    if wait is None:
+                        self._drop(rows, f"{self._uri} cannot be written ({reason})")
+                    else:
+                        # On closing there is no time to wait, but the attempts are made.
+                        self._closing.wait(wait)
 
-    def _write_file(self, name: str, content: memoryview, rows: int) -> None:
-        """Write one file, in a few attempts."""
-        for wait in (*RETRY_AFTER_SECONDS, None):
-            try:
-                self._files.write(name, content)
-                return
-            except Exception as error:
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-                if wait is None:
-                    self._drop(rows, f"{self._uri} cannot be written ({reason})")
-                else:
-                    # On closing there is no time to wait, but the attempts are made.
-                    self._closing.wait(wait)
+    def _write_file(self, folder: str, name: str, content: memoryview) -> None:
+        """Write one file, whole or not there; raises whatever the store raises."""
+        files, protocols = self._files, self._files.protocol
+        protocols = (protocols,) if isinstance(protocols, str) else protocols
+        if _WHOLE_OBJECTS.intersection(protocols):
+            files.pipe_file(f"{folder}/{name}", bytes(content))
+            return
+        # The name of a draft does not end in .parquet: no reader takes it for a file of the log.
+        draft = f"{folder}/.{name}.draft"
+        files.makedirs(folder, exist_ok=True)
+        try:
+            with files.open(draft, "wb") as stream:
+                stream.write(content)
+                if "file" in protocols:
+                    # Else a crash of the machine may leave the new name without its content.
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            if "file" in protocols:
+                os.replace(draft, f"{folder}/{name}")  # noqa: PTH105 (paths of fsspec are strings)
+            else:
+                files.mv(draft, f"{folder}/{name}")
+        except Exception:
+            if files.exists(draft):
+                files.rm_file(draft)
+            raise
+
+    def _parquet(self, answers: Sequence[_Answer]) -> memoryview:
+        """The answers as the bytes of a Parquet file."""
+        import pyarrow.parquet as pq
+
+        rows, digests, texts = [], [], []
+        for number, answer in enumerate(answers):
+            if number % _ANSWERS_AT_A_STRETCH == 0:
+                # Hands the interpreter to the event loop, which would wait up to 5 ms for it.
+                time.sleep(0)
+            request_id = _utf8(answer.request_id).decode()
+            for position, text in enumerate(map(_utf8, answer.texts)):
+                rows.append((answer.microseconds, request_id, position))
+                digests.append(hashlib.sha256(text).hexdigest())
+                texts.append(text.decode() if self._keep_texts else None)
+        times, ids, positions = zip(*rows, strict=True)
+        classes = [index for answer in answers for index in answer.classes]
+        chances = [row for answer in answers for row in answer.probabilities]
+        columns = [
+            pa.array(times, pa.int64()).cast(PAYLOAD_SCHEMA.field("time").type),
+            ids,
+            pa.array(positions, pa.int32()),
+            *(pa.repeat(pa.scalar(part), len(ids)) for part in self._model),
+            digests,
+            pa.array(texts, pa.string()),
+            pa.array(CLASS_NAMES).take(pa.array(classes, pa.int64())),
+            *np.asarray(chances, dtype=np.float32).T,
+            [cut for answer in answers for cut in answer.truncated],
+        ]
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table(columns, schema=PAYLOAD_SCHEMA), sink, compression="zstd")
+        return memoryview(sink.getvalue())
 
     def _drop(self, rows: int, reason: str) -> None:
-        """Count rows that are lost, and say so now and then."""
+        """Count rows that are lost, and report them now and then."""
         if not rows:
             return
         try:
-            if self._count_dropped is not None:
-                self._count_dropped(rows)
+            self._count_dropped(rows)
         except Exception:
             logger.exception("the payload log's dropped rows could not be counted")
         with self._lock:
-            self._untold += rows
-        self._tell(reason)
+            self._unreported += rows
+        self._report(reason)
 
-    def _tell(self, reason: str, *, at_once: bool = False) -> None:
+    def _report(self, reason: str, *, at_once: bool = False) -> None:
         """One line on the rows lost since the last such line, at most once a minute."""
         with self._lock:
             now = time.monotonic()
-            if not self._untold or (now - self._told_at < TOLD_EVERY_SECONDS and not at_once):
+            recent = now - self._reported_at < REPORT_EVERY_SECONDS
+            if not self._unreported or (recent and not at_once):
                 return
-            rows, self._untold, self._told_at = self._untold, 0, now
+            rows, self._unreported, self._reported_at = self._unreported, 0, now
         logger.warning("payload log: answers lost: %d (%s)", rows, reason)
+
+
+def _opened(uri: str) -> tuple:
+    """The fsspec file system of a URI and the path in it; a local folder is made."""
+    import fsspec
+    from fsspec.implementations.local import LocalFileSystem
+
+    try:
+        files, root = fsspec.core.url_to_fs(uri)
+        if isinstance(files, LocalFileSystem):
+            files.makedirs(root, exist_ok=True)
+    except (ImportError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"the payload log cannot be opened at {uri}: {reason}; give a folder or object prefix "
+            "that this server may write"
+        ) from None
+    return files, root.rstrip("/")
+
+
+def _utf8(text: str) -> bytes:
+    """The text in UTF-8, with a question mark for what has none (lone surrogates)."""
+    return text.encode("utf-8", "replace")

@@ -5,7 +5,6 @@ are read into the same reviews and written from the same predictions. What a cli
 `UserError` that says where; the server answers it with status 400.
 """
 
-import json
 import re
 import unicodedata
 import uuid
@@ -14,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import orjson
 
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import CLASS_NAMES
@@ -55,34 +55,26 @@ _INSTANCE_KEYS = ("title", "review_body", "review_id")
 
 
 class Review(NamedTuple):
-    """What is asked: a text, or a key under which the feature store holds one.
-
-    Attributes:
-        text: What the model reads; '' where a key is given.
-        review_id: Key in the feature store; '' where a text is given.
-    """
+    """A text that the model reads, or a key under which the feature store holds one; one is ''."""
 
     text: str
     review_id: str = ""
 
 
 def reviews_of_v1(body: Any) -> list[Review]:
-    """The reviews of a v1 request.
+    """The reviews of a v1 request, one for each instance.
 
     Args:
         body: `{"instances": [...]}`, decoded or as JSON bytes; each instance is a text, a mapping
             with `review_body`, `title` or both, or one with `review_id` alone.
-
-    Returns:
-        One review for each instance.
 
     Raises:
         UserError: If the request is not of that form, or an instance is blank.
     """
     if isinstance(body, bytes | str):
         try:
-            body = json.loads(body)
-        except ValueError as error:
+            body = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
             raise UserError(f"the request is not JSON ({error})") from None
     if not isinstance(body, Mapping) or not isinstance(body.get("instances"), list):
         raise UserError('send {"instances": ["a review", ...]}')
@@ -120,14 +112,11 @@ def predictions_of_v1(
 
 
 def reviews_of_v2(request: "InferRequest") -> list[Review]:
-    """The reviews of a v2 request.
+    """The n reviews of a v2 request.
 
     Args:
         request: With the tensor `text`, and `title` where there are titles, or with `review_id`;
             each BYTES of shape [n] or [n, 1], as JSON or binary data.
-
-    Returns:
-        n reviews.
 
     Raises:
         UserError: If a tensor is missing, unknown, repeated, of another type or shape, not UTF-8,
@@ -206,7 +195,7 @@ def response_of_v2(
 
 
 def _truncation(predictions: "Predictions", max_tokens: int) -> dict[str, str]:
-    """What a v2 answer says of the reviews that were cut; nothing where none was."""
+    """Parameters of a v2 answer that name the reviews that were cut; empty where none was."""
     cut = [str(position) for position, was_cut in enumerate(predictions.truncated) if was_cut]
     if not cut:
         return {}

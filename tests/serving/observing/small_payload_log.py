@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from components.serving.observing.payload_log import PayloadLog
+from components.serving.observing.payload_log import BufferLimits, PayloadLog
 
 CHANCES = np.array([[0.1, 0.2, 0.7]])
 
 
 def opened(uri, **changes):
-    options = {"model_name": "reviews", "model_version": "7", **changes}
-    return PayloadLog(str(uri), **options)
+    limits = {name: changes.pop(name) for name in vars(BufferLimits()) if name in changes}
+    return PayloadLog(str(uri), "reviews", "7", limits=BufferLimits(**limits), **changes)
 
 
 def record(log, request_id="a", text="lovely dress"):

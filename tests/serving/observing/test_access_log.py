@@ -4,9 +4,8 @@ import threading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.serving.observing.access_log import AccessLog
-from components.serving.observing.request_record import RequestRecord
-from tests.serving.conftest import Kept
+from components.serving.observing.access_log import AccessLog, RequestRecord
+from tests.serving.conftest import Stream
 
 
 def finished(**changes):
@@ -18,7 +17,7 @@ def finished(**changes):
 
 def test_texts_are_logged_only_where_asked():
     for asked in (False, True):
-        stream = Kept()
+        stream = Stream()
         log = AccessLog("7", stream, with_texts=asked)
         log.write(finished(texts=["lovely dress"]))
         log.close()
@@ -32,7 +31,7 @@ def test_texts_are_logged_only_where_asked():
 @settings(deadline=None)
 @given(st.text(max_size=300), st.text(max_size=20))
 def test_any_path_and_text_is_one_line_of_json(path, text):
-    stream = Kept()
+    stream = Stream()
     log = AccessLog("7", stream, with_texts=True, flush_seconds=0.0)
     request = finished(texts=[text])
     request.path = path + "\n\ud800" + "x" * 256
@@ -44,7 +43,7 @@ def test_any_path_and_text_is_one_line_of_json(path, text):
     assert line["texts"] == [text]
 
 
-class Blocked(Kept):
+class Blocked(Stream):
     """A stream that lets nothing through until it is opened."""
 
     def __init__(self):
@@ -72,7 +71,7 @@ def test_a_slow_stream_costs_lines_but_no_time():
 
 
 def test_a_broken_stream_is_told_once_and_stops_nothing(caplog):
-    class Broken(Kept):
+    class Broken(Stream):
         def write(self, content):
             tried.release()
             raise BrokenPipeError("gone")

@@ -63,8 +63,9 @@ def test_what_is_sure_to_come_is_shown_from_the_start(metrics, registry):
 
 
 def test_batches_queue_and_losses(metrics, registry):
-    metrics.queued(5)
-    metrics.queued(2)
+    waiting = [5]
+    metrics.watch_queue(lambda: waiting[-1])
+    waiting.append(2)
     metrics.batch(3, [0.001, 0.2])
     metrics.payloads_dropped(4)
     assert value(registry, names.QUEUED_REVIEWS) == 2
@@ -96,9 +97,3 @@ def test_each_prediction_counts_once_with_the_probability_of_its_class(rows):
 def test_rounding_above_one_stays_in_the_last_bucket(metrics, registry):
     metrics.predicted([2], np.array([[0.0, 0.0, 1.0000001]]), [False])
     assert value(registry, f"{names.CONFIDENCE}_bucket", le="1.0") == 1
-
-
-def test_two_versions_in_one_process_are_told_apart(metrics, registry):
-    ServingMetrics("reviews", "8", registry).answered("v2", 200, 0.01)
-    assert value(registry, names.REQUESTS, protocol="v2", code="200") == 0
-    assert value(registry, names.REQUESTS, protocol="v2", code="200", model_version="8") == 1

@@ -105,7 +105,7 @@ def test_what_arrow_imports_is_there_before_the_first_answer(tmp_path):
 import sys
 from components.serving.observing.payload_log import PayloadLog
 
-log = PayloadLog(sys.argv[1], model_name="m", model_version="1")
+log = PayloadLog(sys.argv[1], "m", "1")
 log.close(60)
 print("pyarrow.parquet" in sys.modules, "pandas" in sys.modules)
 """
@@ -141,18 +141,18 @@ def test_texts_are_not_kept_unless_asked(tmp_path):
 
 def test_rows_that_cannot_be_encoded_do_not_end_the_log(tmp_path, caplog):
     lost = []
-    log = opened(tmp_path, flush_rows=1, dropped=lost.append)
+    log = opened(tmp_path, flush_rows=1, on_dropped=lost.append)
     log.record("a", ["x"], np.array([9]), CHANCES, np.array([False]))
     record(log, "b")
     log.close()
     assert lost == [1]
-    assert "no rows of the schema" in caplog.text
+    assert "do not fit the schema" in caplog.text
     assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["b"]
 
 
 def test_after_closing_nothing_is_taken_and_closing_twice_is_no_error(tmp_path):
     lost = []
-    log = opened(tmp_path, dropped=lost.append)
+    log = opened(tmp_path, on_dropped=lost.append)
     record(log, "a")
     log.close()
     log.close()
@@ -164,7 +164,7 @@ def test_after_closing_nothing_is_taken_and_closing_twice_is_no_error(tmp_path):
 
 def test_an_answer_that_is_none_costs_itself_alone(tmp_path):
     lost = []
-    log = opened(tmp_path, dropped=lost.append)
+    log = opened(tmp_path, on_dropped=lost.append)
     log.record("a", ["x", "y"], np.array([2]), CHANCES, np.array([False]))
     log.record("b", [None], np.array([2]), CHANCES, np.array([False]))
     log.record("c", ["x"], object(), CHANCES, np.array([False]))
@@ -192,7 +192,7 @@ def test_a_metric_that_fails_does_not_reach_the_request(tmp_path):
     def fail(rows):
         raise RuntimeError
 
-    log = opened(tmp_path, max_pending_rows=0, dropped=fail)
+    log = opened(tmp_path, rows=0, on_dropped=fail)
     record(log)
     log.close()
 

@@ -102,7 +102,7 @@ def test_a_sink_that_fails_now_and_then_loses_and_doubles_nothing(sink):
 
     sink.planted = staticmethod(sometimes)
     lost = []
-    log = opened("planted://log", flush_rows=1, dropped=lost.append)
+    log = opened("planted://log", flush_rows=1, on_dropped=lost.append)
     for number in range(5):
         record(log, str(number))
     log.close()
@@ -116,7 +116,7 @@ def test_a_sink_that_fails_for_good_costs_rows_that_are_counted_and_told_once(si
 
     sink.planted = staticmethod(never)
     lost = []
-    log = opened("planted://log", flush_rows=1, dropped=lost.append)
+    log = opened("planted://log", flush_rows=1, on_dropped=lost.append)
     with caplog.at_level(logging.WARNING):
         for _ in range(20):
             record(log)
@@ -144,7 +144,7 @@ def test_no_draft_is_left_of_an_attempt_that_failed(sink, monkeypatch):
 def test_losses_are_told_again_after_a_minute(sink, caplog, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(payload_log.time, "monotonic", lambda: now[0])
-    log = opened("planted://log", max_pending_rows=0)
+    log = opened("planted://log", rows=0)
     with caplog.at_level(logging.WARNING):
         for moment in (0.0, 1.0, 59.0, 61.0, 62.0):
             now[0] = moment
@@ -156,7 +156,7 @@ def test_losses_are_told_again_after_a_minute(sink, caplog, monkeypatch):
 
 @pytest.mark.parametrize(
     ("limits", "kept"),
-    [({"max_pending_rows": 5}, 5), ({"max_pending_characters": 60}, 5)],
+    [({"rows": 5}, 5), ({"characters": 60}, 5)],
 )
 def test_a_sink_that_hangs_costs_the_newest_rows_but_no_time_and_no_memory(sink, limits, kept):
     entered, opened_again = threading.Event(), threading.Event()
@@ -167,7 +167,7 @@ def test_a_sink_that_hangs_costs_the_newest_rows_but_no_time_and_no_memory(sink,
 
     sink.planted = staticmethod(hang)
     lost = []
-    log = opened("planted://log", flush_rows=1, dropped=lost.append, **limits)
+    log = opened("planted://log", flush_rows=1, on_dropped=lost.append, **limits)
     record(log, "0")
     assert entered.wait(10)
     started = time.perf_counter()
@@ -183,7 +183,7 @@ def test_a_sink_that_hangs_costs_the_newest_rows_but_no_time_and_no_memory(sink,
 
 def test_there_is_room_again_after_a_write(sink):
     lost = []
-    log = opened("planted://log", flush_rows=2, max_pending_rows=2, dropped=lost.append)
+    log = opened("planted://log", flush_rows=2, rows=2, on_dropped=lost.append)
     written = threading.Semaphore(0)
     move = sink.mv
 
@@ -210,7 +210,7 @@ def test_closing_gives_up_on_a_sink_that_hangs_and_counts_what_is_lost(sink):
     opened_again = threading.Event()
     sink.planted = staticmethod(lambda path: opened_again.wait(10))
     lost = []
-    log = opened("planted://log", flush_rows=1, dropped=lost.append)
+    log = opened("planted://log", flush_rows=1, on_dropped=lost.append)
     for _ in range(3):
         record(log)
     log.close(timeout=0.05)
@@ -241,11 +241,11 @@ def test_closing_does_not_wait_for_the_next_attempt(sink, monkeypatch):
 WRITER = """
 import os, signal, sys
 import numpy as np
-from components.serving.observing.payload_log import PayloadLog
+from components.serving.observing.payload_log import BufferLimits, PayloadLog
 
 if sys.argv[2] == "halfway":
     os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
-log = PayloadLog(sys.argv[1], model_name="m", model_version="1", flush_rows=1, keep_texts=True)
+log = PayloadLog(sys.argv[1], "m", "1", limits=BufferLimits(flush_rows=1), keep_texts=True)
 print("ready", flush=True)
 while True:
     log.record("a", ["text " * 100], np.array([2]), np.array([[0.1, 0.2, 0.7]]), np.array([False]))

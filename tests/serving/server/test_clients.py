@@ -12,10 +12,10 @@ import pytest
 
 from components.serving.server.protocol import V2_INPUTS, V2_OUTPUTS
 from components.shared.records.labels import CLASS_NAMES
+from tests.serving.conftest import NAME
 
 pytestmark = pytest.mark.slow
 
-NAME = "review-sentiment"
 V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
 TEXTS = ["lovely dress", "itchy and tight", "süß 👗"]
 SCHEMA = json.loads(Path(__file__).with_name("open_inference_rest.json").read_text())

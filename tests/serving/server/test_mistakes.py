@@ -1,6 +1,5 @@
-"""What clients do wrong, over the wire: always their mistake with its reason, never a fault."""
+"""What clients do wrong in HTTP itself and over gRPC: always their mistake, never a fault."""
 
-import gzip
 import json
 import socket
 import struct
@@ -10,115 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.serving.conftest import NAME
+
 pytestmark = pytest.mark.slow
 
-NAME = "review-sentiment"
-V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
-JSON = {"Content-Type": "application/json"}
+V1 = f"/v1/models/{NAME}:predict"
 ONE = {"instances": ["soft"]}
 LIMIT = 8 * 2**20
 
 
 def element(content):
     return struct.pack("<I", len(content)) + content
-
-
-def v2(**changed):
-    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["soft"]}
-    return {"inputs": [tensor | changed]}
-
-
-def binary(content, size=None, head_size=None, shape=(1,)):
-    """Body and headers of a request with a binary tensor."""
-    size = len(content) if size is None else size
-    tensor = {"name": "text", "shape": shape, "datatype": "BYTES"}
-    head = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": size}}]}).encode()
-    told = len(head) if head_size is None else head_size
-    return head + content, {"Inference-Header-Content-Length": str(told)}
-
-
-MISTAKES = {
-    "nothing": (V1, b""),
-    "nothing v2": (V2, b""),
-    "no JSON": (V1, b"{"),
-    "form": (V1, b"{", {"Content-Type": "application/x-www-form-urlencoded"}),
-    "null": (V2, b"null"),
-    "a list": (V1, b"[]"),
-    "no instances": (V1, {}),
-    "no inputs": (V2, {}),
-    "empty": (V1, {"instances": []}),
-    "empty v2": (V2, v2(shape=[0], data=[])),
-    "blank": (V1, {"instances": [" "]}),
-    "1001": (V1, {"instances": ["a"] * 1001}),
-    "1001 v2": (V2, v2(shape=[1001], data=["a"] * 1001)),
-    "endless": (V1, {"instances": ["a" * 200_000]}),
-    "endless marks": (V1, {"instances": ["a" + "\u0301\u0316" * 40_000]}),
-    "datatype": (V2, v2(datatype="INT32", data=[1])),
-    "datatype FP16": (V2, v2(datatype="FP16", data=[1])),
-    "datatype none": (V2, v2(datatype="")),
-    "ragged": (V2, v2(shape=[2], data=[["a", "b"], ["c"]])),
-    "shape": (V2, v2(shape=[2])),
-    "shape negative": (V2, v2(shape=[-1])),
-    "shape huge": (V2, v2(shape=[10**30])),
-    "shape broken": (V2, v2(shape=[0.5])),
-    "no name": (V2, {"inputs": [{"shape": [1], "datatype": "BYTES", "data": ["a"]}]}),
-    "unknown input": (V2, v2(name="body")),
-    "unknown output": (V2, {**v2(), "outputs": [{"name": "score"}]}),
-    "parameters": (V2, {**v2(), "parameters": {"a": [1]}}),
-    "NaN": (V1, b'{"instances": [NaN]}'),
-    "NaN v2": (V2, b'{"inputs":[{"name":"text","shape":[1],"datatype":"BYTES","data":[NaN]}]}'),
-    "infinite": (V1, b'{"instances": [1e999]}'),
-    "deep": (V1, b'{"instances":' + b"[" * 10**5 + b"]" * 10**5 + b"}"),
-    "deep v2": (V2, b'{"inputs":' + b"[" * 10**5 + b"]" * 10**5 + b"}"),
-    "bad UTF-8": (V1, b'{"instances": ["\xff\xfe"]}'),
-    "bad UTF-8 v2": (V2, json.dumps(v2()).encode().replace(b"soft", b"\xff")),
-    "half a character": (V1, b'{"instances": ["\\ud800"]}'),
-    "binary bad UTF-8": (V2, *binary(element(b"\xff\xfe"))),
-    "binary cut": (V2, *binary(b"\x09\0\0\0abc")),
-    "binary cut size": (V2, *binary(b"\x09\0")),
-    "binary shape": (V2, *binary(element(b"soft"), shape=[2])),
-    "binary size": (V2, *binary(element(b"soft"), size=-3)),
-    "binary size text": (V2, *binary(element(b"soft"), size="x")),
-    "binary head": (V2, *binary(element(b"soft"), head_size="x")),
-    "binary head huge": (V2, *binary(element(b"soft"), head_size=10**9)),
-    "binary head negative": (V2, *binary(element(b"soft"), head_size=-5)),
-    "gzip without gzip": (V1, ONE, {**JSON, "Content-Encoding": "gzip"}),
-    "gzip": (V2, gzip.compress(json.dumps(v2()).encode()), {"Content-Encoding": "gzip"}),
-    "too long": (V1, b"x" * (LIMIT + 1)),
-    "key": (V1, {"instances": [{"review_id": "r1"}]}),
-    "unload": (f"/v2/repository/models/{NAME}/unload", b""),
-    "load": (f"/v2/repository/models/{NAME}/load", b""),
-}
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_rest_says_400_and_why(server, name):
-    path, *sent = MISTAKES[name]
-    status, _, answer = server.request(path, *sent)
-    assert status == 400, answer
-    assert len(json.loads(answer)["error"]) > 5
-
-
-@pytest.mark.parametrize(
-    ("path", "method", "body", "status"),
-    [
-        ("/v1/models/other:predict", "POST", ONE, 404),
-        ("/v2/models/other/infer", "POST", v2(), 404),
-        ("/v2/models/other", "GET", None, 404),
-        ("/v2/models/other/ready", "GET", None, 404),
-        (f"/v2/models/{NAME}/versions/9/infer", "POST", v2(), 404),
-        ("/v1/models/%00%2F:predict", "POST", ONE, 404),
-        ("/nothing", "GET", None, 404),
-        (V1, "GET", None, 404),  # KServe's v1 readiness of a model of that name.
-        (V2, "GET", None, 405),
-        (V1, "PUT", ONE, 405),
-        (V2, "DELETE", None, 405),
-    ],
-)
-def test_rest_says_what_is_not_there(server, path, method, body, status):
-    found, _, answer = server.request(path, body, method=method)
-    assert found == status
-    assert json.loads(answer)
 
 
 def test_head_on_infer_has_no_body(server):
@@ -287,65 +188,6 @@ def test_whatever_is_sent_over_grpc_is_answered_or_refused(stub, metadata, texts
     assert code in ("OK", "INVALID_ARGUMENT")
     if answer:
         assert {output.name for output in answer.outputs} >= set(sent["outputs"])
-
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=6,
-)
-tensors = st.fixed_dictionaries(
-    {"name": st.sampled_from(["text", "title", "review_id", "x"]), "datatype": st.just("BYTES")},
-    optional={
-        "shape": st.lists(st.integers(-1, 3), max_size=2) | anything,
-        "data": st.lists(st.text(max_size=5) | anything, max_size=3) | anything,
-        "parameters": st.dictionaries(
-            st.sampled_from(["binary_data_size", "x"]), st.integers(-9, 99) | anything
-        ),
-    },
-)
-bodies = st.one_of(
-    st.fixed_dictionaries(
-        {"inputs": st.lists(tensors, max_size=2) | anything},
-        optional={
-            "id": anything,
-            "parameters": st.dictionaries(st.just("binary_data_output"), anything) | anything,
-            "outputs": st.lists(
-                st.fixed_dictionaries(
-                    {"name": st.sampled_from(["label", "probabilities", "x"])},
-                    optional={"parameters": st.dictionaries(st.just("binary_data"), anything)},
-                ),
-                max_size=2,
-            )
-            | anything,
-        },
-    ),
-    st.fixed_dictionaries({"instances": st.lists(st.text(max_size=5), max_size=2) | anything}),
-    anything,
-)
-
-
-@settings(
-    max_examples=400,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    body=bodies.map(lambda body: json.dumps(body).encode()) | st.binary(max_size=30),
-    tail=st.binary(max_size=12),
-    path=st.sampled_from([V1, V2]),
-    with_head=st.booleans(),
-    content_type=st.sampled_from(["application/json", "text/plain", "application/octet-stream"]),
-)
-def test_whatever_is_sent_over_rest_is_answered_or_refused(
-    server, body, tail, path, with_head, content_type
-):
-    headers = {"Content-Type": content_type}
-    if with_head:
-        headers["Inference-Header-Content-Length"] = str(len(body))
-    status, _, answer = server.request(path, body + tail if with_head else body, headers)
-    assert status in (200, 400), (status, answer)
-    assert answer
 
 
 def test_nothing_of_this_was_a_fault_of_the_server(server):

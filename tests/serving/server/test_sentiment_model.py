@@ -9,29 +9,24 @@ from kserve.errors import InvalidInput, ModelNotFound
 
 from components.serving.model.batching import OverloadedError
 from components.serving.model.predictor import Tokens
-from components.serving.observing.request_record import RequestRecord, current_request
-from components.serving.server.sentiment_model import Refusal, SentimentModel, ServingOptions
+from components.serving.server.sentiment_model import Refusal, SentimentModel
 from components.shared.records.labels import CLASS_NAMES
 
-TORCH = ServingOptions(engine="torch")
 SMALL = {"content-length": "100"}
 
 
-class Payloads:
-    def __init__(self):
-        self.recorded = []
-
-    def record(self, *answer):
-        self.recorded.append(answer)
+@pytest.fixture(scope="module")
+def answered():
+    """What the model reports of its answers: texts, predictions, seconds in the queue."""
+    return []
 
 
 @pytest.fixture(scope="module")
-def model(served_folder):
-    model = SentimentModel("sentiment", "3", served_folder, TORCH, Payloads())
-    assert not model.ready
-    assert model.engine_name == ""
-    assert model.load()
-    assert model.engine_name == "torch"
+def model(served_folder, answered):
+    model = SentimentModel(
+        "sentiment", "3", served_folder, engine="torch", on_answer=lambda *it: answered.append(it)
+    )
+    assert (model.ready, model.engine_name) == (True, "torch")
     yield model
     model.stop()
 
@@ -63,7 +58,7 @@ def test_both_protocols_give_what_the_predictor_says(model, headers):
 
 def test_the_event_loop_stays_free_while_the_engine_computes(model, monkeypatch):
     may_end, loops = threading.Event(), []
-    engine = model._batcher.engine
+    engine = model.batcher.engine
     logits = engine.logits
 
     def slowly(input_ids):
@@ -103,34 +98,28 @@ def test_an_overload_is_a_refusal_that_says_when_to_come_again(model, monkeypatc
     async def full(_):
         raise OverloadedError(3.2)
 
-    monkeypatch.setattr(model._batcher, "logits", full)
+    monkeypatch.setattr(model.batcher, "logits", full)
     with pytest.raises(Refusal) as refused:
         ask(model, v2("okay"))
     assert refused.value.retry_after == 4
     assert refused.value.status_code.name == "RESOURCE_EXHAUSTED"
 
 
-def test_the_request_and_the_payload_log_hear_of_the_answer(model):
-    async def story():
-        request = RequestRecord("id-1", "POST", "/", None, 0.0)
-        current_request.set(request)
-        await model.predict({"instances": [{"title": "Nice", "review_body": "okay"}]}, SMALL)
-        return request
-
-    request = asyncio.run(story())
-    assert (request.reviews, request.texts) == (1, ["Nice. okay"])
-    assert request.queue_seconds >= 0
-    request_id, texts, classes, probabilities, truncated = model._payload_log.recorded[-1]
-    assert (request_id, texts, truncated) == ("id-1", ["Nice. okay"], [False])
-    assert len(classes) == len(probabilities) == 1
+def test_each_answer_is_reported_with_the_text_that_the_model_read(model, answered):
+    ask(model, {"instances": [{"title": "Nice", "review_body": "okay"}]})
+    texts, predictions, queue_seconds = answered[-1]
+    assert (texts, predictions.truncated) == (["Nice. okay"], [False])
+    assert predictions.probabilities.shape == (1, 3)
+    assert queue_seconds >= 0
 
 
-def test_keys_and_texts_may_stand_side_by_side(model, monkeypatch):
+def test_keys_and_texts_may_stand_side_by_side(model, monkeypatch, answered):
     known = {"r1": Tokens([2, 5, 6, 3], False), "r2": Tokens([2, *[5] * 30, 3], True)}
     lookup = SimpleNamespace(tokens=lambda keys: [known.get(key) for key in keys])
     monkeypatch.setattr(model, "_lookup", lookup)
     asked = {"instances": [{"review_id": "r2"}, "okay", {"review_id": "r1"}]}
     mixed = ask(model, asked)["predictions"]
+    assert answered[-1][0] == ["review_id=r2", "okay", "review_id=r1"]
     assert [row["truncated"] for row in mixed] == [True, False, False]
     alone = [ask(model, {"instances": [one]})["predictions"][0] for one in asked["instances"]]
     for found, expected in zip(mixed, alone, strict=True):
@@ -138,8 +127,3 @@ def test_keys_and_texts_may_stand_side_by_side(model, monkeypatch):
         assert found["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-6)
     with pytest.raises(InvalidInput, match="holds no review 'r9'"):
         ask(model, {"instances": [{"review_id": "r9"}]})
-
-
-def test_a_model_that_is_not_loaded_answers_nothing(served_folder):
-    with pytest.raises(RuntimeError, match="load"):
-        ask(SentimentModel("other", "1", served_folder, TORCH), {"instances": ["okay"]})

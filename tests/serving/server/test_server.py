@@ -7,10 +7,10 @@ import time
 import pytest
 
 from components.shared.records.labels import CLASS_NAMES
+from tests.serving.conftest import NAME
 
 pytestmark = pytest.mark.slow
 
-NAME = "review-sentiment"
 V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
 TENSOR = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["lovely dress"]}
 

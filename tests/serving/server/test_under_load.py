@@ -10,9 +10,10 @@ from http.client import HTTPConnection, HTTPException
 import grpc
 import pytest
 
+from tests.serving.conftest import NAME
+
 pytestmark = pytest.mark.slow
 
-NAME = "review-sentiment"
 V1 = f"/v1/models/{NAME}:predict"
 LONG = "the fabric is itchy and tight but the color is lovely " * 3
 ROOM = ("--max-queued-reviews", "1000000", "--max-wait-seconds", "600")

@@ -1,0 +1,53 @@
+"""Options of the model server: name, default, bounds and help of each stand once, here."""
+
+from dataclasses import dataclass
+
+from components.shared.machine.options import Options, option
+
+
+@dataclass(frozen=True)
+class ModelOptions(Options, called="server option"):
+    """What is served."""
+
+    model_name: str = option("review-sentiment", "name in the URLs")
+    model_version: str = option(
+        "", "version in the registry, part of every answer (default: $MODEL_VERSION)"
+    )
+    engine: str = option(
+        "auto", "auto (the fastest that agrees with torch), torch, or one of the folder's engines"
+    )
+    features: bool = option(
+        False, "answer by review_id too, from the feature store that the environment names"
+    )
+
+
+@dataclass(frozen=True)
+class Endpoint(Options, called="server option"):
+    """Where the server listens and what it lets in."""
+
+    host: str = option("127.0.0.1", "address to listen on; 127.0.0.1 is this machine only")
+    http_port: int = option(8080, "0 takes a free port", 0, 65535)
+    grpc_port: int = option(0, "0 leaves gRPC off", 0, 65535)
+    port_file: str = option("", "file that gets the HTTP port once the server is ready")
+    max_body_bytes: int = option(8 * 2**20, "largest request", 1, 2**31 - 1)
+    drain_seconds: int = option(30, "time for accepted requests after SIGTERM", 0, 86_400)
+
+
+@dataclass(frozen=True)
+class QueueLimits(Options, called="server option"):
+    """How much work the server accepts."""
+
+    batch_reviews: int = option(4, "most reviews in a forward pass", 1, 1024)
+    max_queued_reviews: int = option(1024, "reviews that may wait", 1, 10**9)
+    max_wait_seconds: float = option(
+        2.0, "requests that would wait longer are refused with 503", 0.001, 3600
+    )
+
+
+@dataclass(frozen=True)
+class LogOptions(Options, called="server option"):
+    """What the server writes about requests."""
+
+    payload_log: str = option("", "folder or URI that gets every answer as Parquet")
+    keep_texts: bool = option(False, "write the texts of the reviews to the logs")
+    no_access_log: bool = option(False, "write no line for each request")

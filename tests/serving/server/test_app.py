@@ -1,0 +1,408 @@
+"""What the REST application answers, above all to what clients do wrong: never with a fault."""
+
+import gzip
+import http.client
+import json
+import socket
+import struct
+import threading
+from contextlib import closing
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.serving.model.batching import OverloadedError
+from components.serving.observing.observer import ObservedApp
+from components.serving.server.app import ForgivingDataPlane, LimitedBody, rest_application
+from components.serving.server.sentiment_model import SentimentModel
+from tests.serving.conftest import NAME, ask, counted
+
+V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
+JSON = [(b"content-type", b"application/json")]
+ONE = {"instances": ["soft"]}
+LIMIT = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def model(served_folder):
+    model = SentimentModel(NAME, "3", served_folder, engine="torch")
+    yield model
+    model.stop()
+
+
+@pytest.fixture(scope="module")
+def app(model):
+    return LimitedBody(rest_application(ForgivingDataPlane(model)), LIMIT)
+
+
+def asked(app, path, body=b"", headers=JSON, method="POST"):
+    """Status, headers and body of the answer; objects are sent as JSON."""
+    sent = json.dumps(body).encode() if isinstance(body, dict | list) else body
+    length = (b"content-length", str(len(sent)).encode())
+    return ask(app, path, sent, headers=[length, *headers], method=method)
+
+
+def element(content):
+    return struct.pack("<I", len(content)) + content
+
+
+def v2(**changed):
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["soft"]}
+    return {"inputs": [tensor | changed]}
+
+
+def binary(content, size=None, head_size=None, shape=(1,)):
+    """Body and headers of a request with a binary tensor."""
+    size = len(content) if size is None else size
+    tensor = {"name": "text", "shape": shape, "datatype": "BYTES"}
+    head = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": size}}]}).encode()
+    told = len(head) if head_size is None else head_size
+    return head + content, [(b"inference-header-content-length", str(told).encode())]
+
+
+MISTAKES = {
+    "nothing": (V1, b""),
+    "nothing v2": (V2, b""),
+    "no JSON": (V1, b"{"),
+    "form": (V1, b"{", [(b"content-type", b"application/x-www-form-urlencoded")]),
+    "null": (V2, b"null"),
+    "a list": (V1, b"[]"),
+    "no instances": (V1, {}),
+    "no inputs": (V2, {}),
+    "empty": (V1, {"instances": []}),
+    "empty v2": (V2, v2(shape=[0], data=[])),
+    "blank": (V1, {"instances": [" "]}),
+    "1001": (V1, {"instances": ["a"] * 1001}),
+    "1001 v2": (V2, v2(shape=[1001], data=["a"] * 1001)),
+    "endless": (V1, {"instances": ["a" * 200_000]}),
+    "endless marks": (V1, {"instances": ["a" + "\u0301\u0316" * 40_000]}),
+    "datatype": (V2, v2(datatype="INT32", data=[1])),
+    "datatype FP16": (V2, v2(datatype="FP16", data=[1])),
+    "datatype none": (V2, v2(datatype="")),
+    "ragged": (V2, v2(shape=[2], data=[["a", "b"], ["c"]])),
+    "shape": (V2, v2(shape=[2])),
+    "shape negative": (V2, v2(shape=[-1])),
+    "shape huge": (V2, v2(shape=[10**30])),
+    "shape broken": (V2, v2(shape=[0.5])),
+    "no name": (V2, {"inputs": [{"shape": [1], "datatype": "BYTES", "data": ["a"]}]}),
+    "unknown input": (V2, v2(name="body")),
+    "unknown output": (V2, {**v2(), "outputs": [{"name": "score"}]}),
+    "parameters": (V2, {**v2(), "parameters": {"a": [1]}}),
+    "NaN": (V1, b'{"instances": [NaN]}'),
+    "NaN v2": (V2, b'{"inputs":[{"name":"text","shape":[1],"datatype":"BYTES","data":[NaN]}]}'),
+    "infinite": (V1, b'{"instances": [1e999]}'),
+    "deep": (V1, b'{"instances":' + b"[" * 10**4 + b"]" * 10**4 + b"}"),
+    "deep without a type": (V1, b'{"instances":' + b"[" * 10**4 + b"]" * 10**4 + b"}", []),
+    "deep v2": (V2, b'{"inputs":' + b"[" * 10**4 + b"]" * 10**4 + b"}"),
+    "bad UTF-8": (V1, b'{"instances": ["\xff\xfe"]}'),
+    "bad UTF-8 v2": (V2, json.dumps(v2()).encode().replace(b"soft", b"\xff")),
+    "half a character": (V1, b'{"instances": ["\\ud800"]}'),
+    "half a character without a type": (V1, b'{"instances": ["\\ud800"]}', []),
+    "binary bad UTF-8": (V2, *binary(element(b"\xff\xfe"))),
+    "binary cut": (V2, *binary(b"\x09\0\0\0abc")),
+    "binary cut size": (V2, *binary(b"\x09\0")),
+    "binary shape": (V2, *binary(element(b"soft"), shape=[2])),
+    "binary size": (V2, *binary(element(b"soft"), size=-3)),
+    "binary size text": (V2, *binary(element(b"soft"), size="x")),
+    "binary head": (V2, *binary(element(b"soft"), head_size="x")),
+    "binary head huge": (V2, *binary(element(b"soft"), head_size=10**9)),
+    "binary head negative": (V2, *binary(element(b"soft"), head_size=-5)),
+    "gzip without gzip": (V1, ONE, [*JSON, (b"content-encoding", b"gzip")]),
+    "gzip": (V2, gzip.compress(json.dumps(v2()).encode()), [(b"content-encoding", b"gzip")]),
+    "too long": (V1, b"x" * (LIMIT + 1)),
+    "key": (V1, {"instances": [{"review_id": "r1"}]}),
+    "unload": (f"/v2/repository/models/{NAME}/unload", b""),
+    "load": (f"/v2/repository/models/{NAME}/load", b""),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gets_400_and_the_reason(app, name):
+    path, *sent = MISTAKES[name]
+    status, headers, answer = asked(app, path, *sent)
+    assert (status, headers[b"content-type"]) == (400, b"application/json")
+    assert len(json.loads(answer)["error"]) > 5
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body", "status"),
+    [
+        ("/v1/models/other:predict", "POST", ONE, 404),
+        ("/v2/models/other/infer", "POST", v2(), 404),
+        ("/v2/models/other", "GET", b"", 404),
+        ("/v2/models/other/ready", "GET", b"", 404),
+        (f"/v2/models/{NAME}/versions/9", "GET", b"", 404),
+        (f"/v2/models/{NAME}/versions/9/ready", "GET", b"", 404),
+        (f"/v2/models/{NAME}/versions/9/infer", "POST", v2(), 404),
+        (f"/v2/models/{NAME}/versions/3/infer", "POST", v2(), 200),
+        ("/v1/models/%00%2F:predict", "POST", ONE, 404),
+        ("/nothing", "GET", b"", 404),
+        (V1, "GET", b"", 404),  # KServe's v1 readiness of a model of that name.
+        (V2, "GET", b"", 405),
+        (V1, "PUT", ONE, 405),
+        (V2, "DELETE", b"", 405),
+        (f"/v1/models/{NAME}:explain", "POST", ONE, 501),
+    ],
+)
+def test_it_says_what_is_there_and_what_is_not(app, path, method, body, status):
+    found, _, answer = asked(app, path, body, method=method)
+    assert found == status
+    assert json.loads(answer)
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/", {"status": "alive"}),
+        ("/v1/models", {"models": [NAME]}),
+        (f"/v1/models/{NAME}", {"name": NAME, "ready": True}),
+        ("/v2/health/live", {"live": True}),
+        ("/v2/health/ready", {"ready": True}),
+        (f"/v2/models/{NAME}/ready", {"name": NAME, "ready": True}),
+        (f"/v2/models/{NAME}/versions/3/ready", {"name": NAME, "ready": True}),
+    ],
+)
+def test_probes_are_answered(app, path, answer):
+    status, _, body = asked(app, path, method="GET")
+    assert (status, json.loads(body)) == (200, answer)
+
+
+def test_metadata_name_version_and_engine_and_the_endpoints_are_described(app):
+    metadata = json.loads(asked(app, f"/v2/models/{NAME}", method="GET")[2])
+    assert (metadata["versions"], metadata["platform"]) == (["3"], "torch")
+    assert json.loads(asked(app, f"/v2/models/{NAME}/versions/3", method="GET")[2]) == metadata
+    described = json.loads(asked(app, "/openapi.json", method="GET")[2])["paths"]
+    assert {"/v1/models/{model_name}:predict", "/v2/models/{model_name}/infer"} <= set(described)
+
+
+@pytest.mark.parametrize("content_type", [b"application/json", b"text/plain", None])
+def test_json_is_read_as_json_whatever_it_is_called(app, content_type):
+    headers = [(b"content-type", content_type)] if content_type else []
+    assert asked(app, V1, ONE, headers)[0] == 200
+    assert asked(app, V2, v2(), [*headers, (b"content-encoding", b"identity")])[0] == 200
+
+
+def test_a_cloud_event_is_answered_with_one(app):
+    event = {"ce-id": "1", "ce-source": "s", "ce-type": "t", "ce-specversion": "1.0"}
+    headers = [*JSON, *((name.encode(), value.encode()) for name, value in event.items())]
+    status, headers, body = asked(app, V1, ONE, headers)
+    assert (status, headers[b"ce-specversion"]) == (200, b"1.0")
+    assert len(json.loads(body)["predictions"]) == 1
+
+
+def test_binary_tensors_are_read_and_written(app):
+    status, headers, answer = asked(app, V2, *binary(element("süß".encode())))
+    assert (status, headers[b"content-type"]) == (200, b"application/json")
+    assert json.loads(answer)["outputs"][0]["shape"] == [1]
+    wanted = {**v2(), "outputs": [{"name": "label_id", "parameters": {"binary_data": True}}]}
+    _, headers, answer = asked(app, V2, wanted)
+    assert headers[b"content-type"] == b"application/octet-stream"
+    size = int(headers[b"inference-header-content-length"])
+    assert json.loads(answer[:size])["outputs"][0]["name"] == "label_id"
+    assert len(answer) == size + 4
+
+
+def test_an_overload_gets_503_and_when_to_come_again(app, model, monkeypatch):
+    async def full(_):
+        raise OverloadedError(3.2)
+
+    monkeypatch.setattr(model.batcher, "logits", full)
+    status, headers, answer = asked(app, V2, v2())
+    assert (status, headers[b"retry-after"]) == (503, b"4")
+    assert "try again in 4 s" in json.loads(answer)["error"]
+
+
+def test_a_fault_gets_500_and_reaches_the_log(app, model, monkeypatch):
+    async def broken(_):
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(model.batcher, "logits", broken)
+    with pytest.raises(RuntimeError, match="planted"):  # Starlette raises it once it has answered.
+        asked(app, V1, ONE)
+
+
+def test_a_client_that_leaves_in_its_sentence_is_no_fault(app):
+    assert ask(app, V1, b'{"instances": ["so', None, headers=JSON)[0] == 499
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+tensors = st.fixed_dictionaries(
+    {"name": st.sampled_from(["text", "title", "review_id", "x"]), "datatype": st.just("BYTES")},
+    optional={
+        "shape": st.lists(st.integers(-1, 3), max_size=2) | anything,
+        "data": st.lists(st.text(max_size=5) | anything, max_size=3) | anything,
+        "parameters": st.dictionaries(
+            st.sampled_from(["binary_data_size", "x"]), st.integers(-9, 99) | anything
+        ),
+    },
+)
+bodies = st.one_of(
+    st.fixed_dictionaries(
+        {"inputs": st.lists(tensors, max_size=2) | anything},
+        optional={
+            "id": anything,
+            "parameters": st.dictionaries(st.just("binary_data_output"), anything) | anything,
+            "outputs": st.lists(
+                st.fixed_dictionaries(
+                    {"name": st.sampled_from(["label", "probabilities", "x"])},
+                    optional={"parameters": st.dictionaries(st.just("binary_data"), anything)},
+                ),
+                max_size=2,
+            )
+            | anything,
+        },
+    ),
+    st.fixed_dictionaries({"instances": st.lists(st.text(max_size=5), max_size=2) | anything}),
+    anything,
+)
+
+
+@settings(
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    body=bodies.map(lambda body: json.dumps(body).encode()) | st.binary(max_size=30),
+    tail=st.binary(max_size=12),
+    path=st.sampled_from([V1, V2]),
+    with_head=st.booleans(),
+    content_type=st.sampled_from(["application/json", "text/plain", "application/octet-stream"]),
+)
+def test_whatever_is_sent_is_answered_or_refused(app, body, tail, path, with_head, content_type):
+    headers = [(b"content-type", content_type.encode())]
+    if with_head:
+        headers.append((b"inference-header-content-length", str(len(body)).encode()))
+    status, _, answer = asked(app, path, body + tail if with_head else body, headers)
+    assert status in (200, 400), (status, answer)
+    assert answer
+
+
+def reading():
+    """An application that reads its request, if it gets one, and remembers the body."""
+
+    async def app(scope, receive, send):
+        app.body = b""
+        while True:
+            message = await receive()
+            app.body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    app.body = None
+    return app
+
+
+CHUNKED = [(b"transfer-encoding", b"chunked")]
+
+
+def test_a_body_of_the_limit_is_read():
+    inner = reading()
+    app = LimitedBody(inner, 10)
+    assert ask(app, V2, b"0123456789", headers=[(b"content-length", b"10")])[0] == 200
+    assert inner.body == b"0123456789"
+    assert ask(app, V2, b"01234", b"56789", headers=CHUNKED)[0] == 200
+    assert inner.body == b"0123456789"
+
+
+@pytest.mark.parametrize("headers", [[(b"content-length", b"11")], CHUNKED])
+def test_a_body_over_the_limit_is_refused_in_words_and_never_reaches_the_model(headers):
+    inner = reading()
+    status, answered, body = ask(LimitedBody(inner, 10), V2, b"01234", b"567890", headers=headers)
+    assert status == 400
+    assert "11 bytes" in json.loads(body)["error"]
+    assert answered[b"content-type"] == b"application/json"
+    assert int(answered[b"content-length"]) == len(body)
+    assert b"connection" not in answered
+    assert inner.body is None
+
+
+def test_a_body_without_end_is_cut_off():
+    app = LimitedBody(reading(), 10)
+    status, answered, _ = ask(app, V2, *[b"0123456789"] * 50, headers=CHUNKED)
+    assert (status, answered[b"connection"]) == (400, b"close")
+    assert len(app.left) > 30
+
+
+def test_a_client_that_leaves_within_a_chunked_body_never_reaches_the_model():
+    inner = reading()
+    assert ask(LimitedBody(inner, 10), V2, b"half", None, headers=CHUNKED)[0] is None
+    assert inner.body is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=8), min_size=1, max_size=6), st.integers(0, 20))
+def test_chunks_arrive_whole_or_not_at_all(chunks, limit):
+    inner = reading()
+    status, _, _ = ask(LimitedBody(inner, limit), V2, *chunks, headers=CHUNKED)
+    whole = b"".join(chunks)
+    assert status == (200 if len(whole) <= limit else 400)
+    assert inner.body == (whole if status == 200 else None)
+
+
+@pytest.fixture
+def address(app, observer):
+    """The observed application behind the real HTTP server."""
+    import uvicorn
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(ObservedApp(app, observer), log_config=None, access_log=False)
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield listening.getsockname()
+    server.should_exit = True
+    thread.join(10)
+
+
+def test_behind_uvicorn_the_reason_arrives_and_the_connection_stays(address, registry):
+    with closing(http.client.HTTPConnection(*address, timeout=10)) as connection:
+        local = None
+        for size, chunked, status in (
+            (LIMIT, False, 200),
+            (3 * LIMIT, False, 400),
+            (LIMIT, True, 200),
+            (3 * LIMIT, True, 400),
+            (20, False, 200),
+        ):
+            text = json.dumps(ONE).encode().ljust(size)
+            body = (text[at : at + 10_000] for at in range(0, size, 10_000)) if chunked else text
+            headers = {"X-Request-Id": "mine"}
+            connection.request("POST", V1, body=body, encode_chunked=chunked, headers=headers)
+            answer = connection.getresponse()
+            said = answer.read()
+            assert answer.status == status, said
+            assert answer.getheader("x-request-id") == "mine"
+            if size > LIMIT:
+                assert "send fewer reviews" in json.loads(said)["error"]
+            local = local or connection.sock.getsockname()
+            assert connection.sock.getsockname() == local
+    assert counted(registry, "v1", 200) == 3
+    assert counted(registry, "v1", 400) == 2
+
+
+def test_behind_uvicorn_an_error_page_has_its_id_too(
+    address, model, monkeypatch, registry, log, stream
+):
+    async def broken(_):
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(model.batcher, "logits", broken)
+    with closing(http.client.HTTPConnection(*address, timeout=10)) as connection:
+        connection.request("POST", V1, body=json.dumps(ONE))
+        answer = connection.getresponse()
+        answer.read()
+    assert answer.status == 500
+    assert counted(registry, "v1", 500) == 1
+    log.close()
+    (line,) = stream.lines()
+    assert line["request_id"] == answer.getheader("x-request-id")
+    assert line["client"] == "127.0.0.1"
