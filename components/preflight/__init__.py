@@ -1,1 +1,1 @@
-"""Checks a cluster before anything runs on it, and says what to do where something is amiss."""
+"""Checks of a cluster before anything runs on it: from outside, and from inside as a pipeline."""

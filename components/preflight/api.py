@@ -1,11 +1,10 @@
 """The cluster's API as a preflight asks it: a refusal is an answer too, not an error."""
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from components.preflight.finding import Finding, failed, not_checked, ok
+from components.preflight.finding import Finding, skipped
 from components.shared.kubernetes.refusals import Request, Resource, status_of
 from components.shared.kubernetes.retries import RetryPolicy
 
@@ -16,10 +15,10 @@ _TIMEOUT = (3.0, 8.0)
 """Seconds to connect and to wait for an answer."""
 
 _SECONDS_TO_GIVE_UP = 4.0
-"""From the first answer that is none; a preflight does not wait for a cluster to come back."""
+"""From the first failure; a preflight does not wait for a cluster to come back."""
 
 _ANSWERS = frozenset({400, 403, 404, 405, 406, 410, 422})
-"""Refusals that a check makes something of; others are asked again, or end the preflight."""
+"""Refusals that a check evaluates; others are asked again, or end the preflight."""
 
 ONLY_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """Asks for an object without its content, so that no value of a Secret leaves the cluster."""
@@ -27,12 +26,7 @@ ONLY_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API said.
-
-    Attributes:
-        status: HTTP status.
-        text: Body.
-    """
+    """What the API said: HTTP status and body."""
 
     status: int
     text: str
@@ -52,19 +46,14 @@ class Answer:
         """The objects of a list."""
         return self.found.get("items") or []
 
-    @property
-    def message(self) -> str:
-        """Why it was refused, in the API's words."""
-        return str(self.found.get("message") or self.text).strip()
-
 
 @dataclass(frozen=True)
 class Api:
     """Asks a cluster in the name of the user.
 
     Attributes:
-        client: Of the cluster's API.
-        namespace: The one that is checked.
+        client: Client of the cluster's API.
+        namespace: The namespace that is checked.
         retry_policy: How to ask again, and the clock to wait by.
     """
 
@@ -78,13 +67,8 @@ class Api:
         return str(self.client.configuration.host)
 
     def get(self, path: str, *, accept: str = "application/json", **query: str) -> Answer:
-        """Read an address, e.g. `/version`.
-
-        Raises:
-            UserError: If the cluster cannot be reached, does not accept the credentials, or
-                answers with errors of its own.
-        """
-        return self.ask("GET", path, accept=accept, query=query)
+        """Read an address, e.g. `/version`; raises as `ask`."""
+        return self.ask("GET", f"{path}?{urlencode(query)}" if query else path, accept=accept)
 
     def of_namespace(self, plural: str, name: str = "", group_version: str = "v1") -> str:
         """Address of an object, or of all of its kind, in the namespace."""
@@ -99,37 +83,31 @@ class Api:
         *,
         body: dict[str, Any] | None = None,
         accept: str = "application/json",
-        query: dict[str, str] | None = None,
         impersonate: str = "",
     ) -> Answer:
-        """Make one request.
+        """Make one request, and return the answer also where it is a refusal.
 
         Args:
             method: HTTP method.
             path: Address below the host.
             body: Sent as JSON.
             accept: Media type of the answer.
-            query: Parameters of the address.
             impersonate: User in whose name to ask; needs a right of its own.
 
-        Returns:
-            The answer, also where it is a refusal.
-
         Raises:
-            Conflict: If the API answers 409.
-            UserError: As `get`.
+            UserError: If the cluster cannot be reached, does not accept the credentials, or
+                answers with errors of its own.
         """
         from kubernetes.client.exceptions import ApiException
 
         headers = {"Accept": accept, "Content-Type": "application/json"}
         if impersonate:
             headers["Impersonate-User"] = impersonate
-        address = f"{path}?{urlencode(query)}" if query else path
 
         def once() -> Answer:
             try:
                 response, _, _ = self.client.call_api(
-                    address,
+                    path,
                     method,
                     header_params=headers,
                     body=body,
@@ -148,34 +126,12 @@ class Api:
 
 
 def unread(name: str, what: str, answer: Answer) -> Finding:
-    """A check that could not look because of what the user may not do."""
+    """The finding where something may not or cannot be read."""
     if answer.status == 403:
-        return not_checked(name, f"you may not read {what}")
-    return not_checked(name, f"{what} cannot be read ({answer.status}: {answer.message[:200]})")
-
-
-def missing(name: str, what: str, remedy: str) -> Finding:
-    """An object that should be there and is not."""
-    return failed(name, f"there is no {what}", remedy)
-
-
-def presence(kind: str, name: str, answer: Answer, remedy: str) -> Finding:
-    """Whether an object is there.
-
-    Args:
-        kind: Of the object, which also names the check.
-        name: Of the object.
-        answer: To the request for it.
-        remedy: Command that makes it.
-    """
-    if answer.good:
-        return ok(kind, name)
-    if answer.status == 404:
-        return missing(kind, f"{kind} {name}", remedy)
-    return unread(kind, f"{kind} {name}", answer)
+        return skipped(name, f"you may not read {what}")
+    said = str(answer.found.get("message") or answer.text).strip()[:200]
+    return skipped(name, f"{what} cannot be read ({answer.status}: {said})")
 
 
 def _text(body: bytes | str | None) -> str:
-    if isinstance(body, bytes):
-        return body.decode("utf-8", "replace")
-    return body if isinstance(body, str) else json.dumps(body) if body else ""
+    return body.decode("utf-8", "replace") if isinstance(body, bytes) else body or ""

@@ -1,16 +1,26 @@
-"""What a check found: one line for the reader, and the command that mends it."""
+"""The outcome of a check: one line for the reader, and the command that fixes it."""
 
-from dataclasses import dataclass
-from enum import Enum
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+_MARK = "preflight finding "
+_WIDTH, _STATE, _NAME = 100, 12, 24
 
 
-class State(Enum):
+class State(StrEnum):
     """How a check ended. Only `FAILED` keeps the pipelines from running."""
 
-    OK = "ok"
+    PASSED = "passed"
     WARNING = "warning"
     FAILED = "FAILED"
-    NOT_CHECKED = "not checked"
+    SKIPPED = "skipped"
+
+
+_COLOURS = {State.PASSED: 32, State.WARNING: 33, State.FAILED: 31, State.SKIPPED: 2}
 
 
 @dataclass(frozen=True)
@@ -19,32 +29,100 @@ class Finding:
 
     Attributes:
         name: What was checked, in a word or two.
-        state: How it stands.
-        told: What was found, in words.
+        state: How it ended.
+        text: What was seen.
         remedy: Command to type, or several, one a line; empty where nothing is to be done.
     """
 
     name: str
     state: State
-    told: str
+    text: str
     remedy: str = ""
 
 
-def ok(name: str, told: str) -> Finding:
+def passed(name: str, text: str) -> Finding:
     """All is well."""
-    return Finding(name, State.OK, told)
+    return Finding(name, State.PASSED, text)
 
 
-def warning(name: str, told: str, remedy: str = "") -> Finding:
+def warning(name: str, text: str, remedy: str = "") -> Finding:
     """The pipelines run, but not all of them, or not as they should."""
-    return Finding(name, State.WARNING, told, remedy)
+    return Finding(name, State.WARNING, text, remedy)
 
 
-def failed(name: str, told: str, remedy: str = "") -> Finding:
+def failed(name: str, text: str, remedy: str = "") -> Finding:
     """The pipelines cannot run."""
-    return Finding(name, State.FAILED, told, remedy)
+    return Finding(name, State.FAILED, text, remedy)
 
 
-def not_checked(name: str, why: str, remedy: str = "") -> Finding:
+def skipped(name: str, why: str, remedy: str = "") -> Finding:
     """Nothing is known."""
-    return Finding(name, State.NOT_CHECKED, why, remedy)
+    return Finding(name, State.SKIPPED, why, remedy)
+
+
+class CheckFailed(Exception):  # noqa: N818 (an outcome, not a fault of the program)
+    """What a check from inside saw is not right."""
+
+
+class CheckWarning(Exception):  # noqa: N818 (not an error: most of the pipelines run without it)
+    """What a check from inside saw is not right, and most of the pipelines run without it."""
+
+
+def try_and_print(checks: Iterable[tuple[str, Callable[[], str]]]) -> list[Finding]:
+    """Make checks from inside, and print each outcome as a line that `from_log` reads.
+
+    Args:
+        checks: Names, and functions that return what they saw, or raise.
+    """
+    findings = []
+    for name, check in checks:
+        try:
+            finding = passed(name, check())
+        except CheckWarning as error:
+            finding = warning(name, str(error))
+        except CheckFailed as error:
+            finding = failed(name, str(error))
+        except Exception as error:  # whatever it is, it answers the question
+            finding = failed(name, f"{type(error).__name__}: {error}")
+        findings.append(Finding(name, finding.state, " ".join(finding.text.split())[:600]))
+        print(_MARK + json.dumps(asdict(findings[-1])), flush=True)
+    return findings
+
+
+def from_log(log: str) -> list[Finding]:
+    """The findings among the lines of a step's log."""
+    lines = [line.partition(_MARK)[2] for line in log.splitlines() if _MARK in line]
+    return [Finding(**{**one, "state": State(one["state"])}) for one in map(json.loads, lines)]
+
+
+def group_lines(title: str, findings: Iterable[Finding], colours: bool) -> str:
+    """A group of findings for a terminal: a line each, folded where it is long, and its remedy.
+
+    Commands are never folded, so that they can be copied; one that fixes several findings in a row
+    is shown once, below the last.
+    """
+    shown = list(findings)
+    following = [*(finding.remedy for finding in shown[1:]), ""]
+    lines = [title]
+    for finding, after in zip(shown, following, strict=True):
+        text = textwrap.wrap(
+            finding.text, _WIDTH - _STATE - _NAME, break_long_words=False, break_on_hyphens=False
+        )
+        state = f"  {finding.state.value}".ljust(_STATE)
+        state = f"\033[{_COLOURS[finding.state]}m{state}\033[0m" if colours else state
+        indent = "\n" + " " * (_STATE + _NAME)
+        lines.append(f"{state}{finding.name.ljust(_NAME - 1)} {indent.join(text)}")
+        if finding.remedy != after:
+            lines += [f"      $ {command}" for command in finding.remedy.splitlines()]
+    return "\n".join([*lines, ""])
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """One line with the counts, and what follows from them."""
+    counts = Counter(finding.state for finding in findings)
+    said = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+    if counts[State.FAILED]:
+        return f"{said}. Fix what FAILED, then check again."
+    if counts[State.SKIPPED]:
+        return f"{said}. Nothing that was checked stands in the way."
+    return f"{said}. Ready."

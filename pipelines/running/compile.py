@@ -14,6 +14,7 @@ def all_pipelines() -> dict[str, Pipeline]:
     """The pipelines by the name of their file and of their command."""
     from pipelines.ab_test import ab_test_pipeline
     from pipelines.approval import approval_pipeline
+    from pipelines.preflight import preflight_pipeline
     from pipelines.rollout import rollout_pipeline
     from pipelines.training import training_pipeline
 
@@ -22,6 +23,7 @@ def all_pipelines() -> dict[str, Pipeline]:
         "approval": approval_pipeline,
         "rollout": rollout_pipeline,
         "ab-test": ab_test_pipeline,
+        "preflight": preflight_pipeline,
     }
 
 

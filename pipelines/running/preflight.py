@@ -1,8 +1,8 @@
 """Command line: check a cluster before anything runs on it, and say what to do.
 
-One line for each check; below what failed, the command that mends it. Nothing is changed in the
-cluster but for short probe pods, which are removed again (--no-pods leaves them out). Exit code 0
-if nothing failed, 1 if something did, 2 if the cluster cannot be asked.
+One line for each check; below what failed, the command that fixes it. Nothing changes in the
+cluster but for a run of a small pipeline, which is removed again (--no-pods leaves it out). Exit
+code 0 if nothing failed, 1 if something did, 2 if the cluster cannot be asked.
 """
 
 import argparse
@@ -10,22 +10,46 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from components.deployment.kserve import kserve_store
 from components.deployment.kserve.inference_service import RUNTIME
 from components.preflight.api import Api
-from components.preflight.expected import Expected, Permission, permissions_of
-from components.preflight.finding import Finding, State
-from components.preflight.preflight import preflight
-from components.preflight.report import group_lines, verdict
+from components.preflight.finding import (
+    Finding,
+    State,
+    failed,
+    group_lines,
+    skipped,
+    summary,
+    warning,
+)
+from components.preflight.inside_run import ENDED, follow
+from components.preflight.outside import (
+    Expected,
+    Permission,
+    absent,
+    check_from_outside,
+    permissions_of,
+)
 from components.shared.kubernetes import own_run
 from components.shared.kubernetes.connection import connect
-from components.shared.kubernetes.namespace_objects import FEATURE_STORE_SECRET, GPU
+from components.shared.kubernetes.namespace_objects import (
+    FEATURE_STORE_SECRET,
+    GPU,
+    SERVICE_ACCOUNT,
+)
 from components.shared.machine.errors import UserError, exit_in_words
+from components.shared.machine.images import predictor_image, step_image, training_image
 from components.training.on_nodes import step as train_job_step
 from components.training.tuning.katib import search as katib_search
+from pipelines.running.submit import errors_in_words, pipelines_client
 from pipelines.running.training_scale import scale_of_environment
+
+if TYPE_CHECKING:
+    from kfp import Client
 
 OF_THE_ROOMS = (
     own_run.PERMISSIONS,
@@ -63,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With code 1 if a check failed, 2 if the cluster cannot be asked.
     """
-    # Also `kill` lets the probe pods be removed.
+    # Also `kill` lets the run be removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     exit_in_words(lambda: _preflight(_parser().parse_args(arguments)))
 
@@ -96,13 +120,13 @@ def _parser() -> argparse.ArgumentParser:
         default=scale.nodes * scale.gpus_per_node,
         help="that training needs (default: TRAINING_NODES x TRAINING_GPUS; 0 leaves them out)",
     )
-    parser.add_argument("--no-pods", action="store_true", help="start no probe pods")
+    parser.add_argument("--no-pods", action="store_true", help="start nothing in the cluster")
     parser.add_argument(
         "--deadline",
         type=int,
-        default=180,
+        default=300,
         metavar="SECONDS",
-        help="for the probe pods, pulling their images included (default: %(default)s)",
+        help="for what is tried from inside, pulling images included (default: %(default)s)",
     )
     return parser
 
@@ -112,7 +136,7 @@ def _preflight(options: argparse.Namespace) -> None:
 
     if options.gpus < 0 or options.deadline < 1:
         raise UserError("--gpus takes a number from 0 up, --deadline one from 1 up")
-    # Told once, as a finding of its own.
+    # Reported once, as a finding of its own.
     warnings.filterwarnings("ignore", message="Unverified HTTPS request")
     client, namespace = connect(
         options.namespace, kubeconfig=options.kubeconfig, context=options.context
@@ -127,21 +151,92 @@ def _preflight(options: argparse.Namespace) -> None:
         kfp_endpoint=options.kfp_endpoint,
         kfp_namespace=options.kfp_namespace,
     )
-    findings: list[Finding] = []
-    for title, found in preflight(
-        Api(client, namespace),
-        expected,
-        pods=not options.no_pods,
-        deadline_seconds=options.deadline,
-        tell=lambda told: print(f"  {told}", file=sys.stderr, flush=True),
-    ):
+    api, findings = Api(client, namespace), []
+
+    def show(title: str, found: list[Finding]) -> None:
         if not findings:
             print(f"Preflight of namespace {namespace} at {client.configuration.host}\n")
         print(group_lines(title, found, sys.stdout.isatty()), flush=True)
-        findings += found
-    print(verdict(findings))
+        findings.extend(found)
+
+    for title, found in check_from_outside(api, expected):
+        show(title, found)
+    title = "Inside the cluster"
+    if absent(findings):
+        show(title, [skipped("from inside", f"there is no usable namespace {namespace}")])
+    elif options.no_pods:
+        show(title, [skipped("from inside", "nothing was started (--no-pods)")])
+    else:
+        show(title, _from_inside(api, expected, options))
+    print(summary(findings))
     if any(finding.state is State.FAILED for finding in findings):
         raise SystemExit(1)
+
+
+def _from_inside(api: Api, expected: Expected, options: argparse.Namespace) -> list[Finding]:
+    """Submit the preflight's pipeline, follow it, and remove it."""
+    images = {"steps image": step_image(), "predictor image": predictor_image()}
+    if expected.gpus:
+        images["training image"] = training_image(1)
+    # Without an endpoint KFP's client reads the kubeconfig by itself.
+    if options.kubeconfig:
+        os.environ["KUBECONFIG"] = options.kubeconfig
+    left: list[Finding] = []
+    try:
+        with errors_in_words(options.kfp_endpoint):
+            client = pipelines_client(options.kfp_endpoint, api.namespace, options.context)
+            with _run(client, expected, api.namespace, left) as run_id:
+                found = follow(
+                    api,
+                    run_id,
+                    lambda: str(client.get_run(run_id).state),
+                    images,
+                    options.deadline,
+                    lambda text: print(f"  {text}", file=sys.stderr, flush=True),
+                )
+    except UserError as error:
+        remedy = "make preflight KFP_ENDPOINT=https://…"
+        return [
+            failed("pipeline run", str(error), remedy),
+            skipped("from inside", "not tried: no run could be followed"),
+            *left,
+        ]
+    return found + left
+
+
+@contextmanager
+def _run(
+    client: "Client", expected: Expected, namespace: str, left: list[Finding]
+) -> Iterator[str]:
+    """A run of the preflight's pipeline, which is gone afterwards; yields its id.
+
+    What could not be removed goes to `left`.
+    """
+    from pipelines.preflight import preflight_pipeline
+
+    arguments = {
+        "kfp_url": f"http://ml-pipeline.{expected.kfp_namespace}:8888",
+        "gpu": "yes" if expected.gpus else "no",
+    }
+    run_id = client.create_run_from_pipeline_func(
+        preflight_pipeline.trace(),
+        arguments=arguments,
+        run_name="preflight",
+        experiment_name="preflight",
+        namespace=namespace,
+        enable_caching=False,
+        service_account=SERVICE_ACCOUNT,
+    ).run_id
+    try:
+        yield run_id
+    finally:
+        try:
+            if client.get_run(run_id).state not in ENDED:
+                client.terminate_run(run_id)
+            client.delete_run(run_id)
+        except Exception as error:  # the reason to remove it matters more
+            text = f"run {run_id} could not be removed ({type(error).__name__})"
+            left.append(warning("clean-up", text, f"kfp run delete {run_id}"))
 
 
 def _largest_step(gpus: int) -> dict[str, str]:

@@ -41,7 +41,9 @@ def _run(arguments: Sequence[str]) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m pipelines.running.run", description=__doc__)
     commands = parser.add_subparsers(dest="pipeline", required=True)
-    for name, pipeline in all_pipelines().items():
+    pipelines = all_pipelines()
+    del pipelines["preflight"]  # it is for clusters: `make preflight`
+    for name, pipeline in pipelines.items():
         command = commands.add_parser(
             name, help=pipeline.description, formatter_class=argparse.RawTextHelpFormatter
         )

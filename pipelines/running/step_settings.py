@@ -105,6 +105,9 @@ _SETTINGS: dict[str, StepSettings] = {
     # Killed and started again, an A/B test takes its sample anew.
     "run-ab-test": StepSettings("1", "4G", 24 * 60, retries=4, cached=False),
     "record-rollout": StepSettings("1", "2G", 15, cached=False),
+    "check-from-inside": StepSettings("1", "1G", 10, retries=0, cached=False),
+    "check-training-image": StepSettings("1", "4G", 10, retries=0, cached=False, gpu=True),
+    "start-predictor": StepSettings("1", "1G", 10, retries=0, cached=False),
 }
 
 

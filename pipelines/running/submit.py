@@ -72,8 +72,8 @@ def _submit(options: argparse.Namespace) -> None:
         raise UserError(f"{options.package} does not exist; `make compile` writes it")
     name = options.name or options.package.stem
     options.parameters = _checked(options.package, options.parameters)
-    with _errors_in_words(options.endpoint):
-        client = _client(options.endpoint, options.namespace)
+    with errors_in_words(options.endpoint):
+        client = pipelines_client(options.endpoint, options.namespace)
         if options.cron:
             _schedule(client, options, name)
         else:
@@ -166,18 +166,20 @@ def _caching(options: argparse.Namespace) -> bool | None:
     return False if options.no_cache else None
 
 
-def _client(endpoint: str, namespace: str) -> "Client":
+def pipelines_client(endpoint: str, namespace: str, context: str = "") -> "Client":
+    """KFP's client, at an endpoint or through the cluster of a kubeconfig."""
     from kfp import Client
 
     return Client(
         host=endpoint or None,
         namespace=namespace,
+        kube_context=context or None,
         existing_token=os.environ.get(TOKEN_VARIABLE) or None,
     )
 
 
 @contextlib.contextmanager
-def _errors_in_words(endpoint: str) -> Iterator[None]:
+def errors_in_words(endpoint: str) -> Iterator[None]:
     """Turn what the SDK raises into one sentence for the user."""
     import click
     from kfp_server_api.exceptions import ApiException

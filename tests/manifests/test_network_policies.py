@@ -77,7 +77,7 @@ def carried(objects):
             if manifest["kind"] == "ServingRuntime":
                 metadata = {"labels": manifest["spec"]["labels"]}
             yield metadata["labels"]
-    yield from ({**OURS, COMPONENT_LABEL: c} for c in ("pipeline-step", "preflight", "trial"))
+    yield from ({**OURS, COMPONENT_LABEL: c} for c in ("pipeline-step", "trial"))
 
 
 def test_each_pod_of_ours_is_closed_by_default(overlay):
@@ -115,8 +115,6 @@ def test_a_profile_is_closed_as_a_whole():
         ("pipeline-step", "mlflow", True),
         ("pipeline-step", "feature-store", True),
         ("pipeline-step", "predictor", True),
-        ("preflight", "mlflow", True),
-        ("preflight", "feature-store", True),
         ("mlflow", "feature-store", True),
         ("predictor", "feature-store", True),
         ("predictor", "mlflow", False),

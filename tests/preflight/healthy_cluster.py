@@ -2,10 +2,9 @@
 
 import yaml
 
-from components.preflight.expected import Expected, Permission
-from components.preflight.namespace import _COLLECTOR, _ENFORCE
+from components.preflight.namespace_checks import COLLECTOR, ENFORCE
+from components.preflight.outside import Expected, Permission
 from components.shared.kubernetes import namespace_objects as names
-from tests.preflight.small_api import SUCCEEDED
 
 NAMESPACE = "reviews"
 IN = f"/api/v1/namespaces/{NAMESPACE}"
@@ -31,27 +30,7 @@ EXPECTED = Expected(
     gpus=2,
 )
 
-STEP_LOG = """\
-image=ok starts as user 10001, Python 3.11.9
-kubernetes=ok https://10.96.0.1:443 answers, v1.34.2
-storage=ok /state is writable, 18 GiB free
-feature-store=ok Postgres 17 at review-sentiment-postgres:5432, tables can be made
-mlflow=ok http://mlflow:5000 answers, version 3.17.2
-artifacts=ok MLflow's server lists its artifact store
-pipelines=ok http://ml-pipeline.kubeflow:8888 answers
-prometheus=ok http://prometheus-operated.monitoring:9090 answers
-"""
-GPU_LOG = """\
-image=ok starts as user 10001, Python 3.11.9
-gpu=ok 1 x NVIDIA L4, CUDA 12.8
-"""
-ENDS = {
-    "steps": (SUCCEEDED, STEP_LOG),
-    "predictor": (SUCCEEDED, "image=ok starts as user 10001, Python 3.11.9\n"),
-    "training": (SUCCEEDED, GPU_LOG),
-}
-
-
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{names.SERVICE_ACCOUNT}"
 SECURED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False}
 
 
@@ -169,7 +148,7 @@ def healthy():
         KATIB_CONFIG: katib_config(True, SECURED),
         INITIALIZER: {"spec": {"container": {"securityContext": SECURED}}},
         f"/api/v1/namespaces/{NAMESPACE}": {
-            "metadata": {"labels": {_ENFORCE: "restricted", _COLLECTOR: "enabled"}},
+            "metadata": {"labels": {ENFORCE: "restricted", COLLECTOR: "enabled"}},
             "status": {"phase": "Active"},
         },
         CONFIG: {"data": {"MLFLOW_TRACKING_URI": "http://mlflow:5000", "STATE_DIR": "/state"}},

@@ -1,15 +1,31 @@
-"""What a probe prints, against real servers and closed ports."""
+"""What the steps of the preflight see, against real servers and closed ports."""
 
+import io
 import json
 import os
 import socket
 import threading
+from contextlib import redirect_stdout
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from unittest.mock import patch
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.preflight import inside
+from components.preflight.finding import CheckFailed, CheckWarning, from_log, try_and_print
+from components.preflight.gpu import check_gpu
+from components.shared.kubernetes import connection
+from components.shared.kubernetes.connection import connect
+from components.shared.machine.files import read_json
+from pipelines.preflight import preflight_pipeline
+from pipelines.running.local import run_locally
+from tests.stand_ins.api_server import ApiServer, kubeconfig
+
+VERSION = ("buildDate", "compiler", "gitCommit", "gitTreeState", "goVersion", "major", "minor")
+VERSION += ("platform",)
 
 
 class Server:
@@ -71,125 +87,116 @@ def closed_port():
         return taken.getsockname()[1]
 
 
-@pytest.fixture
-def run(capsys):
-    """Runs checks; gives the exit code and what was printed of each."""
-
-    def run(*checks):
-        code = inside.main(checks)
-        return code, dict(
-            line.split("=", 1) for line in capsys.readouterr().out.strip().splitlines()
-        )
-
-    return run
+def run(*names):
+    """State and text of checks by name, as read back from what they print."""
+    checks = {**dict(inside.CHECKS), "GPU": check_gpu}
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        try_and_print([(name, checks[name]) for name in names])
+    return {one.name: f"{one.state.value} {one.text}" for one in from_log(printed.getvalue())}
 
 
-def test_servers_that_answer(server, run):
-    code, said = run("mlflow", "artifacts", "pipelines", "prometheus")
+def test_servers_that_answer(server):
+    said = run("MLflow", "MLflow's artifacts", "Pipelines API inside", "Prometheus")
 
-    assert code == 0
-    assert said["mlflow"] == f"ok {server.url} answers, version 3.17.2"
-    assert said["artifacts"].startswith("ok ")
-    assert said["pipelines"] == f"ok {server.url} answers"
-    assert said["prometheus"] == f"ok {server.url} answers"
+    assert said["MLflow"] == f"passed {server.url} answers, version 3.17.2"
+    assert said["MLflow's artifacts"].startswith("passed ")
+    assert said["Pipelines API inside"] == f"passed {server.url} answers"
+    assert said["Prometheus"] == f"passed {server.url} answers"
 
 
-def test_an_image_that_runs_as_root_is_refused(run, monkeypatch):
+def test_an_image_that_runs_as_root_is_refused(monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 0)
-    assert run() == (1, {"image": "failed it runs as root"})
-
+    assert run("steps image") == {"steps image": "FAILED it runs as root"}
     monkeypatch.setattr(os, "getuid", lambda: 10001)
-    code, said = run()
-    assert code == 0
-    assert said["image"].startswith("ok starts as user 10001, Python 3.")
+    assert run("steps image")["steps image"].startswith("passed starts as user 10001, Python 3.")
 
 
-def test_a_closed_port_is_told(server, run, monkeypatch, closed_port):
+def test_a_closed_port_is_told(server, monkeypatch, closed_port):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     monkeypatch.setenv("PROMETHEUS_URL", f"http://127.0.0.1:{closed_port}")
 
-    assert run("prometheus")[0] == 0
-    code, said = run("mlflow", "artifacts", "prometheus", "pipelines")
+    said = run("MLflow", "MLflow's artifacts", "Prometheus", "Pipelines API inside")
 
-    assert code == 1
-    assert said["mlflow"].startswith(f"failed http://127.0.0.1:{closed_port}/health cannot be")
-    assert "Connection refused" in said["mlflow"]
-    assert said["artifacts"].startswith("failed MLflow's server does not reach its artifact store")
-    assert said["prometheus"].startswith("warning ")
-    assert said["pipelines"].startswith("ok ")
+    assert said["MLflow"].startswith(f"FAILED http://127.0.0.1:{closed_port}/health cannot be")
+    assert "Connection refused" in said["MLflow"]
+    assert said["MLflow's artifacts"].startswith(
+        "FAILED MLflow's server does not reach its artifact store"
+    )
+    assert said["Prometheus"].startswith("warning ")
+    assert said["Pipelines API inside"].startswith("passed ")
 
 
-def test_mlflow_that_refuses_the_host_name_is_no_mlflow(server, run):
+def test_mlflow_that_refuses_the_host_name_is_no_mlflow(server):
     refused = (403, "Invalid Host header - possible DNS rebinding attack detected")
     server.answers["/api/2.0/mlflow/experiments/search"] = refused
 
-    _, said = run("mlflow")
+    said = run("MLflow")
 
-    assert said["mlflow"].startswith("failed ")
-    assert "answers 403: Invalid Host header" in said["mlflow"]
+    assert said["MLflow"].startswith("FAILED ")
+    assert "answers 403: Invalid Host header" in said["MLflow"]
 
 
-def test_mlflow_is_asked_as_its_own_client_would(server, run, monkeypatch):
+def test_mlflow_is_asked_as_its_own_client_would(server, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "kim")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-    _, said = run("mlflow")
+    said = run("MLflow")
     assert server.headers["/health"]["Authorization"] == "Basic a2ltOnNlY3JldA=="
     assert "secret" not in json.dumps(said)
 
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token")
-    run("mlflow")
+    run("MLflow")
     assert server.headers["/health"]["Authorization"] == "Bearer token"
 
 
 @pytest.mark.parametrize("uri", ["sqlite:////state/mlflow.db", "mlflow:5000", ""])
-def test_what_is_no_server_is_told(run, monkeypatch, uri):
+def test_what_is_no_server_is_told(monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
-    _, said = run("mlflow")
+    said = run("MLflow")
 
-    assert said["mlflow"].startswith("failed MLFLOW_TRACKING_URI ")
+    assert said["MLflow"].startswith("FAILED MLFLOW_TRACKING_URI ")
 
 
-def test_the_shared_volume_is_written_to_and_left_as_it_was(run, monkeypatch, tmp_path):
+def test_the_shared_volume_is_written_to_and_left_as_it_was(monkeypatch, tmp_path):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
 
-    _, said = run("storage")
+    said = run("shared volume")
 
-    assert said["storage"].startswith(f"ok {tmp_path} is writable, ")
+    assert said["shared volume"].startswith(f"passed {tmp_path} is writable, ")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_volume_that_cannot_be_written_to(run, monkeypatch, tmp_path):
+def test_a_volume_that_cannot_be_written_to(monkeypatch, tmp_path):
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "not-mounted"))
 
-    _, said = run("storage")
+    said = run("shared volume")
 
-    assert "cannot write to" in said["storage"]
-    assert "No such file or directory" in said["storage"]
+    assert "cannot write to" in said["shared volume"]
+    assert "No such file or directory" in said["shared volume"]
 
 
-def test_a_database_that_cannot_be_reached(run, monkeypatch, closed_port):
+def test_a_database_that_cannot_be_reached(monkeypatch, closed_port):
     monkeypatch.setenv("PGHOST", "127.0.0.1")
     monkeypatch.setenv("PGPORT", str(closed_port))
     monkeypatch.setenv("PGPASSWORD", "secret")
 
-    code, said = run("feature-store")
+    said = run("feature store")
 
-    assert code == 1
-    assert said["feature-store"].startswith(f"failed Postgres at 127.0.0.1:{closed_port}: ")
-    assert "refused" in said["feature-store"]
-    assert "secret" not in said["feature-store"]
+    assert said["feature store"].startswith(f"FAILED Postgres at 127.0.0.1:{closed_port}: ")
+    assert "refused" in said["feature store"]
+    assert "secret" not in said["feature store"]
 
 
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        (("public", True), "ok Postgres 17 at db:5432, tables can be made"),
-        (("public", False), "failed feast may not create tables in schema public"),
-        ((None, None), "failed feast may not create tables in schema None"),
+        (("public", True), "passed Postgres 17 at db:5432, tables can be made"),
+        (("public", False), "FAILED feast may not create tables in schema public"),
+        ((None, None), "FAILED feast may not create tables in schema None"),
     ],
 )
-def test_the_rights_in_the_database(run, monkeypatch, row, told):
+def test_the_rights_in_the_database(monkeypatch, row, told):
     class Connection:
         info = type("Info", (), {"server_version": 170002})
 
@@ -207,23 +214,23 @@ def test_the_rights_in_the_database(run, monkeypatch, row, told):
     monkeypatch.setenv("PGPORT", "5432")
     monkeypatch.setenv("PGUSER", "feast")
 
-    assert run("feature-store")[1]["feature-store"] == told
+    assert run("feature store")["feature store"] == told
 
 
-def test_without_a_gpu_torch_says_so(run, monkeypatch):
+def test_without_a_gpu_torch_says_so(monkeypatch):
     monkeypatch.setattr("torch.version.cuda", "13.0")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert "sees no GPU; the driver" in run("gpu")[1]["gpu"]
+    assert "sees no GPU; the driver" in run("GPU")["GPU"]
 
     monkeypatch.setattr("torch.version.cuda", None)
-    assert run("gpu")[1]["gpu"].endswith("of the image is built without CUDA")
+    assert run("GPU")["GPU"].endswith("of the image is built without CUDA")
 
 
 @pytest.mark.parametrize(
     ("one", "told"),
-    [(1.0, "ok 2 x NVIDIA L4, CUDA 13.0"), (0.5, "failed the GPU multiplies wrongly")],
+    [(1.0, "passed 2 x NVIDIA L4, CUDA 13.0"), (0.5, "FAILED the GPU multiplies wrongly")],
 )
-def test_a_gpu_is_told_once_it_multiplies(run, monkeypatch, one, told):
+def test_a_gpu_is_told_once_it_multiplies(monkeypatch, one, told):
     import torch
 
     monkeypatch.setattr("torch.version.cuda", "13.0")
@@ -232,23 +239,43 @@ def test_a_gpu_is_told_once_it_multiplies(run, monkeypatch, one, told):
     monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "NVIDIA L4")
     monkeypatch.setattr("torch.ones", lambda *shape, dtype, device: torch.full(shape, one))
 
-    assert run("gpu")[1]["gpu"].startswith(told)
+    assert run("GPU")["GPU"].startswith(told)
 
 
-def test_the_api_server_is_asked_as_the_service_account(run, monkeypatch, tmp_path):
-    (tmp_path / "token").write_text("secret")
-    (tmp_path / "ca.crt").write_text("")
-    monkeypatch.setattr(inside, "_ACCOUNT", tmp_path)
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
-    asked = []
+def test_the_api_server_is_asked_as_the_service_account(monkeypatch, tmp_path):
+    api = ApiServer(objects={"/version/": {"gitVersion": "v1.34.2"} | dict.fromkeys(VERSION, "")})
+    client, _ = connect(kubeconfig=kubeconfig(tmp_path, api.url))
+    monkeypatch.setattr(connection, "connect", lambda: (client, "reviews"))
+    assert run("Kubernetes API")["Kubernetes API"] == f"passed {api.url} answers, v1.34.2"
+    api.refused[".*"] = (401, "Unauthorized")
+    assert run("Kubernetes API")["Kubernetes API"].startswith(f"FAILED {api.url} cannot be asked")
+    api.close()
 
-    def fetch(url, headers, trusted):
-        asked.append((url, headers))
-        return '{"gitVersion": "v1.34.2"}'
 
-    monkeypatch.setattr(inside.ssl, "create_default_context", lambda cafile: None)
-    monkeypatch.setattr(inside, "_fetch", fetch)
+@given(st.text(), st.sampled_from([None, CheckWarning, CheckFailed, ValueError]))
+def test_whatever_a_check_says_is_one_line_that_is_read_back(said, raised):
+    def one():
+        if raised:
+            raise raised(said)
+        return said
 
-    assert run("kubernetes")[1]["kubernetes"] == "ok https://127.0.0.1:1 answers, v1.34.2"
-    assert asked == [("https://127.0.0.1:1/version", {"Authorization": "Bearer secret"})]
+    with patch.object(inside, "CHECKS", (("MLflow", one),)):
+        found = run("MLflow")["MLflow"]
+    state = {None: "passed", CheckWarning: "warning"}.get(raised, "FAILED")
+    assert found.startswith(state)
+    assert " ".join(said.split())[:500] in found
+
+
+@pytest.mark.slow
+def test_the_pipeline_runs_here_too(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    given = {"kfp_url": server.url, "gpu": "no", "predictor": "no"}
+    state = tmp_path / "state"
+    done = run_locally(preflight_pipeline, given, runs=tmp_path / "runs", state=state, quiet=True)
+    seen = {one["name"]: one for one in read_json(done.artifact("check-from-inside", "findings"))}
+    assert list(seen) == [name for name, _ in inside.CHECKS]
+    for name in ("shared volume", "MLflow", "MLflow's artifacts", "Prometheus"):
+        assert seen[name]["state"] == "passed", seen[name]
+    assert seen["Pipelines API inside"]["text"] == f"{server.url} answers"
+    assert seen["Kubernetes API"]["state"] == "FAILED"
+    assert list(done.seconds) == ["check-from-inside"]

@@ -2,18 +2,16 @@
 
 import pytest
 
-from components.preflight.expected import Permission, permissions_of
 from components.preflight.finding import State
-from components.preflight.permissions import check_permissions
-from tests.preflight.healthy_cluster import EXPECTED
-from tests.preflight.small_api import ACCOUNT
+from components.preflight.outside import Permission, permissions_of
+from tests.preflight.healthy_cluster import ACCOUNT, EXPECTED
 
 ABOUT_OTHERS = "POST .*/subjectaccessreviews"
 ABOUT_SELF = "POST .*/selfsubjectaccessreviews"
 
 
 def check(cluster):
-    return check_permissions(cluster.api, EXPECTED.permissions)
+    return cluster.findings("permissions")
 
 
 def only_for(account):
@@ -32,23 +30,17 @@ def test_each_verb_is_asked_of_the_service_account(cluster, closed):
     first, second = check(cluster)
 
     assert (first.state, second.state) == (State.FAILED, State.FAILED)
-    assert first.told == "review-sentiment-pipeline may not delete experiments.kubeflow.org"
-    assert second.told == "review-sentiment-pipeline may not get pods/log"
+    assert first.text == "review-sentiment-pipeline may not delete experiments.kubeflow.org"
+    assert second.text == "review-sentiment-pipeline may not get pods/log"
     assert "can-i delete experiments.kubeflow.org -n reviews --as=" + ACCOUNT in first.remedy
     assert "can-i get pods --subresource=log" in second.remedy
 
 
 def test_the_account_is_asked_about_with_its_groups(cluster):
     """Rights that all service accounts have would not be found without them."""
-    specs, answer = [], cluster.server.answer
-
-    def keep(method, path, body, headers):
-        specs.append((body or {}).get("spec", {}))
-        return answer(method, path, body, headers)
-
-    cluster.server.answer = keep
     check(cluster)
 
+    specs = [body["spec"] for _, _, body in cluster.server.sent]
     assert {spec["user"] for spec in specs} == {ACCOUNT}
     assert set(specs[0]["groups"]) == {
         "system:serviceaccounts",
@@ -60,9 +52,9 @@ def test_the_account_is_asked_about_with_its_groups(cluster):
 def test_all_is_one_line(cluster):
     (found,) = check(cluster)
 
-    assert found.state is State.OK
-    assert found.told == "review-sentiment-pipeline may do all 4 things it has to"
-    reviews = [path for _, path, _ in cluster.server.asked]
+    assert found.state is State.PASSED
+    assert found.text == "review-sentiment-pipeline may do all 4 things it has to"
+    reviews = cluster.server.asked
     assert len(reviews) == 1 + len(EXPECTED.permissions)
 
 
@@ -72,26 +64,31 @@ def test_nothing_is_one_line_too(cluster):
     (found,) = check(cluster)
 
     assert found.state is State.FAILED
-    assert "may do nothing" in found.told
+    assert "may do nothing" in found.text
     assert "kubectl apply -k" in found.remedy
 
 
 def test_a_user_who_may_ask_neither_way_learns_that_nothing_is_known(cluster):
     cluster.server.refused[ABOUT_OTHERS] = (403, "no")
-    asked = cluster.server.answer
+    cluster.server.refused[ABOUT_SELF] = (403, 'User "kim" cannot impersonate')
 
-    def no_impersonation(method, path, body, headers):
-        if "Impersonate-User" in headers:
-            return 403, {"kind": "Status", "message": 'User "kim" cannot impersonate'}
-        return asked(method, path, body, headers)
+    def as_kim(method, path, query, body):
+        # Only impersonation is refused: what kim asks about kim is answered.
+        if path.endswith("/selfsubjectaccessreviews") and "Impersonate-User" not in last():
+            allowed = body["spec"]["resourceAttributes"]["verb"] == "get"
+            return {**body, "status": {"allowed": allowed}}
+        return None
 
-    cluster.server.answer = no_impersonation
+    def last():
+        return cluster.server.sent[-1][1]
+
+    cluster.server.extra = as_kim
     cluster.server.may = lambda wanted, user: wanted["verb"] == "get"
 
     (found,) = check(cluster)
 
-    assert found.state is State.NOT_CHECKED
-    assert "you may do 2 of the 4 things yourself" in found.told
+    assert found.state is State.SKIPPED
+    assert "you may do 2 of the 4 things yourself" in found.text
 
 
 def test_the_name_of_the_object_is_asked_for(cluster):
@@ -101,7 +98,7 @@ def test_the_name_of_the_object_is_asked_for(cluster):
     check(cluster)
     cluster.server.may = lambda attributes, user: not attributes["name"]
 
-    assert check(cluster)[0].told.endswith("may not get configmaps/kfp-launcher")
+    assert check(cluster)[0].text.endswith("may not get configmaps/kfp-launcher")
     assert {"resource": "configmaps", "name": "kfp-launcher", "verb": "get"}.items() <= max(
         wanted, key=lambda attributes: attributes["name"]
     ).items()

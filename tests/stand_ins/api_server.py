@@ -35,9 +35,16 @@ class ApiServer:
         hold_seconds: How long a watch stays open when there is nothing to tell.
         before: Called with method and path before a request is done.
         extra: Called with method, path, query and body; its answer, if any, is the answer.
+        objects: Bodies by address, of which nothing but access reviews can be made; None leaves
+            them to `known`.
+        refused: Status and message by a pattern of `METHOD address`.
+        may: Asked of the attributes of an access review, and the user that is meant.
+        sent: Path, headers and body of each request.
     """
 
-    def __init__(self, *kinds):
+    def __init__(self, *kinds, objects=None):
+        self.objects, self.refused, self.sent = objects, {}, []
+        self.may = lambda attributes, user: True
         self.known = {(k.group, k.version_name, k.plural): k for k in kinds}
         self.namespaces = {k.namespace for k in kinds}
         self.asked = []
@@ -82,13 +89,14 @@ class ApiServer:
         _, plural, name, log = _CORE.fullmatch(path).groups()
         return ("", f"{plural}/{log}" if log else plural), "get" if name else "list"
 
-    def handle(self, method, path, query, body):
+    def handle(self, method, path, query, body, headers):
         """Status, headers and content of an answer; None closes the connection.
 
         The content of a watch is an iterator of lines.
         """
         with self._lock:
             self.asked.append((method, path))
+            self.sent.append((path, headers, body))
             fault = self.faults.get(method, {}).pop(self.count(method), None)
             if fault == "drop":
                 return None
@@ -100,7 +108,12 @@ class ApiServer:
                 if self.before:
                     self.before(method, path)
                 found = self.extra(method, path, query, body) if self.extra else None
-                if found is None:
+                for pattern, (status, message) in self.refused.items():
+                    if found is None and re.fullmatch(pattern, f"{method} {path}"):
+                        raise Refused(status, "", message)
+                if found is None and self.objects is not None:
+                    found = self._by_address(path, query, body, headers)
+                elif found is None:
                     found = self._answer(method, path, query, body)
             except Refused as refused:
                 headers = {}
@@ -110,6 +123,21 @@ class ApiServer:
             if method == "WATCH" and fault:
                 found = iter(["{"] if fault == "cut" else [_error_event(fault[1]), ""])
             return None if fault == "lost" else (201 if method == "POST" else 200, {}, found)
+
+    def _by_address(self, path, query, body, headers):
+        if path.endswith("accessreviews"):
+            user = body["spec"].get("user") or headers.get("Impersonate-User", "")
+            allowed = self.may(body["spec"]["resourceAttributes"], user)
+            return {**body, "status": {"allowed": allowed}}
+        if path.endswith("selfsubjectreviews"):
+            return {**body, "status": {"userInfo": {"username": "kim@example.org"}}}
+        if match := _CORE.fullmatch(path):
+            return self._core(*match.groups(), query)
+        if path in self.objects:
+            return self.objects[path]
+        if path.startswith("/apis/") and path.count("/") == 3:
+            raise Refused(404, "", "404 page not found")
+        raise Refused(404, "NotFound", f"{path} not found")
 
     def _answer(self, method, path, query, body):
         if match := _CORE.fullmatch(path):
@@ -219,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "PATCH":
             assert self.headers["Content-Type"] == "application/merge-patch+json"
         method = "WATCH" if query.get("watch") == ["True"] else self.command
-        answer = self.api.handle(method, url.path, query, body)
+        answer = self.api.handle(method, url.path, query, body, dict(self.headers))
         if answer is None:
             self._hang_up()
             return

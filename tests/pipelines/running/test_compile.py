@@ -14,7 +14,12 @@ from components.shared.kubernetes.namespace_objects import (
     STATE_CLAIM,
     STATE_PATH,
 )
-from components.shared.machine.images import image_variables, step_image, training_image
+from components.shared.machine.images import (
+    image_variables,
+    predictor_image,
+    step_image,
+    training_image,
+)
 from pipelines.running.compile import compile_all
 from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS, StepSettings, step_settings
 from pipelines.training import training_pipeline
@@ -23,11 +28,13 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SETTINGS = step_settings()
 ROLLOUT_STEPS = {"fetch-version", "roll-out-model", "record-rollout"}
 AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
+PREFLIGHT_STEPS = {"check-from-inside", "check-training-image", "start-predictor"}
 STEPS = {
-    "training": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS,
+    "training": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS - PREFLIGHT_STEPS,
     "approval": {"fetch-version", "check-deployment", "promote-model"},
     "rollout": ROLLOUT_STEPS,
     "ab-test": AB_TEST_STEPS,
+    "preflight": PREFLIGHT_STEPS,
 }
 
 
@@ -76,7 +83,8 @@ def test_every_step_is_there_and_no_other(compiled) -> None:
 @pytest.mark.parametrize(("pipeline", "step", "settings"), CASES)
 def test_container_of_a_step(compiled, pipeline, step, settings) -> None:
     container = executors(compiled[pipeline][0])[step]
-    assert container["image"] == (training_image(1) if settings.gpu else step_image())
+    image = predictor_image() if step == "start-predictor" else step_image()
+    assert container["image"] == (training_image(1) if settings.gpu else image)
     assert "pip install" not in " ".join(container["command"])
     resources = container["resources"]
     assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == settings.cpu
@@ -95,7 +103,7 @@ def test_container_of_a_step(compiled, pipeline, step, settings) -> None:
 def test_rules_of_a_step(compiled, pipeline, step, settings) -> None:
     task = tasks(compiled[pipeline][0])[step]
     assert task["cachingOptions"].get("enableCache", False) == settings.cached
-    assert task["retryPolicy"]["maxRetryCount"] == settings.retries
+    assert task["retryPolicy"].get("maxRetryCount", 0) == settings.retries
 
 
 @pytest.mark.parametrize(("pipeline", "step", "settings"), CASES)

@@ -1,35 +1,66 @@
 """The command line of the preflight: exit codes, errors in one sentence, nothing left behind."""
 
-import os
+import io
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 import yaml
 
+from components.preflight.finding import try_and_print
 from components.shared.kubernetes import namespace_objects as names
+from components.shared.machine.images import predictor_image, step_image, training_image
 from pipelines.running import preflight
 from pipelines.running.step_settings import CONFIG_KEYS
-from tests.preflight.healthy_cluster import CONFIG, ENDS, NAMESPACE, healthy
-from tests.preflight.small_api import RUNNING, SmallApi
-from tests.stand_ins.api_server import kubeconfig
+from tests.preflight.healthy_cluster import CONFIG, NAMESPACE, healthy
+from tests.stand_ins.api_server import ApiServer, kubeconfig
+from tests.stand_ins.pipelines_api import PipelinesApi
 
 PROJECT = Path(__file__).resolve().parents[3]
+IMAGES = {"steps": step_image(), "training": training_image(1), "predictor": predictor_image()}
 
 
 @pytest.fixture
 def server():
-    server = SmallApi(healthy())
+    server = ApiServer(objects=healthy())
     server.objects[CONFIG] = {"data": dict.fromkeys(CONFIG_KEYS, "x")}
-    server.ends = dict(ENDS)
     yield server
     server.close()
 
 
 @pytest.fixture
-def run(server, tmp_path, monkeypatch, capsys):
+def pipelines(server):
+    """Kubeflow Pipelines, which starts a pod for each step of a run."""
+    pipelines = PipelinesApi()
+    pipelines.health = (200, '{"multi_user": true}')
+    pipelines.runs["r1"] = "SUCCEEDED"
+    labels = {"pipeline/runid": "r1"}
+
+    def start():
+        server.pods = [
+            {
+                "metadata": {"name": name, "labels": labels},
+                "spec": {"containers": [{"name": "main", "image": image}]},
+                "status": {"phase": "Succeeded"},
+            }
+            for name, image in IMAGES.items()
+        ]
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            try_and_print([("MLflow", lambda: "answers")])
+        server.logs = dict.fromkeys(IMAGES, "") | {"steps": printed.getvalue()}
+
+    pipelines.made = start
+    yield pipelines
+    pipelines.close()
+
+
+@pytest.fixture
+def run(server, pipelines, tmp_path, monkeypatch, capsys):
     """Runs the command line; gives exit code, output and errors."""
     monkeypatch.setattr(preflight.signal, "signal", lambda *_: None)
     for name in ("KUBERNETES_SERVICE_HOST", "KFP_ENDPOINT", "KUBECONFIG"):
@@ -38,7 +69,8 @@ def run(server, tmp_path, monkeypatch, capsys):
 
     def run(*options, config=config):
         try:
-            preflight.main(["--kubeconfig", str(config), "--namespace", NAMESPACE, *options])
+            words = ["--kubeconfig", str(config), "--namespace", NAMESPACE]
+            preflight.main([*words, "--kfp-endpoint", pipelines.url, *options])
         except SystemExit as end:
             return end.code, *capsys.readouterr()
         return 0, *capsys.readouterr()
@@ -51,7 +83,7 @@ def test_a_healthy_cluster_is_0(run, server):
 
     assert (code, errors) == (0, "")
     assert said.startswith(f"Preflight of namespace {NAMESPACE} at {server.url}\n\nCluster\n")
-    assert said.endswith(" ok. Ready.\n")
+    assert said.endswith(" passed. Ready.\n")
     assert "\033" not in said
 
 
@@ -62,7 +94,7 @@ def test_a_sick_cluster_is_1(run, server):
 
     assert (code, errors) == (1, "")
     assert "there is no ConfigMap review-sentiment-config" in said
-    assert said.endswith("Mend what FAILED, then check again.\n")
+    assert said.endswith("Fix what FAILED, then check again.\n")
 
 
 def test_it_asks_for_what_the_pipelines_use(run, server):
@@ -93,13 +125,43 @@ def test_it_asks_for_what_the_role_grants():
     assert asked == granted
 
 
-def test_the_pods_of_a_step_get_every_key(run, server):
-    run("--gpus", "0")
+def test_the_run_is_the_pipelines_own_and_is_removed(run, pipelines):
+    code, said, errors = run("--gpus", "1")
 
-    pod = next(pod for name, pod in server.made.items() if "steps" in name)
-    (container,) = pod["spec"]["containers"]
-    assert {one["name"] for one in container["env"]} >= {*CONFIG_KEYS, "PGHOST", "PGSSLMODE"}
-    assert len(server.made) == 2
+    assert (code, errors) == (0, "")
+    for line in ("steps image", "MLflow", "training image", "predictor image"):
+        assert f"\n  passed    {line} " in said
+    (made,) = [body for kind, _, body in pipelines.asked if kind == "runs"]
+    assert made["service_account"] == names.SERVICE_ACCOUNT
+    assert made["runtime_config"]["parameters"]["gpu"] == "yes"
+    spec = made["pipeline_spec"]["pipeline_spec"]
+    assert spec["pipelineInfo"]["name"] == "review-sentiment-preflight"
+    assert pipelines.removed == ["delete r1"]
+
+
+def test_where_pipelines_cannot_be_reached_that_is_a_finding(run):
+    code, said, _ = run("--kfp-endpoint", "http://127.0.0.1:9")
+
+    assert code == 1
+    assert "FAILED    pipeline run" in said
+    assert "skipped   from inside             not tried" in said
+
+
+def test_a_run_that_cannot_be_removed_is_named(run, pipelines, monkeypatch):
+    monkeypatch.setattr(pipelines, "delete", lambda path: (500, {"error": "no"}))
+
+    code, said, _ = run()
+
+    assert code == 0
+    assert "run r1 could not be removed" in said
+    assert "$ kfp run delete r1" in said
+
+
+def test_without_pods_nothing_is_started(run, pipelines):
+    _, said, _ = run("--no-pods")
+
+    assert "nothing was started (--no-pods)" in said
+    assert pipelines.asked == []
 
 
 def test_wrong_credentials_are_one_sentence(run, server):
@@ -152,36 +214,24 @@ def test_numbers_that_make_no_sense_are_2(run, options):
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_is_left_behind_by_a_signal(server, tmp_path, by):
-    server.ends["steps"] = (RUNNING, "")
+def test_nothing_is_left_behind_by_a_signal(server, pipelines, tmp_path, by):
+    pipelines.runs["r1"] = "RUNNING"
+    pipelines.made = lambda: None
     command = [sys.executable, "-m", "pipelines.running.preflight", "--gpus", "1"]
     command += ["--namespace", NAMESPACE, "--kubeconfig", kubeconfig(tmp_path, server.url)]
-    environment = {key: value for key, value in os.environ.items() if key != "KFP_ENDPOINT"}
+    command += ["--kfp-endpoint", pipelines.url]
+    followed = threading.Event()
+    server.before = lambda method, path: path.endswith("/reviews/pods") and followed.set()
     with subprocess.Popen(
-        command,
-        cwd=PROJECT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        with server.changed:
-            assert server.changed.wait_for(lambda: looked_at(server, "steps"), timeout=60)
+        assert followed.wait(timeout=120)
         process.send_signal(by)
         _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert errors.endswith("interrupted\n")
-    assert len(server.made) == 3
-    assert server.pods == {}
-
-
-def looked_at(server, probe):
-    """Whether the pod of a probe was created and read."""
-    return any(
-        method == "GET" and f"/pods/review-sentiment-preflight-{probe}" in path
-        for method, path, _ in server.asked
-    )
+    assert pipelines.removed == ["terminate r1", "delete r1"]
 
 
 def test_the_secret_of_the_feature_store_is_looked_for(run, server):

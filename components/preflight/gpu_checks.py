@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.preflight.api import Api, unread
-from components.preflight.finding import Finding, failed, not_checked, ok, warning
+from components.preflight.finding import Finding, failed, passed, skipped, warning
+from components.preflight.outside import Check, Expected
 from components.shared.kubernetes.namespace_objects import GPU, GPU_NODE_LABEL
 
 _NAME = "GPUs"
@@ -23,25 +24,21 @@ class _Node:
     remedy: str
 
 
-def check_gpus(api: Api, wanted: int) -> list[Finding]:
-    """Compare what nodes offer, less what pods hold, with what the training asks for.
-
-    Args:
-        api: The cluster.
-        wanted: GPUs that the training needs at a time; 0 asks nothing.
-    """
+def check_gpus(api: Api, expected: Expected, found: dict[str, Any]) -> list[Finding]:
+    """Compare what nodes offer, less what pods hold, with what the training asks for."""
+    wanted = expected.gpus
     if not wanted:
-        return [not_checked(_NAME, "the training asks for none (TRAINING_GPUS=0)")]
+        return [skipped(_NAME, "the training asks for none (TRAINING_GPUS=0)")]
     answer = api.get("/api/v1/nodes")
     if not answer.good:
         return [unread(_NAME, "nodes", answer)]
     nodes = [node for item in answer.items if (node := _node(item)).gpus]
     if not nodes:
-        told = (
+        text = (
             f"no node offers {GPU}, the training asks for {wanted}; a node that is only started "
             "when it is asked for cannot be seen here"
         )
-        return [failed(_NAME, told, _OPERATOR)]
+        return [failed(_NAME, text, _OPERATOR)]
     findings = [
         warning(_NAME, f"node {node.name} is left out: {node.hindrance}", node.remedy)
         for node in nodes
@@ -49,15 +46,15 @@ def check_gpus(api: Api, wanted: int) -> list[Finding]:
     ]
     usable = [node for node in nodes if not node.hindrance]
     offered = sum(node.gpus for node in usable)
-    told = f"{offered} on {len(usable)} node{'s' * (len(usable) != 1)} that training can use"
+    text = f"{offered} on {len(usable)} node{'s' * (len(usable) != 1)} that training can use"
     if offered < wanted:
         remedy = (
             f"export TRAINING_GPUS={offered} TRAINING_NODES=1   # or fewer, or add nodes"
             if usable
             else next(node.remedy for node in nodes)
         )
-        return [*findings, failed(_NAME, f"{told}; it asks for {wanted}", remedy)]
-    return [*findings, _free(api, usable, wanted, told)]
+        return [*findings, failed(_NAME, f"{text}; it asks for {wanted}", remedy)]
+    return [*findings, _free(api, usable, wanted, text)]
 
 
 def _node(item: dict[str, Any]) -> _Node:
@@ -77,36 +74,42 @@ def _node(item: dict[str, Any]) -> _Node:
     for taint in spec.get("taints") or []:
         if taint["effect"] != "PreferNoSchedule" and taint["key"] != GPU:
             full = f"{taint['key']}{'=' + taint['value'] if taint.get('value') else ''}"
-            told = f"its taint {full}:{taint['effect']} is not tolerated"
+            text = f"its taint {full}:{taint['effect']} is not tolerated"
             return _Node(
-                name, gpus, told, f"kubectl taint node {name} {taint['key']}:{taint['effect']}-"
+                name, gpus, text, f"kubectl taint node {name} {taint['key']}:{taint['effect']}-"
             )
         if taint["key"] == GPU and taint["effect"] == "NoExecute":
-            told = f"its taint {GPU}:NoExecute is not tolerated, only NoSchedule is"
-            return _Node(name, gpus, told, f"kubectl taint node {name} {GPU}:NoExecute-")
+            text = f"its taint {GPU}:NoExecute is not tolerated, only NoSchedule is"
+            return _Node(name, gpus, text, f"kubectl taint node {name} {GPU}:NoExecute-")
     return _Node(name, gpus, "", "")
 
 
-def _free(api: Api, usable: list[_Node], wanted: int, told: str) -> Finding:
+def _free(api: Api, usable: list[_Node], wanted: int, text: str) -> Finding:
     """How many of the GPUs no pod holds now."""
     answer = api.get("/api/v1/pods", fieldSelector="status.phase!=Succeeded,status.phase!=Failed")
     if not answer.good:
-        return ok(_NAME, f"{told}; you may not list all pods, so how many are free is not known")
-    held: dict[str, int] = defaultdict(int)
+        return passed(
+            _NAME, f"{text}; you may not list all pods, so how many are free is not known"
+        )
+    in_use: dict[str, int] = defaultdict(int)
     for pod in answer.items:
         spec = pod["spec"]
-        held[spec.get("nodeName", "")] += max(
+        in_use[spec.get("nodeName", "")] += max(
             sum(_asked(container) for container in spec["containers"]),
             *(_asked(container) for container in spec.get("initContainers") or []),
             0,
         )
-    free = sum(max(0, node.gpus - held[node.name]) for node in usable)
+    free = sum(max(0, node.gpus - in_use[node.name]) for node in usable)
     if free < wanted:
-        busy = f"{told}, {free} free; training that asks for {wanted} waits for the others"
+        busy = f"{text}, {free} free; training that asks for {wanted} waits for the others"
         return warning(_NAME, busy, "kubectl get pods -A -o wide | grep Running")
-    return ok(_NAME, f"{told}, {free} free")
+    return passed(_NAME, f"{text}, {free} free")
 
 
 def _asked(container: dict[str, Any]) -> int:
     limits = (container.get("resources") or {}).get("limits") or {}
     return int(limits.get(GPU, 0))
+
+
+GPUS = Check(_NAME, "", "", check_gpus)
+"""The row of the group GPUs."""

@@ -6,21 +6,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from components.preflight.api import Answer, Api
-from components.preflight.expected import APPLY, Permission
-from components.preflight.finding import Finding, failed, not_checked, ok
+from components.preflight.finding import Finding, failed, passed, skipped
+from components.preflight.outside import APPLY, Expected, Permission
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 
 _SIDE_BY_SIDE = 8
 _NAME = "permissions"
 
 
-def check_permissions(api: Api, permissions: tuple[Permission, ...]) -> list[Finding]:
+def check_permissions(api: Api, expected: Expected, found: dict[str, Any]) -> list[Finding]:
     """Ask for each verb that the pipelines use.
 
     Of the service account where the user may ask about others (SubjectAccessReview) or act as
     others (impersonation); otherwise of the user, which says nothing of the account.
     """
     account = f"system:serviceaccount:{api.namespace}:{SERVICE_ACCOUNT}"
+    permissions = expected.permissions
     first = permissions[0]
     if _of_account(api, account, first).good:
         return _judge(api, permissions, lambda wanted: _of_account(api, account, wanted))
@@ -29,7 +30,7 @@ def check_permissions(api: Api, permissions: tuple[Permission, ...]) -> list[Fin
     denied = _denied(permissions, lambda wanted: _of_self(api, wanted))
     yours = f"you may do {len(permissions) - len(denied)} of the {len(permissions)} things yourself"
     return [
-        not_checked(
+        skipped(
             _NAME,
             f"you may neither ask about {SERVICE_ACCOUNT} (create subjectaccessreviews) nor act "
             f"as it (impersonate); {yours}, which does not tell what it may",
@@ -41,7 +42,7 @@ def check_permissions(api: Api, permissions: tuple[Permission, ...]) -> list[Fin
 def _judge(api: Api, permissions: tuple[Permission, ...], ask: Any) -> list[Finding]:
     denied = _denied(permissions, ask)
     if not denied:
-        return [ok(_NAME, f"{SERVICE_ACCOUNT} may do all {len(permissions)} things it has to")]
+        return [passed(_NAME, f"{SERVICE_ACCOUNT} may do all {len(permissions)} things it has to")]
     verbs: dict[str, list[str]] = defaultdict(list)
     for permission in denied:
         verbs[permission.in_full].append(permission.verb)
@@ -77,23 +78,10 @@ def _denied(permissions: Iterable[Permission], ask: Any) -> list[Permission]:
         return [one for one, may in zip(wanted, pool.map(allowed, wanted), strict=True) if not may]
 
 
-def _attributes(namespace: str, wanted: Permission) -> dict[str, str]:
-    plural, _, subresource = wanted.resource.partition("/")
-    return {
-        "namespace": namespace,
-        "verb": wanted.verb,
-        "group": wanted.group,
-        "resource": plural,
-        "subresource": subresource,
-        "name": wanted.name,
-    }
-
-
 def _of_account(api: Api, account: str, wanted: Permission) -> Answer:
     accounts = "system:serviceaccounts"
     groups = [accounts, f"{accounts}:{api.namespace}", "system:authenticated"]
-    spec = {"user": account, "groups": groups}
-    return _ask(api, "SubjectAccessReview", wanted, spec)
+    return _ask(api, "SubjectAccessReview", wanted, {"user": account, "groups": groups})
 
 
 def _of_self(api: Api, wanted: Permission, account: str = "") -> Answer:
@@ -104,14 +92,13 @@ def _ask(
     api: Api, kind: str, wanted: Permission, spec: dict[str, Any], impersonate: str = ""
 ) -> Answer:
     group_version = "authorization.k8s.io/v1"
-    attributes = _attributes(api.namespace, wanted)
+    plural, _, subresource = wanted.resource.partition("/")
+    attributes = {"namespace": api.namespace, "verb": wanted.verb, "group": wanted.group}
+    attributes |= {"resource": plural, "subresource": subresource, "name": wanted.name}
+    review = {"apiVersion": group_version, "kind": kind}
     return api.ask(
         "POST",
         f"/apis/{group_version}/{kind.lower()}s",
-        body={
-            "apiVersion": group_version,
-            "kind": kind,
-            "spec": {**spec, "resourceAttributes": attributes},
-        },
+        body={**review, "spec": {**spec, "resourceAttributes": attributes}},
         impersonate=impersonate,
     )

@@ -1,0 +1,320 @@
+"""What the pipelines need of the cluster as a whole: Kubernetes, and the parts of Kubeflow."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from components.preflight.api import Api
+from components.preflight.finding import Finding, State, failed, passed, skipped, warning
+from components.preflight.outside import Check, Expected
+from components.shared.machine.errors import UserError
+
+_OLDEST = (1, 31)
+"""Kubernetes that Kubeflow Trainer 2.3 asks for; KServe 0.20 and Katib 0.19 run on older ones."""
+
+_KSERVE = (
+    "kubectl apply --server-side "
+    "-f https://github.com/kserve/kserve/releases/download/v0.21.0/kserve.yaml"
+)
+_TRAINER = (
+    "kubectl apply --server-side "
+    '-k "https://github.com/kubeflow/trainer.git/manifests/overlays/manager?ref=v2.3.0"'
+)
+_KFP = (
+    'kubectl apply -k "https://github.com/kubeflow/pipelines.git/manifests/kustomize/'
+    'cluster-scoped-resources?ref=2.17.0"\n'
+    'kubectl apply -k "https://github.com/kubeflow/pipelines.git/manifests/kustomize/env/'
+    'platform-agnostic?ref=2.17.0"'
+)
+_KATIB = (
+    'kubectl apply -k "https://github.com/kubeflow/katib.git/manifests/v1beta1/installs/'
+    'katib-standalone?ref=v0.19.0"'
+)
+_GATEWAY = (
+    "kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/"
+    "releases/download/v1.4.0/standard-install.yaml"
+)
+
+PARTS = (
+    ("Pipelines", "ml-pipeline", (2, 17)),
+    ("Katib", "katib-controller", (0, 19)),
+    ("Trainer", "kubeflow-trainer-controller-manager", (2, 3)),
+    ("KServe", "kserve-controller-manager", (0, 20)),
+)
+"""Controllers that we need: name, Deployment, and the oldest version that we were written for."""
+
+_NAMESPACES = ("kubeflow", "kubeflow-system", "kserve")
+"""Where their installations put them."""
+
+_HEALTH = "/apis/v2beta1/healthz"
+_TOKEN = "KFP_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+
+
+def check_server(api: Api) -> list[Finding]:
+    """Version of the API server, and who asks.
+
+    Raises:
+        UserError: If it cannot be reached, is something else, or does not accept the credentials.
+    """
+    answer = api.get("/version")
+    said = str(answer.found.get("gitVersion") or "")
+    version = re.match(r"v?(\d+)\.(\d+)", said)
+    if not answer.good or not version:
+        raise UserError(
+            f"what answers at {api.host} is not a Kubernetes API server ({answer.status} at "
+            "/version); check the server in the kubeconfig"
+        )
+    # `/version` is answered to everyone: this tells whether the credentials are valid.
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = api.ask("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review)
+    if answer.status == 403 and "system:anonymous" in answer.text:
+        raise UserError(
+            f"the kubeconfig brings no credentials that the cluster at {api.host} knows: it takes "
+            "you for system:anonymous; log in again"
+        )
+    name = ((answer.found.get("status") or {}).get("userInfo") or {}).get("username")
+    text = f"Kubernetes {said}" + (f", you are {name}" if name else "")
+    if (int(version[1]), int(version[2])) < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        return [warning("API server", f"{text}; Kubeflow Trainer needs {oldest} or later")]
+    if not api.client.configuration.verify_ssl:
+        return [warning("API server", f"{text}; the kubeconfig does not check its certificate")]
+    return [passed("API server", text)]
+
+
+def _kinds(
+    name: str,
+    group_version: str,
+    plurals: str,
+    without: str,
+    remedy: str = "",
+    missing: State = State.FAILED,
+) -> Check:
+    """A row for kinds that have to be served in our version."""
+
+    def right(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
+        served = {resource.get("name") for resource in found.get("resources") or []}
+        lacking = ", ".join(plural for plural in plurals.split(", ") if plural not in served)
+        if lacking:
+            yield Finding(
+                name, missing, f"there is no {group_version} {lacking}: {without}", remedy
+            )
+
+    what = f"{group_version} {plurals}"
+    return Check(name, f"/apis/{group_version}", what, right, remedy, missing, without)
+
+
+def _field(
+    name: str, group_version: str, kind: str, path: str, without: tuple[State, str], remedy: str
+) -> Check:
+    """A row for a field that not every version of a kind has."""
+
+    def right(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
+        if not has_field(found, kind, path):
+            yield Finding(name, without[0], f"{kind} has no {path}: {without[1]}", remedy)
+
+    address, what = f"/openapi/v3/apis/{group_version}", f"schema of {group_version}"
+    return Check(name, address, what, right, "", State.SKIPPED, shown=f"{kind} has {path}")
+
+
+def has_field(openapi: dict[str, Any], kind: str, path: str) -> bool:
+    """Whether a kind has a field.
+
+    Args:
+        openapi: The document at `/openapi/v3/apis/<group>/<version>`.
+        kind: As in a manifest.
+        path: Names from the top, separated by dots.
+    """
+    schemas = (openapi.get("components") or {}).get("schemas") or {}
+    for schema in schemas.values():
+        kinds = schema.get("x-kubernetes-group-version-kind") or []
+        if any(known.get("kind") == kind for known in kinds):
+            for name in path.split("."):
+                schema = (schema.get("properties") or {}).get(name)
+                if schema is None:
+                    return False
+            return True
+    return False
+
+
+def _traffic(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
+    """Standard mode splits traffic by the Gateway API, Knative mode by Knative's revisions."""
+    modes = (
+        ("gateway.networking.k8s.io/v1", "Gateway API, for KServe's Standard mode"),
+        ("serving.knative.dev/v1", "Knative, for KServe's Knative mode"),
+    )
+    there = [text for group, text in modes if api.get(f"/apis/{group}").good]
+    if there:
+        yield passed("traffic splitting", "; ".join(there))
+    else:
+        text = (
+            "there is neither the Gateway API nor Knative: a model is served, but not as a canary"
+        )
+        yield warning("traffic splitting", text, _GATEWAY)
+
+
+def _versions(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
+    """What the tags of the controllers' images say, and whether their pods are ready."""
+    deployments: dict[str, dict[str, Any]] = {}
+    closed: list[str] = []
+    for namespace in dict.fromkeys((expected.kfp_namespace, *_NAMESPACES)):
+        answer = api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments")
+        if not answer.good:
+            closed.append(namespace)
+        for one in answer.items:
+            deployments.setdefault(one["metadata"]["name"], one)
+    unseen = []
+    for name, wanted, oldest in PARTS:
+        if wanted in deployments:
+            yield _version(f"{name} version", deployments[wanted], oldest)
+        else:
+            unseen.append((name, wanted))
+    if unseen:
+        where = f"you may not list Deployments in {', '.join(closed)}"
+        if not closed:
+            wanted = ", ".join(deployment for _, deployment in unseen)
+            where = f"none of the Deployments {wanted} is in {', '.join(_NAMESPACES)}"
+        yield skipped("versions", f"{', '.join(name for name, _ in unseen)}: {where}")
+
+
+def _version(name: str, deployment: dict[str, Any], oldest: tuple[int, int]) -> Finding:
+    metadata, needed = deployment["metadata"], ".".join(map(str, oldest))
+    where = f"{metadata['name']} in namespace {metadata['namespace']}"
+    if not (deployment.get("status") or {}).get("availableReplicas"):
+        describe = f"describe deployment {metadata['name']}"
+        remedy = f"kubectl -n {metadata['namespace']} {describe}"
+        return failed(name, f"{where} has no ready pod", remedy)
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    tag = re.search(r":v?(\d+)\.(\d+)[^@/]*$", image.partition("@")[0])
+    if not tag:
+        return skipped(name, f"{image} says no version; {needed} or later is needed")
+    version = tag[0].lstrip(":v")
+    if (int(tag[1]), int(tag[2])) < oldest:
+        return warning(name, f"{version} ({where}); written for {needed} or later")
+    return passed(name, f"{version}, {where}")
+
+
+def _pipelines(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
+    """Ask for its health where `make submit` would send a run: there, or through the API server."""
+    name, namespace = "Pipelines API", expected.kfp_namespace
+    if expected.kfp_endpoint:
+        yield _endpoint(api, expected.kfp_endpoint.rstrip("/"), namespace)
+        return
+    answer = api.get(f"/api/v1/namespaces/{namespace}/services/ml-pipeline:http/proxy{_HEALTH}")
+    where = f"service ml-pipeline in namespace {namespace}"
+    if answer.good:
+        yield _health(api, f"{where} answers through the API server", answer.found, namespace)
+    elif answer.status == 404:
+        text = f"there is no {where}; install Kubeflow Pipelines, or say where it answers"
+        yield failed(name, text, "make preflight KFP_ENDPOINT=https://…")
+    else:
+        text = f"you may not reach the {where} through the API server ({answer.status})"
+        remedy = f"{_forward(namespace)}\nmake preflight KFP_ENDPOINT=http://localhost:8888"
+        yield skipped(name, text, remedy)
+
+
+def _endpoint(api: Api, endpoint: str, namespace: str) -> Finding:
+    import httpx
+
+    name, token = "Pipelines API", os.environ.get(_TOKEN)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        answer = httpx.get(endpoint + _HEALTH, timeout=5, headers=headers)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        text = f"{endpoint} cannot be reached ({type(error).__name__}); if it is forwarded, start"
+        return failed(name, f"{text} the forwarding", _forward(namespace))
+    if answer.is_redirect or answer.status_code in (401, 403):
+        text = f"{endpoint} asks for a login ({answer.status_code}), which submitting needs too"
+        create = "kubectl create token <account> --audience pipelines.kubeflow.org"
+        return failed(name, text, f"export {_TOKEN}=$({create})")
+    try:
+        health = json.loads(answer.text)
+    except ValueError:
+        health = None
+    if answer.status_code != 200 or not isinstance(health, dict):
+        text = f"{endpoint} answers {answer.status_code}, and not as Kubeflow Pipelines"
+        return failed(name, text, f"curl {endpoint}{_HEALTH}")
+    return _health(api, f"{endpoint} answers", health, namespace)
+
+
+def _health(api: Api, text: str, health: dict[str, Any], namespace: str) -> Finding:
+    """What the answer says of itself, and whether runs go to the namespace that is checked.
+
+    Standalone, all runs are in the namespace of Kubeflow Pipelines; for several users, none is.
+    """
+    name, several = "Pipelines API", health.get("multi_user")
+    said = (health.get("apiServerTagName"), "multi-user" if several else "")
+    text += f" ({', '.join(word for word in said if word)})" if any(said) else ""
+    if health.get("apiServerReady") is False:
+        # The dashboard's server answers for the one behind it, whether that is up or not.
+        logs = f"kubectl -n {namespace} logs deployment/ml-pipeline --tail 20"
+        return failed(name, f"{text}, but the API server of Pipelines behind it does not", logs)
+    if several and api.namespace == namespace:
+        text += f"; runs go to a profile's namespace, not to {namespace}"
+        return failed(name, text, "make preflight NAMESPACE=…   # of your profile")
+    if several is False and api.namespace != namespace:
+        text += f", for one user: all runs go to namespace {namespace}, not to {api.namespace}"
+        return failed(name, text, f"make preflight NAMESPACE={namespace}")
+    return passed(name, text)
+
+
+def _forward(namespace: str) -> str:
+    return f"kubectl -n {namespace} port-forward service/ml-pipeline 8888"
+
+
+_TRAINER_GROUP, _KSERVE_GROUP = "trainer.kubeflow.org/v1alpha1", "serving.kserve.io/v1beta1"
+
+CLUSTER: tuple[Check, ...] = (
+    _kinds(
+        "Argo Workflows",
+        "argoproj.io/v1alpha1",
+        "workflows, workflowtaskresults",
+        "no pipeline runs",
+        _KFP,
+    ),
+    _kinds("Katib", "kubeflow.org/v1beta1", "experiments, trials", "no tuning in Katib", _KATIB),
+    _kinds(
+        "Kubeflow Trainer",
+        _TRAINER_GROUP,
+        "trainjobs, trainingruntimes",
+        "no training on several GPUs or nodes",
+        _TRAINER,
+    ),
+    _field(
+        "Kubeflow Trainer",
+        _TRAINER_GROUP,
+        "TrainJob",
+        "spec.runtimePatches",
+        (State.FAILED, "it is older than 2.2; update it"),
+        _TRAINER,
+    ),
+    _kinds("KServe", _KSERVE_GROUP, "inferenceservices", "no rollout", _KSERVE),
+    _field(
+        "KServe",
+        _KSERVE_GROUP,
+        "InferenceService",
+        "spec.canary",
+        (State.WARNING, "canaries work in Knative mode only; for Standard mode update it"),
+        _KSERVE,
+    ),
+    _kinds(
+        "KServe runtimes",
+        "serving.kserve.io/v1alpha1",
+        "servingruntimes",
+        "no model server of ours",
+        _KSERVE,
+    ),
+    _kinds(
+        "Feast operator",
+        "feast.dev/v1",
+        "featurestores",
+        "the feature store works without it",
+        missing=State.PASSED,
+    ),
+    Check("traffic splitting", "", "", _traffic),
+    Check("versions", "", "", _versions),
+    Check("Pipelines API", "", "", _pipelines),
+)
+"""The rows of the group Kubeflow."""

@@ -1,0 +1,338 @@
+"""What an overlay puts into the namespace, and the servers, Secrets and limits in it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from components.preflight.api import ONLY_METADATA, Api, unread
+from components.preflight.finding import Finding, failed, passed, warning
+from components.preflight.outside import APPLY, Check, Expected
+from components.preflight.permission_checks import check_permissions
+from components.shared.kubernetes import namespace_objects as names
+
+ENFORCE = "pod-security.kubernetes.io/enforce"
+COLLECTOR = "katib.kubeflow.org/metrics-collector-injection"
+_FILLED_IN = "review-sentiment/pod-security-defaults"
+"""Label of namespaces in which the component `pod-security-defaults` fills in what is missing."""
+
+_HOW = "manifests/README.md, Pod Security"
+_KATIB, _KSERVE = "Katib, restricted", "KServe, restricted"
+_SELECTOR = f"{names.PART_OF_LABEL}={names.PART_OF}"
+_WITH_PODS = (
+    ("apps/v1", "deployments"),
+    ("apps/v1", "statefulsets"),
+    ("trainer.kubeflow.org/v1alpha1", "trainingruntimes"),
+)
+
+Found = dict[str, Any]
+
+
+def _namespace(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+    """The namespace and its labels; the first finding fails where it cannot be used."""
+    name = api.namespace
+    if (found.get("status") or {}).get("phase") == "Terminating":
+        text = f"{name} is being deleted; wait until it is gone"
+        yield failed("namespace", text, f"kubectl wait --for=delete namespace/{name}")
+        return
+    labels = found["metadata"].get("labels") or {}
+    level, label = labels.get(ENFORCE), f"kubectl label namespace {name}"
+    yield passed("namespace", name)
+    if level == "restricted":
+        yield passed("Pod Security", "restricted is enforced")
+    else:
+        text = f"{level or 'nothing'} is enforced, though our pods keep to restricted"
+        yield warning("Pod Security", text, f"{label} {ENFORCE}=restricted")
+    if labels.get(COLLECTOR) == "enabled":
+        yield passed("Katib's collector", "is injected into trials")
+    else:
+        text = f"the namespace lacks the label {COLLECTOR}: no trial would report its metrics"
+        yield failed("Katib's collector", text, f"{label} {COLLECTOR}=enabled")
+    if level == "restricted" and labels.get(_FILLED_IN) == "enabled":
+        yield passed("operators, restricted", "our admission policy fills in what they leave open")
+    elif level == "restricted":
+        yield from _operators(api)
+
+
+def _operators(api: Api) -> Iterator[Finding]:
+    """Whether what operators put into the namespace passes its Pod Security `restricted`.
+
+    Katib gives the containers that it adds a security context only where its configuration says so,
+    and KServe its storage initializer likewise; otherwise the namespace refuses their pods, and a
+    search or a model server waits for them without end. Without an operator, its kinds are missing.
+    """
+    answer = api.get("/api/v1/namespaces/kubeflow/configmaps/katib-config")
+    if answer.good:
+        lacking = katib_lacks(answer.found.get("data") or {})
+        if lacking:
+            text = f"Pod Security refuses what Katib adds to trials: katib-config lacks {lacking}"
+            edit = f"kubectl -n kubeflow edit configmap katib-config   # {_HOW}"
+            yield failed(_KATIB, text, edit)
+        else:
+            yield passed(_KATIB, "it gives the containers that it adds a security context")
+    elif answer.status != 404:
+        yield unread(_KATIB, "ConfigMap katib-config in namespace kubeflow", answer)
+    answer = api.get("/apis/serving.kserve.io/v1alpha1/clusterstoragecontainers/default")
+    if answer.good:
+        container = (answer.found.get("spec") or {}).get("container") or {}
+        if _secured(container.get("securityContext")):
+            yield passed(_KSERVE, "its storage initializer has a security context")
+        else:
+            text = "its storage initializer has no security context: Pod Security refuses the pods"
+            edit = f"kubectl edit clusterstoragecontainer default   # {_HOW}"
+            yield warning(_KSERVE, f"{text} of models that it fetches", edit)
+    elif answer.status != 404:
+        yield unread(_KSERVE, "ClusterStorageContainer default", answer)
+
+
+def katib_lacks(data: Mapping[str, str]) -> str:
+    """What Katib's ConfigMap lacks for namespaces that enforce `restricted`; empty if nothing."""
+    import yaml
+
+    config = yaml.safe_load(data.get("katib-config.yaml", "")) or {}
+    controller = (config.get("init") or {}).get("controller") or {}
+    suggestions = (config.get("runtime") or {}).get("suggestions") or []
+    secured = any(
+        one.get("algorithmName") == "random" and _secured(one.get("securityContext"))
+        for one in suggestions
+    )
+    lacking = [
+        *([] if controller.get("injectSecurityContext") is True else ["injectSecurityContext"]),
+        *([] if secured else ["a securityContext of the suggestion random"]),
+    ]
+    return " and ".join(lacking)
+
+
+def _secured(context: Any) -> bool:
+    return bool(context) and context.get("allowPrivilegeEscalation") is False
+
+
+def _config_map(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+    """A pod without one of the keys hangs."""
+    name, keys = f"ConfigMap {names.CONFIG_MAP}", expected.config_keys
+    lacking = [key for key in keys if key not in (found.get("data") or {})]
+    if lacking:
+        yield failed("configuration", f"{name} lacks {', '.join(lacking)}", APPLY)
+    else:
+        yield passed("configuration", f"{name}, {len(keys)} keys")
+
+
+def _claim(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+    """The volume that all steps share."""
+    claim, spec, status = names.STATE_CLAIM, found["spec"], found.get("status") or {}
+    phase, chosen = status.get("phase"), spec.get("storageClassName")
+    describe = f"kubectl -n {api.namespace} describe pvc {claim}"
+    waits = f"claim {claim} waits for"
+    if phase == "Bound":
+        size = (status.get("capacity") or {}).get("storage", "")
+        seen = f"{size} {', '.join(spec.get('accessModes') or [])}".strip()
+        yield passed("storage", f"claim {claim} is bound, {seen}")
+    elif phase != "Pending":
+        yield failed("storage", f"claim {claim} is {phase}: its volume is gone", describe)
+    elif not chosen:
+        text = f"claim {claim} has no storage class, and the cluster has no default one"
+        yield failed("storage", text, f"kubectl get storageclass\n{describe}")
+    else:
+        answer = api.get(f"/apis/storage.k8s.io/v1/storageclasses/{chosen}")
+        if answer.status == 404:
+            text = f"{waits} storage class {chosen}, which does not exist"
+            yield failed("storage", text, "kubectl get storageclass")
+        elif answer.good and answer.found.get("volumeBindingMode") == "WaitForFirstConsumer":
+            text = f"{waits} the first pod that mounts it (storage class {chosen})"
+            yield warning("storage", text)
+        else:
+            yield failed("storage", f"{waits} a volume of storage class {chosen}", describe)
+
+
+def _priorities(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+    """Without the class that it names a pod is refused.
+
+    Classes belong to the cluster, so that who applies an overlay may lack the right to make them.
+    """
+    named = {
+        name
+        for group_version, plural in _WITH_PODS
+        for one in api.get(
+            api.of_namespace(plural, group_version=group_version), labelSelector=_SELECTOR
+        ).items
+        for name in priorities_in(one)
+    }
+    for name in sorted(named):
+        path = f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}"
+        yield from Check("PriorityClass", path, f"PriorityClass {name}").findings(api, expected)
+
+
+def priorities_in(found: Any) -> Iterator[str]:
+    """Every priority class that an object names, however deep."""
+    if isinstance(found, dict):
+        if found.get("priorityClassName"):
+            yield found["priorityClassName"]
+        found = list(found.values())
+    if isinstance(found, list):
+        for part in found:
+            yield from priorities_in(part)
+
+
+def _servers(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+    """Whether our servers have ready pods, and the Secrets that they and the steps need exist.
+
+    The Secrets' values are not read. A server waits for its Secrets, so that they come first.
+    """
+    servers: list[Finding] = []
+    needed = {name: set(keys) for name, keys in expected.secrets.items()}
+    for plural, kind in (("deployments", "Deployment"), ("statefulsets", "StatefulSet")):
+        path = api.of_namespace(plural, group_version="apps/v1")
+        answer = api.get(path, labelSelector=_SELECTOR)
+        if not answer.good:
+            servers.append(unread("server", f"{kind}s", answer))
+        for one in answer.items:
+            name, wanted = one["metadata"]["name"], one["spec"].get("replicas", 1)
+            ready = (one.get("status") or {}).get("readyReplicas", 0)
+            text = f"{kind} {name}, {ready} of {wanted} pod{'s' * (wanted != 1)} ready"
+            describe = f"kubectl -n {api.namespace} describe {kind.lower()} {name}"
+            bad = warning if ready else failed
+            good = ready >= wanted
+            servers.append(passed("server", text) if good else bad("server", text, describe))
+            for secret, keys in secrets_of(one["spec"]["template"]["spec"]).items():
+                needed.setdefault(secret, set()).update(keys)
+    for name, keys in sorted(needed.items()):
+        answer = api.get(api.of_namespace("secrets", name), accept=ONLY_METADATA)
+        if answer.good:
+            yield passed("Secret", f"{name}, values not read")
+        elif answer.status != 404:
+            yield unread("Secret", f"Secret {name}", answer)
+        else:
+            values = "".join(f" --from-literal={key}=…" for key in sorted(keys))
+            create = f"kubectl -n {api.namespace} create secret generic {name}{values}"
+            text = f"there is no Secret {name}"
+            yield failed("Secret", text, f"{create}   # values: manifests/README.md")
+    yield from servers
+
+
+def secrets_of(pod: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The keys that a pod (its `spec`) cannot start without, by the name of their Secret."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for container in [*(pod.get("initContainers") or []), *pod["containers"]]:
+        references = [
+            *((one.get("valueFrom") or {}).get("secretKeyRef") for one in container.get("env", [])),
+            *(one.get("secretRef") for one in container.get("envFrom", [])),
+        ]
+        for reference in references:
+            if reference and not reference.get("optional"):
+                found[reference["name"]] |= {reference["key"]} if "key" in reference else set()
+    for volume in pod.get("volumes") or []:
+        mounted = volume.get("secret")
+        if mounted and not mounted.get("optional"):
+            found[mounted["secretName"]] |= {item["key"] for item in mounted.get("items") or []}
+    return dict(found)
+
+
+def _quota(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+    """Whether each ResourceQuota and LimitRange leaves room for the largest step."""
+    asked = ", ".join(f"{amount} {resource}" for resource, amount in expected.largest_step.items())
+    findings: list[Finding] = []
+    rows = (
+        ("resourcequotas", "ResourceQuotas", _in_quota),
+        ("limitranges", "LimitRanges", _in_range),
+    )
+    for plural, what, judge in rows:
+        answer = api.get(api.of_namespace(plural))
+        if not answer.good:
+            findings.append(unread("quota", what, answer))
+        for one in answer.items:
+            findings += judge(api.namespace, one, expected.largest_step)
+    yield from findings or [passed("quota", f"leaves room for the largest step ({asked})")]
+
+
+def _in_quota(
+    namespace: str, quota: Mapping[str, Any], largest: Mapping[str, str]
+) -> Iterator[Finding]:
+    status, name = quota.get("status") or {}, quota["metadata"]["name"]
+    hard, used = status.get("hard") or {}, status.get("used") or {}
+    for resource, amount in largest.items():
+        for key in (resource, f"requests.{resource}", f"limits.{resource}"):
+            if key not in hard:
+                continue
+            wanted, most, taken = map(_quantity, (amount, hard[key], used.get(key, "0")))
+            text = f"ResourceQuota {name} allows {hard[key]} {key}"
+            remedy = f"kubectl -n {namespace} edit resourcequota {name}"
+            if wanted > most:
+                yield failed("quota", f"{text}; the largest step asks for {amount}", remedy)
+            elif taken + wanted > most:
+                text += f", of which {used[key]} are taken; a step that asks for {amount} waits"
+                yield warning("quota", text, f"kubectl -n {namespace} get pods")
+
+
+def _in_range(
+    namespace: str, limits: Mapping[str, Any], largest: Mapping[str, str]
+) -> Iterator[Finding]:
+    name = limits["metadata"]["name"]
+    for limit in limits["spec"].get("limits") or []:
+        for resource, amount in largest.items():
+            most = (limit.get("max") or {}).get(resource)
+            if limit["type"] not in ("Container", "Pod") or not most:
+                continue
+            if _quantity(amount) > _quantity(most):
+                text = f"LimitRange {name} allows a {limit['type'].lower()} {most} {resource}; the"
+                edit = f"kubectl -n {namespace} edit limitrange {name}"
+                yield failed("quota", f"{text} largest step asks for {amount}", edit)
+
+
+def _quantity(text: str) -> Decimal:
+    from kubernetes.utils import parse_quantity
+
+    return Decimal(parse_quantity(text))
+
+
+NAMESPACE = Check(
+    "namespace",
+    "/api/v1/namespaces/{namespace}",
+    "usable namespace; an overlay makes it, or name another",
+    _namespace,
+    f"{APPLY}\nmake preflight NAMESPACE=…",
+)
+
+
+def _object(kind: str, plural: str, name: str, group_version: str = "v1") -> Check:
+    """A row for an object that only has to be there."""
+    root = "/apis" if "/" in group_version else "/api"
+    path = f"{root}/{group_version}/namespaces/{{namespace}}/{plural}/{name}"
+    return Check(kind, path, f"{kind} {name}")
+
+
+def namespace_checks(expected: Expected) -> tuple[Check, ...]:
+    """The rows of the group of the namespace."""
+    in_namespace = "/api/v1/namespaces/{namespace}"
+    config, claim = names.CONFIG_MAP, names.STATE_CLAIM
+    return (
+        Check(
+            "configuration",
+            f"{in_namespace}/configmaps/{config}",
+            f"ConfigMap {config}",
+            _config_map,
+        ),
+        Check(
+            "storage",
+            f"{in_namespace}/persistentvolumeclaims/{claim}",
+            f"PersistentVolumeClaim {claim}",
+            _claim,
+        ),
+        _object("service account", "serviceaccounts", names.SERVICE_ACCOUNT),
+        _object("service account", "serviceaccounts", names.PREDICTOR_SERVICE_ACCOUNT),
+        _object(
+            "ServingRuntime",
+            "servingruntimes",
+            expected.serving_runtime,
+            "serving.kserve.io/v1alpha1",
+        ),
+        _object(
+            "TrainingRuntime",
+            "trainingruntimes",
+            names.TRAINING_RUNTIME,
+            "trainer.kubeflow.org/v1alpha1",
+        ),
+        Check("PriorityClass", "", "", _priorities),
+        Check("permissions", "", "", check_permissions),
+        Check("server", "", "", _servers),
+        Check("quota", "", "", _quota),
+    )
