@@ -6,18 +6,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
-
-from pydantic import TypeAdapter
 
 from components.deployment.local.service_file import ServedModel
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import write_json
+
+if TYPE_CHECKING:
+    import psutil
 
 _LAST_LINES = 15
 
@@ -33,11 +33,8 @@ def serving_command(
 ) -> list[str]:
     """The command of our own model server, on this machine only and without gRPC.
 
-    Args:
-        model: What to serve. The last of an argument that is given twice counts, so the model's
-            own come first.
-        port_file: Gets the port.
-        program: What takes the arguments of our server; another one to plant faults.
+    The last of an argument that is given twice counts, so the model's own come first. The tests
+    plant faults with another program that takes the arguments of ours.
     """
     return [
         *(*program, *model.arguments),
@@ -45,21 +42,6 @@ def serving_command(
         *("--model-version", model.version, "--host", "127.0.0.1", "--grpc-port", "0"),
         *("--http-port", "0", "--port-file", str(port_file)),
     ]
-
-
-@dataclass(frozen=True)
-class _Record:
-    """Who a process is, for another one that takes it over.
-
-    A process id is given anew once its process has ended; with the time it is unique.
-    """
-
-    pid: int
-    created: float
-    model: ServedModel
-
-
-_RECORD = TypeAdapter(_Record)
 
 
 class ModelProcess:
@@ -77,16 +59,15 @@ class ModelProcess:
         model: ServedModel,
         folder: Path,
         identity: str,
-        pid: int,
-        child: subprocess.Popen[bytes] | None = None,
+        process: "subprocess.Popen[bytes] | psutil.Process",
     ) -> None:
-        """Stand for a process that runs; use `start` or `adopt`."""
+        """Stand for a process that runs: one that `start` started, or that `left_in` found."""
         self.model = model
         self.id = identity
-        self.pid = pid
+        self.pid = process.pid
         self.log_file = folder / f"{identity}.log"
-        self._folder = folder
-        self._child = child
+        self._port_file = folder / f"{identity}.port"
+        self._process = process
 
     @classmethod
     def start(
@@ -97,14 +78,10 @@ class ModelProcess:
         *,
         own_session: bool = False,
     ) -> "ModelProcess":
-        """Start a server.
+        """Start a server, with its log and port file in a folder.
 
-        Args:
-            model: What it serves.
-            folder: Folder of its log, its port file and its record.
-            command: Makes the command line.
-            own_session: Whether it is spared the signals of our terminal and our process group,
-                so that we can end it in our own time.
+        In a session of its own it is spared the signals of our terminal and our process group, so
+        that we can end it in our own time.
         """
         folder.mkdir(parents=True, exist_ok=True)
         identity = f"{model.key}-{uuid4().hex[:6]}"
@@ -117,43 +94,21 @@ class ModelProcess:
                 start_new_session=own_session,
                 env={**os.environ, "PYTHONWARNINGS": "ignore", "MODEL_VERSION": model.version},
             )
-        return cls(model, folder, identity, child.pid, child)
-
-    def record(self) -> None:
-        """Write down who this is, so that another process can `adopt` it."""
-        import psutil
-
-        with suppress(psutil.NoSuchProcess):
-            record = _Record(self.pid, psutil.Process(self.pid).create_time(), self.model)
-            write_json(self._folder / f"{self.id}.json", asdict(record))
-
-    @classmethod
-    def adopt(cls, record: Path) -> "ModelProcess | None":
-        """Take over the process that a record names; None where it runs no more."""
-        import psutil
-
-        try:
-            told = _RECORD.validate_json(record.read_bytes())
-            if psutil.Process(told.pid).create_time() != told.created:
-                return None
-        except (OSError, ValueError, psutil.Error):
-            return None
-        process = cls(told.model, record.parent, record.stem, told.pid)
-        return process if process.is_running() else None
+        return cls(model, folder, identity, child)
 
     @property
     def exit_code(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs or where it is not ours."""
-        return self._child.poll() if self._child else None
+        return self._process.poll() if isinstance(self._process, subprocess.Popen) else None
 
     def is_running(self) -> bool:
         """Whether the process is there, and not only as a zombie."""
-        if self._child:
-            return self._child.poll() is None
+        if isinstance(self._process, subprocess.Popen):
+            return self._process.poll() is None
         import psutil
 
         try:
-            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+            return self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
 
@@ -161,7 +116,7 @@ class ModelProcess:
     def port(self) -> int | None:
         """The port that it listens on, once it says so."""
         try:
-            return int((self._folder / f"{self.id}.port").read_text())
+            return int(self._port_file.read_text())
         except (OSError, ValueError):
             return None
 
@@ -169,16 +124,15 @@ class ModelProcess:
         """Whether it says that its model is ready."""
         if (port := self.port) is None:
             return False
-        connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
-        try:
+        with (
+            suppress(OSError, HTTPException),
+            closing(HTTPConnection("127.0.0.1", port, timeout=timeout)) as connection,
+        ):
             connection.request("GET", f"/v2/models/{self.model.name}/ready")
             answer = connection.getresponse()
             answer.read()  # a connection that is closed before is an error to the server
             return answer.status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
+        return False
 
     def wait_until_ready(self, within: float) -> int:
         """Its port, once it is ready.
@@ -202,17 +156,23 @@ class ModelProcess:
 
     def last_lines(self) -> str:
         """The end of what it printed, on one line."""
-        return last_lines(self.log_file, _LAST_LINES)
+        try:
+            with self.log_file.open("rb") as log:
+                log.seek(max(0, self.log_file.stat().st_size - 20_000))
+                lines = log.read().decode("utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return " | ".join(lines[-_LAST_LINES:]) or "it printed nothing"
 
     def terminate(self) -> None:
         """Ask it to end as Kubernetes does: by SIGTERM, upon which it drains."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, and reap it."""
+        """End it at once, and reap it if it is ours."""
         self._signal(signal.SIGKILL)
-        if self._child:
-            self._child.wait()
+        if isinstance(self._process, subprocess.Popen):
+            self._process.wait()
 
     def end(self, within: float = 60.0) -> None:
         """End it by SIGTERM and wait.
@@ -229,38 +189,37 @@ class ModelProcess:
         if self.exit_code not in (None, 0, -signal.SIGTERM):
             raise UserError(f"the model server ended with code {self.exit_code} after SIGTERM")
 
-    def remove_files(self) -> None:
-        """Remove its record and its port file, once it has ended; the log stays."""
-        for kind in ("json", "port"):
-            (self._folder / f"{self.id}.{kind}").unlink(missing_ok=True)
-
     def _signal(self, number: int) -> None:
         """Send a signal, unless the process has ended."""
-        if self._child:
-            self._child.send_signal(number)  # does nothing once it was reaped
-        elif self.is_running():
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        import psutil
+
+        with suppress(psutil.Error):
+            self._process.send_signal(number)  # does nothing to a child that was reaped
 
 
-def last_lines(log_file: Path, most: int) -> str:
-    """The last lines of a log, on one line."""
-    try:
-        with log_file.open("rb") as log:
-            log.seek(max(0, log_file.stat().st_size - 20_000))
-            lines = log.read().decode("utf-8", errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
-    return " | ".join(lines[-most:]) or "it printed nothing"
+def left_in(folder: Path, models: Mapping[str, ServedModel]) -> Iterator[ModelProcess]:
+    """The servers that were started in a folder by a supervisor that was killed.
+
+    Args:
+        folder: Folder that they were started in, by which they are told from other processes.
+        models: What they may serve, by key; what another one serves is not known any more.
+    """
+    import psutil
+
+    found = set()
+    # A server may have been started by a script that was given the same arguments: that one counts.
+    running = psutil.process_iter(["cmdline", "create_time"])
+    for process in sorted(running, key=lambda process: process.info["create_time"] or 0.0):
+        for part in map(Path, process.info["cmdline"] or []):
+            if part.parent == folder and part.suffix == ".port" and part not in found:
+                found.add(part)
+                unknown = ServedModel("unknown", "a folder that is not known", part.stem)
+                model = models.get(part.stem.rpartition("-")[0], unknown)
+                yield ModelProcess(model, folder, part.stem, process)
 
 
 def bound_log(log_file: Path, most: int = 50_000_000) -> None:
-    """Begin the log of a running process anew once it is large; the one before stays as `.log.1`.
-
-    Args:
-        log_file: That the process appends to.
-        most: Largest size in bytes.
-    """
+    """Begin a log anew once it has so many bytes; the one before stays as `.log.1`."""
     with suppress(OSError):
         if log_file.stat().st_size > most:
             shutil.copyfile(log_file, log_file.with_suffix(".log.1"))

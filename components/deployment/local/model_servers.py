@@ -2,12 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.deployment.local.model_process import ModelProcess, ServerCommand, bound_log
+from components.deployment.local.model_process import (
+    ModelProcess,
+    ServerCommand,
+    bound_log,
+    left_in,
+)
 from components.deployment.local.plan import Seen
 from components.deployment.local.service_file import ServedModel
 
@@ -53,9 +57,8 @@ class _Watched:
 
     @property
     def seen(self) -> Seen:
-        model, ending = self.process.model, self.ending_since is not None
-        port = self.process.port
-        return Seen(self.process.id, model.key, model.version, port, self.ready, ending)
+        model, port = self.process.model, self.process.port if self.ready else None
+        return Seen(self.process.id, model.key, model.version, port, self.ending_since is not None)
 
 
 @dataclass
@@ -63,7 +66,7 @@ class ModelServers:
     """The model servers of one service on this machine.
 
     Attributes:
-        folder: Where their logs and records are.
+        folder: Where their logs are; absolute, they are known again by it.
         command: What starts a model server.
         drain_seconds: How long an ended process may take to answer what it accepted.
         clock: Seconds that never run backwards.
@@ -88,22 +91,15 @@ class ModelServers:
         now = self.clock()
         return {key for key, failure in self.failures.items() if now < failure.retry_at}
 
-    def adopt(self) -> None:
+    def adopt(self, models: Mapping[str, ServedModel]) -> None:
         """Take over what a supervisor that was killed left running, so that no request is lost."""
-        for record in sorted(self.folder.glob("*.json")):
-            if process := ModelProcess.adopt(record):
-                self._watched[process.id] = _Watched(process, self.clock())
-                logger.info("model %s runs already", _named(process.model))
-            else:
-                record.unlink()
-                record.with_suffix(".port").unlink(missing_ok=True)
-        self._end_unrecorded()
-        self.observe()
+        for process in left_in(self.folder, models):
+            self._watched[process.id] = _Watched(process, self.clock())
+            logger.info("model %s runs already", _named(process.model))
 
     def start(self, model: ServedModel) -> None:
         """Start a server; it is not ready yet."""
         process = ModelProcess.start(model, self.folder, self.command, own_session=True)
-        process.record()
         self._watched[process.id] = _Watched(process, self.clock())
         logger.info("model %s starts; its log is %s", _named(model), process.log_file)
 
@@ -116,18 +112,12 @@ class ModelServers:
 
     def end_all(self) -> None:
         """End every process, and wait until it has answered what it accepted."""
-        processes = [watched.process for watched in self._watched.values()]
-        for process in processes:
-            process.terminate()
-        deadline = time.monotonic() + self.drain_seconds
-        while any(p.is_running() for p in processes) and time.monotonic() < deadline:
+        for one in self.seen:
+            if not one.ending:
+                self.end(one.id)
+        while self._watched:
+            self.observe()
             time.sleep(0.02)
-        for process in processes:
-            if process.is_running():
-                logger.warning("model %s did not end in time", _named(process.model))
-            process.kill()
-            process.remove_files()
-        self._watched.clear()
 
     def forget_failures(self, still_wanted: Collection[str]) -> None:
         """Keep the failures of these models only, given by their keys."""
@@ -139,7 +129,7 @@ class ModelServers:
         for watched in list(self._watched.values()):
             process = watched.process
             if not process.is_running():
-                self._remove(watched)
+                del self._watched[process.id]
                 if watched.ending_since is None:
                     code = process.exit_code  # not known of one that was taken over
                     why = "ended" + (f" with code {code}" if code is not None else "")
@@ -174,14 +164,10 @@ class ModelServers:
             silent = now - (watched.last_ready or watched.since)
             if silent > (_STALLED_AFTER if watched.last_ready else _START_WITHIN):
                 process.kill()
-                self._remove(watched)
+                del self._watched[process.id]
                 self._failed(watched, f"was not ready for {silent:.0f} s")
         # One that starts is probed at each look.
         watched.next_probe = now + (_PROBE_SECONDS if watched.ready else 0.0)
-
-    def _remove(self, watched: _Watched) -> None:
-        del self._watched[watched.process.id]
-        watched.process.remove_files()
 
     def _failed(self, watched: _Watched, how: str) -> None:
         """Remember that a server failed, and when to start it again."""
@@ -193,27 +179,12 @@ class ModelServers:
         logger.warning("%s; next try in %.0f s", message, pause)
         self.failures[model.key] = Failure(count, self.clock() + pause, message)
 
-    def _end_unrecorded(self) -> None:
-        """End servers that were started just before the supervisor was killed."""
-        import psutil
-
-        known = {watched.process.pid for watched in self._watched.values()}
-        for process in psutil.process_iter(["pid", "cmdline"]):
-            ours = any(
-                part.startswith(f"{self.folder}/") and part.endswith(".port")
-                for part in process.info["cmdline"] or []
-            )
-            if ours and process.pid not in known:
-                logger.warning("ending process %d, which a killed supervisor left", process.pid)
-                with suppress(psutil.Error):
-                    process.terminate()
-
     def _prune_logs(self) -> None:
-        """Keep the logs of the last processes only."""
+        """Keep the logs and port files of the last processes only."""
         logs = [log for log in self.folder.glob("*.log") if log.stem not in self._watched]
         for log in sorted(logs, key=lambda log: log.stat().st_mtime)[:-_LOGS_KEPT]:
-            log.unlink(missing_ok=True)
-            log.with_suffix(".log.1").unlink(missing_ok=True)
+            for kind in (".log", ".log.1", ".port"):
+                log.with_suffix(kind).unlink(missing_ok=True)
 
 
 def _named(model: ServedModel) -> str:

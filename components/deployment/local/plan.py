@@ -15,8 +15,7 @@ class Seen:
         id: Name of the process.
         key: Key of the model that it serves.
         version: Version of that model.
-        port: Where it listens; None where it does not yet.
-        ready: Whether it may get requests.
+        port: Where it takes requests; None where it is not ready.
         ending: Whether it was asked to end.
     """
 
@@ -24,7 +23,6 @@ class Seen:
     key: str
     version: str
     port: int | None = None
-    ready: bool = False
     ending: bool = False
 
 
@@ -72,16 +70,15 @@ def reconcile(
     """
     models = wanted.models if wanted else {}
     live: dict[str, Seen] = {}
-    for process in sorted(seen, key=lambda process: not process.ready):
+    for process in sorted(seen, key=lambda process: process.port is None):
         if not process.ending:
             live.setdefault(process.key, process)
-    ready = {key: process for key, process in live.items() if process.ready and process.port}
-    if wanted and wanted.stable and wanted.stable.key in ready:
-        serving = wanted.stable.key
-    elif wanted and wanted.stable is None and models.keys() <= ready.keys():
-        serving = None  # a first deployment needs nothing beside it once it is ready
-    elif wanted is None or serving not in ready:
-        serving = None
+    ready = {key: process for key, process in live.items() if process.port}
+    stable = wanted.stable if wanted else None
+    if stable and stable.key in ready:
+        serving = stable.key
+    elif serving not in ready or (stable is None and models.keys() <= ready.keys()):
+        serving = None  # also where a first deployment is ready: it needs nothing beside it
     split = _split_of(wanted, ready, serving) if wanted else Split()
     needed = {live[key].id for key in {*models, serving} if key in live}
     may_end = in_effect == split and not draining

@@ -125,17 +125,16 @@ class InEffect:
 
     Attributes:
         url: Where the traffic is split; empty where nothing is served.
-        serving: Key of the model that serves as the stable one, for a supervisor that takes over.
         fault: Why the traffic is not split as wanted; empty where it is.
         versions: The versions that are wanted.
     """
 
     url: str = ""
-    serving: str | None = None
     fault: str = ""
     versions: dict[str, VersionInEffect] = field(default_factory=dict)
 
 
+_IN_EFFECT_FILE, _SITE_LOCK = "in_effect.json", "site.lock"
 _WANTED, _IN_EFFECT = TypeAdapter(Wanted), TypeAdapter(InEffect)
 
 
@@ -146,23 +145,19 @@ class ServiceFile:
     Attributes:
         folder: Folder of the supervisor's state.
         name: Name of the service.
+        path: What is wanted, as JSON.
+        site_folder: Where the supervisor keeps its own files.
     """
 
     folder: Path
     name: str
+    path: Path = field(init=False)
+    site_folder: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder).expanduser().resolve()
-
-    @property
-    def path(self) -> Path:
-        """What is wanted, as JSON."""
-        return self.folder / f"{self.name}.json"
-
-    @property
-    def site_folder(self) -> Path:
-        """Where the supervisor keeps its own files."""
-        return self.folder / self.name
+        self.path = self.folder / f"{self.name}.json"
+        self.site_folder = self.folder / self.name
 
     def read(self) -> Wanted | None:
         """What is wanted; None where nothing was ever deployed.
@@ -211,16 +206,13 @@ class ServiceFile:
     def in_effect(self) -> InEffect:
         """What the supervisor has made of it; nothing where none runs."""
         try:
-            return _IN_EFFECT.validate_json(self._in_effect.read_bytes())
+            return _IN_EFFECT.validate_json((self.site_folder / _IN_EFFECT_FILE).read_bytes())
         except (OSError, ValidationError):
             return InEffect()
 
-    def show(self, in_effect: InEffect | None) -> None:
-        """Write down what is in effect, None for nothing; only the supervisor does so."""
-        if in_effect is None:
-            self._in_effect.unlink(missing_ok=True)
-        else:
-            write_json(self._in_effect, asdict(in_effect))
+    def show(self, in_effect: InEffect) -> None:
+        """Write down what is in effect; only the supervisor does so."""
+        write_json(self.site_folder / _IN_EFFECT_FILE, asdict(in_effect))
 
     @property
     def url(self) -> str:
@@ -235,7 +227,7 @@ class ServiceFile:
     def is_served(self) -> bool:
         """Whether a supervisor runs for this service."""
         try:
-            with self._site_lock.open("rb") as lock:
+            with (self.site_folder / _SITE_LOCK).open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -251,7 +243,7 @@ class ServiceFile:
             UserError: If another one runs.
         """
         self.site_folder.mkdir(parents=True, exist_ok=True)
-        with self._site_lock.open("wb") as lock:
+        with (self.site_folder / _SITE_LOCK).open("wb") as lock:
             for _ in range(20):
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -287,11 +279,3 @@ class ServiceFile:
             if one.failure:
                 said.append(one.failure)
         return "; ".join(said)
-
-    @property
-    def _in_effect(self) -> Path:
-        return self.site_folder / "in_effect.json"
-
-    @property
-    def _site_lock(self) -> Path:
-        return self.site_folder / "site.lock"

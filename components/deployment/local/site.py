@@ -27,12 +27,7 @@ from components.deployment.local.model_process import (
 )
 from components.deployment.local.model_servers import ModelServers
 from components.deployment.local.plan import reconcile
-from components.deployment.local.service_file import (
-    InEffect,
-    ServiceFile,
-    VersionInEffect,
-    Wanted,
-)
+from components.deployment.local.service_file import InEffect, ServiceFile, VersionInEffect, Wanted
 from components.deployment.local.splitter import Splitter
 from components.deployment.local.splitter_configuration import Split
 from components.shared.machine.errors import UserError, exit_in_words
@@ -55,6 +50,7 @@ class Supervisor:
     file: ServiceFile
     splitter: Splitter
     servers: ModelServers
+    _adopted: bool = False
     _serving: str | None = None
     _split: Split | None = None
     _shown: InEffect | None = None
@@ -62,9 +58,7 @@ class Supervisor:
 
     def run(self, stop: threading.Event) -> None:
         """Serve until told to stop, then end everything without losing a request."""
-        self._serving = self.file.in_effect().serving
-        self.file.show(None)  # what was in effect before a crash is not known to be so still
-        self.servers.adopt()
+        self.file.show(InEffect())  # what was so before a crash is not known to be so still
         while True:
             try:
                 self.step()
@@ -76,7 +70,7 @@ class Supervisor:
         logger.info("ending: accepted requests are still answered")
         self.splitter.end(self.servers.drain_seconds)
         self.servers.end_all()
-        self.file.show(None)
+        self.file.show(InEffect())
         logger.info("ended")
 
     def step(self) -> None:
@@ -86,6 +80,9 @@ class Supervisor:
             UserError: If the file cannot be read.
         """
         wanted = self.file.read()
+        if not self._adopted:
+            self.servers.adopt(wanted.models if wanted else {})
+            self._adopted = True
         self.servers.observe()
         bound_log(self.splitter.log_file)
         self.servers.forget_failures(wanted.models if wanted else ())
@@ -120,23 +117,20 @@ class Supervisor:
         self._split = split
         shares = [f"{backend.percent} % model {backend.version}" for backend in split.backends]
         shares += [f"a copy to model {split.shadow.version}"] if split.shadow else []
-        logger.info(
-            "traffic at %s: %s", self.splitter.url, ", ".join(shares) or "nobody can answer"
-        )
+        who = ", ".join(shares) or "nobody can answer"
+        logger.info("traffic at %s: %s", self.splitter.url, who)
         return ""
 
     def _show(self, wanted: Wanted | None, fault: str) -> None:
         """Write down what is in effect, where it is no longer the same."""
         percents = {one.port: one.percent for one in self._split.backends} if self._split else {}
-        live = [one for one in self.servers.seen if one.ready and not one.ending]
-        ports = {one.key: one.port for one in live}
+        ports = {one.key: one.port for one in self.servers.seen if one.port}
         versions = {}
         for key, model in (wanted.models if wanted else {}).items():
             port, failure = ports.get(key), self.servers.failures.get(key)
-            versions[model.version] = VersionInEffect(
-                port, percents.get(port, 0), failure.message if failure and not port else ""
-            )
-        shown = InEffect(self.splitter.url, self._serving, fault, versions)
+            why = failure.message if failure and not port else ""
+            versions[model.version] = VersionInEffect(port, percents.get(port, 0), why)
+        shown = InEffect(self.splitter.url, fault, versions)
         if shown != self._shown:
             self.file.show(shown)
         self._shown = shown
@@ -157,15 +151,7 @@ def serve(
     command: ServerCommand = serving_command,
     stop: threading.Event | None = None,
 ) -> None:
-    """Serve what a file says in the foreground, until SIGTERM, SIGINT or `stop`.
-
-    Args:
-        file: The service; it may be deployed later.
-        host: Address of the splitter.
-        port: Port of the splitter; 0 takes a free one.
-        drain_seconds: How long an ended process may take to answer what it accepted.
-        command: What starts a model server.
-        stop: Ends the site; without it, signals do.
+    """Serve what a file says in the foreground, until `stop`; without it, until SIGTERM or SIGINT.
 
     Raises:
         UserError: If nginx is missing, the port is taken, or another site serves the file.

@@ -32,15 +32,9 @@ class Splitter:
     """
 
     def __init__(self, folder: Path, host: str, port: int) -> None:
-        """Find nginx; nothing is started yet. One that ran on this folder before is taken over.
+        """Find nginx, start nothing; one that ran on this folder before is taken over.
 
-        Args:
-            folder: Folder of its configuration and files.
-            host: Address to listen on.
-            port: Port to listen on; 0 takes a free one.
-
-        Raises:
-            UserError: If nginx is not installed, or the port is taken.
+        Port 0 takes a free one. Raises `UserError` if nginx is missing or the port is taken.
         """
         # Debian puts it where only root's PATH leads.
         program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -67,12 +61,8 @@ class Splitter:
         Returns once new requests are split so. Those accepted before are still being answered by
         the servers that they went to: see `is_draining`.
 
-        Args:
-            split: The shares.
-            within: Seconds that nginx has to take it up.
-
         Raises:
-            UserError: If nginx does not take it up; it goes on as before.
+            UserError: If nginx has not taken it up within so many seconds; it goes on as before.
         """
         text = render_configuration(split, self._folder, self.host, self.port)
         running = self.is_running()
@@ -144,10 +134,7 @@ class Splitter:
             time.sleep(0.01)
 
     def _last_lines(self) -> str:
-        try:
-            lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            lines = []
+        lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
         return " | ".join(lines[-5:]) or "it printed nothing"
 
     def _port_before(self) -> int | None:
@@ -206,19 +193,14 @@ def _listens(process: "psutil.Process") -> bool:
     """Whether an nginx worker still accepts requests."""
     import psutil
 
-    try:
+    with suppress(psutil.Error):
         shutting_down = "shutting down" in " ".join(process.cmdline())
         return not shutting_down and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+    return False
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, if it is free; a free one for 0.
-
-    Raises:
-        UserError: If it is taken or not ours to take.
-    """
+    """The port, if it is free and ours to take; a free one for 0."""
     with closing(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

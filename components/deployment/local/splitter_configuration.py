@@ -57,11 +57,7 @@ def render_configuration(split: Split, prefix: Path, host: str, port: int) -> st
     (`proxy_next_upstream error`): inference has no effect, so a POST may be sent twice. What a
     server does answer is passed on, its 5xx too: a canary's faults must be seen.
 
-    Args:
-        split: The shares.
-        prefix: Folder of nginx's own files.
-        host: Address to listen on.
-        port: Port to listen on.
+    The prefix is the folder of nginx's own files.
     """
     from jinja2 import StrictUndefined, Template
 

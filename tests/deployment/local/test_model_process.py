@@ -1,20 +1,23 @@
 import json
 import os
+import shlex
 import signal
 import sys
 import time
 import urllib.request
 
+import psutil
 import pytest
 
 from components.deployment.local.model_process import (
     ModelProcess,
     ServedModel,
     bound_log,
+    left_in,
     serving_command,
 )
 from components.shared.machine.errors import UserError
-from tests.deployment.conftest import stub_command
+from tests.deployment.conftest import STUB, stub_command
 
 
 @pytest.fixture
@@ -90,40 +93,46 @@ def test_a_server_that_ends_badly_is_reported(start):
         process.end(10)
 
 
-def test_a_recorded_process_is_adopted_by_another(start, tmp_path):
+def test_a_process_that_was_left_is_found_by_its_folder_and_taken_over(start, tmp_path):
     process = start("1")
-    process.record()
     process.wait_until_ready(10)
-    (record,) = tmp_path.glob("*.json")
-    adopted = ModelProcess.adopt(record)
-    assert (adopted.id, adopted.pid, adopted.model) == (process.id, process.pid, process.model)
-    assert adopted.is_running()
-    assert adopted.is_ready()
-    adopted.terminate()
-    process._child.wait(10)
-    assert not adopted.is_running()
-    assert ModelProcess.adopt(record) is None
-    adopted.terminate()
-    adopted.kill()
-    adopted.remove_files()
-    assert list(tmp_path.iterdir()) == [process.log_file]
+    assert list(left_in(tmp_path / "another", {})) == []
+    (found,) = left_in(tmp_path, {process.model.key: process.model})
+    assert (found.id, found.pid, found.model) == (process.id, process.pid, process.model)
+    assert found.is_running()
+    assert found.is_ready()
+    (unknown,) = left_in(tmp_path, {})
+    assert unknown.is_running()
+    assert unknown.model.key != process.model.key
+    found.terminate()
+    process._process.wait(10)
+    assert not found.is_running()
+    assert list(left_in(tmp_path, {})) == []
+    found.terminate()
+    found.kill()
 
 
-def test_a_zombie_and_another_process_of_the_same_id_are_not_adopted(start, tmp_path):
+def test_a_zombie_is_not_taken_over(start, tmp_path):
     process = start()
-    process.record()
-    (record,) = tmp_path.glob("*.json")
-    told = json.loads(record.read_text())
-    record.write_text(json.dumps({**told, "created": told["created"] - 1}))
-    assert ModelProcess.adopt(record) is None
-    record.write_text("{")
-    assert ModelProcess.adopt(record) is None
-    record.write_text(json.dumps(told))
-    adopted = ModelProcess.adopt(record)
+    (found,) = left_in(tmp_path, {})
     os.kill(process.pid, signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and not reaped
-    assert not adopted.is_running()
-    assert ModelProcess.adopt(record) is None
+    assert not found.is_running()
+    assert list(left_in(tmp_path, {})) == []
+
+
+def test_of_a_script_and_the_server_that_it_starts_the_script_counts(start, tmp_path):
+    inner = shlex.join([sys.executable, str(STUB)])
+
+    def script(model, port_file):
+        return ["bash", "-c", f'{inner} "$@" & wait', "bash", model.version, str(port_file)]
+
+    process = start(command=script)
+    process.wait_until_ready(10)
+    (found,) = left_in(tmp_path, {})
+    assert found.pid == process.pid
+    for child in psutil.Process(process.pid).children():
+        child.kill()
 
 
 def test_the_log_is_bounded_while_it_is_written(start):

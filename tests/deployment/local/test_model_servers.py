@@ -1,9 +1,10 @@
+import os
+import sys
 import time
 from dataclasses import replace
 
 import pytest
 
-from components.deployment.local.model_process import ModelProcess
 from components.deployment.local.model_servers import ModelServers
 from components.deployment.local.service_file import ServedModel
 from tests.deployment.conftest import stub_command
@@ -43,11 +44,10 @@ def observed(servers, reached):
 def test_a_server_is_seen_from_its_start_to_its_end(servers):
     servers.start(ONE)
     (starting,) = servers.seen
-    assert (starting.key, starting.ready, starting.ending) == (ONE.key, False, False)
-    observed(servers, lambda: servers.seen[0].ready)
-    assert servers.seen[0].port
+    assert (starting.key, starting.port, starting.ending) == (ONE.key, None, False)
+    observed(servers, lambda: servers.seen[0].port)
     servers.end(starting.id)
-    assert (servers.seen[0].ready, servers.seen[0].ending) == (False, True)
+    assert (servers.seen[0].port, servers.seen[0].ending) == (None, True)
     observed(servers, lambda: not servers.seen)
     assert servers.failures == {}
 
@@ -72,7 +72,7 @@ def test_a_server_that_stays_ready_is_forgiven(servers, clock):
     failure = servers.failures.pop(DYING.key)
     servers.start(ONE)
     servers.failures[ONE.key] = failure
-    observed(servers, lambda: servers.seen[0].ready)
+    observed(servers, lambda: servers.seen[0].port)
     clock.now += 59
     servers.observe()
     assert servers.failures
@@ -81,16 +81,40 @@ def test_a_server_that_stays_ready_is_forgiven(servers, clock):
     assert servers.failures == {}
 
 
-def test_servers_of_a_killed_supervisor_are_taken_over_or_ended_where_unrecorded(servers, clock):
+def test_servers_of_a_killed_supervisor_are_taken_over(servers, clock):
     servers.start(ONE)
-    observed(servers, lambda: servers.seen[0].ready)
-    # Started just before the supervisor was killed.
-    unrecorded = ModelProcess.start(TWO, servers.folder, stub_command)
-    unrecorded.wait_until_ready(10)
-    try:
-        successor = ModelServers(servers.folder, stub_command, 10.0, clock)
-        successor.adopt()
-        assert [(one.id, one.ready) for one in successor.seen] == [(servers.seen[0].id, True)]
-        assert unrecorded._child.wait(10) == 0
-    finally:
-        unrecorded.kill()
+    observed(servers, lambda: servers.seen[0].port)
+    successor = ModelServers(servers.folder, stub_command, 10.0, clock)
+    successor.adopt({ONE.key: ONE})
+    successor.observe()
+    assert successor.seen == servers.seen
+    other = ModelServers(servers.folder, stub_command, 10.0, clock)
+    other.adopt({})
+    # Nobody knows what it serves: it is not among the wanted, so that `reconcile` ends it.
+    assert [one.id for one in other.seen] == [one.id for one in servers.seen]
+    assert other.seen[0].key != ONE.key
+
+
+def test_a_server_that_does_not_end_in_time_is_killed(servers, clock):
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True)\n"
+    servers.command = lambda *_: [sys.executable, "-c", deaf + "time.sleep(60)"]
+    servers.start(ONE)
+    (log,) = servers.folder.glob("*.log")
+    while not log.read_text():
+        time.sleep(0.01)
+    servers.end(servers.seen[0].id)
+    servers.observe()
+    clock.now += 11
+    observed(servers, lambda: not servers.seen)
+    assert servers.failures == {}
+
+
+def test_only_the_last_logs_stay(servers):
+    servers.folder.mkdir()
+    for number in range(15):
+        for kind in ("log", "port"):
+            (servers.folder / f"v1-{number:02}.{kind}").write_text("")
+        os.utime(servers.folder / f"v1-{number:02}.log", (number, number))
+    servers.observe()
+    left = {path.name for path in servers.folder.iterdir()}
+    assert left == {f"v1-{number:02}.{kind}" for number in range(5, 15) for kind in ("log", "port")}

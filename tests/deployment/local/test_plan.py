@@ -12,7 +12,7 @@ ONE, TWO, THREE = (ServedModel("review-sentiment", f"/m/{v}", v) for v in "123")
 
 def seen(of, number=1, ready=True, ending=False):
     port = 20_000 + 10 * int(of.version) + number
-    return Seen(f"{of.key}-{number}", of.key, of.version, port if ready else None, ready, ending)
+    return Seen(f"{of.key}-{number}", of.key, of.version, port if ready else None, ending)
 
 
 def alone(of, number=1):
@@ -144,7 +144,7 @@ def test_any_state_comes_to_rest_where_it_is_wanted(wanted, processes, serving):
         asked = {backend.port for backend in plan.split.backends}
         asked |= {plan.split.shadow.port} if plan.split.shadow else set()
         assert not ({ports[i] for i in plan.end} & asked), "ended while it is asked"
-        assert asked <= {ports[p.id] for p in processes if p.ready and not p.ending}
+        assert asked <= {ports[p.id] for p in processes if p.port and not p.ending}
         draining = in_effect is not None and plan.split != in_effect
         in_effect, serving = plan.split, plan.serving
         processes = [after(process, plan) for process in processes if not process.ending]
@@ -161,6 +161,6 @@ def test_any_state_comes_to_rest_where_it_is_wanted(wanted, processes, serving):
 def after(process, plan):
     """A process as it is one look later: those that start have become ready."""
     if process.id in plan.end:
-        return replace(process, ready=False, ending=True, port=None)
+        return replace(process, ending=True, port=None)
     port = 20_000 + 10 * int(process.version) + int(process.id[-1])
-    return replace(process, ready=True, port=port)
+    return replace(process, port=port)

@@ -144,14 +144,11 @@ def test_any_value_of_a_field_is_served_or_refused(tmp_path_factory, field, valu
 def test_what_is_in_effect_is_told_to_clients(file):
     assert (file.url, file.addresses(), file.in_effect()) == ("", {}, InEffect())
     shown = {"1": VersionInEffect(20_000, 90), "2": VersionInEffect(failure="no weights")}
-    file.show(InEffect(URL, ONE.key, "", shown))
-    assert file.in_effect() == InEffect(URL, ONE.key, "", shown)
+    file.show(InEffect(URL, "", shown))
+    assert file.in_effect() == InEffect(URL, "", shown)
     assert file.url == URL
     assert file.addresses() == {"1": ["http://127.0.0.1:20000"]}
     (file.site_folder / "in_effect.json").write_text('{"url": 1}')
-    assert file.in_effect() == InEffect()
-    file.show(None)
-    file.show(None)
     assert file.in_effect() == InEffect()
 
 
@@ -162,7 +159,7 @@ def test_explain_says_all_that_is_known(file):
     shown = {"1": VersionInEffect(20_000, 90), "2": VersionInEffect(failure="no weights")}
     with file.only_supervisor():
         assert file.explain() == "the site has not looked at it yet"
-        file.show(InEffect(URL, ONE.key, "nginx is gone", shown))
+        file.show(InEffect(URL, "nginx is gone", shown))
         assert file.explain() == (
             "nginx is gone; version 1 is ready and gets 90 percent; "
             "version 2 is not ready and gets 0 percent; no weights"

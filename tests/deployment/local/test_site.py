@@ -89,10 +89,9 @@ def left_running(file):
 
 
 def pid_of(file, version):
-    for record in (file.site_folder / "servers").glob("*.json"):
-        told = json.loads(record.read_text())
-        if told["model"]["version"] == version:
-            return told["pid"]
+    for process in left_running(file):
+        if any(f"/servers/v{version}-" in part for part in process.info["cmdline"]):
+            return process.pid
     return None
 
 
