@@ -42,7 +42,7 @@ def tune_hyperparameters(
     """
     from typing import NamedTuple
 
-    from components.training.tuning.step import tune
+    from components.training.tuning.search import tune
 
     best, scores = tune(
         training_set.path,

@@ -13,11 +13,11 @@ from components.shared.machine.files import sha256_of_file
 from components.shared.records.decision import Calibration, fit_temperature
 from components.training.export import write_model_folder
 from components.training.loop.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from components.training.loop.data import read_training_set
 from components.training.loop.distributed import joined_ranks
+from components.training.loop.run import Metrics, TrainingRun
 from components.training.loop.run_state import restore, state_of
 from components.training.loop.speed import matmul_rate
-from components.training.loop.training_data import read_training_set
-from components.training.loop.training_run import Metrics, TrainingRun
 from components.training.loop.validation import score, score_as_decided, tune_decision_offsets
 from components.training.options import TrainingOptions
 

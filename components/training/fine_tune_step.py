@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.shared.machine.files import read_parquet, sha256_of_file
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
-from components.training.on_nodes.spec import is_one_process
+from components.training.on_nodes.train_job import is_one_process
 from components.training.resumable import place_for
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def fine_tune_at_scale(
     given = (training_set, base_model, hyperparameters, model_folder, facts, max_tokens)
     if is_one_process(nodes, gpus_per_node):
         return fine_tune_resumably(*given)
-    from components.training.on_nodes.step import fine_tune_on_nodes
+    from components.training.on_nodes.launch import fine_tune_on_nodes
 
     return fine_tune_on_nodes(*given, nodes=nodes, gpus_per_node=gpus_per_node)
 

@@ -43,8 +43,8 @@ from components.shared.kubernetes.namespace_objects import (
 )
 from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.images import predictor_image, step_image, training_image
-from components.training.on_nodes import step as train_job_step
-from components.training.tuning.katib import search as katib_search
+from components.training.on_nodes import launch as train_job_step
+from components.training.tuning import katib_search
 from pipelines.running.submit import errors_in_words, pipelines_client
 from pipelines.running.training_scale import scale_of_environment
 

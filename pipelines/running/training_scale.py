@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 
 from components.shared.machine.errors import UserError
-from components.training.on_nodes.spec import is_one_process
+from components.training.on_nodes.train_job import is_one_process
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,9 @@ def launch(processes: int, threads: int, batch_size: int) -> dict[str, Any]:
 
 def train_some_steps(batch_size: int) -> dict[str, Any]:
     """Some steps of the loop: samples per second and the share of the time spent in sums."""
+    from components.training.loop.data import TokenisedReviews
     from components.training.loop.distributed import joined_ranks
-    from components.training.loop.training_data import TokenisedReviews
-    from components.training.loop.training_run import TrainingRun
+    from components.training.loop.run import TrainingRun
     from components.training.options import TrainingOptions
 
     random = np.random.default_rng(0)

@@ -30,9 +30,9 @@ from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.files import read_parquet, write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
 from components.shared.records.text import model_text
+from components.training.loop.data import TokenisedReviews, read_training_set
+from components.training.loop.run import TrainingRun
 from components.training.loop.speed import matmul_rate
-from components.training.loop.training_data import TokenisedReviews, read_training_set
-from components.training.loop.training_run import TrainingRun
 from components.training.loop.validation import score
 from components.training.options import TrainingOptions
 

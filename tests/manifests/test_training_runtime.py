@@ -14,7 +14,7 @@ from components.shared.kubernetes.namespace_objects import (
     TRAINING_RUNTIME,
 )
 from components.shared.machine.images import training_image
-from components.training.on_nodes.spec import NODE, train_job_spec
+from components.training.on_nodes.train_job import NODE, train_job_spec
 from tests.deployment.conftest import CRDS
 from tests.manifests.test_pod_security import faults_of
 from tests.stand_ins.kept_objects import crd_validator

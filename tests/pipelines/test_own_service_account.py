@@ -22,14 +22,14 @@ from components.deployment.kserve.kserve_store import KServeStore
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 from components.shared.kubernetes.objects import Objects
-from components.training.on_nodes.spec import TRAIN_JOBS
-from components.training.tuning.step import tune
+from components.training.on_nodes.train_job import TRAIN_JOBS
+from components.training.tuning.search import tune
 from tests.deployment.rollout_world import NAME, World
 from tests.manifests.conftest import MANIFESTS
+from tests.stand_ins.katib import Katib
 from tests.training.conftest import small_set, tokenizer  # noqa: F401 - fixtures
+from tests.training.on_nodes.test_launch import MADE, Trainer, train_options
 from tests.training.on_nodes.test_shared_folder import write_model
-from tests.training.on_nodes.test_step import MADE, Trainer, train_options
-from tests.training.tuning.katib.controller import Katib
 
 KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")
 RUN = "0123abcd-4567-4000-8000-0123456789ab"

@@ -13,8 +13,8 @@ from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records.model_folder import check_model_folder, read_calibration
 from components.training.fine_tune import fine_tune
 from components.training.loop.checkpoint import FILE_NAME
+from components.training.loop.data import read_training_set
 from components.training.loop.preemption import TERMINATED
-from components.training.loop.training_data import read_training_set
 from components.training.loop.validation import score
 from components.training.options import TrainingOptions
 
@@ -191,7 +191,7 @@ def test_training_stops_when_validation_does_not_improve(
     small_set, tiny_bert, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "components.training.loop.training_run.score",
+        "components.training.loop.run.score",
         lambda *_: {"validation_loss": 1.0, "accuracy": 0.5, "macro_f1": 0.5},
     )
     options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "patience": 2})
@@ -224,7 +224,7 @@ def test_frozen_layers_and_embeddings_stay_as_they_were(small_set, tiny_bert, tm
 
 def test_a_diverging_run_is_told_in_words(small_set, tiny_bert, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "components.training.loop.training_run.total_loss",
+        "components.training.loop.run.total_loss",
         lambda outputs, *_: outputs[0].sum() * float("nan"),
     )
     with pytest.raises(UserError, match="diverged"):

@@ -8,7 +8,7 @@ from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.training import fine_tune as loop
 from components.training import fine_tune_step
 from components.training.fine_tune_step import fine_tune_at_scale, longest_row
-from components.training.on_nodes import step as train_job_step
+from components.training.on_nodes import launch as train_job_step
 from components.training.resumable import place_for
 
 

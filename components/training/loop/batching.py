@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from components.training.loop.training_data import TokenisedReviews
+from components.training.loop.data import TokenisedReviews
 
 POOL_BATCHES = 50
 """Rows are sorted by length among this many batches' worth drawn at random: enough for less than

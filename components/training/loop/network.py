@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from components.shared.machine.base_model import resolve_base_model
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import ID2LABEL, LABEL2ID
-from components.training.loop.training_data import TokenisedReviews
+from components.training.loop.data import TokenisedReviews
 from components.training.options import TrainingOptions
 
 if TYPE_CHECKING:

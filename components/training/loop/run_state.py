@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from components.training.loop.training_run import TrainingRun
+from components.training.loop.run import TrainingRun
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from components.shared.records.decision import Calibration, decide, log_softmax
 from components.shared.records.labels import CLASS_NAMES
 from components.training.loop.batching import length_batches, padded
+from components.training.loop.data import TokenisedReviews
 from components.training.loop.distributed import Ranks
-from components.training.loop.training_data import TokenisedReviews
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.training.on_nodes.spec import NODE, PODS
+from components.training.on_nodes.train_job import NODE, PODS
 from components.training.tuning.katib.metrics import METRICS
 
 if TYPE_CHECKING:

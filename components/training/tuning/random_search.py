@@ -15,7 +15,7 @@ import numpy as np
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, sha256_of_file, write_json
-from components.training.tuning.search_space import SearchSpace, Value, read_search_space
+from components.training.tuning.experiment import SearchSpace, Value, read_search_space
 from components.training.tuning.trials import (
     FAILED,
     FINISHED,

@@ -9,7 +9,7 @@ from typing import Any
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole
-from components.training.tuning.search_space import SearchSpace, Value, read_search_space
+from components.training.tuning.experiment import SearchSpace, Value, read_search_space
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from components.shared.machine.errors import UserError
 from components.training.loop.batching import epoch_batches
+from components.training.loop.data import read_training_set
 from components.training.loop.distributed import Ranks, is_first_rank, joined_ranks
-from components.training.loop.training_data import read_training_set
-from components.training.loop.training_run import TrainingRun
+from components.training.loop.run import TrainingRun
 from components.training.loop.validation import network_logits
 from components.training.options import TrainingOptions
 

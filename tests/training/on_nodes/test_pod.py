@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from components.training.on_nodes.pod import exit_code
-from components.training.on_nodes.spec import train_job_spec, training_arguments
+from components.training.on_nodes.train_job import train_job_spec, training_arguments
 
 OPTIONS = {"epochs": 1000, "batch_size": 8, "evaluations_per_epoch": 12, "precision": "fp32"}
 

@@ -22,12 +22,12 @@ from components.shared.machine.images import training_image
 from components.training.__main__ import build_parser
 from components.training.on_nodes.shared_folder import LAUNCHED, TRAINING_SET
 from components.training.options import TrainingOptions
+from components.training.tuning.experiment import read_search_space
 from components.training.tuning.katib.experiment import MODEL_FOLDER
 from components.training.tuning.katib.metrics import METRICS
 from components.training.tuning.katib.rules import check_experiment
 from components.training.tuning.random_search import experiment_file
-from components.training.tuning.search_space import read_search_space
-from tests.training.tuning.katib.controller import faults_of, webhook
+from tests.stand_ins.katib import faults_of, webhook
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import yaml
 
 from components.shared.machine.errors import UserError
 from components.training import fine_tune as loop
+from components.training.tuning.experiment import read_search_space
 from components.training.tuning.random_search import random_search
-from components.training.tuning.search_space import read_search_space
 from components.training.tuning.trials import best_of
 
 

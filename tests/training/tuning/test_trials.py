@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from components.shared.machine.errors import UserError
-from components.training.tuning.search_space import Parameter, SearchSpace
+from components.training.tuning.experiment import Parameter, SearchSpace
 from components.training.tuning.trials import best_of, write_trials_table
 
 SPACE = SearchSpace((Parameter("dropout", "double", 0.1, 0.5),), "macro_f1", True, None)

@@ -15,14 +15,14 @@ from components.shared.kubernetes.namespace_objects import (
 from components.shared.kubernetes.refusals import Resource
 from components.shared.machine.errors import UserError
 from components.shared.machine.images import training_image
-from components.training.on_nodes.spec import (
+from components.training.on_nodes.train_job import (
     NODE,
     is_one_process,
     train_job_spec,
     training_arguments,
 )
+from components.training.tuning.experiment import read_experiment, read_search_space
 from components.training.tuning.katib.rules import misshapen
-from components.training.tuning.search_space import read_experiment, read_search_space
 
 EXPERIMENTS = Resource("kubeflow.org", "v1beta1", "experiments", "Experiment", "Katib")
 

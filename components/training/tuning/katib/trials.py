@@ -9,8 +9,8 @@ from typing import Any
 from components.shared.kubernetes.launch import condition
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.refusals import Request, Resource
+from components.training.tuning.experiment import SearchSpace, Value
 from components.training.tuning.katib.experiment import TRIALS_OF
-from components.training.tuning.search_space import SearchSpace, Value
 from components.training.tuning.trials import FAILED, FINISHED, STOPPED_EARLY, Trial
 
 TRIALS = Resource("kubeflow.org", "v1beta1", "trials", "Trial", "Katib")

@@ -10,13 +10,13 @@ from components.shared.kubernetes.launch import permissions, run_to_end
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.own_run import own_run
 from components.shared.machine.errors import UserError
-from components.training.loop.training_data import read_training_set
+from components.training.loop.data import read_training_set
 from components.training.on_nodes.shared_folder import TRAINING_SET, SharedFolder
+from components.training.tuning.experiment import read_search_space
 from components.training.tuning.katib.experiment import EXPERIMENTS, PODS, experiment_manifest
 from components.training.tuning.katib.namespace import admits_early_stopping
-from components.training.tuning.katib.progress import FollowedSearch
 from components.training.tuning.katib.rules import check_experiment
-from components.training.tuning.search_space import read_search_space
+from components.training.tuning.katib_progress import FollowedSearch
 from components.training.tuning.trials import Trial, log_to_mlflow
 
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {

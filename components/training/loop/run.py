@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from components.shared.machine.errors import UserError
 from components.training.loop.batching import epoch_batches, kept_tokens, padded
+from components.training.loop.data import TokenisedReviews
 from components.training.loop.distributed import Ranks
 from components.training.loop.network import (
     build_network,
@@ -24,10 +25,9 @@ from components.training.loop.optimiser import build_optimiser, set_learning_rat
 from components.training.loop.preemption import TERMINATED, Termination
 from components.training.loop.progress import TrainingProgress
 from components.training.loop.speed import SpeedMeter, TrainingWork
-from components.training.loop.training_data import TokenisedReviews
+from components.training.loop.step import WorkingCopy, fast_precision
 from components.training.loop.validation import network_logits, score
 from components.training.loop.weight_average import WeightAverage
-from components.training.loop.working_copy import WorkingCopy, fast_precision
 from components.training.options import TrainingOptions
 
 if TYPE_CHECKING:

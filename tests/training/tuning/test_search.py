@@ -3,8 +3,8 @@ import pytest
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json
 from components.training.options import TrainingOptions
-from components.training.tuning import step as tune_step
-from components.training.tuning.katib import search as katib_search
+from components.training.tuning import katib_search
+from components.training.tuning import search as tune_step
 
 TABLE = [
     {

@@ -10,8 +10,8 @@ from typing import Any
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import sha256_of_file, write_json
 from components.training.resumable import place_for
+from components.training.tuning.experiment import read_search_space
 from components.training.tuning.random_search import experiment_file, random_search
-from components.training.tuning.search_space import read_search_space
 from components.training.tuning.trials import Trial, best_of, write_trials_table
 
 TUNING_BACKEND = "TUNING_BACKEND"
@@ -59,7 +59,7 @@ def tune(
     space = read_search_space(experiment)
     options = TrainingOptions.from_dict(dict(hyperparameters)).to_dict()
     if backend == "katib":
-        from components.training.tuning.katib.search import katib_search
+        from components.training.tuning.katib_search import katib_search
 
         table = katib_search(
             training_set,

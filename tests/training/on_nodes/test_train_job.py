@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.shared.machine.errors import UserError
 from components.training.__main__ import build_parser
-from components.training.on_nodes.spec import (
+from components.training.on_nodes.train_job import (
     LONGEST_NAME,
     train_job,
     train_job_spec,

@@ -20,7 +20,7 @@ from components.training.loop.objective import (
     total_loss,
 )
 from components.training.loop.optimiser import build_optimiser, rate_share
-from components.training.loop.working_copy import WorkingCopy
+from components.training.loop.step import WorkingCopy
 from components.training.options import TrainingOptions
 
 CPU = torch.device("cpu")

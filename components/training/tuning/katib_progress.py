@@ -8,9 +8,9 @@ from typing import Any
 from components.shared.kubernetes.launch import condition
 from components.shared.kubernetes.objects import Objects
 from components.shared.machine.errors import UserError
+from components.training.tuning.experiment import SearchSpace
 from components.training.tuning.katib.log import last_words
 from components.training.tuning.katib.trials import ended_trials, list_trials
-from components.training.tuning.search_space import SearchSpace
 from components.training.tuning.trials import FAILED, FINISHED, STOPPED_EARLY, Trial, in_words
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from components.training.on_nodes.shared_folder import (
     TRAINING_SET,
     SharedFolder,
 )
-from components.training.on_nodes.spec import (
+from components.training.on_nodes.train_job import (
     PODS,
     TRAIN_JOBS,
     TRAINING_RUNTIMES,
@@ -92,7 +92,7 @@ def fine_tune_on_nodes(
             volume, is in no pipeline's run, or the namespace has no TrainingRuntime; if the cluster
             refuses; if training fails or does not end in time.
     """
-    from components.training.loop.training_data import read_training_set
+    from components.training.loop.data import read_training_set
     from components.training.options import TrainingOptions
 
     options = TrainingOptions.from_dict(dict(hyperparameters)).to_dict()

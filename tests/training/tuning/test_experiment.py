@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from components.shared.machine.errors import UserError
 from components.training.options import TrainingOptions
+from components.training.tuning.experiment import Parameter, read_search_space
 from components.training.tuning.random_search import experiment_file
-from components.training.tuning.search_space import Parameter, read_search_space
 
 GOOD = {
     "kind": "Experiment",

@@ -13,11 +13,11 @@ from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from components.training.options import TrainingOptions
-from components.training.tuning.katib import search as step
-from components.training.tuning.katib.search import PERMISSIONS, katib_search
+from components.training.tuning import katib_search as step
+from components.training.tuning.katib_search import PERMISSIONS, katib_search
 from components.training.tuning.random_search import experiment_file
 from tests.stand_ins.api_server import ApiServer, Refused, Time, kubeconfig
-from tests.training.tuning.katib.controller import Experiments, Katib
+from tests.stand_ins.katib import Experiments, Katib
 
 RUN = "0123abcd-4567-4000-8000-0123456789ab"
 NAME = "review-sentiment-tune-0123abcd"

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.training.loop.batching import epoch_batches, kept_tokens, length_batches, padded
-from components.training.loop.training_data import TokenisedReviews
+from components.training.loop.data import TokenisedReviews
 
 rows = st.lists(st.tuples(st.integers(2, 200), st.integers(0, 4)), min_size=1, max_size=300)
 

@@ -17,9 +17,9 @@ from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from components.shared.records.model_folder import check_model_folder
-from components.training.on_nodes import step as train_job_step
+from components.training.on_nodes import launch as train_job_step
+from components.training.on_nodes.launch import PERMISSIONS, describe, fine_tune_on_nodes
 from components.training.on_nodes.shared_folder import SharedFolder
-from components.training.on_nodes.step import PERMISSIONS, describe, fine_tune_on_nodes
 from tests.stand_ins.api_server import ApiServer, Refused, Time, kubeconfig
 from tests.stand_ins.api_server import Objects as Kept
 from tests.training.on_nodes.test_shared_folder import write_model

@@ -13,11 +13,11 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.images import step_image, training_image
 from components.training.__main__ import build_parser
 from components.training.options import TrainingOptions
+from components.training.tuning.experiment import read_search_space
 from components.training.tuning.katib.experiment import experiment_manifest
 from components.training.tuning.katib.rules import FIELDS, PLACEHOLDER, check_experiment
 from components.training.tuning.random_search import experiment_file
-from components.training.tuning.search_space import read_search_space
-from tests.training.tuning.katib.controller import faults_of, webhook
+from tests.stand_ins.katib import faults_of, webhook
 
 NAME = "review-sentiment-tune-0123abcd"
 OWNER = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x", "uid": "u-1"}
