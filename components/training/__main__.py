@@ -6,14 +6,19 @@ reads; everything else goes to stderr.
 
 import argparse
 import logging
+import math
+from collections.abc import Mapping
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.files import read_json
 from components.training.options import TrainingOptions
-from components.training.tuning.katib.metrics import print_metrics
+
+METRICS: tuple[str, ...] = ("macro_f1", "accuracy", "validation_loss", "train_loss")
+"""Names of the metrics, in the order in which they are printed."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,59 +61,52 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command.
+def print_metrics(metrics: Mapping[str, float]) -> None:
+    """Print an evaluation's `METRICS`, a line for each: `2026-11-21T12:00:00.000000Z accuracy=0.8`.
 
-    Args:
-        arguments: Instead of the process's own.
+    The time, to the microsecond, is what Katib orders the values of a metric by, and `latest` and
+    the median rule go by that order: without it all of them would have the same time. What is not
+    finite is left out: Katib's expression reads `nan` as an empty text, and its collector ends
+    when it cannot make a number of that. Source: Katib 0.19,
+    pkg/metricscollector/v1beta1/file-metricscollector and pkg/db/v1beta1.
     """
+    time = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    for name in METRICS:
+        if name in metrics and math.isfinite(metrics[name]):
+            print(f"{time} {name}={metrics[name]:.6f}", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command with these arguments, or the process's own."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    given: dict[str, Any] = vars(build_parser().parse_args(arguments))
+    given = vars(build_parser().parse_args(arguments))
+    exit_in_words(lambda: _train(given))
 
-    def train() -> None:
-        options = TrainingOptions.from_dict(
-            {
-                option.name: given[option.name]
-                for option in fields(TrainingOptions)
-                if given[option.name] is not None
-            }
-        )
-        facts = read_json(given["facts_file"]) if given["facts_file"] else {}
-        if not isinstance(facts, dict):
-            raise UserError(f"{given['facts_file']} is no JSON object; write one")
-        # After the options are checked: this imports torch.
-        from components.shared.machine.images import code_version
-        from components.training.fine_tune import fine_tune
-        from components.training.loop.distributed import is_first_rank
 
-        try:
-            result = fine_tune(
-                training_set=given["training_set"],
-                base_model=given["base_model"],
-                options=options,
-                model_folder=given["output"],
-                checkpoint_folder=given["checkpoints"],
-                facts={"code_version": code_version(), **facts},
-                on_metrics=print_metrics,
-            )
-        except ConnectionError as error:
-            # The cause is told by the process that ended; not the user's mistake, so not code 2.
-            logging.getLogger(__name__).error("error: %s", error)
-            raise SystemExit(1) from None
-        if not is_first_rank():
-            return
-        print_metrics(
-            {
-                "macro_f1": result.macro_f1,
-                "accuracy": result.accuracy,
-                "validation_loss": result.validation_loss,
-            }
-        )
-        logging.getLogger(__name__).info(
-            "wrote %s (%.1f reviews/s)", result.model_folder, result.speed["samples_per_second"]
-        )
+def _train(given: Mapping[str, Any]) -> None:
+    names = [option.name for option in fields(TrainingOptions)]
+    options = TrainingOptions.from_dict({n: given[n] for n in names if given[n] is not None})
+    facts = read_json(given["facts_file"]) if given["facts_file"] else {}
+    if not isinstance(facts, dict):
+        raise UserError(f"{given['facts_file']} is not a JSON object; write one")
+    # After the options are checked: this imports torch.
+    from components.shared.machine.images import code_version
+    from components.training.fine_tune import fine_tune
 
-    exit_in_words(train)
+    try:
+        fine_tune(
+            given["training_set"],
+            given["base_model"],
+            options,
+            given["output"],
+            given["checkpoints"],
+            facts={"code_version": code_version(), **facts},
+            on_metrics=print_metrics,
+        )
+    except ConnectionError as error:
+        # The process that ended says why; this is not the user's mistake, so not code 2.
+        logging.getLogger(__name__).error("error: %s", error)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ and macro-F1 is not lower than with all layers trained. Weights by the root of t
 frequency change little there, but teach rare classes in far fewer steps where reviews are few.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
+from components.shared.machine.errors import UserError
 from components.shared.machine.options import Options, option
 
 
@@ -73,7 +76,7 @@ class TrainingOptions(Options, called="training option"):
         1.0,
     )
     evaluations_per_epoch: int = option(2, "looks at the validation split per epoch", 1, 1000)
-    patience: int = option(
+    early_stopping_patience: int = option(
         8, "evaluations without a better macro-F1 after which training stops; 0: never", 0, 10000
     )
     tune_decisions: bool = option(
@@ -90,3 +93,20 @@ class TrainingOptions(Options, called="training option"):
     seed: int = option(
         42, "seed of the new layers, the order of the rows and dropout", 0, 2**31 - 1
     )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """As `Options.from_dict`; an option's former name is refused with its present one."""
+        for former, name in _RENAMED.items():
+            if former in values:
+                raise UserError(f"training option {former} is now named {name}; write {name}")
+        return super().from_dict(values)
+
+    def under_former_names(self) -> dict[str, Any]:
+        """All options under the names that checkpoints of earlier versions go by."""
+        former = {name: old for old, name in _RENAMED.items()}
+        return {former.get(name, name): value for name, value in self.to_dict().items()}
+
+
+_RENAMED = {"patience": "early_stopping_patience"}
+"""Present names of options by their former ones."""

@@ -31,10 +31,11 @@ from components.shared.machine.files import read_parquet, write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
 from components.shared.records.text import model_text
 from components.training.loop.data import TokenisedReviews, read_training_set
+from components.training.loop.progress import SpeedMeter
 from components.training.loop.run import TrainingRun
-from components.training.loop.speed import matmul_rate
 from components.training.loop.validation import score
 from components.training.options import TrainingOptions
+from tests.benchmarks.flops import TrainingWork, matmul_rate
 
 PADDED_TO = 128
 PLAIN_STEPS_PER_TURN = 12
@@ -111,7 +112,7 @@ def compare_speed(
     print(
         f"machine: {cpu_name()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads, "
         f"load {os.getloadavg()[0]:.1f}; torch {torch.__version__}; {len(training)} rows, "
-        f"{training.lengths.mean():.1f} tokens on average; encoder in {run.precision}"
+        f"{training.lengths.mean():.1f} tokens on average; encoder in {run.learner.precision}"
     )
     ways: dict[str, Callable[[int], dict[str, float]]] = {
         "plain": lambda turn: plain_turn(plain, rows, turn),
@@ -126,7 +127,7 @@ def compare_speed(
             if turn:
                 found[name].append(measured)
         if turn:
-            rates.append(matmul_rate(run.precision, run.device))
+            rates.append(matmul_rate(run.learner.precision, run.ranks.device))
             print(
                 f"turn {turn}: "
                 + ", ".join(f"{n} {found[n][-1]['samples']:.1f}/s" for n in ways)
@@ -147,7 +148,7 @@ def compare_speed(
             flops = statistics.median(entry["flops"] for entry in found[name])
             line += (
                 f", {flops / 1e9:.0f} GFLOP/s executed on real tokens = {flops / rate:.0%} of the "
-                f"{run.precision} matrix rate ({rate / 1e9:.0f} GFLOP/s)"
+                f"{run.learner.precision} matrix rate ({rate / 1e9:.0f} GFLOP/s)"
             )
         print(line)
     print(f"bars: {BAR:.0f}x (aim {AIM:.0f}x), {SHARE_BAR:.0%} of the matrix rate")
@@ -155,18 +156,28 @@ def compare_speed(
 
 def our_turn(run: TrainingRun, turn: int) -> dict[str, float]:
     """Some steps of our loop: samples and FLOPs per second."""
-    run.network.train()
-    run.working.network.train()
-    before = dict(run.meter.totals)
+    work = TrainingWork(run.learner.network.classifier, run.learner.working.first_token_only)
+    meter = run.meter = CountingMeter(work)
     batches = run.batches(turn)
     for index in range(OUR_STEPS_PER_TURN):
         run.train_step(batches[index % len(batches)])
         run.step += 1
-    spent = {name: run.meter.totals[name] - before[name] for name in before}
     return {
-        "samples": spent["rows"] / spent["seconds"],
-        "flops": spent["flops"] / spent["seconds"],
+        "samples": meter.samples_per_second,
+        "flops": meter.flops / meter.totals["seconds"],
     }
+
+
+class CountingMeter(SpeedMeter):
+    """A speed meter that counts floating-point operations too."""
+
+    def __init__(self, work: TrainingWork) -> None:
+        super().__init__()
+        self.work, self.flops = work, 0.0
+
+    def add(self, lengths: np.ndarray, seconds: float) -> None:
+        super().add(lengths, seconds)
+        self.flops += self.work.flops(lengths)
 
 
 def plain_options() -> TrainingOptions:
@@ -239,7 +250,7 @@ def compare_quality(training: TokenisedReviews, validation: TokenisedReviews, wo
     plain_seconds = time.perf_counter() - begun
     run = TrainingRun(training, validation, MINILM, TrainingOptions())
     begun = time.perf_counter()
-    run.train(lambda: None, lambda _: None)
+    run.train()
     our_seconds = time.perf_counter() - begun
     for title, model, seconds in (
         ("Trainer as it comes", trainer.model.eval(), plain_seconds),

@@ -52,7 +52,7 @@ def trained(base_model: Path, folder: Path, *, shuffled: bool) -> Path:
     write_parquet(training_set, pa.Table.from_pylist(rows, schema=TRAINING_SET_SCHEMA))
     options = {
         "epochs": 25,
-        "patience": 0,
+        "early_stopping_patience": 0,
         "learning_rate": 0.01,
         "head_learning_rate": 0.01,
         "min_steps": 0,

@@ -111,8 +111,6 @@ def world(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         environment_below(home) as patch,
         running_site(home, "--server", shlex.join(server)) as file,
     ):
-        # It takes seconds to measure, and says how fast training could be.
-        patch.setattr("components.training.fine_tune.matmul_rate", lambda *_: 1e12)
         models = {
             "good": trained(tiny_bert, home / "good", shuffled=False),
             "shuffled": trained(tiny_bert, home / "shuffled", shuffled=True),

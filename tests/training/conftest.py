@@ -61,9 +61,3 @@ def small_set(tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     write_parquet(path, pa.Table.from_pylist(rows, schema=TRAINING_SET_SCHEMA))
     return path
-
-
-@pytest.fixture(autouse=True)
-def _no_matmul_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's matrix rate takes seconds to measure and matters to no test of the loop."""
-    monkeypatch.setattr("components.training.fine_tune.matmul_rate", lambda *_: 1e12)

@@ -7,7 +7,7 @@ import pytest
 
 from components.training.__main__ import build_parser, main
 from components.training.options import TrainingOptions
-from tests.training.tuning.katib.test_metrics import read_by_katib
+from tests.training.test_metrics import read_by_katib
 
 
 def test_every_option_is_an_argument():
@@ -70,7 +70,7 @@ def test_mistakes_end_in_one_sentence_and_code_2(
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("[1]", "is no JSON object"), ("{", "is not valid JSON"), (None, "does not exist")],
+    [("[1]", "is not a JSON object"), ("{", "is not valid JSON"), (None, "does not exist")],
 )
 def test_facts_that_are_none_are_told(tmp_path, capsys, content, told):
     facts = tmp_path / "facts.json"

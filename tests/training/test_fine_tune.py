@@ -14,7 +14,7 @@ from components.shared.records.model_folder import check_model_folder, read_cali
 from components.training.fine_tune import fine_tune
 from components.training.loop.checkpoint import FILE_NAME
 from components.training.loop.data import read_training_set
-from components.training.loop.preemption import TERMINATED
+from components.training.loop.run import TERMINATED
 from components.training.loop.validation import score
 from components.training.options import TrainingOptions
 
@@ -37,7 +37,12 @@ OPTIONS = TrainingOptions(
 LONGER = TrainingOptions.from_dict(
     {
         **OPTIONS.to_dict(),
-        **{"learning_rate": 0.005, "head_learning_rate": 0.005, "epochs": 20, "patience": 0},
+        **{
+            "learning_rate": 0.005,
+            "head_learning_rate": 0.005,
+            "epochs": 20,
+            "early_stopping_patience": 0,
+        },
         **{"token_dropout": 0.0, "dropout": 0.0},
     }
 )
@@ -194,7 +199,7 @@ def test_training_stops_when_validation_does_not_improve(
         "components.training.loop.run.score",
         lambda *_: {"validation_loss": 1.0, "accuracy": 0.5, "macro_f1": 0.5},
     )
-    options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "patience": 2})
+    options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "early_stopping_patience": 2})
     result = fine_tune(small_set, str(tiny_bert), options, tmp_path / "m")
     assert [found["step"] for found in result.history] == [6, 12, 18]
     assert result.step == 6
@@ -224,7 +229,7 @@ def test_frozen_layers_and_embeddings_stay_as_they_were(small_set, tiny_bert, tm
 
 def test_a_diverging_run_is_told_in_words(small_set, tiny_bert, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "components.training.loop.run.total_loss",
+        "components.training.loop.step.total_loss",
         lambda outputs, *_: outputs[0].sum() * float("nan"),
     )
     with pytest.raises(UserError, match="diverged"):

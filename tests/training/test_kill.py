@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from components.training.loop.preemption import TERMINATED
+from components.training.loop.run import TERMINATED
 
 
 def command(training_set: Path, base_model: Path, output: Path, checkpoints: Path) -> list[str]:

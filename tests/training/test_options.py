@@ -50,6 +50,17 @@ def test_wrong_options_are_refused_in_words(values, told):
         TrainingOptions.from_dict(values)
 
 
+def test_a_former_name_is_refused_with_the_present_one_and_still_names_checkpoints():
+    with pytest.raises(UserError, match="patience is now named early_stopping_patience"):
+        TrainingOptions.from_dict({"patience": 3})
+    former = TrainingOptions(early_stopping_patience=3).under_former_names()
+    assert former["patience"] == 3
+    assert former.keys() ^ TrainingOptions().to_dict().keys() == {
+        "patience",
+        "early_stopping_patience",
+    }
+
+
 @given(st.dictionaries(st.text(max_size=12), st.text(max_size=12), min_size=1, max_size=3))
 def test_names_that_do_not_exist_are_refused(values):
     with pytest.raises(UserError, match="no training option"):

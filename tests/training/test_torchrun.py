@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 OPTIONS = {
     **{"learning_rate": 0.002, "head_learning_rate": 0.002, "epochs": 2, "min_steps": 0},
     # 96 rows: the last batch of an epoch has one, of which only the first rank gets any.
-    **{"batch_size": 5, "evaluations_per_epoch": 20, "patience": 0, "seed": 3},
+    **{"batch_size": 5, "evaluations_per_epoch": 20, "early_stopping_patience": 0, "seed": 3},
     **{"precision": "fp32", "checkpoint_minutes": 0, "freeze_embeddings": False},
 }
 STEPS = 40

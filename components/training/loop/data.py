@@ -1,7 +1,9 @@
-"""The training set in memory: its splits as flat token arrays."""
+"""The training set in memory, and the batches in which training and validation read it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,10 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet
 from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
+
+POOL_BATCHES = 50
+"""Rows are sorted by length among this many batches' worth drawn at random: enough for less than
+5 % padding on reviews, few enough that the batches of two epochs differ."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,22 @@ class TokenisedReviews:
             np.int64
         )
 
+    def check_fit(self, config: Any) -> None:
+        """Raise `UserError` if a model of this configuration cannot read the tokens."""
+        if self.tokens.max() >= config.vocab_size:
+            raise UserError(
+                f"the training set has token id {self.tokens.max()}, beyond the base model's "
+                f"vocabulary of {config.vocab_size}; build the features with the same base model"
+            )
+        limit = getattr(config, "max_position_embeddings", None)
+        if limit and "roberta" in config.model_type:
+            limit -= config.pad_token_id + 1  # RoBERTa counts positions from there
+        if limit and self.lengths.max() > limit:
+            raise UserError(
+                f"the training set has a review of {self.lengths.max()} tokens and the base "
+                f"model reads {limit}; build the features with a smaller max_tokens"
+            )
+
 
 def read_training_set(path: str | Path) -> tuple[TokenisedReviews, TokenisedReviews]:
     """Read the training and the validation split; the test split is not looked at.
@@ -60,8 +82,8 @@ def read_training_set(path: str | Path) -> tuple[TokenisedReviews, TokenisedRevi
         Training rows, validation rows; both in the order of the file.
 
     Raises:
-        UserError: If the file does not hold the contract's columns, a split is empty, a class is
-            absent from the training rows, or a row holds no tokens or an impossible value.
+        UserError: If the file lacks a column, a split is empty, the training rows lack a class, or
+            a row holds no tokens or an impossible value.
     """
     import pyarrow.compute as pc
 
@@ -108,3 +130,71 @@ def _check(reviews: TokenisedReviews, place: str) -> None:
         raise UserError(f"{place} has a rating other than 1 to 5; prepare the data again")
     if reviews.copies.min() < 0:
         raise UserError(f"{place} has a negative number of copies; prepare the data again")
+
+
+def epoch_batches(
+    lengths: NDArray[np.int64],
+    copies: NDArray[np.int64],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+) -> list[NDArray[np.int64]]:
+    """Row numbers of each batch of an epoch; every row comes exactly `copies` times.
+
+    Rows are shuffled, sorted by length within pools of `POOL_BATCHES` batches, cut into batches,
+    and the batches shuffled. The same seed and epoch give the same batches.
+
+    Args:
+        lengths: [n] tokens of each row.
+        copies: [n] how often the epoch shows each row.
+        batch_size: Rows in a batch; the last of a pool may have fewer.
+        seed: Seed of the run.
+        epoch: Counted from 0.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(np.repeat(np.arange(len(lengths)), copies))
+    batches = []
+    for start in range(0, len(order), batch_size * POOL_BATCHES):
+        pool = order[start : start + batch_size * POOL_BATCHES]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def length_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    """Row numbers of each batch when every row is to be read once, in order of length."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def drop_tokens(
+    sequences: Sequence[NDArray[np.int32]], rate: float, generator: np.random.Generator
+) -> list[NDArray[np.int32]]:
+    """Leave tokens out at random, each with probability `rate`, but never the first or last.
+
+    Those are the special tokens. The generator draws sequence by sequence.
+    """
+    if rate == 0.0:
+        return list(sequences)
+    shortened = []
+    for sequence in sequences:
+        stays = generator.random(len(sequence)) >= rate
+        stays[[0, -1]] = True
+        shortened.append(sequence[stays])
+    return shortened
+
+
+def padded(
+    sequences: Sequence[NDArray[np.int32]], pad_id: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Token ids of some reviews, filled up with `pad_id` to the longest of them.
+
+    Returns:
+        Token ids [b, longest], and a mask of the same shape, 1 where there is a token; None for
+        the mask where nothing was filled up.
+    """
+    lengths = np.array([len(sequence) for sequence in sequences])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    tokens = np.full(mask.shape, pad_id, dtype=np.int64)
+    tokens[mask] = np.concatenate(sequences)
+    return tokens, None if mask.all() else mask.astype(np.int64)

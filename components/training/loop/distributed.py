@@ -15,47 +15,43 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+import torch.distributed as dist
 
 from components.shared.machine.errors import UserError
-
-if TYPE_CHECKING:
-    import torch
 
 TIMEOUT = timedelta(minutes=5)
 """A rank that is silent for this long is given up. Longer than the first one needs to write a
 checkpoint of a large model to a slow volume, while the others wait. A rank that dies is noticed
 sooner, by its closed connection or by torchrun."""
 
-Saved = tuple[dict[str, "torch.Tensor"], dict[str, Any]]
+Saved = tuple[dict[str, torch.Tensor], dict[str, Any]]
 """What a checkpoint holds: tensors by name, and JSON-ready progress."""
 
 
+def _default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass
 class Ranks:
     """This process among those that train together. Alone, talking to the others does nothing.
 
+    What talks to the others raises `ConnectionError` if one of them is gone.
+
     Attributes:
-        number: Of this process, from 0.
+        number: Number of this process, from 0.
         count: Processes in all.
-        device: Where this one computes.
+        device: Where this one computes; the GPU where there is one.
     """
 
-    def __init__(
-        self, number: int = 0, count: int = 1, device: "torch.device | None" = None
-    ) -> None:
-        """Describe this process; `joined_ranks` also connects it.
-
-        Args:
-            number: See the attributes.
-            count: See the attributes.
-            device: None takes the GPU where there is one.
-        """
-        import torch
-
-        self.number = number
-        self.count = count
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    number: int = 0
+    count: int = 1
+    device: torch.device = field(default_factory=_default_device)
 
     @property
     def first(self) -> bool:
@@ -71,47 +67,25 @@ class Ranks:
         """
         return slice(self.number, None, self.count)
 
-    def sum(self, *tensors: "torch.Tensor") -> None:
-        """Put the sum over all ranks in the place of each tensor, the same bits on every rank.
-
-        Raises:
-            ConnectionError: If another rank is gone. So do all that talk to the others.
-        """
+    def sum(self, *tensors: torch.Tensor) -> None:
+        """Put the sum over all ranks in the place of each tensor, the same bits on every rank."""
         if self.count > 1:
-            import torch.distributed as dist
-
             with self._others_expected():
                 for tensor in tensors:
                     dist.all_reduce(tensor)
 
-    def total(self, number: float) -> float:
-        """Sum of a number over all ranks."""
-        import torch
-
-        summed = torch.tensor(number, dtype=torch.float64, device=self.device)
-        self.sum(summed)
-        return float(summed)
-
-    def copy_from_first(self, tensors: "Iterable[torch.Tensor]") -> None:
+    def copy_from_first(self, tensors: Iterable[torch.Tensor]) -> None:
         """Overwrite tensors, the same shapes on every rank, with those of the first rank."""
         if self.count > 1:
-            import torch.distributed as dist
-
             with self._others_expected():
                 for tensor in tensors:
                     dist.broadcast(tensor.data, 0)
 
-    def checkpoint_from_first(self, found: Saved | None) -> Saved | None:
-        """Give every rank the checkpoint that the first one read, or None if it has none.
-
-        Args:
-            found: The first rank's; of other ranks it is not looked at.
-        """
+    def checkpoint_from_first(self, saved: Saved | None) -> Saved | None:
+        """Give every rank the checkpoint that the first one read; what others pass is ignored."""
         if self.count == 1:
-            return found
-        import torch
-
-        tensors, progress = found if self.first and found else ({}, None)
+            return saved
+        tensors, progress = saved if self.first and saved else ({}, None)
         shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
         shapes, progress = json.loads(self._text_from_first(json.dumps([shapes, progress])))
         if progress is None:
@@ -125,19 +99,9 @@ class Ranks:
         return copies, progress
 
     def check_same(self, facts: Mapping[str, str]) -> None:
-        """Check that all ranks were started to do the same.
-
-        Args:
-            facts: What must be equal, by name; the same names on every rank.
-
-        Raises:
-            UserError: On every rank, if a fact of one differs from the first rank's.
-        """
+        """Raise `UserError` on every rank unless these facts, by name, are the same on all."""
         if self.count == 1:
             return
-        import torch
-        import torch.distributed as dist
-
         digests = b"".join(hashlib.sha256(fact.encode()).digest() for fact in facts.values())
         mine = torch.tensor(list(digests), dtype=torch.uint8, device=self.device)
         every = [torch.empty_like(mine) for _ in range(self.count)]
@@ -156,15 +120,11 @@ class Ranks:
     def wait(self) -> None:
         """Wait until every rank is here."""
         if self.count > 1:
-            import torch.distributed as dist
-
             with self._others_expected():
                 dist.barrier()
 
     def _text_from_first(self, text: str) -> str:
         """The first rank's text, on every rank."""
-        import torch
-
         content = torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.device)
         size = torch.tensor(len(content), device=self.device)
         self.copy_from_first([size])
@@ -186,11 +146,6 @@ class Ranks:
             ) from error
 
 
-def is_first_rank() -> bool:
-    """Whether this process is the one that writes and reports; a lone process is."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
     """Connect this process with the others that `torchrun` started, if it did.
@@ -209,9 +164,6 @@ def joined_ranks() -> Iterator[Ranks]:
     if count == 1:
         yield Ranks()
         return
-    import torch
-    import torch.distributed as dist
-
     number, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     device = torch.device("cpu")
     if torch.cuda.is_available():

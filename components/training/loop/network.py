@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor, nn
+
 from components.shared.machine.base_model import resolve_base_model
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import ID2LABEL, LABEL2ID
-from components.training.loop.data import TokenisedReviews
 from components.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
 RATINGS = 5
@@ -22,12 +22,11 @@ def load_classifier(base_model: str, seed: int) -> "PreTrainedModel":
 
     Args:
         base_model: `minilm`, a folder or a hub id; safetensors weights only.
-        seed: Of the new layers' random weights.
+        seed: Seed of the new layers' random weights.
 
     Raises:
         UserError: If there is no such model, or it cannot be read.
     """
-    import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging as transformers_logging
@@ -65,52 +64,47 @@ def load_classifier(base_model: str, seed: int) -> "PreTrainedModel":
             transformers_logging.enable_progress_bar()
 
 
-def build_network(classifier: "PreTrainedModel", options: TrainingOptions) -> "nn.Module":
-    """Put the rating layer beside the classifier and freeze what the options say.
+class ReviewNetwork(nn.Module):
+    """Two linear layers that read the same features: the sentiment's and the star rating's."""
 
-    The network has the attributes `classifier` and `rating_head`, and maps token ids [b, t] and
-    mask [b, t] to sentiment logits [b, 3] and rating logits [b, 5], both fp32. A third argument,
-    from `dropout_mask`, is multiplied with the features that the two heads read.
+    def __init__(self, classifier: "PreTrainedModel") -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.rating_head = nn.Linear(final_linear(classifier).in_features, RATINGS)
+        nn.init.normal_(self.rating_head.weight, std=0.02)
+        nn.init.zeros_(self.rating_head.bias)
 
-    Args:
-        classifier: From `load_classifier`; it becomes part of the network.
-        options: Freezing, seed.
-    """
-    import torch
-    from torch import nn
+    def forward(
+        self, tokens: Tensor, mask: Tensor | None, dropout: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Sentiment logits [b, 3] and rating logits [b, 5], both fp32.
 
-    class ReviewNetwork(nn.Module):
-        """Two linear readers of the same features: the sentiment's and the rating's."""
+        Args:
+            tokens: [b, t] token ids.
+            mask: [b, t], 1 where there is a token; None where there is one everywhere.
+            dropout: [b, width] from `dropout_mask`; multiplied with what both layers read.
+        """
+        features: list[Tensor] = []
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.classifier = classifier
-            reader = final_linear(classifier)
-            self.rating_head = nn.Linear(reader.in_features, RATINGS)
-            nn.init.normal_(self.rating_head.weight, std=0.02)
-            nn.init.zeros_(self.rating_head.bias)
+        def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+            read = inputs[0].float()
+            if dropout is not None:
+                read = read * dropout
+            features.append(read)
+            return (read,)
 
-        def forward(
-            self, tokens: "Tensor", mask: "Tensor | None", dropout: "Tensor | None" = None
-        ) -> "tuple[Tensor, Tensor]":
-            features: list[Tensor] = []
+        hook = final_linear(self.classifier).register_forward_pre_hook(catch)
+        try:
+            logits = self.classifier(input_ids=tokens, attention_mask=mask).logits
+        finally:
+            hook.remove()
+        return logits.float(), self.rating_head(features[0])
 
-            def catch(_: nn.Module, inputs: "tuple[Tensor, ...]") -> "tuple[Tensor]":
-                seen = inputs[0].float()
-                if dropout is not None:
-                    seen = seen * dropout
-                features.append(seen)
-                return (seen,)
 
-            hook = final_linear(self.classifier).register_forward_pre_hook(catch)
-            try:
-                logits = self.classifier(input_ids=tokens, attention_mask=mask).logits
-            finally:
-                hook.remove()
-            return logits.float(), self.rating_head(features[0])
-
+def build_network(classifier: "PreTrainedModel", options: TrainingOptions) -> ReviewNetwork:
+    """Put the rating layer beside a classifier and freeze what the options say."""
     torch.manual_seed(options.seed)
-    network = ReviewNetwork()
+    network = ReviewNetwork(classifier)
     for module in classifier.modules():
         # Random numbers for every activation cost a third of the time on a CPU.
         if isinstance(module, nn.Dropout):
@@ -120,57 +114,25 @@ def build_network(classifier: "PreTrainedModel", options: TrainingOptions) -> "n
 
 
 def dropout_mask(
-    network: "nn.Module", rows: int, rate: float, device: "torch.device"
-) -> "Tensor | None":
-    """What dropout multiplies the features of some rows with: 0, or 1 / (1 - rate).
+    network: ReviewNetwork, rows: int, rate: float, device: torch.device
+) -> Tensor | None:
+    """[rows, width] of 0 (with probability `rate`) and 1 / (1 - rate); None if nothing is dropped.
 
     Drawn from PyTorch's own generator for a whole batch at once, so that the draws are the same
     whoever computes which of its rows.
-
-    Args:
-        network: From `build_network`.
-        rows: In the batch.
-        rate: Probability of a 0.
-        device: Where the mask is to lie.
-
-    Returns:
-        [rows, width], or None if nothing is dropped.
     """
-    import torch
-
     if rate == 0.0:
         return None
     width = network.rating_head.in_features
     return torch.empty(rows, width, device=device).bernoulli_(1 - rate).div_(1 - rate)
 
 
-def check_fit(classifier: "PreTrainedModel", *splits: TokenisedReviews) -> None:
-    """Raise `UserError` if the model cannot read the tokens."""
-    config = classifier.config
-    for reviews in splits:
-        if reviews.tokens.max() >= config.vocab_size:
-            raise UserError(
-                f"the training set has token id {reviews.tokens.max()}, beyond the base model's "
-                f"vocabulary of {config.vocab_size}; build the features with the same base model"
-            )
-        limit = getattr(config, "max_position_embeddings", None)
-        if limit and "roberta" in config.model_type:
-            limit -= config.pad_token_id + 1  # RoBERTa counts positions from there
-        if limit and reviews.lengths.max() > limit:
-            raise UserError(
-                f"the training set has a review of {reviews.lengths.max()} tokens and the base "
-                f"model reads {limit}; build the features with a smaller max_tokens"
-            )
-
-
-def final_linear(classifier: "PreTrainedModel") -> "nn.Linear":
+def final_linear(classifier: "PreTrainedModel") -> nn.Linear:
     """The linear layer whose outputs are the class logits.
 
     Raises:
-        UserError: If the model has none, as some rare architectures.
+        UserError: If the model has none, as in some rare architectures.
     """
-    from torch import nn
-
     linears = [
         module
         for module in classifier.modules()
@@ -184,15 +146,13 @@ def final_linear(classifier: "PreTrainedModel") -> "nn.Linear":
     return linears[-1]
 
 
-def encoder_layers(classifier: "PreTrainedModel") -> "list[nn.Module]":
+def encoder_layers(classifier: "PreTrainedModel") -> list[nn.Module]:
     """The transformer layers, lowest first: the longest list of modules in the model."""
-    from torch import nn
-
     lists = [module for module in classifier.modules() if isinstance(module, nn.ModuleList)]
     return list(max(lists, key=len)) if lists else []
 
 
-def head_modules(classifier: "PreTrainedModel") -> "list[nn.Module]":
+def head_modules(classifier: "PreTrainedModel") -> list[nn.Module]:
     """Modules that follow the encoder: the pooler, if there is one, and the classification head."""
     base = classifier.base_model
     heads = [module for module in classifier.children() if module is not base]
@@ -200,7 +160,7 @@ def head_modules(classifier: "PreTrainedModel") -> "list[nn.Module]":
     return heads if pooler is None else [pooler, *heads]
 
 
-def depth_of(classifier: "PreTrainedModel") -> "Callable[[str], int | None]":
+def depth_of(classifier: "PreTrainedModel") -> Callable[[str], int | None]:
     """How far below the top a parameter of the classifier lies.
 
     Returns:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.training.on_nodes.train_job import NODE, PODS
-from components.training.tuning.katib.metrics import METRICS
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -18,8 +17,8 @@ _TAIL_LINES = 200
 
 _TIMEOUT = (5.0, 30.0)
 
-# Kubernetes' time of the line, the training's own, the metric.
-_METRIC = re.compile(rf"(?P<time>\S+) \S+ (?P<metric>(?P<name>{'|'.join(METRICS)})=\S+)")
+# Kubernetes' time of the line, the training's own, which an evaluation's metrics share; the metric.
+_METRIC = re.compile(r"(?P<time>\S+) (?P<evaluation>\d\S+Z) (?P<metric>\w+=[\d.]+)")
 
 
 @dataclass
@@ -72,12 +71,11 @@ class MetricLines:
 
     def _evaluations(self, logs: list[str]) -> list[str]:
         """The lines that were not told before, those of one evaluation joined."""
-        found = [_METRIC.fullmatch(line) for log in logs for line in log.splitlines()]
-        evaluations: list[list[str]] = []
-        for match in sorted(filter(None, found), key=lambda match: match["time"]):
+        lines = [line for log in logs for line in log.splitlines()]
+        metrics = [match for match in map(_METRIC.fullmatch, lines) if match]
+        evaluations: dict[str, list[str]] = {}
+        for match in sorted(metrics, key=lambda match: match["time"]):
             if match["time"] > self.told:
-                if match["name"] == METRICS[0] or not evaluations:
-                    evaluations.append([])
-                evaluations[-1].append(match["metric"])
-        self.told = max([self.told, *(match["time"] for match in found if match)])
-        return [" ".join(metrics) for metrics in evaluations]
+                evaluations.setdefault(match["evaluation"], []).append(match["metric"])
+        self.told = max([self.told, *(match["time"] for match in metrics)])
+        return [" ".join(evaluation) for evaluation in evaluations.values()]

@@ -3,8 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.training.loop.batching import epoch_batches, kept_tokens, length_batches, padded
-from components.training.loop.data import TokenisedReviews
+from components.training.loop.data import (
+    TokenisedReviews,
+    drop_tokens,
+    epoch_batches,
+    length_batches,
+    padded,
+)
 
 rows = st.lists(st.tuples(st.integers(2, 200), st.integers(0, 4)), min_size=1, max_size=300)
 
@@ -71,6 +76,8 @@ def test_padding_keeps_the_tokens_and_masks_the_rest(lengths):
     reviews = reviews_of(lengths)
     chosen = np.arange(len(lengths))[::-1]
     tokens, mask = padded([reviews.row(row) for row in chosen], pad_id=7)
+    assert (mask is None) == (min(lengths) == max(lengths))
+    mask = np.ones_like(tokens) if mask is None else mask
     assert tokens.shape == mask.shape == (len(lengths), max(lengths))
     for line, row in enumerate(chosen):
         assert np.array_equal(tokens[line][mask[line] == 1], reviews.row(row))
@@ -79,7 +86,8 @@ def test_padding_keeps_the_tokens_and_masks_the_rest(lengths):
 
 def test_token_dropout_keeps_order_and_special_tokens_and_drops_its_share():
     reviews = reviews_of([200] * 50)
-    sequences = kept_tokens(reviews, np.arange(50), 0.25, np.random.default_rng(0))
+    rows = [reviews.row(row) for row in range(50)]
+    sequences = drop_tokens(rows, 0.25, np.random.default_rng(0))
     for row, sequence in enumerate(sequences):
         kept = sequence - 1000 * row
         assert kept[0] == 0

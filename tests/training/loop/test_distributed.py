@@ -7,11 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.machine.errors import UserError
-from components.training.loop.batching import epoch_batches
-from components.training.loop.data import read_training_set
-from components.training.loop.distributed import Ranks, is_first_rank, joined_ranks
+from components.training.loop.data import epoch_batches, read_training_set
+from components.training.loop.distributed import Ranks, joined_ranks
 from components.training.loop.run import TrainingRun
-from components.training.loop.validation import network_logits
 from components.training.options import TrainingOptions
 
 CPU = torch.device("cpu")
@@ -22,13 +20,13 @@ class Stopped(Exception):  # noqa: N818 - not an error
 
 
 class LoneRank(Ranks):
-    """One of several ranks, the others of which are not there: keeps what it would tell them."""
+    """One of several ranks, the others of which are not there: records what it would sum with them."""
 
     def copy_from_first(self, tensors):
         pass
 
     def sum(self, *tensors):
-        self.told = [tensor.clone() for tensor in tensors]
+        self.summed = [tensor.clone() for tensor in tensors]
         raise Stopped
 
 
@@ -69,26 +67,24 @@ def splits(small_set):
     return read_training_set(small_set)
 
 
-def told_in_a_step(splits, tiny_bert, count: int, rows: int) -> list[torch.Tensor]:
+def summed_in_a_step(splits, tiny_bert, count: int, rows: int) -> list[torch.Tensor]:
     """Gradients and loss of a step on some rows, summed over the ranks."""
     summed = None
     for number in range(count):
         ranks = LoneRank(number, count, CPU)
         run = TrainingRun(*splits, str(tiny_bert), OPTIONS, ranks)
-        run.network.train()
-        run.working.network.train()
         with pytest.raises(Stopped):
             run.train_step(np.arange(3, 3 + rows))
-        told = ranks.told
-        summed = told if summed is None else [a + b for a, b in zip(summed, told, strict=True)]
+        mine = ranks.summed
+        summed = mine if summed is None else [a + b for a, b in zip(summed, mine, strict=True)]
     return summed
 
 
 @pytest.mark.parametrize("rows", [8, 2])
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_shares_gradients_and_losses_add_up_to_the_batchs(splits, tiny_bert, count, rows):
-    expected = told_in_a_step(splits, tiny_bert, 1, rows)
-    found = told_in_a_step(splits, tiny_bert, count, rows)
+    expected = summed_in_a_step(splits, tiny_bert, 1, rows)
+    found = summed_in_a_step(splits, tiny_bert, count, rows)
     assert float(expected[0].norm()) > 0.1
     for one, many in zip(expected, found, strict=True):
         assert torch.allclose(one, many, rtol=1e-5, atol=1e-6)
@@ -102,14 +98,14 @@ def test_the_ranks_read_validation_once_between_them(splits, tiny_bert):
         np.concatenate([[0], np.cumsum(validation.lengths[long])]),
         *(column[long] for column in (validation.classes, validation.ratings, validation.copies)),
     )
-    run = TrainingRun(*splits, str(tiny_bert), OPTIONS)
-    whole = network_logits(run.working.network, many, run.pad_id, Ranks(device=CPU))
+    run = TrainingRun(*splits, str(tiny_bert), OPTIONS, Ranks(device=CPU))
+    whole = run.validation_logits(many)
     parts = []
     for number in range(3):
-        ranks = LoneRank(number, 3, CPU)
+        run.ranks = LoneRank(number, 3, CPU)
         with pytest.raises(Stopped):
-            network_logits(run.working.network, many, run.pad_id, ranks)
-        parts.append(ranks.told[0].numpy())
+            run.validation_logits(many)
+        parts.append(run.ranks.summed[0].numpy())
     assert np.array_equal(sum(parts), whole)
     assert np.array_equal(sum((part != 0).any(axis=1) for part in parts), np.ones(len(many)))
 
@@ -124,11 +120,7 @@ def test_a_lone_process_is_the_first_rank_and_talks_to_no_one(monkeypatch):
         ranks.check_same({"seed": "1"})
         ranks.sum(values := torch.ones(2))
         assert values.tolist() == [1.0, 1.0]
-        assert ranks.total(0.1) == 0.1
         assert ranks.checkpoint_from_first(found := ({}, {"step": 1})) is found
-    assert is_first_rank()
-    monkeypatch.setenv("RANK", "1")
-    assert not is_first_rank()
 
 
 def test_more_processes_than_gpus_are_told_in_words(monkeypatch):

@@ -13,14 +13,14 @@ from components.training.loop.network import (
     encoder_layers,
     load_classifier,
 )
-from components.training.loop.objective import (
+from components.training.loop.step import (
+    WorkingCopy,
+    build_optimiser,
     class_weights,
-    rating_loss,
-    sentiment_loss,
+    move_average,
+    rate_share,
     total_loss,
 )
-from components.training.loop.optimiser import build_optimiser, rate_share
-from components.training.loop.step import WorkingCopy
 from components.training.options import TrainingOptions
 
 CPU = torch.device("cpu")
@@ -129,7 +129,7 @@ def test_the_working_copys_gradients_reach_the_masters(model_folder, precision):
     tokens, mask = some_batch()
     classes, ratings = torch.tensor([0, 1, 2, 2]), torch.tensor([1, 3, 0, 5])
     for model in (reference, working.network):
-        total_loss(model(tokens, mask), classes, ratings, torch.ones(3), options).backward()
+        total_loss(model(tokens, mask), classes, ratings, torch.ones(3), options, 4).backward()
     working.collect_gradients()
     expected = torch.cat([p.grad.flatten() for p in reference.parameters() if p.requires_grad])
     found = torch.cat([master.grad.flatten() for master in working.masters])
@@ -194,18 +194,41 @@ def test_class_weights_leave_the_mean_weight_of_the_rows_at_1():
     assert class_weights(counts, "none") == pytest.approx([1, 1, 1])
 
 
+def loss_of(classes, ratings, weights=(1.0, 1.0, 1.0), rows=None, **options):
+    """Of the logits (2, 0, 0) for the first row and zeros for the others."""
+    logits = torch.zeros(len(classes), 3)
+    logits[0, 0] = 2.0
+    outputs = logits, torch.zeros(len(classes), 5)
+    targets = torch.tensor(classes), torch.tensor(ratings)
+    options = TrainingOptions(**{"rating_loss_weight": 0.0, **options})
+    return float(
+        total_loss(outputs, *targets, torch.tensor(weights), options, rows or len(classes))
+    )
+
+
 def test_the_loss_is_weighted_cross_entropy():
-    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    weights = torch.tensor([3.0, 1.0, 1.0])
     expected = (3 * np.log(1 + 2 * np.exp(-2.0)) + np.log(3)) / 2
-    found = float(sentiment_loss(logits, torch.tensor([0, 1]), weights))
-    assert found == pytest.approx(expected, rel=1e-6)
+    assert loss_of([0, 1], [0, 0], (3.0, 1.0, 1.0)) == pytest.approx(expected, rel=1e-6)
+    assert loss_of([0, 1], [0, 0], (3.0, 1.0, 1.0), rows=8) == pytest.approx(expected / 4, rel=1e-6)
+    # A share of the target goes to each class, the right one too.
+    plain, smooth = np.log(1 + 2 * np.exp(-2.0)), 0.2 * 2 * 2 / 3
+    assert loss_of([0], [0], label_smoothing=0.2) == pytest.approx(plain + smooth, rel=1e-5)
 
 
 def test_unrated_rows_have_no_part_in_the_rating_loss():
-    logits = torch.zeros(4, 5)
-    assert float(rating_loss(logits, torch.tensor([1, 0, 0, 5]))) == pytest.approx(np.log(5) / 2)
-    assert float(rating_loss(logits, torch.tensor([0, 0, 0, 0]))) == 0.0
+    sentiment = loss_of([0, 1, 2, 2], [1, 0, 0, 5])
+    both = loss_of([0, 1, 2, 2], [1, 0, 0, 5], rating_loss_weight=0.5)
+    assert both - sentiment == pytest.approx(0.5 * np.log(5) / 2, rel=1e-5)
+    assert loss_of([0, 1], [0, 0], rating_loss_weight=0.5) == loss_of([0, 1], [0, 0])
+
+
+def test_the_average_trails_the_weights_and_is_not_moved_by_them_in_place():
+    average, weight = [torch.zeros(1)], torch.ones(1)
+    for step in (100, 101):
+        move_average(average, [weight], 0.5, step)
+    assert float(average[0]) == pytest.approx(0.75)
+    move_average(average, [torch.zeros(1)], 0.5, step=0)  # early on it follows more quickly
+    assert float(average[0]) == pytest.approx(0.075)
 
 
 @pytest.mark.parametrize(("share", "layers"), [(0.0, 0), (0.34, 0), (0.5, 1), (0.99, 1), (1.0, 2)])

@@ -4,14 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from components.shared.records.decision import Calibration
-from components.training.loop.validation import (
-    macro_f1,
-    score,
-    score_as_decided,
-    tune_decision_offsets,
-)
-from components.training.loop.weight_average import WeightAverage
+from components.training.loop.progress import SpeedMeter
+from components.training.loop.validation import calibrate, macro_f1, score
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1))
@@ -32,20 +26,20 @@ def test_offsets_find_a_class_that_logits_put_too_low():
     classes = random.choice(3, p=[0.1, 0.15, 0.75], size=3000)
     logits = np.eye(3)[classes] * 2.0 + random.normal(size=(3000, 3))
     shifted = (logits - np.array([0.0, 1.0, 0.0])).astype(np.float32)
-    offsets = tune_decision_offsets(shifted, classes, 1.0)
-    plain = score_as_decided(shifted, classes, Calibration())
-    tuned = score_as_decided(shifted, classes, Calibration(1.0, offsets))
-    assert offsets[1] > 0.3
+    _, plain = calibrate(shifted, classes, tune_decisions=False)
+    calibration, tuned = calibrate(shifted, classes, tune_decisions=True)
+    assert calibration.decision_offsets[1] > 0.3
     assert tuned["macro_f1"] > plain["macro_f1"] + 0.02
+    assert tuned["validation_loss"] == plain["validation_loss"]
 
 
-def test_the_average_trails_the_weights_and_is_not_moved_by_them_in_place():
-    import torch
-
-    weight = torch.zeros(1)
-    average = WeightAverage([weight], decay=0.5)
-    weight.fill_(1.0)
-    assert float(average.weights[0]) == 0.0
-    for step in range(100, 102):
-        average.update([weight], step)
-    assert float(average.weights[0]) == pytest.approx(0.75)
+def test_speed_is_that_of_all_steps_and_of_real_tokens():
+    meter = SpeedMeter()
+    meter.add(np.array([7, 12]), 0.5)
+    meter.add(np.array([7, 12]), 1.5)
+    assert meter.samples_per_second == pytest.approx(2.0)
+    assert meter.summary() == {
+        "seconds": 2.0,
+        "samples_per_second": 2.0,
+        "tokens_per_second": 19.0,
+    }

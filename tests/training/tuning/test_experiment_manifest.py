@@ -19,12 +19,11 @@ from components.shared.kubernetes.namespace_objects import (
     STATE_PATH,
 )
 from components.shared.machine.images import training_image
-from components.training.__main__ import build_parser
+from components.training.__main__ import METRICS, build_parser
 from components.training.on_nodes.shared_folder import LAUNCHED, TRAINING_SET
 from components.training.options import TrainingOptions
 from components.training.tuning.experiment import read_search_space
 from components.training.tuning.katib.experiment import MODEL_FOLDER
-from components.training.tuning.katib.metrics import METRICS
 from components.training.tuning.katib.rules import check_experiment
 from components.training.tuning.random_search import experiment_file
 from tests.stand_ins.katib import faults_of, webhook

@@ -1,22 +1,21 @@
-"""How much work training does, and what share of the machine's matrix rate that is."""
+"""How many operations a step of training takes, and how many a second the machine could do."""
 
 import statistics
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from components.training.loop.network import encoder_layers
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
 
 
-def matmul_rate(
-    precision: str, device: "torch.device", repeats: int = 7, size: int = 2048
-) -> float:
+def matmul_rate(precision: str, device: torch.device, repeats: int = 7, size: int = 2048) -> float:
     """The machine's matrix rate: FLOP/s of a product of two square matrices (2 size^3 FLOPs).
 
     Args:
@@ -25,8 +24,6 @@ def matmul_rate(
         repeats: Products timed; the median counts.
         size: Rows and columns.
     """
-    import torch
-
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     generator = torch.Generator().manual_seed(0)
     left = torch.randn(size, size, generator=generator).to(device, dtype)
@@ -59,8 +56,6 @@ class TrainingWork:
             classifier: With `requires_grad` as in training.
             first_token_only: Whether the last layer is computed for the first token alone.
         """
-        from torch import nn
-
         self._first_token_only = first_token_only
         self._width = int(classifier.config.hidden_size)
         self._entries: list[int] = []
@@ -103,53 +98,3 @@ class TrainingWork:
             total += forward + attention + backward
             gradient_below = gradient_below or trained
         return total
-
-
-class SpeedMeter:
-    """Sums rows, tokens, FLOPs and seconds of training steps; evaluation is not in them."""
-
-    def __init__(self, work: TrainingWork, totals: dict[str, float] | None = None) -> None:
-        """Start at zero, or at the totals of a run that goes on.
-
-        Args:
-            work: Counts the FLOPs of a step.
-            totals: `totals` of another meter.
-        """
-        self._work = work
-        self.totals: dict[str, float] = {"rows": 0.0, "tokens": 0.0, "flops": 0.0, "seconds": 0.0}
-        self.totals.update(totals or {})
-
-    def add(self, lengths: NDArray[np.int64], seconds: float) -> None:
-        """Count one step.
-
-        Args:
-            lengths: [b] real tokens of each row.
-            seconds: What it took.
-        """
-        self.totals["rows"] += len(lengths)
-        self.totals["tokens"] += float(np.sum(lengths))
-        self.totals["flops"] += self._work.flops(lengths)
-        self.totals["seconds"] += seconds
-
-    @property
-    def samples_per_second(self) -> float:
-        """Mean rate so far."""
-        return self.totals["rows"] / max(self.totals["seconds"], 1e-9)
-
-    def summary(self, matmul_flops_per_second: float) -> dict[str, Any]:
-        """What `training.json` holds under `speed`.
-
-        Args:
-            matmul_flops_per_second: From `matmul_rate`, in the precision of training; summed over
-                the processes if several train, since rows, tokens and FLOPs are those of all.
-        """
-        seconds = max(self.totals["seconds"], 1e-9)
-        rate = self.totals["flops"] / seconds
-        return {
-            "seconds": round(self.totals["seconds"], 3),
-            "samples_per_second": round(self.samples_per_second, 2),
-            "tokens_per_second": round(self.totals["tokens"] / seconds, 1),
-            "model_gflops_per_second": round(rate / 1e9, 2),
-            "matmul_gflops_per_second": round(matmul_flops_per_second / 1e9, 2),
-            "share_of_matmul_rate": round(rate / matmul_flops_per_second, 4),
-        }

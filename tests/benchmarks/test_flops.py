@@ -1,10 +1,9 @@
 import numpy as np
-import pytest
 import torch
 
 from components.training.loop.network import build_network, load_classifier
-from components.training.loop.speed import SpeedMeter, TrainingWork, matmul_rate
 from components.training.options import TrainingOptions
+from tests.benchmarks.flops import TrainingWork, matmul_rate
 
 LENGTHS = np.array([7, 12])
 TOKENS, PAIRS, ROWS = 19, 7**2 + 12**2, 2
@@ -37,17 +36,6 @@ def test_what_is_not_computed_is_not_counted(tiny_bert):
     assert short == (6 * LAYER * TOKENS + 12 * WIDTH * PAIRS) + (
         6 * reading * TOKENS + 6 * (LAYER - reading) * ROWS + 12 * WIDTH * TOKENS
     )
-
-
-def test_the_meter_adds_up(tiny_bert):
-    meter = SpeedMeter(work(tiny_bert))
-    meter.add(LENGTHS, 0.5)
-    meter.add(LENGTHS, 1.5)
-    summary = meter.summary(matmul_flops_per_second=meter.totals["flops"])
-    assert meter.samples_per_second == pytest.approx(2.0)
-    assert summary["tokens_per_second"] == pytest.approx(19.0)
-    assert summary["share_of_matmul_rate"] == pytest.approx(0.5)
-    assert SpeedMeter(work(tiny_bert), meter.totals).samples_per_second == pytest.approx(2.0)
 
 
 def test_the_matrix_rate_is_measured():

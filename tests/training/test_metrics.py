@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.training.tuning.katib.metrics import METRICS, print_metrics
+from components.training.__main__ import METRICS, print_metrics
 
 # A fact of Katib's: DefaultFilter in pkg/metricscollector/v1beta1/common/const.go. Of Go's `\w`,
 # which is ASCII only.
