@@ -108,7 +108,7 @@ def world(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     # On a machine that does other work too, requests wait rather than being refused.
     server = [sys.executable, str(FAULTY_SERVER), str(faults), "--max-wait-seconds", "30"]
     with (
-        environment_below(home) as patch,
+        environment_below(home),
         running_site(home, "--server", shlex.join(server)) as file,
     ):
         models = {

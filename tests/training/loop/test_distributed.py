@@ -20,7 +20,7 @@ class Stopped(Exception):  # noqa: N818 - not an error
 
 
 class LoneRank(Ranks):
-    """One of several ranks, the others of which are not there: records what it would sum with them."""
+    """One of several ranks, alone: records what it would sum with the others."""
 
     def copy_from_first(self, tensors):
         pass
