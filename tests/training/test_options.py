@@ -63,7 +63,7 @@ def test_a_former_name_is_refused_with_the_present_one_and_still_names_checkpoin
 
 @given(st.dictionaries(st.text(max_size=12), st.text(max_size=12), min_size=1, max_size=3))
 def test_names_that_do_not_exist_are_refused(values):
-    with pytest.raises(UserError, match="no training option|is now named"):
+    with pytest.raises(UserError, match=r"no training option|is now named"):
         TrainingOptions.from_dict(values)
 
 
