@@ -1,76 +1,190 @@
-"""The model in service, asked about the same reviews in the way that it would read them."""
+"""The champion and the new model on the same reviews: is the new one worse?
 
+The rule: the verdict rests on the difference of macro-F1, new minus champion. It is **worse** where
+the difference is below minus the margin; **better** where the whole 95 % interval of the difference
+lies above zero; **not worse** otherwise. A small loss inside the margin does not stop a model that
+was trained on newer data, and noise alone does not make one better.
+"""
+
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from components.evaluation.held_out import HeldOut
+from components.evaluation.metrics import (
+    CLASSES,
+    RESAMPLES,
+    SEED,
+    Estimate,
+    confusion_matrix,
+    percentile_interval,
+    resampled_counts,
+    scores_of,
+)
 from components.shared.machine.base_model import load_tokenizer
 from components.shared.machine.files import sha256_of_file
-from components.shared.records.model_folder import (
-    NO_CHAMPION,
-    TOKENIZER,
-    check_model_folder,
-    read_training_facts,
-)
+from components.shared.machine.inference import load_model, predict_logits
+from components.shared.records import model_folder as folders
+from components.shared.records.decision import decide
 from components.shared.records.text import model_text
+
+logger = logging.getLogger(__name__)
+
+BETTER = "better"
+NOT_WORSE = "not worse"
+WORSE = "worse"
+NO_CHAMPION = "no champion"
 
 
 @dataclass(frozen=True)
 class Champion:
-    """A champion's folder and what sets it apart from the new model."""
+    """A champion's folder and how it differs from the new model."""
 
-    folder: Path  # its model folder
+    folder: Path
     facts: dict[str, Any]  # its `training.json`
     reads_alike: bool  # whether its tokenizer and token limit are the new model's
-    # whether it was trained on other data than the new model, so that rows of today's test split
-    # may have been in its training split
+    # Whether it was trained on other data than the new model, so that rows of today's test split
+    # may have been in its training split.
     may_have_seen_test: bool
 
 
 def find_champion(folder: Path | None, model_folder: Path) -> Champion | None:
-    """The champion in a folder, if there is one.
+    """The champion in a folder, or None if it is missing, empty or has the note `NO_CHAMPION`.
 
     Args:
-        folder: The champion's model folder; None, missing, empty or with the note `NO_CHAMPION`
-            means no champion.
+        folder: The champion's model folder, if any.
         model_folder: The new model's folder.
 
-    Returns:
-        The champion, or None.
-
     Raises:
-        UserError: If the folder holds something else than a whole model folder.
+        UserError: If the folder holds something other than a whole model folder.
     """
     if folder is None or not folder.is_dir() or not any(folder.iterdir()):
         return None
-    if (folder / NO_CHAMPION).is_file():
+    if (folder / folders.NO_CHAMPION).is_file():
         return None
-    check_model_folder(folder)
-    own, new = read_training_facts(folder), read_training_facts(model_folder)
-    same_tokenizer = sha256_of_file(folder / TOKENIZER) == sha256_of_file(model_folder / TOKENIZER)
+    folders.check_model_folder(folder)
+    own, new = map(folders.read_training_facts, (folder, model_folder))
+    tokenizers = {sha256_of_file(one / folders.TOKENIZER) for one in (folder, model_folder)}
+    fingerprints = [facts.get("facts", {}).get("data_fingerprint") for facts in (own, new)]
     return Champion(
         folder=folder,
         facts=own,
-        reads_alike=same_tokenizer and own.get("max_tokens") == new.get("max_tokens"),
-        may_have_seen_test=own.get("facts", {}).get("data_fingerprint")
-        != new.get("facts", {}).get("data_fingerprint"),
+        reads_alike=len(tokenizers) == 1 and own.get("max_tokens") == new.get("max_tokens"),
+        may_have_seen_test=fingerprints[0] != fingerprints[1],
     )
 
 
-def tokens_as_read_by(champion: Champion, reviews: pa.Table) -> list[list[int]]:
-    """Token ids of reviews by the champion's own tokenizer and limit.
+def compare_with(
+    champion: Champion | None,
+    test: HeldOut,
+    decided: NDArray[np.int64],
+    margin: float,
+    progress: bool,
+) -> dict[str, Any]:
+    """The comparison with the champion, JSON-ready; the verdict alone without a champion.
 
     Args:
-        champion: Whose tokenizer and `max_tokens` are used.
-        reviews: Columns `title` and `review_body`.
-
-    Returns:
-        Ids of each review, special tokens included, truncated, unpadded.
+        champion: The champion, if there is one.
+        test: The rows that both models judge.
+        decided: The new model's class index [n].
+        margin: Tolerated loss of macro-F1, at least 0.
+        progress: Whether to show a progress bar.
     """
+    if champion is None:
+        return {"verdict": NO_CHAMPION, "margin": margin}
+    logger.info("asking the champion about the same reviews")
+    input_ids = test.input_ids
+    if not champion.reads_alike:
+        input_ids = tokens_as_read_by(champion, test.reviews)
+    logits = predict_logits(load_model(champion.folder), input_ids, progress=progress)
+    of_champion = decide(logits, folders.read_calibration(champion.folder))
+    scores = scores_of(confusion_matrix(test.classes, of_champion))
+    return {
+        **compare(test.classes, decided, of_champion, margin),
+        "champion_accuracy": float(scores.accuracy),
+        "champion_macro_f1": float(scores.macro_f1),
+        "champion_f1": scores.f1.tolist(),
+        "may_have_seen_test": champion.may_have_seen_test,
+        "reads_alike": champion.reads_alike,
+    }
+
+
+def tokens_as_read_by(champion: Champion, reviews: pa.Table) -> list[list[int]]:
+    """Token ids of reviews (`title`, `review_body`) by the champion's own tokenizer and limit."""
     tokenizer = load_tokenizer(str(champion.folder)).backend_tokenizer
     tokenizer.enable_truncation(int(champion.facts["max_tokens"]))
-    titles, bodies = reviews["title"].to_pylist(), reviews["review_body"].to_pylist()
-    texts = [model_text(title, body) for title, body in zip(titles, bodies, strict=True)]
-    return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+    texts = map(model_text, reviews["title"].to_pylist(), reviews["review_body"].to_pylist())
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+
+
+def compare(
+    truth: NDArray[np.int64],
+    new: NDArray[np.int64],
+    champion: NDArray[np.int64],
+    margin: float,
+) -> dict[str, Any]:
+    """Compare two models' decisions on the same rows, with paired bootstrap intervals.
+
+    Args:
+        truth: True class index [n], at least one row.
+        new: The new model's class index [n].
+        champion: The champion's class index [n].
+        margin: Tolerated loss of macro-F1, at least 0.
+
+    Returns:
+        JSON-ready: the verdict, the differences (new minus champion) with their intervals, the rows
+        that only one of the models decides rightly, McNemar's p-value for equal accuracy, and
+        whether the interval of the macro-F1 difference excludes 0.
+    """
+    kinds = np.bincount((truth * CLASSES + new) * CLASSES + champion, minlength=CLASSES**3)
+    counts = kinds.reshape(CLASSES, CLASSES, CLASSES)  # [truth, new, champion]
+    present = counts.sum(axis=(1, 2)) > 0
+
+    def differences(cells: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        of_new = scores_of(cells.sum(axis=-1), present)
+        of_champion = scores_of(cells.sum(axis=-2), present)
+        return of_new.macro_f1 - of_champion.macro_f1, of_new.accuracy - of_champion.accuracy
+
+    drawn = differences(resampled_counts(counts, RESAMPLES, SEED))
+    macro_f1, accuracy = (
+        Estimate(float(value), *percentile_interval(draws))
+        for value, draws in zip(differences(counts), drawn, strict=True)
+    )
+    only_new = int(((new == truth) & (champion != truth)).sum())
+    only_champion = int(((new != truth) & (champion == truth)).sum())
+    return {
+        "verdict": verdict_of(macro_f1, margin),
+        "margin": margin,
+        "macro_f1_difference": macro_f1.to_dict(),
+        "accuracy_difference": accuracy.to_dict(),
+        "only_new_right": only_new,
+        "only_champion_right": only_champion,
+        "mcnemar_p_value": mcnemar_p_value(only_new, only_champion),
+        "significant": macro_f1.low > 0 or macro_f1.high < 0,
+    }
+
+
+def verdict_of(difference: Estimate, margin: float) -> str:
+    """`better`, `not worse` or `worse` by the rule of this module."""
+    if difference.value < -margin:
+        return WORSE
+    return BETTER if difference.low > 0 else NOT_WORSE
+
+
+def mcnemar_p_value(only_first_right: int, only_second_right: int) -> float:
+    """Exact two-sided McNemar test (McNemar 1947): is either of two models right more often?
+
+    Under the null hypothesis each row that only one of them gets right falls to either with equal
+    chance, so the counts are binomial with p = 1/2. It is 1 without such rows.
+    """
+    from scipy.stats import binomtest
+
+    discordant = only_first_right + only_second_right
+    if discordant == 0:
+        return 1.0
+    return float(binomtest(only_first_right, discordant, 0.5).pvalue)

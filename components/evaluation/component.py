@@ -38,9 +38,9 @@ def evaluate_classifier(
         training_set: Tokens and labels of the reviews, all splits.
         prepared: The texts of the same reviews.
         champion: Model folder of the champion; an empty folder means that there is none.
-        accuracy_threshold: Least accuracy that the gate lets pass, 0 to 1.
-        macro_f1_threshold: Least macro-F1 that the gate lets pass, 0 to 1.
-        champion_margin: Loss of macro-F1 against the champion that is let pass, 0 to 1.
+        accuracy_threshold: Least accuracy that passes the gate, 0 to 1.
+        macro_f1_threshold: Least macro-F1 that passes the gate, 0 to 1.
+        champion_margin: Tolerated loss of macro-F1 against the champion, 0 to 1.
         metrics: Scores with their intervals, and the majority-class rate beside them.
         confusion_matrix: Rows are the truth, columns the prediction.
         roc_curve: Negative reviews against the rest: the ones that somebody has to answer.
@@ -55,8 +55,8 @@ def evaluate_classifier(
     from collections import namedtuple
     from pathlib import Path
 
-    from components.evaluation import gate
     from components.evaluation.evaluate import evaluate
+    from components.evaluation.gate import GateOptions, not_worse
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     summary = evaluate(
@@ -66,9 +66,7 @@ def evaluate_classifier(
         Path(champion.path),
         Path(predictions.path),
         Path(evaluation_summary.path),
-        accuracy_threshold=accuracy_threshold,
-        macro_f1_threshold=macro_f1_threshold,
-        champion_margin=champion_margin,
+        GateOptions(accuracy_threshold, macro_f1_threshold, champion_margin),
     )
     scores = summary["scores"]
     for name in ("accuracy", "macro_f1", "balanced_accuracy"):
@@ -105,5 +103,5 @@ def evaluate_classifier(
         scores["accuracy"]["value"],
         scores["macro_f1"]["value"],
         verdict,
-        "yes" if gate.not_worse(verdict) else "no",
+        "yes" if not_worse(verdict) else "no",
     )

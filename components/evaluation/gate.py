@@ -8,47 +8,41 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from components.evaluation.comparison import NO_CHAMPION, WORSE
+from components.evaluation.champion import BETTER, NO_CHAMPION, NOT_WORSE, WORSE
 from components.shared.machine.errors import UserError
+from components.shared.machine.options import Options, option
+
+
+@dataclass(frozen=True)
+class GateOptions(Options, called="gate option"):
+    """The thresholds of the gate.
+
+    A threshold above 1 is allowed, and `decide` warns of it: it is a way to close the gate, and a
+    user who meant 85 % should not lose the training that came before.
+    """
+
+    accuracy_threshold: float = option(0.8, "least accuracy, 0 to 1")
+    macro_f1_threshold: float = option(0.6, "least macro-F1, 0 to 1")
+    champion_margin: float = option(0.01, "tolerated loss of macro-F1 against the champion, 0 to 1")
+
+    def __post_init__(self) -> None:
+        for name, value in self.to_dict().items():
+            if not math.isfinite(value):
+                raise UserError(f"{name} is {value}; give a share between 0 and 1, such as 0.85")
 
 
 @dataclass(frozen=True)
 class GateDecision:
-    """What the gate says."""
+    """The gate's decision."""
 
-    passed: bool  # whether the model may go on
+    passed: bool
     reasons: list[str]  # one sentence per condition, with its numbers; first those that failed
     met: list[bool]  # whether each of those conditions is met
     warnings: list[str]  # what makes the gate weaker than it looks
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
+        """The decision, JSON-ready."""
         return asdict(self)
-
-
-def check_thresholds(
-    accuracy_threshold: float, macro_f1_threshold: float, champion_margin: float
-) -> None:
-    """Refuse thresholds that no score can be compared with.
-
-    A threshold above 1 is let through, with a warning by `decide`: it is a way to keep the gate
-    closed, and whoever meant 85 % should not lose the training that came before.
-
-    Raises:
-        UserError: If one is not a finite number.
-    """
-    for name, value in (
-        ("accuracy_threshold", accuracy_threshold),
-        ("macro_f1_threshold", macro_f1_threshold),
-        ("champion_margin", champion_margin),
-    ):
-        if not math.isfinite(value):
-            raise UserError(f"{name} is {value}; give a share between 0 and 1, such as 0.85")
-
-
-def passes(value: float, threshold: float) -> bool:
-    """The one comparison of the gate, as in the pipeline: at least the threshold."""
-    return value >= threshold
 
 
 def not_worse(champion_verdict: str) -> bool:
@@ -60,70 +54,57 @@ def decide(
     accuracy: float,
     macro_f1: float,
     majority_rate: float,
-    accuracy_threshold: float,
-    macro_f1_threshold: float,
     champion_verdict: str,
+    options: GateOptions,
 ) -> GateDecision:
     """Decide whether the model may be registered and deployed.
 
     Args:
-        accuracy: On the test split.
-        macro_f1: On the test split.
+        accuracy: Accuracy on the test split.
+        macro_f1: Macro-F1 on the test split.
         majority_rate: Share of the most frequent class in the test split: the accuracy of a model
-            that always says the same.
-        accuracy_threshold: Least accuracy.
-        macro_f1_threshold: Least macro-F1.
+            that always gives this class.
         champion_verdict: `better`, `not worse`, `worse` or `no champion`.
-
-    Returns:
-        The decision with its reasons.
+        options: The thresholds.
     """
     conditions = [
-        _compared("Accuracy", accuracy, accuracy_threshold),
-        _compared("Macro-F1", macro_f1, macro_f1_threshold),
+        _compared("Accuracy", accuracy, options.accuracy_threshold),
+        _compared("Macro-F1", macro_f1, options.macro_f1_threshold),
         (not_worse(champion_verdict), _CHAMPION_WORDS[champion_verdict]),
     ]
     conditions.sort(key=lambda condition: condition[0])
     warnings = []
-    if accuracy_threshold < majority_rate:
+    if options.accuracy_threshold < majority_rate:
         warnings.append(
-            f"The accuracy threshold {_number(accuracy_threshold)} is below the majority-class "
-            f"rate {_number(majority_rate)}: a model that always gives the most frequent class "
+            f"The accuracy threshold {options.accuracy_threshold:.3f} is below the majority-class "
+            f"rate {majority_rate:.3f}: a model that always gives the most frequent class "
             "would pass it. Macro-F1 is what guards this gate."
         )
     warnings += [
         f"The {name} threshold {threshold:g} is above 1, so no model can reach it; give a share "
         "such as 0.85."
-        for name, threshold in (("accuracy", accuracy_threshold), ("macro-F1", macro_f1_threshold))
+        for name, threshold in (
+            ("accuracy", options.accuracy_threshold),
+            ("macro-F1", options.macro_f1_threshold),
+        )
         if threshold > 1
     ]
-    return GateDecision(
-        passed=all(met for met, _ in conditions),
-        reasons=[words for _, words in conditions],
-        met=[met for met, _ in conditions],
-        warnings=warnings,
-    )
+    met = [condition for condition, _ in conditions]
+    return GateDecision(all(met), [words for _, words in conditions], met, warnings)
 
 
 _CHAMPION_WORDS = {
-    "better": "The model is significantly better than the champion on the same reviews.",
-    "not worse": "The model is not worse than the champion on the same reviews.",
+    BETTER: "The model is significantly better than the champion on the same reviews.",
+    NOT_WORSE: "The model is not worse than the champion on the same reviews.",
     WORSE: "The model is worse than the champion on the same reviews by more than the margin.",
     NO_CHAMPION: "There is no champion yet to compare with.",
 }
 
 
 def _compared(name: str, value: float, threshold: float) -> tuple[bool, str]:
-    """Whether a condition is met, and the sentence that says so."""
-    met = passes(value, threshold)
-    relation = "reaches" if met else "is below"
-    shown = _number(value)
-    # Never a sentence such as ".850 is below .850": show what tells them apart.
-    if not met and shown == _number(threshold):
-        return met, f"{name} {value!r} {relation} the threshold {threshold!r}."
-    return met, f"{name} {shown} {relation} the threshold {_number(threshold)}."
-
-
-def _number(share: float) -> str:
-    """A share with three decimals."""
-    return f"{share:.3f}"
+    """Whether a condition is met, as in the pipeline, and the sentence about it."""
+    met = value >= threshold
+    shown, limit = f"{value:.3f}", f"{threshold:.3f}"
+    if not met and shown == limit:  # show the digits in which they differ
+        shown, limit = repr(value), repr(threshold)
+    return met, f"{name} {shown} {'reaches' if met else 'is below'} the threshold {limit}."

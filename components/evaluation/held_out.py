@@ -24,6 +24,11 @@ class HeldOut:
     # the same order
     reviews: pa.Table
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Token count of each row [n]."""
+        return np.fromiter(map(len, self.input_ids), dtype=np.int64, count=len(self))
+
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.input_ids)

@@ -1,41 +1,36 @@
-"""Scores of decisions and probabilities; those of a confusion matrix work on stacks of them too."""
+"""Scores of a confusion matrix, or of a stack of them, with bootstrap intervals."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.records.labels import CLASS_NAMES
 
-def confusion_matrix(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
-) -> NDArray[np.int64]:
-    """Count of each pair of true and predicted class.
+CLASSES = len(CLASS_NAMES)
 
-    Args:
-        truth: True class index [n].
-        predicted: Predicted class index [n].
-        classes: Number of classes.
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+SEED = 0
+"""Seed of the bootstrap."""
 
-    Returns:
-        [classes, classes]: rows are the truth, columns the prediction.
-    """
-    cells = np.bincount(truth * classes + predicted, minlength=classes * classes)
-    return cells.reshape(classes, classes)
+
+def confusion_matrix(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows [classes, classes] by true class (row) and predicted class (column)."""
+    return np.bincount(truth * CLASSES + predicted, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
 
 
 @dataclass(frozen=True)
 class Scores:
     """Scores that follow from a confusion matrix [..., classes, classes].
 
-    A ratio without rows below the line is 0, as in scikit-learn with `zero_division=0`.
+    A ratio with denominator 0 is 0, as in scikit-learn with `zero_division=0`.
     """
 
     accuracy: NDArray[np.float64]  # [...] share of rows predicted right
     macro_f1: NDArray[np.float64]  # [...] mean F1 of the classes that occur in the truth
-    # [...] mean recall of the classes that occur in the truth
-    balanced_accuracy: NDArray[np.float64]
-    # [..., classes] share of right rows among those predicted as the class
-    precision: NDArray[np.float64]
+    balanced_accuracy: NDArray[np.float64]  # [...] mean recall of those classes
+    precision: NDArray[np.float64]  # [..., classes] share of right rows among those predicted so
     recall: NDArray[np.float64]  # [..., classes] share of right rows among those of the class
     f1: NDArray[np.float64]  # [..., classes] 2 TP / (2 TP + FP + FN)
 
@@ -46,11 +41,8 @@ def scores_of(confusion: NDArray[np.int64], present: NDArray[np.bool_] | None = 
     Args:
         confusion: [..., classes, classes], rows are the truth.
         present: [classes], which classes the macro means run over; by default those with rows in
-            the truth of any matrix of the stack. A class without rows has no recall to speak of,
+            the truth of any matrix of the stack. The recall of a class without rows is undefined,
             and counting it as 0 would punish the model for the data.
-
-    Returns:
-        The scores, of the leading shape of `confusion`.
     """
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
     support = confusion.sum(axis=-1)
@@ -70,73 +62,90 @@ def scores_of(confusion: NDArray[np.int64], present: NDArray[np.bool_] | None = 
 
 
 def _ratio(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Above / below, 0 where nothing is below."""
+    """Above / below, 0 where below is 0."""
     return np.divide(above, below, out=np.zeros(np.shape(below)), where=below > 0)
 
 
 @dataclass(frozen=True)
-class RocCurve:
-    """One class against the rest."""
+class Estimate:
+    """A score of the rows at hand with the ends of its percentile interval."""
 
-    false_positive_rate: list[float]  # [points], ascending, from 0 to 1
-    true_positive_rate: list[float]  # [points], ascending, from 0 to 1
-    # [points], probability of the class from which a row counts as positive; descending and finite
-    threshold: list[float]
-    auc: float  # area under the curve, of all points; 0.5 is chance
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Value, low and high."""
+        return asdict(self)
 
 
-def roc_curve_of(
-    belongs: NDArray[np.bool_], probability: NDArray[np.float64], most_points: int = 200
-) -> RocCurve | None:
-    """ROC curve of one class against the rest.
+@dataclass(frozen=True)
+class ScoreIntervals:
+    """The scores of `Scores` for one confusion matrix, each with its interval."""
+
+    accuracy: Estimate
+    macro_f1: Estimate
+    balanced_accuracy: Estimate
+    precision: tuple[Estimate, ...]
+    recall: tuple[Estimate, ...]
+    f1: tuple[Estimate, ...]
+
+
+def score_intervals(
+    confusion: NDArray[np.int64], resamples: int = RESAMPLES, seed: int = SEED
+) -> ScoreIntervals:
+    """Scores of a confusion matrix with 95 % bootstrap intervals.
 
     Args:
-        belongs: [n], whether the row truly is of the class.
-        probability: [n], predicted probability of the class.
-        most_points: The curve is thinned to about so many points (the dashboard stores each).
+        confusion: [classes, classes], rows are the truth, at least one row counted.
+        resamples: Number of bootstrap samples.
+        seed: Seed of the draws.
+    """
+    # A class without rows in a resample counts as 0 in its macro mean: leaving it out would make
+    # the mean jump between different sets of classes.
+    present = confusion.sum(axis=1) > 0
+    point = scores_of(confusion, present)
+    drawn = scores_of(resampled_counts(confusion, resamples, seed), present)
+
+    def single(name: str) -> Estimate:
+        return Estimate(float(getattr(point, name)), *percentile_interval(getattr(drawn, name)))
+
+    def each(name: str) -> tuple[Estimate, ...]:
+        return tuple(
+            Estimate(float(value), *percentile_interval(getattr(drawn, name)[:, index]))
+            for index, value in enumerate(getattr(point, name))
+        )
+
+    return ScoreIntervals(
+        *map(single, ("accuracy", "macro_f1", "balanced_accuracy")),
+        *map(each, ("precision", "recall", "f1")),
+    )
+
+
+def resampled_counts(counts: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:
+    """Counts of each kind of row in bootstrap samples of the rows.
+
+    Drawing n rows with replacement and counting each kind is one draw of a multinomial
+    distribution with the observed shares, so the rows themselves are never touched: 2,000
+    resamples of any number of rows cost milliseconds.
+
+    Args:
+        counts: How many rows of each kind there are, any shape, at least one row.
+        resamples: Number of bootstrap samples.
+        seed: Seed of the draws.
 
     Returns:
-        The curve, or None where the rows are all of the class or none is.
+        [resamples, *counts.shape].
     """
-    from sklearn.metrics import roc_auc_score, roc_curve
-
-    if belongs.all() or not belongs.any():
-        return None
-    false_positive, true_positive, threshold = roc_curve(belongs, probability)
-    # scikit-learn starts with an infinite threshold (nothing is positive), which JSON lacks; any
-    # number above the largest probability says the same, and 1 tops every probability but 1.
-    threshold[0] = max(1.0, float(np.nextafter(threshold[1], np.inf)))
-    keep = np.unique(
-        np.linspace(0, len(threshold) - 1, min(most_points, len(threshold))).round().astype(int)
-    )
-    return RocCurve(
-        false_positive_rate=false_positive[keep].tolist(),
-        true_positive_rate=true_positive[keep].tolist(),
-        threshold=threshold[keep].tolist(),
-        auc=float(roc_auc_score(belongs, probability)),
-    )
+    total = int(counts.sum())
+    draws = np.random.default_rng(seed).multinomial(total, counts.ravel() / total, size=resamples)
+    return draws.reshape(resamples, *counts.shape)
 
 
-def log_loss(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-    """Mean negative log-probability of the true class, in nats.
-
-    Args:
-        truth: True class index [n].
-        probabilities: [n, classes].
-    """
-    of_truth = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(of_truth, np.finfo(np.float64).tiny)).mean())
-
-
-def brier_score(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-    """Mean squared distance to the true class's corner, summed over classes (Brier 1950).
-
-    Args:
-        truth: True class index [n].
-        probabilities: [n, classes].
-
-    Returns:
-        0 (perfect) to 2.
-    """
-    corners = np.eye(probabilities.shape[1])[truth]
-    return float(((probabilities - corners) ** 2).sum(axis=1).mean())
+def percentile_interval(
+    draws: NDArray[np.float64], confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Percentile interval of bootstrap draws [resamples] (Efron & Tibshirani 1993, chapter 13)."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)

@@ -2,23 +2,21 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
 from components.evaluation.evaluate import evaluate
+from components.evaluation.gate import GateOptions
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, read_parquet, write_json
 from components.shared.records.model_folder import NO_CHAMPION
 from components.shared.records.reviews import PREDICTIONS_SCHEMA
 from tests.evaluation.conftest import review_rows, write_model, write_run
 
-THRESHOLDS = {"accuracy_threshold": 0.3, "macro_f1_threshold": 0.1, "champion_margin": 0.01}
 
-
-def evaluated(artifacts, tmp_path, champion=None, **changes):
+def evaluated(artifacts, tmp_path, champion=None):
     model, training_set, prepared = artifacts
     return evaluate(
         model,
@@ -27,8 +25,8 @@ def evaluated(artifacts, tmp_path, champion=None, **changes):
         champion,
         tmp_path / "predictions",
         tmp_path / "summary",
+        GateOptions(accuracy_threshold=0.3, macro_f1_threshold=0.1),
         progress=False,
-        **{**THRESHOLDS, **changes},
     )
 
 
@@ -206,11 +204,6 @@ def test_wrong_temperature_is_seen(run_artifacts, tmp_path):
     )
     calibration = evaluated((model, *run_artifacts[1:]), tmp_path)["calibration"]
     assert not calibration["temperature_agrees"]
-
-
-def test_threshold_that_is_no_number_is_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(UserError, match="accuracy_threshold"):
-        evaluated((Path("x"), Path("y"), Path("z")), tmp_path, accuracy_threshold=float("nan"))
 
 
 def test_report_reads_what_evaluation_writes(run_artifacts, outcome, tmp_path):

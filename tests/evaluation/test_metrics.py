@@ -1,4 +1,4 @@
-"""Scores against scikit-learn, and the orientation of the confusion matrix."""
+"""Scores against scikit-learn; bootstrap by counts against bootstrap by rows."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from components.evaluation.metrics import (
-    brier_score,
     confusion_matrix,
-    log_loss,
-    roc_curve_of,
+    percentile_interval,
+    resampled_counts,
+    score_intervals,
     scores_of,
 )
 
@@ -18,7 +18,7 @@ labels = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, m
 
 
 def test_rows_are_the_truth():
-    confusion = confusion_matrix(np.array([0, 0, 0, 2]), np.array([1, 1, 0, 2]), 3)
+    confusion = confusion_matrix(np.array([0, 0, 0, 2]), np.array([1, 1, 0, 2]))
     assert confusion.tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
 
 
@@ -26,7 +26,7 @@ def test_rows_are_the_truth():
 @given(labels)
 def test_agrees_with_scikit_learn(pairs):
     truth, predicted = np.array(pairs).T
-    scores = scores_of(confusion_matrix(truth, predicted, 3))
+    scores = scores_of(confusion_matrix(truth, predicted))
     every = {"labels": [0, 1, 2], "average": None, "zero_division": 0}
     np.testing.assert_allclose(
         scores.f1, sklearn_metrics.f1_score(truth, predicted, **every), atol=1e-12
@@ -63,41 +63,68 @@ def test_always_the_same_answer_scores_its_rate():
     assert scores.balanced_accuracy == pytest.approx(1 / 3)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000), st.integers(2, 400), st.sampled_from([1, 2, 6]))
-def test_roc_is_finite_monotone_and_spans_the_square(seed, rows, decimals):
-    generator = np.random.default_rng(seed)
-    belongs = generator.random(rows) < 0.4
-    probability = generator.random(rows).round(decimals)  # ties, zeros and ones
-    curve = roc_curve_of(belongs, probability, most_points=50)
-    if belongs.all() or not belongs.any():
-        assert curve is None
-        return
-    assert np.isfinite(curve.threshold).all()
-    assert len(curve.threshold) == len(curve.false_positive_rate) <= 50
-    assert (np.diff(curve.threshold) < 0).all()
-    assert (np.diff(curve.false_positive_rate) >= 0).all()
-    assert (np.diff(curve.true_positive_rate) >= 0).all()
-    assert (curve.false_positive_rate[0], curve.true_positive_rate[0]) == (0, 0)
-    assert (curve.false_positive_rate[-1], curve.true_positive_rate[-1]) == (1, 1)
-    assert not (probability >= curve.threshold[0]).any()
+@pytest.fixture(scope="module")
+def decisions():
+    generator = np.random.default_rng(1)
+    truth = generator.choice(3, 300, p=[0.12, 0.13, 0.75])
+    predicted = np.where(generator.random(300) < 0.8, truth, generator.integers(0, 3, 300))
+    return truth, predicted
 
 
-def test_auc_of_a_perfect_and_of_a_reversed_ranking():
-    belongs = np.array([False, False, True, True])
-    probability = np.array([0.1, 0.2, 0.8, 0.9])
-    assert roc_curve_of(belongs, probability).auc == 1
-    assert roc_curve_of(belongs, 1 - probability).auc == 0
+def test_agrees_with_resampling_the_rows_themselves(decisions):
+    truth, predicted = decisions
+    generator = np.random.default_rng(2)
+    accuracies, macro_f1s = [], []
+    for _ in range(1500):
+        rows = generator.integers(0, len(truth), len(truth))
+        scores = scores_of(confusion_matrix(truth[rows], predicted[rows]))
+        accuracies.append(scores.accuracy)
+        macro_f1s.append(scores.macro_f1)
+    fast = score_intervals(confusion_matrix(truth, predicted))
+    for estimate, slow in ((fast.accuracy, accuracies), (fast.macro_f1, macro_f1s)):
+        assert (estimate.low, estimate.high) == pytest.approx(
+            percentile_interval(np.array(slow)), abs=0.012
+        )
 
 
-def test_log_loss_and_brier_score_by_hand():
-    truth = np.array([0, 2])
-    chances = np.array([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]])
-    assert log_loss(truth, chances) == pytest.approx(-(np.log(0.5) + np.log(0.6)) / 2)
-    assert brier_score(truth, chances) == pytest.approx(
-        ((0.25 + 2 * 0.0625) + (2 * 0.04 + 0.16)) / 2
-    )
+def test_every_resample_has_as_many_rows(decisions):
+    confusion = confusion_matrix(*decisions)
+    drawn = resampled_counts(confusion, 50, seed=0)
+    assert drawn.shape == (50, 3, 3)
+    assert (drawn.sum(axis=(1, 2)) == 300).all()
+    assert (drawn[:, confusion == 0] == 0).all()
 
 
-def test_log_loss_of_an_impossible_truth_is_finite():
-    assert np.isfinite(log_loss(np.array([0]), np.array([[0.0, 0.0, 1.0]])))
+def test_value_lies_inside_and_equals_the_score(decisions):
+    confusion = confusion_matrix(*decisions)
+    intervals = score_intervals(confusion)
+    scores = scores_of(confusion)
+    assert intervals.accuracy.value == scores.accuracy
+    assert [estimate.value for estimate in intervals.f1] == scores.f1.tolist()
+    for estimate in (intervals.accuracy, intervals.macro_f1, *intervals.f1, *intervals.recall):
+        assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_the_same_seed_gives_the_same_interval(decisions):
+    confusion = confusion_matrix(*decisions)
+    assert score_intervals(confusion, seed=3) == score_intervals(confusion, seed=3)
+    assert score_intervals(confusion, seed=3) != score_intervals(confusion, seed=4)
+
+
+def test_more_rows_narrow_the_interval(decisions):
+    confusion = confusion_matrix(*decisions)
+    few, many = score_intervals(confusion), score_intervals(confusion * 16)
+    width = few.accuracy.high - few.accuracy.low
+    assert many.accuracy.high - many.accuracy.low == pytest.approx(width / 4, rel=0.15)
+
+
+def test_covers_the_truth_about_as_often_as_it_says():
+    generator = np.random.default_rng(5)
+    covered = 0
+    for trial in range(200):
+        right = generator.binomial(400, 0.8)
+        estimate = score_intervals(
+            np.array([[right, 400 - right], [0, 0]]), resamples=400, seed=trial
+        ).accuracy
+        covered += estimate.low <= 0.8 <= estimate.high
+    assert 0.90 <= covered / 200 <= 0.99

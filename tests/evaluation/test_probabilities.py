@@ -1,13 +1,18 @@
-"""Reliability and calibration error on data whose calibration is known."""
+"""Calibration of data whose calibration is known; ROC curves and losses by hand."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from components.evaluation.calibration import (
+from components.evaluation.probabilities import (
     ReliabilityPoint,
+    brier_score,
     calibration_report,
     expected_calibration_error,
+    log_loss,
     reliability,
+    roc_curve_of,
 )
 from components.shared.records.decision import Calibration, probabilities
 
@@ -55,3 +60,44 @@ def test_right_temperature_lowers_error_and_loss():
     before, after = calibration_report(classes, sharp), calibration_report(classes, honest)
     for name in ("expected_calibration_error", "log_loss", "brier_score"):
         assert after[name] < before[name]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 400), st.sampled_from([1, 2, 6]))
+def test_roc_is_finite_monotone_and_spans_the_square(seed, rows, decimals):
+    generator = np.random.default_rng(seed)
+    belongs = generator.random(rows) < 0.4
+    probability = generator.random(rows).round(decimals)  # ties, zeros and ones
+    curve = roc_curve_of(belongs, probability, most_points=50)
+    if belongs.all() or not belongs.any():
+        assert curve["auc"] is None
+        return
+    false, true = curve["false_positive_rate"], curve["true_positive_rate"]
+    threshold = curve["threshold"]
+    assert np.isfinite(threshold).all()
+    assert len(threshold) == len(false) <= 50
+    assert (np.diff(threshold) < 0).all()
+    assert (np.diff(false) >= 0).all()
+    assert (np.diff(true) >= 0).all()
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    assert not (probability >= threshold[0]).any()
+
+
+def test_auc_of_a_perfect_and_of_a_reversed_ranking():
+    belongs = np.array([False, False, True, True])
+    probability = np.array([0.1, 0.2, 0.8, 0.9])
+    assert roc_curve_of(belongs, probability)["auc"] == 1
+    assert roc_curve_of(belongs, 1 - probability)["auc"] == 0
+
+
+def test_log_loss_and_brier_score_by_hand():
+    truth = np.array([0, 2])
+    chances = np.array([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]])
+    assert log_loss(truth, chances) == pytest.approx(-(np.log(0.5) + np.log(0.6)) / 2)
+    assert brier_score(truth, chances) == pytest.approx(
+        ((0.25 + 2 * 0.0625) + (2 * 0.04 + 0.16)) / 2
+    )
+
+
+def test_log_loss_of_an_impossible_truth_is_finite():
+    assert np.isfinite(log_loss(np.array([0]), np.array([[0.0, 0.0, 1.0]])))

@@ -8,9 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from components.evaluation.comparison import compare, mcnemar_p_value, verdict_of
-from components.evaluation.intervals import Estimate, percentile_interval
-from components.evaluation.metrics import confusion_matrix, scores_of
+from components.evaluation.champion import compare, mcnemar_p_value, verdict_of
+from components.evaluation.metrics import (
+    Estimate,
+    confusion_matrix,
+    percentile_interval,
+    scores_of,
+)
 
 
 def noisy(truth, share_right, seed):
@@ -39,22 +43,26 @@ def test_mcnemar_by_hand():
 
 def test_difference_and_discordant_rows(truth):
     new, champion = noisy(truth, 0.9, 1), noisy(truth, 0.7, 2)
-    found = compare(truth, new, champion, 3, margin=0.01)
-    assert found.macro_f1.value == pytest.approx(
+    made = compare(truth, new, champion, margin=0.01)
+    assert made["macro_f1_difference"]["value"] == pytest.approx(
         f1_score(truth, new, average="macro") - f1_score(truth, champion, average="macro")
     )
-    assert found.accuracy.value == pytest.approx((new == truth).mean() - (champion == truth).mean())
-    assert found.only_new_right == ((new == truth) & (champion != truth)).sum()
-    assert found.only_champion_right == ((new != truth) & (champion == truth)).sum()
-    assert (found.verdict, found.significant) == ("better", True)
+    assert made["accuracy_difference"]["value"] == pytest.approx(
+        (new == truth).mean() - (champion == truth).mean()
+    )
+    assert made["only_new_right"] == ((new == truth) & (champion != truth)).sum()
+    assert made["only_champion_right"] == ((new != truth) & (champion == truth)).sum()
+    assert (made["verdict"], made["significant"]) == ("better", True)
 
 
 def test_swapping_the_models_turns_the_signs(truth):
     new, champion = noisy(truth, 0.9, 1), noisy(truth, 0.7, 2)
-    there, back = compare(truth, new, champion, 3, 0.01), compare(truth, champion, new, 3, 0.01)
-    assert back.macro_f1.value == pytest.approx(-there.macro_f1.value)
-    assert back.p_value == pytest.approx(there.p_value)
-    assert (back.verdict, back.significant) == ("worse", True)
+    there, back = compare(truth, new, champion, 0.01), compare(truth, champion, new, 0.01)
+    assert back["macro_f1_difference"]["value"] == pytest.approx(
+        -there["macro_f1_difference"]["value"]
+    )
+    assert back["mcnemar_p_value"] == pytest.approx(there["mcnemar_p_value"])
+    assert (back["verdict"], back["significant"]) == ("worse", True)
 
 
 def test_interval_agrees_with_resampling_pairs_of_rows(truth):
@@ -64,21 +72,23 @@ def test_interval_agrees_with_resampling_pairs_of_rows(truth):
     for _ in range(1000):
         rows = generator.integers(0, len(truth), len(truth))
         one, other = (
-            scores_of(confusion_matrix(truth[rows], decided[rows], 3)).macro_f1
+            scores_of(confusion_matrix(truth[rows], decided[rows])).macro_f1
             for decided in (new, champion)
         )
         slow.append(one - other)
-    fast = compare(truth, new, champion, 3, 0.01).macro_f1
-    assert (fast.low, fast.high) == pytest.approx(percentile_interval(np.array(slow)), abs=0.012)
+    fast = compare(truth, new, champion, 0.01)["macro_f1_difference"]
+    assert (fast["low"], fast["high"]) == pytest.approx(
+        percentile_interval(np.array(slow)), abs=0.012
+    )
 
 
 def test_pairing_makes_the_interval_narrower_than_independent_models(truth):
     champion = noisy(truth, 0.8, 6)
     near = champion.copy()
     near[:5] = truth[:5]
-    paired = compare(truth, near, champion, 3, 0.01).macro_f1
-    independent = compare(truth, noisy(truth, 0.8, 7), champion, 3, 0.01).macro_f1
-    assert paired.high - paired.low < (independent.high - independent.low) / 3
+    paired = compare(truth, near, champion, 0.01)["macro_f1_difference"]
+    independent = compare(truth, noisy(truth, 0.8, 7), champion, 0.01)["macro_f1_difference"]
+    assert paired["high"] - paired["low"] < (independent["high"] - independent["low"]) / 3
 
 
 @pytest.mark.parametrize(
