@@ -6,8 +6,6 @@ import time
 
 from components.shared.machine.errors import UserError, exit_in_words
 
-_NO_CHAMPION = "has no champion yet; run the training pipeline, and approve a version if one waits"
-
 
 def main() -> None:
     """Parse the command line and print."""
@@ -23,72 +21,57 @@ def main() -> None:
     show.add_argument("version", help="a number, or champion, challenger or previous")
     commands.add_parser("champion", help="the version that serves")
     arguments = parser.parse_args()
-
     if arguments.command == "list":
         print(versions_table(arguments.model_name))
-    elif arguments.command == "show":
-        print(version_sheet(arguments.model_name, arguments.version))
     else:
-        print(champion_sheet(arguments.model_name))
+        print(version_sheet(arguments.model_name, getattr(arguments, "version", "champion")))
 
 
 def versions_table(model_name: str) -> str:
     """All versions of a model as a table."""
+    from tabulate import tabulate
+
     from components.registry.versions import list_versions
 
     versions = list_versions(model_name)
     if not versions:
         return f"{model_name} has no versions yet; run the training pipeline"
-    rows = [("version", "alias", "approval", "accuracy", "macro-F1", "registered", "data", "run")]
-    rows += [
-        (
-            version.version,
-            ", ".join(version.aliases),
-            version.tags.get("approval", ""),
-            version.tags.get("accuracy", ""),
-            version.tags.get("macro_f1", ""),
-            _minute(version.created),
-            version.tags.get("data_fingerprint", "")[:12],
-            version.tags.get("pipeline_run", ""),
-        )
+    rows = [
+        {
+            "version": version.version,
+            "alias": ", ".join(version.aliases),
+            "approval": version.tags.get("approval"),
+            "accuracy": version.tags.get("accuracy"),
+            "macro-F1": version.tags.get("macro_f1"),
+            "registered": _minute(version.created),
+            "data": version.tags.get("data_fingerprint", "")[:12],
+            "run": version.tags.get("pipeline_run"),
+        }
         for version in versions
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return tabulate(rows, headers="keys", tablefmt="plain", disable_numparse=True)
 
 
 def version_sheet(model_name: str, version: str) -> str:
-    """One version with all that is known of it, a line for each fact."""
-    from components.registry.versions import show_version
+    """One version with all its facts, one per line."""
+    from tabulate import tabulate
 
-    found = show_version(model_name, version)
+    from components.registry.versions import CHAMPION, list_versions, show_version
+
+    if version == CHAMPION and not any(CHAMPION in v.aliases for v in list_versions(model_name)):
+        raise UserError(
+            f"{model_name} has no champion yet; run the training pipeline, and approve a version "
+            "if one waits"
+        )
+    shown = show_version(model_name, version)
     facts = {
-        "version": found.version,
-        "alias": ", ".join(found.aliases) or "none",
-        "registered": _minute(found.created),
-        "mlflow run": found.run_id,
-        **dict(sorted(found.tags.items())),
+        "version": shown.version,
+        "alias": ", ".join(shown.aliases) or "none",
+        "registered": _minute(shown.created),
+        "mlflow run": shown.run_id,
+        **dict(sorted(shown.tags.items())),
     }
-    width = max(map(len, facts))
-    return "\n".join(
-        [model_name, *(f"  {name:<{width}}  {value}" for name, value in facts.items())]
-    )
-
-
-def champion_sheet(model_name: str) -> str:
-    """The champion's sheet.
-
-    Raises:
-        UserError: If there is no champion.
-    """
-    from components.registry.versions import CHAMPION, list_versions
-
-    if not any(CHAMPION in version.aliases for version in list_versions(model_name)):
-        raise UserError(f"{model_name} {_NO_CHAMPION}")
-    return version_sheet(model_name, CHAMPION)
+    return f"{model_name}\n" + tabulate(facts.items(), tablefmt="plain", disable_numparse=True)
 
 
 def _minute(seconds: float) -> str:

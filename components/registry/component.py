@@ -10,14 +10,14 @@ from components.shared.machine.images import STEP_IMAGE
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def fetch_champion(model_name: str, champion: Output[Model]) -> NamedTuple("Outputs", version=str):  # type: ignore[valid-type]
-    """Bring the model that serves now, to compare the new one with.
+    """Fetch the model that serves now, to compare the new one with it.
 
     Args:
         model_name: Registered model.
-        champion: The champion's model folder, or a note that there is none yet.
+        champion: The champion's model folder, or a note that there is no champion yet.
 
     Returns:
-        version: The champion's version; empty where there is none yet.
+        version: The champion's version; empty if there is none yet.
     """
     from typing import NamedTuple
 
@@ -40,7 +40,7 @@ def register_model(
     pipeline_run: str,
     registration: Output[Artifact],
 ) -> NamedTuple("Outputs", version=str):  # type: ignore[valid-type]
-    """Make a version of the model, with everything that is known of it.
+    """Register the model as a new version with its scores, lineage and files.
 
     Args:
         model: The model folder.
@@ -48,8 +48,8 @@ def register_model(
         predictions: Predictions for the test split, Parquet.
         model_name: Registered model.
         approval: auto, or manual: then the version waits for a person.
-        data_fingerprint: Of the data that the model was trained on.
-        feature_service: That the training set was read through.
+        data_fingerprint: Fingerprint of the data that the model was trained on.
+        feature_service: Feature service that the training set was read through.
         pipeline_run: Name of this run; the same run registers once.
         registration: What was registered, JSON.
 
@@ -86,7 +86,7 @@ def fetch_version(
     predictions: Output[Dataset],
     approved_only: bool = False,
 ) -> NamedTuple("Outputs", version=str):  # type: ignore[valid-type]
-    """Bring a registered version and its test predictions.
+    """Fetch a registered version and its test predictions.
 
     Args:
         model_name: Registered model.
@@ -109,12 +109,12 @@ def fetch_version(
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def promote_model(model_name: str, version: str, approved_by: str = "") -> None:
-    """Make a version the champion; the one before it stays as `previous`.
+    """Make a version the champion; the one before it becomes `previous`.
 
     Args:
         model_name: Registered model.
         version: A number, or challenger or previous.
-        approved_by: Who approves a version that waits for it; empty where it is approved already.
+        approved_by: Who approves a version that waits for it; empty if it is approved already.
     """
     from components.registry.versions import approve, promote
 
@@ -127,13 +127,13 @@ def promote_model(model_name: str, version: str, approved_by: str = "") -> None:
 def record_rollout(
     model_name: str, version: str, decision: str, reason: str, stable_version: str
 ) -> None:
-    """Let the registry say what serves after a rollout.
+    """Record in the registry which version serves after a rollout.
 
     Args:
         model_name: Registered model.
         version: The version that was rolled out.
         decision: promote, roll_back, first_deployment or already_serving.
-        reason: Why; kept with the version.
+        reason: Why; stored with the version.
         stable_version: The version that serves after a rollback.
     """
     from components.registry.versions import record_rollout as record

@@ -1,4 +1,4 @@
-"""Registering a model: everything is logged first, then the version appears."""
+"""Registering a model: everything is logged first, then the version is made."""
 
 import logging
 import math
@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 LINEAGE = ("data_fingerprint", "feature_service", "code_version", "pipeline_run", "base_model")
 """The facts that every version carries as tags."""
 
+SCORES = ("accuracy", "macro_f1")
+"""The scores of the evaluation that every version carries as tags."""
+
 SUMMARY_ARTIFACT = "evaluation/summary.json"
 
 _BATCH = 100
@@ -66,13 +69,12 @@ def register(
     model_name: str,
     approval: str,
     facts: Mapping[str, Any],
-    report: str | Path | None = None,
 ) -> Registration:
-    """Log a model with all that is known of it and make a version of it.
+    """Log a model with its scores, lineage and files, and make a version of it.
 
-    The version is made last. Where a step fails, the run is marked as failed, no version appears,
-    and what was registered before stays. The same model of the same pipeline run is registered
-    once, however often this is called.
+    The version is made last: if a step fails, the run is marked as failed and there is no new
+    version. The same model of the same pipeline run is registered once, however often this is
+    called.
 
     Args:
         model_folder: A whole model folder.
@@ -82,10 +84,6 @@ def register(
         model_name: Registered model; made if it is missing.
         approval: `auto` (approved at once) or `manual` (waits for a person).
         facts: Lineage, by the names of `LINEAGE`; what is missing is taken from `training.json`.
-        report: A report to keep with the run, where there is one.
-
-    Returns:
-        The version and its run.
 
     Raises:
         UserError: If an input is missing or MLflow cannot be reached, if `approval` is neither
@@ -107,18 +105,12 @@ def register(
             logger.info("this run's model is version %s of %s already", version, model_name)
         else:
             status = Approval.APPROVED if approval == "auto" else Approval.PENDING
-            tags = {
-                **lineage,
-                "model_digest": digest,
-                "approval": status,
-                **_scores(summary),
-            }
+            scores = {name: f"{summary[name]:.4f}" for name in SCORES if name in summary}
+            tags = {**lineage, "model_digest": digest, "approval": status, **scores}
             artifacts = {
                 SUMMARY_ARTIFACT: Path(evaluation_summary),
                 PREDICTIONS_ARTIFACT: Path(predictions),
             }
-            if report is not None:
-                artifacts["report.html"] = Path(report)
             version, run_id = _log_and_register(
                 client, model_name, folder, training, summary, artifacts, tags
             )
@@ -138,57 +130,40 @@ def register(
 
 
 def numbers_of(content: Any, prefix: str = "") -> dict[str, float]:
-    """The finite numbers in nested mappings, keyed by their path joined with dots.
-
-    Lists are left out: curves and tables are artifacts, not metrics.
-    """
+    """The finite numbers in nested mappings, by their path joined with dots; lists are left out."""
     if isinstance(content, bool):
         return {prefix: float(content)}
     if isinstance(content, int | float):
         return {prefix: float(content)} if math.isfinite(content) else {}
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     if isinstance(content, Mapping):
         for key, value in content.items():
-            found.update(numbers_of(value, f"{prefix}.{key}" if prefix else str(key)))
-    return found
+            numbers |= numbers_of(value, f"{prefix}.{key}" if prefix else str(key))
+    return numbers
 
 
 def _lineage(given: Mapping[str, Any], of_model: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """The facts of `LINEAGE`: given, or what the model says of itself; they must agree."""
+    """The facts of `LINEAGE`: given, or those in the model folder; they must agree."""
     lineage = {}
     for name in LINEAGE:
-        told, own = str(given.get(name) or ""), str(of_model.get(name) or "")
-        if told and own and told != own:
+        value, own = str(given.get(name) or ""), str(of_model.get(name) or "")
+        if value and own and value != own:
             raise UserError(
-                f"{folder} was trained with {name} {own}, but is to be registered with {told}; "
+                f"{folder} was trained with {name} {own}, but is to be registered with {value}; "
                 "register the model with the facts of its own run"
             )
-        lineage[name] = told or own
+        lineage[name] = value or own
     return lineage
-
-
-def _scores(summary: Any) -> dict[str, str]:
-    """Accuracy and macro-F1 on the test split, as tags, for people who look at the list."""
-    numbers = numbers_of(summary)
-    scores = {}
-    for name in ("accuracy", "macro_f1"):
-        for key in (name, f"test.{name}", f"natural.{name}", f"metrics.{name}"):
-            if key in numbers:
-                scores[name] = f"{numbers[key]:.4f}"
-                break
-    return scores
 
 
 def _registered_before(
     client: "MlflowClient", model_name: str, pipeline_run: str, digest: str
 ) -> tuple[str, str]:
-    """Version and run id of the same model from the same pipeline run; empty where none is."""
-    if not pipeline_run:
-        return "", ""
-    for found in versions_of(client, model_name):
-        tags = found.tags
-        if tags.get("pipeline_run") == pipeline_run and tags.get("model_digest") == digest:
-            return str(found.version), str(found.run_id)
+    """Version and run id of the same model from the same pipeline run; empty if there is none."""
+    wanted = {"pipeline_run": pipeline_run, "model_digest": digest}
+    for version in versions_of(client, model_name) if pipeline_run else ():
+        if wanted.items() <= version.tags.items():
+            return str(version.version), str(version.run_id)
     return "", ""
 
 
@@ -249,8 +224,10 @@ def _log_numbers(
     parameters = [Param(str(key), str(value)[:6000]) for key, value in options.items()]
     metrics = [Metric(_key(name), value, now, 0) for name, value in numbers_of(summary).items()]
     metrics += [
-        Metric(_key(f"training.{key}"), value, now, step)
-        for step, key, value in _curve_points(training.get("history"))
+        Metric(_key(f"training.{key}"), value, now, int(record.get("step", position)))
+        for position, record in enumerate(training.get("history") or [])
+        for key, value in numbers_of(record).items()
+        if key != "step"
     ]
     metrics += [
         Metric(_key(f"speed.{key}"), value, now, 0)
@@ -264,28 +241,8 @@ def _log_numbers(
 
 
 def _key(name: str) -> str:
-    """A metric's name in the letters that MLflow takes; a category may be called `Tops & more`."""
+    """A metric's name in the characters that MLflow allows, also for a category `Tops & more`."""
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
-
-
-def _curve_points(history: Any) -> Iterator[tuple[int, str, float]]:
-    """Step, name and value of each point of the training history.
-
-    Args:
-        history: A list of records (`step` or their position is the step), or a mapping of names
-            to such lists.
-    """
-    if isinstance(history, Mapping):
-        for name, records in history.items():
-            if isinstance(records, list):
-                for step, key, value in _curve_points(records):
-                    yield step, f"{name}.{key}" if key else str(name), value
-        return
-    for position, record in enumerate(history or []):
-        step = record.get("step", position) if isinstance(record, Mapping) else position
-        for key, value in numbers_of(record).items():
-            if key != "step":
-                yield int(step), key, value
 
 
 def _log_file(client: "MlflowClient", run_id: str, source: Path, target: str) -> None:

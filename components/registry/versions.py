@@ -1,4 +1,4 @@
-"""Versions of a model: reading them back, approving them, and which of them is the champion."""
+"""Versions of a model: fetching them, approving them, and which of them is the champion."""
 
 import logging
 import time
@@ -43,7 +43,7 @@ class Approval(StrEnum):
 
 @dataclass(frozen=True)
 class Version:
-    """One version as people want to see it."""
+    """One version."""
 
     version: str  # number, as text
     aliases: tuple[str, ...]  # such as `champion`
@@ -53,14 +53,9 @@ class Version:
 
 
 def fetch_champion(model_name: str, champion: str | Path) -> str:
-    """Bring the champion's model folder.
+    """Download the champion's model folder to `champion`; return its version, "" without one.
 
-    Args:
-        model_name: Registered model.
-        champion: Folder to write; it holds `NO_CHAMPION` alone where there is none.
-
-    Returns:
-        The champion's version, or an empty text.
+    Without a champion the folder holds the note `NO_CHAMPION` alone.
 
     Raises:
         UserError: If MLflow cannot be reached or the folder is not what was registered.
@@ -87,7 +82,7 @@ def fetch_version(
     *,
     approved_only: bool = False,
 ) -> str:
-    """Bring the model folder and the test predictions of a version.
+    """Download the model folder and the test predictions of a version; return its number.
 
     Args:
         model_name: Registered model.
@@ -95,9 +90,6 @@ def fetch_version(
         model: Folder to write.
         predictions: Parquet file to write.
         approved_only: Refuse a version that waits for approval.
-
-    Returns:
-        The version's number.
 
     Raises:
         UserError: If there is no such version, it waits for approval, MLflow cannot be reached,
@@ -170,13 +162,13 @@ def promote(model_name: str, version: str) -> None:
 def record_rollout(
     model_name: str, version: str, decision: str, reason: str, stable_version: str
 ) -> None:
-    """Let the registry say what serves: promote what was rolled out, take back what was not.
+    """Record which version serves: promote one that was rolled out, demote one rolled back.
 
     Args:
         model_name: Registered model.
-        version: A number.
-        decision: Of the rollout: `promote`, `first_deployment`, `already_serving` or `roll_back`.
-        reason: Why; kept with the version.
+        version: Number of the version that was tried.
+        decision: `promote`, `first_deployment`, `already_serving` or `roll_back`.
+        reason: Why; stored with the version.
         stable_version: Version that serves after a rollback; it becomes champion again.
 
     Raises:
@@ -186,31 +178,31 @@ def record_rollout(
         promote(model_name, version)
     client = tracking_client()
     with errors_in_words():
-        found = _version(client, model_name, version)
-        number = str(found.version)
-        # That it serves already says less than how it came to.
-        if decision != "already_serving" or found.tags.get("rollout") not in _CAME_TO_SERVE:
+        tried = _version(client, model_name, version)
+        number = str(tried.version)
+        # "Already serving" says less than how the version came to serve.
+        if decision != "already_serving" or tried.tags.get("rollout") not in _CAME_TO_SERVE:
             client.set_model_version_tag(model_name, number, "rollout", decision)
             client.set_model_version_tag(model_name, number, "rollout_reason", reason[:5000])
         if decision != "roll_back" or _aliases(client, model_name).get(CHAMPION) != number:
             return
-        known = {str(one.version) for one in versions_of(client, model_name)}
-        if stable_version in known and stable_version != number:
+        registered = {str(one.version) for one in versions_of(client, model_name)}
+        if stable_version in registered - {number}:
             client.set_registered_model_alias(model_name, CHAMPION, stable_version)
             client.set_registered_model_alias(model_name, PREVIOUS, number)
             logger.info("version %s is the champion of %s again", stable_version, model_name)
         else:
             client.delete_registered_model_alias(model_name, CHAMPION)
-            logger.info("%s has no champion: what serves is not registered", model_name)
+            logger.info("%s has no champion: the serving version is not registered", model_name)
 
 
 def list_versions(model_name: str) -> list[Version]:
-    """All versions, newest first; none where the model is not registered."""
+    """All versions, newest first; empty if the model is not registered."""
     client = tracking_client()
     with errors_in_words():
         aliases = _aliases(client, model_name)
-        found = [_as_seen(version, aliases) for version in versions_of(client, model_name)]
-    return sorted(found, key=lambda version: -int(version.version))
+        versions = [_described(version, aliases) for version in versions_of(client, model_name)]
+    return sorted(versions, key=lambda version: -int(version.version))
 
 
 def show_version(model_name: str, version: str) -> Version:
@@ -221,22 +213,22 @@ def show_version(model_name: str, version: str) -> Version:
     """
     client = tracking_client()
     with errors_in_words():
-        return _as_seen(_version(client, model_name, version), _aliases(client, model_name))
+        return _described(_version(client, model_name, version), _aliases(client, model_name))
 
 
-def _as_seen(found: "ModelVersion", aliases: dict[str, str]) -> Version:
-    number = str(found.version)
+def _described(registered: "ModelVersion", aliases: dict[str, str]) -> Version:
+    number = str(registered.version)
     return Version(
         version=number,
         aliases=tuple(sorted(alias for alias, of in aliases.items() if of == number)),
-        created=found.creation_timestamp / 1000,
-        run_id=str(found.run_id),
-        tags=dict(found.tags),
+        created=registered.creation_timestamp / 1000,
+        run_id=str(registered.run_id),
+        tags=dict(registered.tags),
     )
 
 
 def _aliases(client: "MlflowClient", model_name: str) -> dict[str, str]:
-    """Version of each alias; none where the model is not registered."""
+    """Version of each alias; empty if the model is not registered."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -252,7 +244,7 @@ def _version(client: "MlflowClient", model_name: str, version: str) -> "ModelVer
     """A version by number or alias."""
     version = str(version).strip()
     number = _aliases(client, model_name).get(version, version)
-    known = {str(found.version): found for found in versions_of(client, model_name)}
+    known = {str(one.version): one for one in versions_of(client, model_name)}
     if number not in known:
         has = f"versions {', '.join(sorted(known, key=int))}" if known else "no versions yet"
         raise UserError(f"{model_name} has no version {version!r}; it has {has}")
@@ -270,27 +262,27 @@ def _check_approved(version: "ModelVersion") -> None:
 def versions_of(client: "MlflowClient", model_name: str) -> "list[ModelVersion]":
     """All versions of a model, as MLflow gives them, page by page."""
     quoted = model_name.replace("'", "''")
-    found, token = [], None
+    versions, token = [], None
     while True:
         page = client.search_model_versions(f"name='{quoted}'", page_token=token)
-        found += page
+        versions += page
         token = page.token
         if not token:
-            return found
+            return versions
 
 
 def _download_model(client: "MlflowClient", version: "ModelVersion", target: Path) -> None:
-    """Bring a version's model folder and check that it is what was registered."""
+    """Download a version's model folder and check that it is what was registered."""
     with replaced_when_whole(target) as draft:
         downloaded = Path(
             client.download_artifacts(version.run_id, MODEL_ARTIFACT, str(draft.parent))
         )
         check_model_folder(downloaded)
         registered = version.tags.get("model_digest", "")
-        found = sha256_of_file(downloaded / WEIGHTS)
-        if found != registered:
+        digest = sha256_of_file(downloaded / WEIGHTS)
+        if digest != registered:
             raise UserError(
-                f"{WEIGHTS} of version {version.version} of {version.name} has SHA-256 {found}, "
+                f"{WEIGHTS} of version {version.version} of {version.name} has SHA-256 {digest}, "
                 f"but {registered or 'no digest'} was registered; it was changed or damaged: "
                 "register the model again"
             )
