@@ -7,11 +7,7 @@ from components.shared.machine.errors import UserError, exit_in_words
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line.
-
-    Args:
-        arguments: What follows the program's name; of the process where None.
-    """
+    """Run the command line, by default with the process's own arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m components.features", description="Look into the feature store."
     )

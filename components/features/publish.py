@@ -1,4 +1,4 @@
-"""Write features into the store: versioned Parquet, registered, and copied to the online store."""
+"""Publish features: versioned Parquet, registered in the store, copied to the online store."""
 
 import contextlib
 import dataclasses
@@ -31,6 +31,7 @@ from components.shared.machine.files import (
     write_json,
 )
 from components.shared.machine.online_features import online_features
+from components.shared.records.reviews import PREPARED_SCHEMA
 from feature_repo.definitions import (
     LABELS_FILE,
     TOKENS_FILE,
@@ -47,15 +48,11 @@ logger = logging.getLogger(__name__)
 
 LABELS_SCHEMA = pa.schema(
     [
-        pa.field("review_id", pa.string(), nullable=False),
-        pa.field("event_timestamp", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("title", pa.string()),
-        pa.field("review_body", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("product_category", pa.string()),
-        pa.field("sentiment", pa.int32(), nullable=False),
-        pa.field("rating", pa.int32()),
-        pa.field("copies", pa.int32(), nullable=False),
+        PREPARED_SCHEMA.field(name).with_nullable(name in ("title", "product_category", "rating"))
+        for name in (
+            *("review_id", "event_timestamp", "title", "review_body", "split"),
+            *("product_category", "sentiment", "rating", "copies"),
+        )
     ]
 )
 """The file behind the labels view."""
@@ -71,9 +68,9 @@ class FeatureSummary:
     feature_service: str  # name under which training reads it
     version: str  # hash of the prepared data and the tokenizer; the service's name ends in it
     tokenizer_fingerprint: str  # SHA-256 of what decides the token ids
-    data_fingerprint: str  # as given
-    base_model: str  # as given
-    max_tokens: int  # as given
+    data_fingerprint: str
+    base_model: str
+    max_tokens: int
     vocab_size: int  # token ids are below this
     rows: int  # reviews
     mean_tokens: float  # mean length, special tokens included
@@ -96,8 +93,8 @@ def build_features(
 ) -> FeatureSummary:
     """Tokenise prepared reviews and publish them as one version of the feature store.
 
-    Can be run again after a kill at any point, and beside other runs: files appear whole, what is
-    there is used, and only this version's objects are registered.
+    Can be run again after a kill at any point, and beside other runs: files are whole or absent,
+    existing ones are reused, and only this version's objects are registered.
 
     Args:
         prepared: Parquet file in `PREPARED_SCHEMA`.
@@ -107,11 +104,8 @@ def build_features(
         features: Parquet file to write: the token ids (`TOKENS_SCHEMA`), as registered.
         summary: JSON file to write: the returned summary.
 
-    Returns:
-        What was published, the name of its feature service first.
-
     Raises:
-        UserError: If the prepared file, the base model or the store is at fault.
+        UserError: If the prepared file, the base model or the store is unusable.
     """
     started = time.perf_counter()
     tokenizer = ReviewTokenizer(base_model, max_tokens)
@@ -154,7 +148,7 @@ def build_features(
 
 
 def _version_of(prepared: Path, tokenizer: ReviewTokenizer, data_fingerprint: str) -> str:
-    """The name of what these inputs make: equal inputs, equal name."""
+    """Name of the version that these inputs make: equal inputs, equal name."""
     if not Path(prepared).is_file():
         raise UserError(f"{prepared} does not exist; run prepare first")
     parts = (sha256_of_file(prepared), tokenizer.fingerprint, data_fingerprint)
@@ -162,7 +156,7 @@ def _version_of(prepared: Path, tokenizer: ReviewTokenizer, data_fingerprint: st
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a version's folder holds what its version file says."""
+    """Whether the files in a version's folder have the digests of its version file."""
     try:
         files = read_json(folder / VERSION_FILE)["sha256"]
         return all(sha256_of_file(folder / name) == digest for name, digest in files.items())
@@ -171,7 +165,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed run left of this version; the version's lock must be held."""
+    """Remove drafts of this version that a killed run left; the version's lock must be held."""
     for leftover in folder.parent.glob(f".{folder.name}.*"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -204,7 +198,7 @@ def _write_version(
 
 
 def _write_labels(prepared: Path, labels: Path) -> None:
-    """Copy the label view's columns, batch by batch, and check that ids are there and unique."""
+    """Copy the label view's columns, batch by batch, and check that ids are present and unique."""
     import pyarrow.parquet as pq
 
     seen: set[str] = set()
@@ -234,8 +228,7 @@ def _write_labels(prepared: Path, labels: Path) -> None:
 def _materialise(store: "FeatureStore", published: FeatureVersion) -> tuple[int, float]:
     """Copy a version into the online store, unless it is there, and check a sample of it.
 
-    Returns:
-        How many reviews were compared, and the seconds that the copy took.
+    Returns the number of reviews compared, and the seconds that the copy took.
     """
     if _is_materialised(store, published):
         checked, differing = _differences_online(store, published)
@@ -264,7 +257,7 @@ def _materialise(store: "FeatureStore", published: FeatureVersion) -> tuple[int,
 
 
 def _is_materialised(store: "FeatureStore", published: FeatureVersion) -> bool:
-    """Whether the registry knows of a finished copy of both views."""
+    """Whether the registry records a finished copy of both views."""
     return all(
         store.registry.get_feature_view(name, store.project).materialization_intervals
         for name in (published.labels_view, published.tokens_view)
@@ -283,8 +276,7 @@ def _time_range(parquet: Path) -> tuple[datetime, datetime]:
 def _differences_online(store: "FeatureStore", published: FeatureVersion) -> tuple[int, list[str]]:
     """Compare online features with the files for reviews spread evenly over the version.
 
-    Returns:
-        How many reviews were compared, and the ids of those that differ.
+    Returns the number of reviews compared, and the ids of those that differ.
     """
     import pyarrow.parquet as pq
 
@@ -297,19 +289,13 @@ def _differences_online(store: "FeatureStore", published: FeatureVersion) -> tup
         left, right = labels.read_row_group(group), tokens.read_row_group(group)
         step = max(1, left.num_rows * min(groups, CHECKED_ONLINE) // CHECKED_ONLINE)
         rows = list(range(0, left.num_rows, step))
-        merged = [
-            one | other
-            for one, other in zip(
-                left.take(rows).to_pylist(), right.take(rows).to_pylist(), strict=True
-            )
-        ]
-        expected += merged
-    found = online_features(
-        [row["review_id"] for row in expected], published.feature_service, store
-    )
+        pairs = zip(left.take(rows).to_pylist(), right.take(rows).to_pylist(), strict=True)
+        expected += [one | other for one, other in pairs]
+    review_ids = [row["review_id"] for row in expected]
+    online = online_features(review_ids, published.feature_service, store)
     differing = [
         row["review_id"]
-        for row, features in zip(expected, found, strict=True)
+        for row, features in zip(expected, online, strict=True)
         if features is None or any(row[name] != value for name, value in features.items())
     ]
     return len(expected), differing

@@ -38,14 +38,13 @@ def retrieve_training_set(
         feature_service: Name that `build_features` returned.
         training_set: Parquet file to write, in `TRAINING_SET_SCHEMA`, sorted by `review_id`.
 
-    Returns:
-        Counts, digest and durations.
-
     Raises:
         UserError: If the service is not registered, was made from other data, or its features
-            are not whole.
+            are incomplete.
     """
     import duckdb
+    import pandas as pd
+    import pyarrow.compute as pc
     from feast.errors import FeastObjectNotFoundException
 
     columns = ["review_id", "event_timestamp", "split", "sentiment", "copies"]
@@ -61,7 +60,8 @@ def retrieve_training_set(
         ) from None
     started = time.perf_counter()
     entities = reviews.select(["review_id"]).to_pandas()
-    as_of = _last_event(reviews)
+    # Fixed by the data, never by the clock.
+    as_of = pd.Timestamp(pc.max(reviews["event_timestamp"]).as_py()).as_unit("us")
     entities["event_timestamp"] = as_of
     try:
         retrieved = store.get_historical_features(entity_df=entities, features=service).to_arrow()
@@ -72,7 +72,7 @@ def retrieve_training_set(
             "build the features again"
         ) from None
     joined = time.perf_counter()
-    table = _pinned(retrieved, feature_service)
+    table = _as_training_set(retrieved, feature_service)
     _check_against(reviews, table, feature_service)
     check_tokens(
         table,
@@ -97,16 +97,8 @@ def retrieve_training_set(
     return result
 
 
-def _last_event(reviews: pa.Table) -> "pd.Timestamp":  # noqa: F821
-    """The time as of which features are read: fixed by the data, never the clock."""
-    import pandas as pd
-    import pyarrow.compute as pc
-
-    return pd.Timestamp(pc.max(reviews["event_timestamp"]).as_py()).as_unit("us")
-
-
-def _pinned(retrieved: pa.Table, feature_service: str) -> pa.Table:
-    """Sort by review and cast to the contract: Feast promises neither order nor types."""
+def _as_training_set(retrieved: pa.Table, feature_service: str) -> pa.Table:
+    """Sort by review and cast to the schema: Feast guarantees neither order nor types."""
     table = retrieved.select(TRAINING_SET_SCHEMA.names).sort_by("review_id")
     for field in TRAINING_SET_SCHEMA:
         missing = table[field.name].null_count

@@ -47,22 +47,10 @@ class TokenCounts:
 
 
 class ReviewTokenizer:
-    """A base model's fast tokenizer, cutting at a limit and never padding.
-
-    Attributes:
-        base_model: Its name, as given.
-        max_tokens: Most ids of one review, special tokens included.
-        vocab_size: Ids are below this.
-        fingerprint: SHA-256 over everything that decides which ids a review gets: the tokenizer's
-            content, the limit, and the version of the text rule.
-    """
+    """A base model's fast tokenizer, truncating at a limit and never padding."""
 
     def __init__(self, base_model: str, max_tokens: int) -> None:
-        """Load the tokenizer.
-
-        Args:
-            base_model: As in `components.shared.machine.base_model.resolve_base_model`.
-            max_tokens: Most ids of one review, special tokens included.
+        """Load the tokenizer of a base model, as `resolve_base_model` takes it.
 
         Raises:
             UserError: If the tokenizer cannot be loaded, or the limit leaves no room for text or
@@ -84,20 +72,14 @@ class ReviewTokenizer:
         self.base_model = base_model
         self.max_tokens = max_tokens
         self.vocab_size = self._core.get_vocab_size(with_added_tokens=True)
+        # Everything that decides which ids a review gets.
         rule = f"\nmax_tokens={max_tokens}\ntext_rule={TEXT_RULE_VERSION}"
         self.fingerprint = hashlib.sha256((self._core.to_str() + rule).encode()).hexdigest()
         self._core.enable_truncation(max_tokens)
         self._frame = _frame_of_word_pieces(self._core)
 
     def encode(self, texts: list[str]) -> tuple[pa.ListArray, int]:
-        """Token ids of each text.
-
-        Args:
-            texts: [n] texts, as `model_text` makes them.
-
-        Returns:
-            The ids, list<int32> [n], and how many texts were truncated.
-        """
+        """Token ids of each `model_text` [n] as list<int32> [n], and how many were truncated."""
         if self._frame is not None and texts:
             return self._encode_by_word(texts, *self._frame)
         encodings = self._core.encode_batch_fast(texts)
@@ -110,14 +92,9 @@ class ReviewTokenizer:
         return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values)), truncated
 
     def _encode_by_word(self, texts: list[str], first: int, last: int) -> tuple[pa.ListArray, int]:
-        """As `encode`, but each distinct word of the batch goes through the tokenizer once.
+        """As `encode`, but each distinct word of the batch is tokenised once, between two ids.
 
         Reviews repeat themselves: a batch has some twenty times as many words as distinct ones.
-
-        Args:
-            texts: [n] texts, at least one.
-            first: Id that opens each review.
-            last: Id that closes it.
         """
         import pyarrow.compute as pc
 
@@ -146,15 +123,11 @@ class ReviewTokenizer:
 
 
 def _frame_of_word_pieces(core: "Tokenizer") -> tuple[int, int] | None:
-    """The first and last id of every review, if the tokenizer reads each word by itself.
+    """The first and last id of every review if the tokenizer reads each word by itself, or None.
 
-    That holds for BERT's own steps: its normaliser works character by character, its
-    pre-tokenizer splits at every space, WordPiece sees one word at a time. So the ids of a text
-    are those of its space-separated words, framed. Byte-level tokenizers take the space into the
-    word and are left to `encode_batch_fast`.
-
-    Returns:
-        The two ids, or None for any other kind of tokenizer.
+    BERT's does: its normaliser works character by character, its pre-tokenizer splits at every
+    space, WordPiece sees one word at a time. So the ids of a text are those of its space-separated
+    words between two special ones. Byte-level tokenizers take the space into the word.
     """
     parts = json.loads(core.to_str())
     kinds = [(parts[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model")]
@@ -172,7 +145,7 @@ def _frame_of_word_pieces(core: "Tokenizer") -> tuple[int, int] | None:
 
 
 def _starts(lengths: np.ndarray) -> np.ndarray:
-    """Where runs of these lengths [n] start when they follow each other."""
+    """Where consecutive runs of these lengths [n] start."""
     return np.cumsum(lengths) - lengths
 
 
@@ -187,11 +160,8 @@ def tokenise_reviews(reviews: Path, tokenizer: ReviewTokenizer, tokens: Path) ->
 
     Args:
         reviews: File with `review_id`, `title`, `review_body` and `event_timestamp`.
-        tokenizer: What turns text into ids.
+        tokenizer: The tokenizer with its limit.
         tokens: File to write, in `TOKENS_SCHEMA`. Not atomic: the caller moves it into place.
-
-    Returns:
-        Counts.
 
     Raises:
         UserError: If the file of reviews cannot be read or a review has no text.
@@ -214,14 +184,9 @@ def tokenise_reviews(reviews: Path, tokenizer: ReviewTokenizer, tokens: Path) ->
                 map(model_text, batch["title"].to_pylist(), batch["review_body"].to_pylist())
             )
             input_ids, cut = tokenizer.encode(texts)
-            lengths = np.diff(input_ids.offsets.to_numpy())
+            lengths = pa.array(np.diff(input_ids.offsets.to_numpy()), pa.int32())
             written = pa.record_batch(
-                [
-                    batch["review_id"],
-                    batch["event_timestamp"],
-                    input_ids,
-                    pa.array(lengths, pa.int32()),
-                ],
+                [batch["review_id"], batch["event_timestamp"], input_ids, lengths],
                 schema=TOKENS_SCHEMA,
             )
             check_tokens(written, tokenizer.vocab_size, tokenizer.max_tokens, reviews)
@@ -236,11 +201,7 @@ def tokenise_reviews(reviews: Path, tokenizer: ReviewTokenizer, tokens: Path) ->
 
 
 def open_reviews(path: Path) -> "pq.ParquetFile":
-    """Open a Parquet file for reading piece by piece.
-
-    Raises:
-        UserError: If the file is missing or not Parquet.
-    """
+    """Open a Parquet file for reading batch by batch."""
     import pyarrow.parquet as pq
 
     try:
@@ -261,10 +222,10 @@ def check_tokens(
         tokens: Rows with `review_id`, `input_ids` and `n_tokens`.
         vocab_size: Ids must be below this.
         max_tokens: Lists must not be longer.
-        source: What the rows came from, for the message.
+        source: Where the rows come from, for the message.
 
     Raises:
-        UserError: Naming the first review that breaks a rule.
+        UserError: If a review breaks a rule; it names the first one.
     """
     import pyarrow.compute as pc
 

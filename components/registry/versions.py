@@ -137,10 +137,6 @@ def approve(model_name: str, version: str, approved_by: str) -> None:
 def promote(model_name: str, version: str) -> None:
     """Make an approved version the champion; the champion before it becomes `previous`.
 
-    Args:
-        model_name: Registered model.
-        version: A number or an alias.
-
     Raises:
         UserError: If there is no such version, or it is not approved.
     """
