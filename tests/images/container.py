@@ -1,4 +1,4 @@
-"""Build our images with buildah, and run commands in them as a strict cluster does."""
+"""Build our images with buildah, and run commands in them under a strict cluster's rules."""
 
 import json
 import os
@@ -50,19 +50,13 @@ def build(image: str) -> str:
 
 
 class Container:
-    """A built image, mounted.
-
-    Attributes:
-        root: Its file system.
-        config: Its configuration: User, Env, Entrypoint, Cmd, Labels, Healthcheck.
-        shared: A folder of the test that its commands find at /mnt, and may write.
-    """
+    """A built image, mounted."""
 
     def __init__(self, image: str, root: Path, shared: Path) -> None:
-        self.root = root
-        self.shared = shared
+        self.root = root  # its file system
+        self.shared = shared  # the test's folder, writable at /mnt for its commands
         inspected = json.loads(buildah("inspect", "--type", "image", image))
-        self.config = inspected["Docker"]["config"]
+        self.config = inspected["Docker"]["config"]  # User, Env, Entrypoint, Labels, …
 
     def start(self, *command: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
         """Start a command, or the image's own, as user 10001 on a read-only root."""

@@ -1,4 +1,4 @@
-"""The images, built: each runs its part of the pipeline on the sample as a strict cluster asks."""
+"""The images, built: each runs its part of the pipeline on the sample under strict security."""
 
 import json
 import os
@@ -39,22 +39,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def steps(shared: Path) -> Iterator[Container]:
-    with container("steps", shared) as started:
-        yield started
+def _started(image: str):
+    @pytest.fixture(scope="module", name=image)
+    def fixture(shared: Path) -> Iterator[Container]:
+        with container(image, shared) as running:
+            yield running
+
+    return fixture
 
 
-@pytest.fixture(scope="module")
-def training(shared: Path) -> Iterator[Container]:
-    with container("training", shared) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def predictor(shared: Path) -> Iterator[Container]:
-    with container("predictor", shared) as started:
-        yield started
+steps, training, predictor = map(_started, ("steps", "training", "predictor"))
 
 
 @pytest.fixture(scope="module")
@@ -74,20 +68,20 @@ def run_step(
 ) -> dict[str, Any]:
     """Run a component as the launcher of Kubeflow Pipelines does; return its parameters.
 
-    Artifacts lie at /mnt/<step>/<name>; `artifacts` names those that go in so.
+    Artifacts are at /mnt/<step>/<name>; `artifacts` names those that go in.
     """
 
     def artifact(name: str, place: str, kind: dict[str, str]) -> dict[str, Any]:
         return {"artifacts": [{"name": name, "uri": f"/mnt/{place}", "type": kind}]}
 
     component = spec["components"][f"comp-{step}"]
-    told = component.get("inputDefinitions", {}).get("artifacts", {})
+    declared = component.get("inputDefinitions", {}).get("artifacts", {})
     made = component.get("outputDefinitions", {})
     given = {
         "inputs": {
             "parameterValues": parameters,
             "artifacts": {
-                name: artifact(name, place, told[name]["artifactType"])
+                name: artifact(name, place, declared[name]["artifactType"])
                 for name, place in (artifacts or {}).items()
             },
         },
@@ -116,28 +110,19 @@ def run_step(
 @pytest.fixture(scope="module")
 def prepared(steps: Container, spec: dict[str, Any]) -> dict[str, str]:
     """The sample as the training set of the feature store; its parameters."""
-    read = run_step(steps, spec, "ingest-reviews", {"data_uri": "sample", "labels_required": True})
-    run_step(
-        steps,
-        spec,
-        "prepare-reviews",
-        {"seed": 1, "validation_share": 0.1, "test_share": 0.1, "balance": "none"},
-        {"reviews": "ingest-reviews/reviews"},
-    )
-    stored = run_step(
-        steps,
-        spec,
-        "build-features",
-        {"base_model": "/mnt/base", "max_tokens": 48, "data_fingerprint": read["data_fingerprint"]},
-        {"prepared": "prepare-reviews/prepared"},
-    )
-    run_step(
-        steps,
-        spec,
-        "retrieve-training-set",
-        {"feature_service": stored["feature_service"]},
-        {"prepared": "prepare-reviews/prepared"},
-    )
+
+    def run(step: str, parameters: dict[str, Any], **artifacts: str) -> dict[str, Any]:
+        return run_step(steps, spec, step, parameters, artifacts)
+
+    read = run("ingest-reviews", {"data_uri": "sample", "labels_required": True})
+    division = {"seed": 1, "validation_share": 0.1, "test_share": 0.1, "balance": "none"}
+    run("prepare-reviews", division, reviews="ingest-reviews/reviews")
+    prepared = "prepare-reviews/prepared"
+    tokens = {"base_model": "/mnt/base", "max_tokens": 48}
+    tokens["data_fingerprint"] = read["data_fingerprint"]
+    stored = run("build-features", tokens, prepared=prepared)
+    service = {"feature_service": stored["feature_service"]}
+    run("retrieve-training-set", service, prepared=prepared)
     return {**read, **stored}
 
 
@@ -157,25 +142,20 @@ def test_an_image_has_a_user_without_rights_and_nothing_to_install_with(
     image: str, request: pytest.FixtureRequest
 ):
     built: Container = request.getfixturevalue(image)
-    found = {
+    tools = {
         str(path.relative_to(built.root))
         for folder in ("usr/bin", "usr/local/bin", "usr/lib/gcc", "venv/bin")
         if (built.root / folder).is_dir()
         for path in (built.root / folder).iterdir()
         if path.name in COMPILERS
     }
-
-    assert not found
+    assert not tools
     assert built.config["User"] == f"{RUN_AS_USER}:{RUN_AS_USER}"
     written = built.run("sh", "-c", "id -u; touch /tmp/here; touch /app/there || echo refused")
     assert written.splitlines()[0] == str(RUN_AS_USER)
     assert written.splitlines()[-1] == "refused"
-    found = built.run(
-        "python",
-        "-c",
-        "from components.shared.machine.images import code_version; print(code_version())",
-    )
-    assert found.strip() == "0123abcd"
+    code = "from components.shared.machine.images import code_version; print(code_version())"
+    assert built.run("python", "-c", code).strip() == "0123abcd"
 
 
 def test_the_steps_make_a_training_set_of_the_sample(steps: Container, prepared: dict[str, str]):
@@ -187,26 +167,19 @@ def test_training_writes_a_model(model: Path):
     assert (model / "model.safetensors").is_file()
 
 
-def test_the_search_is_found(training: Container):
-    where = training.run(
-        "python",
-        "-c",
+def test_the_search_space_is_in_the_image(training: Container):
+    code = (
         "from components.training.tuning import random_search as search; "
-        "print(search.experiment_file().is_file())",
+        "print(search.experiment_file().is_file())"
     )
-    assert where.strip() == "True"
+    assert training.run("python", "-c", code).strip() == "True"
 
 
 def test_the_predictor_serves_what_the_steps_exported(
     steps: Container, predictor: Container, spec: dict[str, Any], model: Path
 ):
-    run_step(
-        steps,
-        spec,
-        "export-for-serving",
-        {},
-        {"model": model.name, "training_set": "retrieve-training-set/training_set"},
-    )
+    inputs = {"model": model.name, "training_set": "retrieve-training-set/training_set"}
+    run_step(steps, spec, "export-for-serving", {}, inputs)
     server = predictor.start(
         *predictor.config["Entrypoint"],
         *("--model-dir=/mnt/export-for-serving/exported", "--http-port=0"),

@@ -96,7 +96,6 @@ def test_the_code_of_an_image_finds_the_code_that_it_imports(image: str):
         for name in imports(file)
         if files_of(name) and not files_of(name) & inside
     }
-
     assert not missing
 
 
@@ -113,7 +112,6 @@ def test_the_code_of_an_image_finds_the_packages_that_it_imports(image: str):
         and not files_of(name)
         and not {canonicalize_name(owner) for owner in owners} & installed
     }
-
     assert not missing
 
 
@@ -121,7 +119,6 @@ def test_nothing_is_sent_to_the_builder_but_what_the_dockerfiles_copy():
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     copied = {source for image in IMAGES for source, _ in read_dockerfile(image).copied()}
-
     assert rules[0] == "*"
     admitted = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
     for source in copied:

@@ -1,4 +1,4 @@
-"""What the Dockerfiles promise: who runs, what lies inside, what it is pinned to."""
+"""The Dockerfiles: user, content, pins and labels."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 
 
 def extras_of(image: str) -> list[str]:
-    """The extras of pyproject.toml that a build installs if it is told nothing else."""
+    """The extras of pyproject.toml that a build installs by default."""
     installed = in_order("RUN", read_dockerfile(image).build_stage)
     return re.search(r'sh install\.sh\s+"([\w,-]+)\$', "".join(installed)).group(1).split(",")
 
@@ -28,7 +28,6 @@ def extras_of(image: str) -> list[str]:
 def test_each_image_of_the_code_has_a_dockerfile():
     images = (step_image(), training_image(1), predictor_image())
     named = [name.rsplit("/")[-1].split(":")[0] for name in images]
-
     assert tuple(named) == IMAGES
     assert sorted(named) == sorted(path.parent.name for path in ROOT.glob("images/*/Dockerfile"))
 
@@ -41,14 +40,12 @@ def test_make_names_the_images_as_the_code_does(monkeypatch):
         name: re.search(rf"^{name} \?= (\S+)$", makefile, re.MULTILINE).group(1)
         for name in ("IMAGE_REGISTRY", "IMAGE_TAG")
     }
-
     assert named == image_variables()
     assert f"\nIMAGES := {' '.join(IMAGES)}\n" in makefile
 
 
 def test_all_images_are_built_on_one_base_which_is_pinned():
     defaults = {read_dockerfile(image).arguments[0].arguments for image in IMAGES}
-
     assert len(defaults) == 1
     assert re.fullmatch(
         r"BASE_IMAGE=[\w./-]+:3\.11\.\d+-slim-bookworm(@sha256:[0-9a-f]{64})?", defaults.pop()
@@ -59,7 +56,6 @@ def test_all_images_are_built_on_one_base_which_is_pinned():
 class TestImage:
     def test_every_stage_is_built_on_the_base_that_is_given(self, image: str):
         stages = read_dockerfile(image).stages
-
         assert [stage[0].arguments.split()[0] for stage in stages] == ["${BASE_IMAGE}"] * 2
 
     def test_its_process_is_not_root_by_number(self, image: str):
@@ -69,7 +65,6 @@ class TestImage:
 
     def test_its_last_stage_installs_nothing_and_removes_pip(self, image: str):
         (command,) = in_order("RUN", read_dockerfile(image).last_stage)
-
         assert re.fullmatch(
             r"find /usr \\\( (-o|-name|[\w'*-]|\s)+ \\\) -prune\s+-exec rm -r {} \+", command
         )
@@ -77,7 +72,6 @@ class TestImage:
 
     def test_its_last_stage_takes_only_the_dependencies_from_the_other(self, image: str):
         copied = in_order("COPY", read_dockerfile(image).last_stage)
-
         assert [given for given in copied if given.startswith("--")] == [
             "--from=dependencies /venv /venv"
         ]
@@ -85,7 +79,6 @@ class TestImage:
 
     def test_a_change_of_the_code_leaves_the_dependencies_alone(self, image: str):
         recipe = read_dockerfile(image)
-
         assert in_order("COPY", recipe.build_stage) == [
             "pyproject.toml constraints.txt images/install.sh ./"
         ]
@@ -94,7 +87,6 @@ class TestImage:
 
     def test_a_change_of_the_revision_leaves_all_that_is_copied_alone(self, image: str):
         names = [step.name for step in read_dockerfile(image).last_stage]
-
         assert names.index("ARG") > max(i for i, name in enumerate(names) if name == "COPY")
 
     def test_a_change_of_the_revision_is_not_answered_from_the_cache(self, image: str):
@@ -102,33 +94,29 @@ class TestImage:
         steps = read_dockerfile(image).last_stage
         last_argument = max(i for i, step in enumerate(steps) if step.name == "ARG")
         first_use = min(i for i, step in enumerate(steps) if "${REVISION}" in step.arguments)
-
         assert "RUN" in [step.name for step in steps[last_argument:first_use]]
 
     def test_its_extras_exist_and_bring_no_model(self, image: str):
         assert set(extras_of(image)) <= set(EXTRAS) - {"minilm", "local", "dev"}
 
     def test_it_says_what_it_is_and_what_it_was_built_from(self, image: str):
-        told = labels(read_dockerfile(image).last_stage)
+        written = labels(read_dockerfile(image).last_stage)
 
         prefix = "org.opencontainers.image."
-        assert told[f"{prefix}title"] == f"review-sentiment {image}"
-        assert len(told[f"{prefix}description"]) > 20
-        assert told[f"{prefix}licenses"] == "Apache-2.0"
+        assert written[f"{prefix}title"] == f"review-sentiment {image}"
+        assert len(written[f"{prefix}description"]) > 20
+        assert written[f"{prefix}licenses"] == "Apache-2.0"
         for name in ("version", "revision", "source"):
-            assert told[prefix + name] == f"${{{name.upper()}}}"
+            assert written[prefix + name] == f"${{{name.upper()}}}"
             assert f"{name.upper()}=" in in_order("ARG", read_dockerfile(image).last_stage)
 
-    def test_its_environment_suits_a_read_only_file_system(self, image: str):
+    def test_its_environment_suits_a_read_only_file_system_and_names_the_revision(self, image: str):
         given = environment(read_dockerfile(image).last_stage)
-
         assert given["HOME"] == "/tmp"
         assert given["PYTHONDONTWRITEBYTECODE"] == "1"
         assert given["PATH"].startswith("/venv/bin:")
         assert given["PYTHONPATH"] == in_order("WORKDIR", read_dockerfile(image).last_stage)[0]
-
-    def test_its_code_version_is_the_revision(self, image: str):
-        assert environment(read_dockerfile(image).last_stage)["CODE_VERSION"] == "${REVISION}"
+        assert given["CODE_VERSION"] == "${REVISION}"
 
 
 def test_only_the_image_that_serves_has_a_healthcheck_and_it_asks_an_open_port():
@@ -142,7 +130,6 @@ def test_only_the_image_that_serves_has_a_healthcheck_and_it_asks_an_open_port()
 
 def test_steps_ask_for_the_cpu_build_of_torch():
     (command,) = in_order("RUN", read_dockerfile("steps").build_stage)
-
     assert "s/^torch==.*/&+cpu/p" in command
     assert re.search(r"^torch==[\d.]+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
 
@@ -162,6 +149,5 @@ def test_the_search_is_where_the_code_looks_for_it(image: str):
 def test_steps_hold_the_feature_store_that_the_cluster_names():
     config = yaml.safe_load((ROOT / "manifests/base/pipeline/configmap.yaml").read_text())
     path = config["data"]["FEATURE_STORE_CONFIG"].removeprefix("/app/")
-
     assert (ROOT / path).is_file()
     assert any(path.startswith(f"{target}/") for _, target in read_dockerfile("steps").copied())

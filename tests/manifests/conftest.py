@@ -21,7 +21,7 @@ ROOTS = (
 """Everything that `kubectl apply -k` or `kubectl create -f` takes."""
 
 OPTIONS = ("default-runner", "feast-operator", "pod-security-defaults", "single-node")
-"""Components that no overlay holds: a user adds them."""
+"""Components that are in no overlay: a user adds them."""
 
 Manifest = dict[str, Any]
 
@@ -41,22 +41,24 @@ def build(folder: Path) -> tuple[Manifest, ...]:
     return tuple(yaml.load_all(made.stdout, Loader=loader))
 
 
-@pytest.fixture(scope="session")
-def with_options(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, ...]:
-    """An overlay with each component that is opted in to."""
-    folder = tmp_path_factory.mktemp("options")
+def write_kustomization(folder: Path, overlay: str, components: tuple = (), **fields: Any) -> Path:
+    """Write a kustomization over one of our overlays into a folder; return the folder."""
     # kustomize takes relative paths only.
-    up = "../" * (len(folder.resolve().parts) - 1)
-    root = f"{up}{MANIFESTS.relative_to('/')}"
+    root = "../" * (len(folder.resolve().parts) - 1) + str(MANIFESTS.relative_to("/"))
     kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "namespace": "kubeflow",
-        "resources": [f"{root}/overlays/gpu"],
-        "components": [f"{root}/components/{name}" for name in OPTIONS],
+        "resources": [f"{root}/overlays/{overlay}"],
+        "components": [f"{root}/components/{name}" for name in components],
+        **fields,
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    return build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def with_options(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, ...]:
+    """An overlay with each optional component."""
+    folder = tmp_path_factory.mktemp("options")
+    return build(write_kustomization(folder, "gpu", OPTIONS, namespace="kubeflow"))
 
 
 @pytest.fixture(params=[*ROOTS, "options"])

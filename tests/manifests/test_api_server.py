@@ -10,13 +10,19 @@ import subprocess
 import uuid
 
 import pytest
-import yaml
 
 from components.shared.kubernetes.namespace_objects import (
     PREDICTOR_SERVICE_ACCOUNT,
     SERVICE_ACCOUNT,
 )
-from tests.manifests.conftest import MANIFESTS, OVERLAYS, build, named, pods_of
+from tests.manifests.conftest import (
+    MANIFESTS,
+    OVERLAYS,
+    build,
+    named,
+    pods_of,
+    write_kustomization,
+)
 from tests.manifests.test_permissions import granted
 
 KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")
@@ -34,15 +40,11 @@ def kubectl(*words, given=""):
 @pytest.fixture(scope="module", params=OVERLAYS)
 def applied(request, tmp_path_factory):
     """An overlay in a namespace of the test's: its folder, its objects, and that namespace."""
-    folder = tmp_path_factory.mktemp("overlay")
     namespace = f"test-manifests-{uuid.uuid4().hex[:8]}"
-    up = "../" * (len(folder.resolve().parts) - 1)
-    root = f"{up}{MANIFESTS.relative_to('/')}/overlays/{request.param}"
-    kustomization = {"resources": [root], "namespace": namespace}
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    first = kubectl(
-        "apply", "--server-side", "--force-conflicts", "--validate=strict", "-k", folder
-    )
+    folder = tmp_path_factory.mktemp("overlay")
+    write_kustomization(folder, request.param, namespace=namespace)
+    words = ("apply", "--server-side", "--force-conflicts", "--validate=strict")
+    first = kubectl(*words, "-k", folder)
     assert first.returncode == 0, first.stderr
     yield folder, build(folder), namespace
     kubectl("delete", "namespace", namespace, "--wait=false")

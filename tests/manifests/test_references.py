@@ -18,7 +18,14 @@ from components.shared.kubernetes.namespace_objects import (
 )
 from components.shared.machine import images
 from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS
-from tests.manifests.conftest import MANIFESTS, build, named, pods_of, variables_of
+from tests.manifests.conftest import (
+    MANIFESTS,
+    build,
+    named,
+    pods_of,
+    variables_of,
+    write_kustomization,
+)
 
 SECRETS = {
     FEATURE_STORE_SECRET: set(SECRET_KEYS),
@@ -122,19 +129,13 @@ def test_every_image_is_pinned_and_one_that_is_built(objects):
 
 def test_images_are_named_in_one_place(tmp_path):
     """The component reaches every pod, also those within custom kinds."""
-    up = "../" * (len(tmp_path.resolve().parts) - 1)
-    root = f"{up}{MANIFESTS.relative_to('/')}"
     names = re.findall(r"name: (\S+)", (MANIFESTS / "images" / "kustomization.yaml").read_text())
-    lines = [
-        f"  - {{name: {name}, newName: here/{n}, newTag: '1'}}" for n, name in enumerate(names)
+    changed = [
+        {"name": name, "newName": f"here/{n}", "newTag": "1"} for n, name in enumerate(names)
     ]
-    (tmp_path / "kustomization.yaml").write_text(
-        f"resources: [{root}/overlays/gpu]\nimages:\n" + "\n".join(lines)
-    )
-    found = {
-        c["image"] for o in build(tmp_path) for _, pod in pods_of(o) for c in pod["containers"]
-    }
-    assert found == {f"here/{n}:1" for n in range(len(names))}
+    built = build(write_kustomization(tmp_path, "gpu", images=changed))
+    used = {c["image"] for o in built for _, pod in pods_of(o) for c in pod["containers"]}
+    assert used == {f"here/{n}:1" for n in range(len(names))}
 
 
 def test_training_gives_way_to_serving(overlay):
