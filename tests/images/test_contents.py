@@ -129,7 +129,7 @@ def test_nothing_is_sent_to_the_builder_but_what_the_dockerfiles_copy():
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_no_weights_and_no_data_but_the_sample_are_copied(image: str):
-    allowed = ("*.py", "*.html", "*.css", "*.yaml", "*.toml", "*.txt", "*.md", "*.sh")
+    allowed = ("*.py", "*.html", "*.css", "*.yaml", "*.toml", "*.txt", "*.md", "*.sh", "*.conf")
     files = {
         file
         for source, _ in read_dockerfile(image).copied()
