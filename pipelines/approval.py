@@ -15,7 +15,7 @@ def approval_pipeline(version: str, approved_by: str, model_name: str = "review-
 
     Args:
         version: Version number in the model registry.
-        approved_by: Who approves; kept with the version.
+        approved_by: Who approves; stored with the version.
         model_name: Name in the model registry.
     """
     fetched = place(fetch_version(model_name=model_name, version=version))

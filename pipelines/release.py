@@ -37,15 +37,15 @@ def release_pipeline(
         model: The model folder.
         evaluation_summary: Scores of the evaluation.
         predictions: Predictions for the test split.
-        accuracy: On the test split.
-        macro_f1: On the test split.
+        accuracy: Accuracy on the test split.
+        macro_f1: Macro-F1 on the test split.
         not_worse_than_champion: `yes` or `no`.
         accuracy_threshold: Below it nothing is registered.
         macro_f1_threshold: Below it nothing is registered.
         model_name: Name in the model registry.
         approval: `auto` promotes at once; `manual` registers and waits for approval.
-        data_fingerprint: Of the data that the model was trained on.
-        feature_service: That the training set was read through.
+        data_fingerprint: Fingerprint of the data that the model was trained on.
+        feature_service: Feature service that the training set was read through.
     """
     with (
         dsl.If(accuracy >= accuracy_threshold, name="accurate-enough"),

@@ -28,7 +28,7 @@ def tuning_pipeline(
         base_model: `minilm`, a folder, or a hub id.
         hyperparameters: Training options by name.
         tune_trials: Trials of the search; 0 skips it.
-        seed: Of training, and of the draws.
+        seed: Seed of training, and of the draws.
 
     Returns:
         All training options.

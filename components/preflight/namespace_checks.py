@@ -58,8 +58,8 @@ def _operators(api: Api) -> Iterator[Finding]:
     """Whether what operators put into the namespace passes its Pod Security `restricted`.
 
     Katib gives the containers that it adds a security context only where its configuration says so,
-    and KServe its storage initializer likewise; otherwise the namespace refuses their pods, and a
-    search or a model server waits for them without end. Without an operator, its kinds are missing.
+    and KServe its storage initializer; otherwise the namespace refuses their pods, and a search or
+    a model server waits for them without end. Without an operator, its kinds are missing.
     """
     answer = api.get("/api/v1/namespaces/kubeflow/configmaps/katib-config")
     if answer.good:

@@ -41,7 +41,7 @@ SECRET_KEYS: tuple[str, ...] = (
     "PGPASSWORD",
     "PGSSLMODE",
 )
-"""Keys of the feature store's Secret, likewise; taken over by reference."""
+"""Keys of the feature store's Secret that do so too, by reference."""
 
 DATA_SECRET_KEYS: tuple[str, ...] = (
     "AWS_ACCESS_KEY_ID",
@@ -51,7 +51,7 @@ DATA_SECRET_KEYS: tuple[str, ...] = (
     "AWS_DEFAULT_REGION",
     "HF_TOKEN",
 )
-"""Keys of the data's Secret, likewise; those that it has. Without one, the service account's own
+"""Keys of the data's Secret; those that it has. Without one, the service account's own
 identity (of the cloud) has to do."""
 
 

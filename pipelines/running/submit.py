@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command line; those of the process where None.
 
     Raises:
-        SystemExit: With code 2 after an error that the user can mend.
+        SystemExit: With code 2 after an error that the user can fix.
     """
     exit_in_words(lambda: _submit(_parser().parse_intermixed_args(arguments)))
 
@@ -191,13 +191,13 @@ def errors_in_words(endpoint: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except ApiException as error:
-        told = " ".join(str(error.body or error.reason or "").split())[:500]
+        said = " ".join(str(error.body or error.reason or "").split())[:500]
         if error.status in (401, 403):
             raise UserError(
-                f"{where} refuses the request ({error.status}: {told}); set {TOKEN_VARIABLE} to a "
+                f"{where} refuses the request ({error.status}: {said}); set {TOKEN_VARIABLE} to a "
                 "valid token, and --namespace to a namespace of yours"
             ) from None
-        raise UserError(f"{where} answered {error.status}: {told}") from None
+        raise UserError(f"{where} answered {error.status}: {said}") from None
     except (HTTPError, OSError) as error:
         raise UserError(
             f"{where} cannot be reached ({type(error).__name__}); check KFP_ENDPOINT, or forward "

@@ -14,12 +14,7 @@ from components.training.on_nodes.train_job import is_one_process
 
 @dataclass(frozen=True)
 class TrainingScale:
-    """What training runs on.
-
-    Attributes:
-        nodes: Pods that train together.
-        gpus_per_node: Of each; 0 trains on the CPU.
-    """
+    """How many pods train together, with how many GPUs each; 0 trains on the CPU."""
 
     nodes: int = 1
     gpus_per_node: int = 1

@@ -15,18 +15,11 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace
 def connect(
     namespace: str = "", *, kubeconfig: str = "", context: str = ""
 ) -> "tuple[ApiClient, str]":
-    """A client of the cluster's API. Nothing is asked of the cluster yet.
+    """A client of the cluster's API, and the namespace to work in. Nothing is asked yet.
 
     In a pod the service account's credentials are taken unless a kubeconfig is given; elsewhere
-    those of the kubeconfig, `$KUBECONFIG` or `~/.kube/config`.
-
-    Args:
-        namespace: To work in; the pod's or the context's where empty.
-        kubeconfig: File with address and credentials.
-        context: Of the kubeconfig; its current one where empty.
-
-    Returns:
-        The client and the namespace.
+    those of the kubeconfig, `$KUBECONFIG` or `~/.kube/config`. An empty namespace is the pod's or
+    the context's, an empty context the kubeconfig's current one.
 
     Raises:
         UserError: If there are no credentials, or they cannot be read.
@@ -45,11 +38,9 @@ def connect(
         else:
             file, chosen = kubeconfig or None, context or None
             config.load_kube_config(file, chosen, client_configuration=settings)
-            _, active = config.list_kube_config_contexts(file)
+            contexts, active = config.list_kube_config_contexts(file)
             if chosen:
-                active = next(
-                    c for c in config.list_kube_config_contexts(file)[0] if c["name"] == chosen
-                )
+                active = next(one for one in contexts if one["name"] == chosen)
             found = active["context"].get("namespace") or found
     except (ConfigException, yaml.YAMLError, OSError) as error:
         why = " ".join(str(error).split())

@@ -12,10 +12,10 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 Network policies go by it."""
 
 SERVICE_ACCOUNT = "review-sentiment-pipeline"
-"""Of the pipelines' steps: may do what they do and no more."""
+"""Service account of the steps: may do what they do and no more."""
 
 PREDICTOR_SERVICE_ACCOUNT = "review-sentiment-predictor"
-"""Of the model servers, for the credentials of the model storage; may do nothing in the API."""
+"""That of the model servers, for access to the model storage; may do nothing in the API."""
 
 SERVING_PRIORITY = "review-sentiment-serving"
 """PriorityClass of the model servers; that of trainings and trials is below the default."""

@@ -15,7 +15,7 @@ class Conflict(Exception):  # noqa: N818 (an answer to decide anew on, not a fau
     """The object is no longer as it was read: read it again and decide anew."""
 
 
-class Gone(UserError):  # noqa: N818 (likewise)
+class Gone(UserError):  # noqa: N818 (the same)
     """The object that was waited for no longer exists."""
 
 

@@ -30,14 +30,11 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?"
 
 
 def resolve_base_model(name: str) -> str:
-    """Turn the name of a base model into what `from_pretrained` takes.
+    """Turn the name of a base model into what `from_pretrained` takes: a folder or a hub id.
 
     Args:
         name: `minilm`, the path of a folder with `config.json` and safetensors weights, or a hub
             id such as `roberta-base`. A folder wins over a hub id of the same name.
-
-    Returns:
-        The folder's absolute path, or the hub id unchanged.
 
     Raises:
         UserError: If the package is missing or its weights are not the published ones, if the
@@ -60,16 +57,10 @@ def resolve_base_model(name: str) -> str:
 
 
 def load_tokenizer(name: str) -> "PreTrainedTokenizerFast":
-    """Load the fast tokenizer of a base model, without padding or truncation of its own.
+    """Load the fast tokenizer of a base model or model folder, which neither pads nor truncates.
 
     Some `tokenizer.json` files pad or cut by themselves (MiniLM's pads to 128 tokens); here the
     caller says what it wants.
-
-    Args:
-        name: As in `resolve_base_model`; also a fine-tuned model folder.
-
-    Returns:
-        A tokenizer whose `backend_tokenizer` is the Rust implementation.
 
     Raises:
         UserError: If the tokenizer cannot be loaded or has no fast implementation.

@@ -5,17 +5,14 @@ from collections.abc import Callable
 
 
 class UserError(ValueError):
-    """Something the user can mend: one sentence that names the thing and the remedy.
+    """Something the user can fix: one sentence that names the thing and the remedy.
 
     Commands print its text alone, without a stack trace, and exit with code 2.
     """
 
 
 def exit_in_words(command: Callable[[], None]) -> None:
-    """Run a command line's body; a `UserError` becomes one line on stderr and exit code 2.
-
-    Args:
-        command: Function without arguments that does the work.
+    """Run a command line's body: exit code 2 and one line on stderr after a `UserError`.
 
     Raises:
         SystemExit: With code 2 after a `UserError`, 130 after an interrupt.

@@ -64,7 +64,7 @@ def store_config() -> Path:
 
 
 def open_store() -> "FeatureStore":
-    """Open the feature store; its registry is created if it is not there.
+    """Open the feature store; its registry is created if it does not exist.
 
     Raises:
         UserError: If the configuration is missing, names an unset environment variable, or the
@@ -101,7 +101,7 @@ def open_store() -> "FeatureStore":
 
 
 def open_existing_store() -> "FeatureStore":
-    """Open the feature store to read it: an embedded one that is not there is not created.
+    """Open the feature store to read it: an embedded one that does not exist is not created.
 
     Raises:
         UserError: As `open_store`, and if nothing was published in the folder yet.
@@ -115,12 +115,7 @@ def open_existing_store() -> "FeatureStore":
 
 
 def apply_objects(store: "FeatureStore", objects: list) -> None:
-    """Register objects beside what is there; nothing else is changed or deleted.
-
-    Args:
-        store: An open store.
-        objects: Feast objects.
-    """
+    """Register Feast objects beside what is there; nothing else is changed or deleted."""
     for attempt in _attempts():
         with attempt:
             store.apply(objects, partial=True)
@@ -128,11 +123,7 @@ def apply_objects(store: "FeatureStore", objects: list) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that other processes wait for; the system frees it if this process is killed.
-
-    Args:
-        path: The lock file; it stays behind, empty.
-    """
+    """Hold a lock file that other processes wait for; the system frees it if this one is killed."""
     from filelock import FileLock
 
     path.parent.mkdir(parents=True, exist_ok=True)

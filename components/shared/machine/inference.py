@@ -14,13 +14,9 @@ if TYPE_CHECKING:
 
 
 def load_model(folder: str | Path) -> "PreTrainedModel":
-    """Load a sequence classifier from safetensors, in fp32, ready to predict.
+    """Load a sequence classifier from safetensors, in fp32 and evaluation mode.
 
-    Args:
-        folder: Folder with `config.json` and `model.safetensors` (or its shards).
-
-    Returns:
-        The model in evaluation mode, on the GPU where there is one.
+    It is on the GPU where there is one.
 
     Raises:
         UserError: If the folder holds no safetensors weights or no readable model.

@@ -40,23 +40,14 @@ def online_features(
     columns = store.get_online_features(
         features=service, entity_rows=[{"review_id": review_id} for review_id in review_ids]
     ).to_dict()
-    names = list(columns)
     rows = [
-        dict(zip(names, values, strict=True))
-        for values in zip(*(columns[name] for name in names), strict=True)
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
     return [row if row["n_tokens"] is not None else None for row in rows]
 
 
 def latest_feature_service(store: "FeatureStore") -> str:
-    """Name of the feature service that was registered last.
-
-    Args:
-        store: An open store.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """Name of the feature service that was registered last; `UserError` if there is none."""
     services = store.list_feature_services()
     if not services:
         raise UserError("the feature store is empty; run the pipeline first")

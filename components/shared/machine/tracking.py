@@ -42,7 +42,7 @@ def tracking_client() -> "MlflowClient":
 
     from mlflow import MlflowClient
 
-    # MLflow's own use of SQLAlchemy; nobody here can act on it.
+    # From MLflow's own use of SQLAlchemy.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -66,8 +66,8 @@ def errors_in_words() -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError) as error:
-        told = str(error).replace(os.environ.get(TRACKING_URI, ""), uri_without_secrets())
-        reason = " ".join(told.split())[:300]
+        said = str(error).replace(os.environ.get(TRACKING_URI, ""), uri_without_secrets())
+        reason = " ".join(said.split())[:300]
         raise UserError(
             f"MLflow at {uri_without_secrets()} answered with an error: {reason}; "
             f"check {TRACKING_URI} and that the server runs"
@@ -103,15 +103,10 @@ def uri_without_secrets() -> str:
 
 
 def experiment_id(client: "MlflowClient", name: str, *, injected: bool = True) -> str:
-    """The experiment that runs are logged in, made if it is missing.
+    """The experiment of this name that runs are logged in, made if it is missing.
 
-    With an embedded
-    database the artifacts lie in the folder `artifacts` beside it; a server says itself where.
-
-    Args:
-        client: A client of `tracking_client`.
-        name: Name of the experiment.
-        injected: Whether the experiment that the backend of Kubeflow Pipelines injects comes first.
+    With an embedded database the artifacts lie in the folder `artifacts` beside it; a server says
+    itself where. If `injected`, one that the backend of Kubeflow Pipelines injects comes first.
     """
     if injected and os.environ.get(INJECTED_EXPERIMENT):
         return os.environ[INJECTED_EXPERIMENT]

@@ -1,6 +1,6 @@
 """From logits to probabilities and labels: the same arithmetic in evaluation and in serving."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,7 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return {
-            "temperature": self.temperature,
-            "decision_offsets": list(self.decision_offsets),
-        }
+        return asdict(self) | {"decision_offsets": list(self.decision_offsets)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Calibration":
@@ -62,7 +59,7 @@ def decide_under_prior(
 
     Args:
         logits: [n, classes].
-        calibration: The model's calibration; its decision offsets are not used.
+        calibration: The model's; its decision offsets are not used.
         prior: Class frequencies [classes] of the data that the model learned from.
     """
     log_probabilities = log_softmax(logits, calibration.temperature)
@@ -93,7 +90,7 @@ def fit_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
     def negative_log_likelihood(inverse_temperature: float) -> float:
         return -float(log_softmax(logits * inverse_temperature)[rows, classes].mean())
 
-    found = minimize_scalar(
+    fit = minimize_scalar(
         negative_log_likelihood, bounds=(1 / 20, 20.0), method="bounded", options={"xatol": 1e-7}
     )
-    return float(1.0 / found.x)
+    return float(1.0 / fit.x)

@@ -1,4 +1,4 @@
-"""The inference engines that a model folder brings along, and what their check found.
+"""The inference engines that a model folder brings along, and how they compare with torch.
 
 Beside the weights in `model.safetensors`, which are the reference, the folder may hold the same
 network for OpenVINO. `engines.json` says which of them may serve: those whose answers agree with
@@ -29,13 +29,13 @@ class EngineCheck:
 
     Attributes:
         name: Such as `openvino-int8`.
-        file: Of the network, relative to the model folder.
-        sha256: Of the weights beside that file.
+        file: File of the network, relative to the model folder.
+        sha256: Digest of the weights beside that file.
         precision: Precision that the engine is asked to compute in: `f32` or `bf16`; what was
             quantised stays int8.
         labels_equal: Share of reviews with the reference's label.
-        macro_f1: On the validation split.
-        macro_f1_reference: Of torch in fp32 on the same reviews.
+        macro_f1: Macro-F1 on the validation split.
+        macro_f1_reference: Macro-F1 of torch in fp32 on the same reviews.
         max_probability_difference: Largest difference of a calibrated probability.
         reviews: How many were compared.
     """

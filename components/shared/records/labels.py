@@ -10,13 +10,7 @@ LABEL2ID: dict[str, int] = {name: index for index, name in ID2LABEL.items()}
 
 
 def rating_to_sentiment(rating: int) -> int:
-    """Sentiment of a star rating: 4 and 5 are positive, 3 is neutral, 1 and 2 are negative.
-
-    Args:
-        rating: Stars, 1 to 5.
-
-    Returns:
-        -1, 0 or 1.
+    """Sentiment (-1, 0, 1) of a rating in stars: 4 and 5 are positive, 3 neutral, 1 and 2 negative.
 
     Raises:
         ValueError: If the rating is not one of 1 to 5.

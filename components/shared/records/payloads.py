@@ -32,9 +32,9 @@ PAYLOAD_SCHEMA = pa.schema(
     ]
 )
 """One row for each predicted text. `time` is when it was answered, `position` its index in the
-request. `text_sha256` is of the text that the model read (`records.text.model_text`),
-so that the same review is recognised without being kept; `text` is null unless texts are kept. Of a
-review that was asked for by its key the server knows no text: there both are of `review_id=KEY`.
+request. `text_sha256` is the digest of the text that the model read (`records.text.model_text`), so
+that the same review is recognised without its text; `text` is null unless texts are stored. Where a
+review was asked for by its key the server has no text: there both are of `review_id=KEY`.
 Probabilities are calibrated, in the precision in which they are answered."""
 
 _DAY = re.compile(r"(?:^|/)date=(\d{4}-\d{2}-\d{2})/")
@@ -124,21 +124,15 @@ def _is_asked_for(path: str, since: datetime | None, until: datetime | None) -> 
     if found is None or not path.endswith(".parquet") or path.rpartition("/")[2].startswith("."):
         return False
     day = date.fromisoformat(found[1])
-    return not (
-        (since is not None and day < since.astimezone(UTC).date())
-        or (until is not None and day > until.astimezone(UTC).date())
-    )
+    first = date.min if since is None else since.astimezone(UTC).date()
+    return first <= day <= (date.max if until is None else until.astimezone(UTC).date())
 
 
 def _between(since: datetime | None, until: datetime | None) -> "Expression | None":
     """Filter of the rows in the time asked for."""
     import pyarrow.compute as pc
 
-    time = pc.field("time")
-    expression = None
-    if since is not None:
-        expression = time >= pa.scalar(since.astimezone(UTC), PAYLOAD_SCHEMA.field("time").type)
-    if until is not None:
-        before = time < pa.scalar(until.astimezone(UTC), PAYLOAD_SCHEMA.field("time").type)
-        expression = before if expression is None else expression & before
-    return expression
+    time, kind = pc.field("time"), PAYLOAD_SCHEMA.field("time").type
+    after = None if since is None else time >= pa.scalar(since.astimezone(UTC), kind)
+    before = None if until is None else time < pa.scalar(until.astimezone(UTC), kind)
+    return before if after is None else after if before is None else after & before

@@ -18,9 +18,6 @@ def clean_text(text: str) -> str:
 
     Unicode is composed (NFC), control characters are dropped, every run of white space becomes
     one space. Cleaning twice changes nothing more.
-
-    Args:
-        text: Any text.
     """
     if not (text.isascii() and text.isprintable()):
         text = unicodedata.normalize("NFC", _NOISE.sub("", text))
