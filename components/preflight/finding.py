@@ -64,7 +64,7 @@ class CheckFailed(Exception):  # noqa: N818 (an outcome, not a fault of the prog
     """What a check from inside saw is not right."""
 
 
-class CheckWarning(Exception):  # noqa: N818 (not an error: most of the pipelines run without it)
+class CheckWarning(CheckFailed):
     """What a check from inside saw is not right, and most of the pipelines run without it."""
 
 

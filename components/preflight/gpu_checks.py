@@ -1,6 +1,7 @@
 """Whether the GPUs that the training asks for are there, free, and on nodes that it may use."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,29 +60,30 @@ def check_gpus(api: Api, expected: Expected, found: dict[str, Any]) -> list[Find
 
 def _node(item: dict[str, Any]) -> _Node:
     """A node with its GPUs, and what keeps our pods from it."""
-    metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
-    name = metadata["name"]
+    name, status = item["metadata"]["name"], item.get("status") or {}
     gpus = int((status.get("allocatable") or {}).get(GPU, 0))
-    key, value = GPU_NODE_LABEL
-    if (metadata.get("labels") or {}).get(key) != value:
-        label = f"kubectl label node {name} {key}={value}"
-        return _Node(name, gpus, f"it lacks the label {key}={value}", label)
+    return _Node(name, gpus, *next(_hindrances(name, item, status), ("", "")))
+
+
+def _hindrances(
+    name: str, item: dict[str, Any], status: dict[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Each hindrance with its remedy."""
+    spec, (key, value) = item.get("spec") or {}, GPU_NODE_LABEL
+    if (item["metadata"].get("labels") or {}).get(key) != value:
+        yield f"it lacks the label {key}={value}", f"kubectl label node {name} {key}={value}"
     if spec.get("unschedulable"):
-        return _Node(name, gpus, "it is cordoned", f"kubectl uncordon {name}")
+        yield "it is cordoned", f"kubectl uncordon {name}"
     for condition in status.get("conditions") or []:
         if condition["type"] == "Ready" and condition["status"] != "True":
-            return _Node(name, gpus, "it is not ready", f"kubectl describe node {name}")
+            yield "it is not ready", f"kubectl describe node {name}"
     for taint in spec.get("taints") or []:
-        if taint["effect"] != "PreferNoSchedule" and taint["key"] != GPU:
-            full = f"{taint['key']}{'=' + taint['value'] if taint.get('value') else ''}"
-            text = f"its taint {full}:{taint['effect']} is not tolerated"
-            return _Node(
-                name, gpus, text, f"kubectl taint node {name} {taint['key']}:{taint['effect']}-"
-            )
+        remedy = f"kubectl taint node {name} {taint['key']}:{taint['effect']}-"
+        full = f"{taint['key']}{'=' + taint['value'] if taint.get('value') else ''}"
         if taint["key"] == GPU and taint["effect"] == "NoExecute":
-            text = f"its taint {GPU}:NoExecute is not tolerated, only NoSchedule is"
-            return _Node(name, gpus, text, f"kubectl taint node {name} {GPU}:NoExecute-")
-    return _Node(name, gpus, "", "")
+            yield f"its taint {GPU}:NoExecute is not tolerated, only NoSchedule is", remedy
+        elif taint["key"] != GPU and taint["effect"] != "PreferNoSchedule":
+            yield f"its taint {full}:{taint['effect']} is not tolerated", remedy
 
 
 def _free(api: Api, usable: list[_Node], wanted: int, text: str) -> Finding:

@@ -33,7 +33,7 @@ def check_permissions(api: Api, expected: Expected, found: dict[str, Any]) -> li
         skipped(
             _NAME,
             f"you may neither ask about {SERVICE_ACCOUNT} (create subjectaccessreviews) nor act "
-            f"as it (impersonate); {yours}, which does not tell what it may",
+            f"as it (impersonate); {yours}, which does not say what it may",
             f"kubectl auth can-i --list -n {api.namespace} --as={account}   # as an administrator",
         )
     ]
@@ -48,23 +48,17 @@ def _judge(api: Api, permissions: tuple[Permission, ...], ask: Any) -> list[Find
         verbs[permission.in_full].append(permission.verb)
     if len(denied) == len(permissions):
         return [failed(_NAME, f"{SERVICE_ACCOUNT} may do nothing of what it has to", APPLY)]
-    account = f"system:serviceaccount:{api.namespace}:{SERVICE_ACCOUNT}"
+    asked = f"-n {api.namespace} --as=system:serviceaccount:{api.namespace}:{SERVICE_ACCOUNT}"
     return [
         failed(
             _NAME,
             f"{SERVICE_ACCOUNT} may not {', '.join(lacking)} {resource}",
-            f"{APPLY}\n"
-            f"kubectl auth can-i {lacking[0]} {_as_argument(resource)} -n {api.namespace} "
-            f"--as={account}",
+            # As `kubectl auth can-i` takes a subresource.
+            f"{APPLY}\nkubectl auth can-i {lacking[0]} "
+            f"{resource.replace('/log', ' --subresource=log')} {asked}",
         )
         for resource, lacking in verbs.items()
     ]
-
-
-def _as_argument(resource: str) -> str:
-    """`pods/log` is given to `kubectl auth can-i` as `pods --subresource=log`."""
-    plural, _, rest = resource.partition("/")
-    return f"{plural} --subresource={rest}" if rest == "log" else resource
 
 
 def _denied(permissions: Iterable[Permission], ask: Any) -> list[Permission]:
