@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from components.report.charts import interval_chart
+from components.report.differences import interval_chart
 from components.report.formats import sentence
 from components.report.page import Headline, write_page
 from components.shared.machine.files import read_json

@@ -1,46 +1,28 @@
-"""The charts of the pages, as inline SVG; a chart without data is empty."""
+"""Lines, bars and scales as inline SVG; a chart without data is empty."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
-from components.report.drawing import TEXT_SIZE, TICK_SIZE, Drawing, drawing, ink
-from components.report.formats import points, readable, tick
+from components.report.drawing import TEXT_SIZE, TICK_SIZE, Drawing, dot, drawing, ink
+from components.report.formats import readable, tick
 
 WIDTH, HEIGHT = 440, 250
-MOST_LOOKS_DRAWN = 150
-"""A course of more looks is thinned out; the last look is always drawn."""
-
-STANDING = {
-    "within": ("positive", "within its limit"),
-    "open": ("accent", "not settled"),
-    "beyond": ("negative", "beyond its limit"),
-}
-"""Colour and words of where a measure's interval lies."""
+_DOTTED: dict[str, Any] = {"color": ink("soft"), "lw": 1.4, "ls": (0, (3, 3))}
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line over the axes.
-
-    Attributes:
-        name: Shown in the legend.
-        points: (x, y) in data units, by rising x.
-        colour: Role in the palette.
-        dots: Whether each point is drawn.
-        dashed: Whether the line is dashed.
-        spans: (low, high) of each point's y, drawn as a thin line through it; may be empty.
-    """
+    """A line: its (x, y) by rising x, and its colour's role in the palette."""
 
     name: str
     points: Sequence[tuple[float, float]]
     colour: str = "accent"
     dots: bool = False
     dashed: bool = False
-    spans: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -93,12 +75,10 @@ def line_chart(
             _mark(chart, *mark)
         for line, places in shown:
             style = (0, (5, 4)) if line.dashed else "-"
-            for (place, _), span in zip(line.points, line.spans, strict=False):
-                axes.plot((place, place), span, color=ink(line.colour), lw=5, alpha=0.25)
             if len(places) > 1:
                 axes.plot(*zip(*places, strict=True), color=ink(line.colour), lw=2.2, ls=style)
             if line.dots or len(places) == 1:
-                (dots,) = axes.plot(*zip(*places, strict=True), **_dot(line.colour))
+                (dots,) = axes.plot(*zip(*places, strict=True), **dot(line.colour))
                 chart.tips(dots, [f"{line.name}: {a:.4g}, {b:.4g}" for a, b in places])
         names = ", ".join(line.name for line, _ in shown)
         told = f"{names}; from left to right {x.label}, upwards {y.label}."
@@ -122,9 +102,8 @@ def column_chart(
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(0, max(heights) * 1.08)
         drawn = [ink(colour) for colour in colours] or ink("accent")
-        for bar, (name, value) in zip(
-            axes.bar(range(len(columns)), heights, 0.8, color=drawn), columns, strict=True
-        ):
+        bars = axes.bar(range(len(columns)), heights, 0.8, color=drawn)
+        for bar, (name, value) in zip(bars, columns, strict=True):
             chart.tips(bar, [f"{name}: {value:,.0f}"])
         _label(chart, x_label, y_label)
         # Names that would run into each other are thinned out.
@@ -167,137 +146,11 @@ def scale_chart(
             place = (share - low) / max(high - low, 1e-9)
             align = "left" if place < 0.25 else "right" if place > 0.75 else "center"
             _write(chart, share, (68, 16)[number % 2], words, align)
-        axes.plot([value], [46], **_dot(colour, 14))
+        axes.plot([value], [46], **dot(colour, 14))
         _write(chart, low, 2, f"{low:.2f}", "left", TICK_SIZE)
         _write(chart, high, 2, f"{high:.2f}", "right", TICK_SIZE)
         told = "".join(f"; {words}" for _, words, _ in marks)
         return chart.svg(title, f"{value:.3f}, interval {left:.3f} to {right:.3f}{told}.")
-
-
-def interval_chart(measure: Mapping[str, Any]) -> Markup:
-    """A difference and its interval against what is tolerated, from left to right.
-
-    Args:
-        measure: `name`, `difference` (None draws no dot), `interval` (thick bar), `wide_interval`
-            (thin line, if there is one), `tolerated` (the green zone; an end at -1 or 1 is open,
-            and without a limit there are no zones), `standing` (gives colour and words).
-    """
-    difference, interval = measure["difference"], measure["interval"]
-    wide, tolerated = measure.get("wide_interval"), measure["tolerated"]
-    colour, words = STANDING[measure["standing"]]
-    limits = [end for end in tolerated if abs(end) < 1]
-    ends = [*(wide or interval), *(1.6 * limit for limit in limits), *limits, 0.0]
-    low, high = max(-1.0, min(ends)), min(1.0, max(ends))
-    margin = 0.06 * (high - low) or 0.01
-    low, high = low - margin, high + margin
-
-    def inside(value: float) -> float:
-        return min(max(value, low), high)
-
-    with drawing(420, 54, (4, 4, 6, 20)) as chart:
-        axes = chart.axes
-        axes.set_xlim(low, high)
-        axes.set_ylim(0, 28)
-        axes.axvspan(low, high, color=ink("negative-wash" if limits else "wash"), lw=0)
-        if limits:
-            axes.axvspan(*map(inside, tolerated), color=ink("positive-wash"), lw=0)
-        for limit in limits:
-            axes.axvline(limit, color=ink("negative"), lw=1.4, ls=(0, (5, 3)))
-        axes.axvline(0, color=ink("soft"), lw=1, ls=(0, (2, 3)))
-        if wide:
-            axes.plot(wide, (14, 14), color=ink(colour), lw=1.6)
-            for end in wide:
-                axes.plot((end, end), (8, 20), color=ink(colour), lw=1.6)
-        axes.plot(
-            [inside(end) for end in interval],
-            (14, 14),
-            color=ink(colour),
-            lw=6,
-            alpha=0.55,
-            solid_capstyle="butt",
-        )
-        if difference is not None:
-            axes.plot([inside(difference)], [14], **_dot(colour, 10))
-        axes.set_yticks([])
-        spots = _apart((*limits, 0.0), 34 / 412 * (high - low))
-        axes.set_xticks(spots, [points(spot) for spot in spots])
-        told = (
-            f"difference {points(difference)}, interval {points(interval[0])} to "
-            f"{points(interval[1])}, {words}"
-        )
-        return chart.svg(f"{measure['name']}, difference", told)
-
-
-def funnel_chart(looks: Sequence[tuple[int, Mapping[str, Any]]]) -> Markup:
-    """The interval of a measure at each look: it narrows as requests come in.
-
-    Args:
-        looks: (canary requests, the measure then) of each look in order, at least one; measures
-            as for `interval_chart`.
-    """
-    every = max(1, len(looks) // MOST_LOOKS_DRAWN)
-    drawn = [*looks[:-1:every], looks[-1]]
-    last = drawn[-1][1]
-    colour, _ = STANDING[last["standing"]]
-    limits = [end for end in last["tolerated"] if abs(end) < 1]
-    # The first intervals reach from -1 to 1; the picture is cut to where the later ones lie, and
-    # not much beyond the last one and the limits.
-    later = [measure["interval"] for _, measure in drawn[len(drawn) // 3 :]]
-    span = 4 * max((abs(limit) for limit in limits), default=0.1)
-    always = [0.0, *last["interval"], *(1.5 * limit for limit in limits)]
-    low = max(min(*always, *(one[0] for one in later)), min(always) - span)
-    high = min(max(*always, *(one[1] for one in later)), max(always) + span)
-    most = max(requests for requests, _ in drawn) or 1
-
-    def inside(value: float) -> float:
-        return min(max(value, low), high)
-
-    with drawing(320, 190, (48, 10, 8, 34)) as chart:
-        axes = chart.axes
-        axes.set_xlim(0, most)
-        axes.set_ylim(low, high if high > low else low + 1)
-        axes.axhspan(low, high, color=ink("negative-wash"), lw=0)
-        axes.axhspan(*map(inside, last["tolerated"]), color=ink("positive-wash"), lw=0)
-        for limit in limits:
-            axes.axhline(limit, color=ink("negative"), lw=1.4, ls=(0, (5, 3)))
-        axes.axhline(0, color=ink("soft"), lw=1, ls=(0, (2, 3)))
-        requests = [n for n, _ in drawn]
-        lower, upper = (
-            [inside(measure["interval"][end]) for _, measure in drawn] for end in (0, 1)
-        )
-        axes.fill(
-            requests + requests[::-1], upper + lower[::-1], color=ink(colour), alpha=0.28, lw=0
-        )
-        for edge in (upper, lower):
-            axes.plot(requests, edge, color=ink(colour), lw=1.4)
-        seen = [(n, inside(m["difference"])) for n, m in drawn if m["difference"] is not None]
-        if seen:
-            axes.plot(*zip(*seen, strict=True), color=ink(colour), lw=2)
-            axes.plot(*seen[-1], **_dot(colour, 8))
-        spots = _apart((*limits, 0.0, low, high), 14 / 148 * (high - low))
-        axes.set_yticks(spots, [points(spot) for spot in spots])
-        axes.set_xticks([0, most], ["0", f"{most:,}"])
-        axes.get_xticklabels()[0].set_horizontalalignment("left")
-        axes.get_xticklabels()[1].set_horizontalalignment("right")
-        axes.set_xlabel("canary requests", fontsize=TICK_SIZE, color=ink("soft"), labelpad=-8)
-        first, final = (points(end) for end in last["interval"])
-        told = f"interval over {len(looks)} looks, at last {first} to {final}"
-        return chart.svg(last["name"], told)
-
-
-_DOTTED: dict[str, Any] = {"color": ink("soft"), "lw": 1.4, "ls": (0, (3, 3))}
-
-
-def _dot(colour: str, size: float = 7) -> dict[str, Any]:
-    """How markers are drawn: filled, with a rim that keeps them apart."""
-    return {
-        "ls": "none",
-        "marker": "o",
-        "ms": size,
-        "color": ink(colour),
-        "markeredgecolor": ink("card"),
-        "markeredgewidth": 1,
-    }
 
 
 def _label(chart: Drawing, x_label: str, y_label: str) -> None:
@@ -336,15 +189,14 @@ def _write(
 
 def _legend(series: Sequence[Series]) -> Markup:
     """Names of the lines, in the page's text, so that they wrap."""
-    return Markup('<p class="legend">{}</p>').format(
-        Markup("").join(
-            Markup('<span><span class="key-line" style="{}"></span>{}</span>').format(
-                f"border-top:2.5px {'dashed' if line.dashed else 'solid'} var(--{line.colour})",
-                readable(line.name),
-            )
-            for line in series
-        )
+    name = Markup(
+        '<span><span class="key-line" style="border-top:2.5px {} var(--{})"></span>{}</span>'
     )
+    names = (
+        name.format("dashed" if line.dashed else "solid", line.colour, readable(line.name))
+        for line in series
+    )
+    return Markup('<p class="legend">{}</p>').format(Markup("").join(names))
 
 
 def _extent(values: Sequence[float], margin: float) -> tuple[float, float]:
@@ -352,12 +204,3 @@ def _extent(values: Sequence[float], margin: float) -> tuple[float, float]:
     low, high = min(values), max(values)
     pad = (high - low) * margin or (0.0 if high > low else max(abs(low), 1.0) * 0.1)
     return low - pad, high + pad
-
-
-def _apart(values: Sequence[float], distance: float) -> list[float]:
-    """The values that can be written without running into one that comes before."""
-    placed: list[float] = []
-    for value in values:
-        if all(abs(value - other) > distance for other in placed):
-            placed.append(value)
-    return placed

@@ -46,18 +46,7 @@ def write_training_curves(model_folder: str | Path, output: str | Path) -> None:
 
 
 def curves_of(history: Any) -> dict[str, Curve]:
-    """The points (step, value) of each number in the history.
-
-    Args:
-        history: A list of records, whose step is `step`, else their position; or a mapping of
-            names to such lists.
-    """
-    if isinstance(history, Mapping):
-        return {
-            f"{group} {name}": points
-            for group, records in history.items()
-            for name, points in curves_of(records).items()
-        }
+    """The points (step, value) of each number in a list of records; position stands in for step."""
     curves: dict[str, Curve] = {}
     records = history if isinstance(history, Sequence) and not isinstance(history, str) else []
     for position, record in enumerate(records):

@@ -103,8 +103,8 @@ class Drawing:
                     _tip(tips),
                 )
             elif name == "text":
-                yield Markup("<text{}{}{}>{}</text>").format(
-                    _place(element), _style(element), _size(element), "".join(element.itertext())
+                yield Markup("<text{}{}>{}</text>").format(
+                    _place(element), _style(element), "".join(element.itertext())
                 )
 
 
@@ -126,26 +126,26 @@ def ink(role: str) -> str:
     return COLOURS[role][0]
 
 
+def dot(colour: str, size: float = 7) -> dict[str, Any]:
+    """How a marker is drawn: filled, with a rim that keeps it apart from others."""
+    rim = {"markeredgecolor": ink("card"), "markeredgewidth": 1}
+    return {"ls": "none", "marker": "o", "ms": size, "color": ink(colour), **rim}
+
+
 def _style(element: ElementTree.Element) -> Markup:
     """What is kept of the style, with the palette's variables."""
     given = dict(part.split(": ", 1) for part in element.get("style", "").split("; ") if part)
-    kept = [
-        f"{key}:{_VARIABLES.get(given[key], given[key])}" for key in _KEPT_STYLES if key in given
-    ]
-    return Markup(' style="{}"').format(";".join(kept)) if kept else Markup("")
-
-
-def _size(element: ElementTree.Element) -> Markup:
-    small = f"font-size: {TICK_SIZE:g}px" in element.get("style", "")
-    return Markup(' class="tick"') if small else Markup("")
+    kept = {key: _VARIABLES.get(given[key], given[key]) for key in _KEPT_STYLES if key in given}
+    return Markup(' style="{}"').format(";".join(f"{key}:{kept[key]}" for key in kept))
 
 
 def _place(element: ElementTree.Element) -> Markup:
-    """Where a text stands; turned texts stand on their side."""
+    """Where a text stands, whether on its side, and whether it is small."""
     x, y = (_rounded(element.get(axis, "0")) for axis in "xy")
-    if element.get("transform", "").startswith("rotate(-90"):
-        return Markup(' transform="translate({} {}) rotate(-90)"').format(x, y)
-    return Markup(' x="{}" y="{}"').format(x, y)
+    turned = element.get("transform", "").startswith("rotate(-90")
+    small = f"font-size: {TICK_SIZE:g}px" in element.get("style", "")
+    place = ' transform="translate({} {}) rotate(-90)"' if turned else ' x="{}" y="{}"'
+    return Markup(place + (' class="tick"' if small else "")).format(x, y)  # noqa: S704
 
 
 def _tip(tips: Iterator[str]) -> Markup:

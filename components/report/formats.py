@@ -23,22 +23,24 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _shown(value: Any, form: str, times: float = 1) -> str:
+    number = _number(value)
+    return MISSING if number is None else form.format(times * number).replace("-", "\u2212")
+
+
 def score(value: Any, decimals: int = 3) -> str:
     """A share between 0 and 1 with three decimals, e.g. 0.872."""
-    number = _number(value)
-    return MISSING if number is None else f"{number:.{decimals}f}"
+    return _shown(value, f"{{:.{decimals}f}}")
 
 
 def signed(value: Any) -> str:
     """A difference with its sign, e.g. +0.012."""
-    number = _number(value)
-    return MISSING if number is None else f"{number:+.3f}".replace("-", "\u2212")
+    return _shown(value, "{:+.3f}")
 
 
 def percent(value: Any, decimals: int = 1) -> str:
     """A share in percent, e.g. 78.3 %."""
-    number = _number(value)
-    return MISSING if number is None else f"{100 * number:.{decimals}f}\u202f%"
+    return _shown(value, f"{{:.{decimals}f}}\u202f%", 100)
 
 
 def points(value: Any, decimals: int | None = None) -> str:
@@ -60,14 +62,7 @@ def rate(happened_of: Any) -> str:
 
 def milliseconds(seconds: Any) -> str:
     """A latency, e.g. 8.61 ms."""
-    number = _number(seconds)
-    return MISSING if number is None else f"{1000 * number:,.3g}\u202fms"
-
-
-def two_digits(value: Any) -> str:
-    """A p-value, e.g. 0.032."""
-    number = _number(value)
-    return MISSING if number is None else f"{number:.2g}"
+    return _shown(seconds, "{:,.3g}\u202fms", 1000)
 
 
 def tick(value: float) -> str:
@@ -84,8 +79,7 @@ def sentence(words: Any) -> str:
 
 def count(value: Any) -> str:
     """A count with thousands separated, e.g. 20,000."""
-    number = _number(value)
-    return MISSING if number is None else f"{number:,.0f}"
+    return _shown(value, "{:,.0f}")
 
 
 def plain(value: Any) -> str:
@@ -147,19 +141,10 @@ def named(key: Any) -> str:
 
 
 FILTERS = {
-    "milliseconds": milliseconds,
-    "two_digits": two_digits,
-    "zipped": lambda names, values: list(zip(names, values, strict=False)),
-    "points": points,
-    "rate": rate,
-    "sentence": sentence,
-    "score": score,
-    "signed": signed,
-    "percent": percent,
-    "count": count,
-    "plain": plain,
-    "duration": duration,
-    "moment": moment,
-    "readable": readable,
-    "named": named,
-}
+    function.__name__: function
+    for function in (
+        *(score, signed, percent, points, rate, milliseconds, count),
+        *(plain, duration, moment, readable, named, sentence),
+    )
+} | {"zipped": lambda names, values: list(zip(names, values, strict=False))}
+"""The functions by the names that templates use."""

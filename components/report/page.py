@@ -12,13 +12,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Headline:
-    """What a reader wants first.
-
-    Attributes:
-        state: `good`, `waiting`, `stopped`, or empty: the colour beside the title.
-        title: The verdict in a few words.
-        sentence: The reason, with its numbers.
-    """
+    """What a reader wants first: verdict and reason; `state` is good, waiting, stopped or empty."""
 
     state: str
     title: str

@@ -17,16 +17,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunArtifacts:
-    """Where the steps of a run left what the report tells.
+    """Paths of what the steps of a run wrote: JSON summaries, and the model folder.
 
-    Attributes:
-        ingest: JSON that ingest wrote.
-        prepare: JSON that prepare wrote.
-        features: JSON that features wrote.
-        model_folder: What training wrote.
-        evaluation: JSON that evaluation wrote.
-        registration: JSON that the registry wrote, if it came to that.
-        deployment_check: JSON that the deployment check wrote, if it came to that.
+    Registration and deployment check are there only if it came to that.
     """
 
     ingest: str | Path

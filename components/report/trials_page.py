@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.report.formats import named
 from components.report.page import Headline, write_page
 from components.shared.machine.files import read_json
 
@@ -47,5 +48,5 @@ def _headline(trials: list[dict[str, Any]], objective: str | None, best: int | N
     if won is None:
         return Headline("" if finished else "stopped", "Trials of the search", told)
     score = won["metrics"].get(objective)
-    reached = f" with {objective} {score:.4f} on validation" if score is not None else ""
+    reached = f" with {named(objective)} {score:.4f} on validation" if score is not None else ""
     return Headline("good", f"Trial {best} is the best", f"{told} Trial {best} won{reached}.")

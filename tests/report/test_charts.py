@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.report.charts import (
-    MOST_LOOKS_DRAWN,
-    Axis,
-    Series,
-    column_chart,
-    funnel_chart,
-    interval_chart,
-    line_chart,
-    scale_chart,
-)
+from components.report.charts import Axis, Series, column_chart, line_chart, scale_chart
+from components.report.differences import MOST_LOOKS_DRAWN, funnel_chart, interval_chart
 from components.report.palette import COLOURS, css_variables
 from tests.report.reading import check_chart, places
 

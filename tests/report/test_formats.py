@@ -21,7 +21,6 @@ from components.report.formats import (
     sentence,
     signed,
     tick,
-    two_digits,
 )
 
 
@@ -42,7 +41,6 @@ from components.report.formats import (
         (rate((250, 2000)), "12.5\u202f%"),
         (rate((0, 0)), "none"),
         (milliseconds(0.00861), "8.61\u202fms"),
-        (two_digits(0.0321), "0.032"),
         (tick(12500.0), "12,500"),
         (tick(-0.25), "\u22120.25"),
         (sentence(" all is well"), "All is well."),
@@ -69,5 +67,5 @@ def test_words(written, expected):
 
 @pytest.mark.parametrize("value", [None, Undefined(), math.nan, math.inf, "x", True])
 def test_what_is_not_a_number_becomes_a_dash(value):
-    for write in (score, signed, percent, count, duration, milliseconds, two_digits):
+    for write in (score, signed, percent, count, duration, milliseconds):
         assert write(value) == MISSING

@@ -60,7 +60,11 @@ def test_the_verdict_comes_first_then_steps_and_measures(page):
         *("version 7", "6,500", "13 looks", "3 min 15 s", "10 → 50 %"),
         *("At 10 % of the traffic: go on", "2 min 30 s, 10 looks", "failed requests"),
         *("within its limit", "the dot has to lie in the green zone", "8.61 ms", "203 ms"),
-        *("33 % · 33 % · 33 %", "How sure it became", "At 50 % of the traffic: roll back"),
+        *(
+            "negative 33 % · neutral 33 % · positive 33 %",
+            "How sure it became",
+            "At 50 % of the traffic: roll back",
+        ),
         *("300 of 1,500", "beyond its limit", "How sure it became", "Robbins"),
     ]
     place = 0

@@ -18,7 +18,7 @@ def test_each_number_of_the_history_is_a_curve_over_the_steps():
         "train_loss": [(5.0, 1.0), (10.0, 0.5)],
         "macro_f1": [(10.0, 0.6)],
     }
-    assert curves_of({"validation": [{"loss": 1}]}) == {"validation loss": [(0.0, 1.0)]}
+    assert curves_of([{"loss": 1}]) == {"loss": [(0.0, 1.0)]}
     assert curves_of(None) == curves_of("nothing") == {}
 
 
@@ -71,7 +71,7 @@ TRIALS = [trial(1), trial(2, "failed", reason="<script>"), trial(3, "stopped ear
 def test_the_best_trial_comes_first_and_is_marked(trials):
     read = trials({"objective": "macro_f1", "best": 4, "trials": TRIALS})
     assert "Trial 4 is the best" in read.text
-    assert "2 of 4 trials finished. Trial 4 won with macro_f1 0.4000 on validation." in read.text
+    assert "2 of 4 trials finished. Trial 4 won with macro f1 0.4000 on validation." in read.text
     assert [row.get("class") for row in read.attributes("tr")] == [None] * 4 + ["best"]
     heads = ["trial", "status", "dropout", "macro f1", "accuracy", "seconds", "reason"]
     place = 0
