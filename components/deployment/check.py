@@ -1,27 +1,19 @@
 """Does the model serve as it was evaluated? Ask a real model server and compare."""
 
-import json
 import logging
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import numpy as np
 
-from components.deployment.asking.open_inference import (
-    infer_path,
-    infer_request,
-    text_in,
-    values_in,
-)
 from components.deployment.kserve.inference_service import (
     render_inference_service,
     storage_uri_of,
-    to_yaml,
 )
 from components.deployment.local.model_process import ModelProcess, ServedModel
 from components.shared.machine.errors import UserError
@@ -34,6 +26,12 @@ from components.shared.machine.files import (
 from components.shared.records.engines import MIN_LABELS_EQUAL, TORCH
 from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.model_folder import WEIGHTS, check_model_folder
+from components.shared.records.open_inference import (
+    infer_path,
+    infer_request,
+    text_in,
+    values_in,
+)
 from components.shared.records.reviews import PREDICTIONS_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -52,85 +50,79 @@ def check_deployment(
     *,
     model_name: str,
     version: str,
-    sample: int = 256,
     storage_uri: str = "",
     ready_within: float = 300.0,
 ) -> dict[str, Any]:
     """Start the model in a KServe ModelServer, compare its answers with evaluation's, end it.
 
+    Up to 256 reviews are asked, spread evenly over the predictions: one by one over protocol v2,
+    all at once over v1.
+
     Args:
         model_folder: A whole model folder.
         predictions: What evaluation predicted, Parquet.
-        check: JSON file to write the findings to.
+        check: JSON file to write the result to.
         manifest: YAML file to write the InferenceService to.
         model_name: Name of the service.
         version: Version in the registry.
-        sample: How many reviews to ask, spread evenly over the predictions.
         storage_uri: Where a cluster fetches the model from.
         ready_within: Seconds that the server has to become ready.
 
     Returns:
-        The findings: engine, rows asked, equal labels, largest difference of a probability,
+        The result: engine, rows asked, equal labels, largest difference of a probability,
         latency of single requests in milliseconds, seconds until ready and until ended.
 
     Raises:
         UserError: If an input is missing, the server does not start or end, or its answers differ
             from the evaluation's by more than its engine may.
     """
+    import yaml
+
     folder = check_model_folder(model_folder)
-    rows = _sample(Path(predictions), sample)
+    rows = _sample(Path(predictions), 256)
+    uri = storage_uri_of(storage_uri, model_name, version)
     service = render_inference_service(
-        model_name,
-        version,
-        storage_uri_of(storage_uri, model_name, version),
-        model_digest=sha256_of_file(folder / WEIGHTS),
+        model_name, version, uri, model_digest=sha256_of_file(folder / WEIGHTS)
     )
     with model_server(folder, model_name, version, ready_within) as (server, ready_seconds):
-        client = HTTPConnection("127.0.0.1", server.port, timeout=120)
-        try:
-            engine = json.loads(_get(client, f"/v2/models/{model_name}"))["platform"]
-            latencies, v2_answers = _ask_v2(client, rows, model_name)
-            v1_answers = _ask_v1(client, rows, model_name)
-        except (OSError, HTTPException) as error:
-            raise UserError(
-                f"the model server stopped answering ({error!r}); its log says why"
-            ) from error
-        finally:
-            client.close()
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=120) as client:
+            try:
+                engine = _asked(client, f"/v2/models/{model_name}").json()["platform"]
+                latencies, v2_answers = _ask_v2(client, rows, model_name)
+                v1_answers = _ask_v1(client, rows, model_name)
+            except httpx.HTTPError as error:
+                raise UserError(
+                    f"the model server stopped answering ({error!r}); its log says why"
+                ) from error
         stopping = time.monotonic()
         server.end()
         ended_seconds = time.monotonic() - stopping
-    found = [
+    compared = [
         _compared(rows, answers, version, exact=engine == TORCH)
         for answers in (v2_answers, v1_answers)
     ]
-    findings = {
+    p50, p95 = np.percentile(latencies, [50, 95])
+    result = {
         "model_name": model_name,
         "version": version,
         "protocols": ["v2", "v1"],
         "reviews_asked": len(rows),
         "engine": engine,
-        "labels_equal": min(equal for equal, _ in found),
-        "max_probability_difference": max(difference for _, difference in found),
-        "latency_ms": {
-            "p50": round(float(np.percentile(latencies, 50)), 2),
-            "p95": round(float(np.percentile(latencies, 95)), 2),
-        },
+        "labels_equal": min(equal for equal, _ in compared),
+        "max_probability_difference": max(difference for _, difference in compared),
+        "latency_ms": {"p50": round(float(p50), 2), "p95": round(float(p95), 2)},
         "ready_seconds": round(ready_seconds, 2),
         "ended_seconds": round(ended_seconds, 2),
-        "storage_uri": service["spec"]["predictor"]["model"]["storageUri"],
+        "storage_uri": uri,
     }
     with replaced_when_whole(manifest) as draft:
-        draft.write_text(to_yaml(service), encoding="utf-8")
-    write_json(check, findings)
+        draft.write_text(yaml.safe_dump(service, sort_keys=False), encoding="utf-8")
+    write_json(check, result)
     logger.info(
         "%d of %d reviews labelled as evaluated over v2 and v1 by %s, %.1f ms each (median)",
-        findings["labels_equal"],
-        len(rows),
-        engine,
-        findings["latency_ms"]["p50"],
+        *(result["labels_equal"], len(rows), engine, p50),
     )
-    return findings
+    return result
 
 
 @contextmanager
@@ -175,60 +167,42 @@ class _Answer(NamedTuple):
 
 
 def _ask_v2(
-    client: HTTPConnection, rows: Sequence[Mapping[str, Any]], model_name: str
+    client: httpx.Client, rows: Sequence[Mapping[str, Any]], model_name: str
 ) -> tuple[list[float], list[_Answer]]:
     """Ask each review by itself; latencies in milliseconds and the answers."""
     latencies, answers = [], []
     for row in rows:
         request = infer_request(row["title"], row["review_body"])
         started = time.perf_counter()
-        answer = _post(client, infer_path(model_name), request)
+        answer = _asked(client, infer_path(model_name), request).content
         latencies.append((time.perf_counter() - started) * 1000)
-        answers.append(
-            _Answer(
-                text_in(answer, "label"),
-                values_in(answer, "probabilities"),
-                text_in(answer, "model_version"),
-            )
-        )
+        label, version = text_in(answer, "label"), text_in(answer, "model_version")
+        answers.append(_Answer(label, values_in(answer, "probabilities"), version))
     return latencies, answers
 
 
 def _ask_v1(
-    client: HTTPConnection, rows: Sequence[Mapping[str, Any]], model_name: str
+    client: httpx.Client, rows: Sequence[Mapping[str, Any]], model_name: str
 ) -> list[_Answer]:
     """Ask all reviews at once."""
     instances = [{"title": row["title"], "review_body": row["review_body"]} for row in rows]
-    answer = _post(client, f"/v1/models/{model_name}:predict", {"instances": instances})
+    answer = _asked(client, f"/v1/models/{model_name}:predict", {"instances": instances})
     return [
         _Answer(
-            found["label"],
-            [found["probabilities"][name] for name in CLASS_NAMES],
-            found["model_version"],
+            one["label"], [one["probabilities"][name] for name in CLASS_NAMES], one["model_version"]
         )
-        for found in json.loads(answer)["predictions"]
+        for one in answer.json()["predictions"]
     ]
 
 
-def _post(client: HTTPConnection, path: str, content: Any) -> bytes:
-    client.request(
-        "POST", path, body=json.dumps(content), headers={"Content-Type": "application/json"}
-    )
-    return _content(client, path)
-
-
-def _get(client: HTTPConnection, path: str) -> bytes:
-    client.request("GET", path)
-    return _content(client, path)
-
-
-def _content(client: HTTPConnection, path: str) -> bytes:
-    response = client.getresponse()
-    body = response.read()
-    if response.status != 200:
-        told = body[:300].decode("utf-8", errors="replace")
-        raise UserError(f"the model server answered {path} with {response.status}: {told}")
-    return body
+def _asked(client: httpx.Client, path: str, content: Any = None) -> httpx.Response:
+    """The answer to a GET, or to a POST of content."""
+    answer = client.get(path) if content is None else client.post(path, json=content)
+    if answer.status_code != 200:
+        raise UserError(
+            f"the model server answered {path} with {answer.status_code}: {answer.text[:300]}"
+        )
+    return answer
 
 
 def _compared(

@@ -25,13 +25,13 @@ def check_deployment(
         predictions: Predictions of the evaluation, Parquet.
         model_name: Name of the service.
         version: Version in the registry.
-        deployment_check: What was found, JSON.
+        deployment_check: What the server answered, JSON.
         manifest: The InferenceService that a cluster would get, YAML.
         metrics: Latency of single requests and the largest difference.
     """
     from components.deployment.check import check_deployment as check
 
-    findings = check(
+    result = check(
         model.path,
         predictions.path,
         deployment_check.path,
@@ -40,12 +40,10 @@ def check_deployment(
         version=version,
         storage_uri=model.uri,
     )
-    metrics.log_metric("latency_ms_p50", findings["latency_ms"]["p50"])
-    metrics.log_metric("latency_ms_p95", findings["latency_ms"]["p95"])
-    metrics.log_metric("ready_seconds", findings["ready_seconds"])
-    metrics.log_metric("reviews_asked", findings["reviews_asked"])
-    metrics.log_metric("labels_equal", findings["labels_equal"])
-    metrics.log_metric("max_probability_difference", findings["max_probability_difference"])
+    metrics.log_metric("latency_ms_p50", result["latency_ms"]["p50"])
+    metrics.log_metric("latency_ms_p95", result["latency_ms"]["p95"])
+    for name in ("ready_seconds", "reviews_asked", "labels_equal", "max_probability_difference"):
+        metrics.log_metric(name, result[name])
 
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
@@ -55,15 +53,9 @@ def roll_out_model(
     model_name: str,
     version: str,
     mode: str,
-    steps: str,
-    limits: dict,
-    settings: dict,
+    options: dict,
+    service: dict,
     namespace: str,
-    labelled_reviews: int,
-    look_every_seconds: float,
-    step_deadline_seconds: float,
-    retry_rejected: bool,
-    payload_uri: str,
     rollout: Output[Artifact],
     report: Output[HTML],
     metrics: Output[Metrics],
@@ -76,18 +68,12 @@ def roll_out_model(
         model_name: Name of the service.
         version: Version in the registry.
         mode: Standard or Knative.
-        steps: Percent of the traffic in turn, such as 10,50,100.
-        limits: How much worse the canary may be, by name; the defaults where not named.
-        settings: Replicas, resources and autoscaling by name; the defaults where not named.
+        options: `RolloutOptions` by name.
+        service: `ServiceSettings` by name.
         namespace: Of the service; empty for the run's own.
-        labelled_reviews: Most labelled reviews to ask; 0 asks none.
-        look_every_seconds: Pause between two looks at the numbers.
-        step_deadline_seconds: A canary that is not proven within this time of a step goes back.
-        retry_rejected: Try a version again that was rolled back before.
-        payload_uri: Payload log of both versions, to compare a shadow's answers; empty for none.
         rollout: What happened, JSON.
         report: The same with pictures.
-        metrics: The shares reached and the last figures of both versions.
+        metrics: The decision and the number of steps.
 
     Returns:
         decision: promote, roll_back, first_deployment or already_serving.
@@ -96,32 +82,19 @@ def roll_out_model(
     """
     from typing import NamedTuple
 
-    from components.deployment.rollout_step import percentages
-    from components.deployment.rollout_step import roll_out_model as run
+    from components.deployment.place import serving_place
+    from components.deployment.rollout import RolloutOptions
+    from components.deployment.rollout import roll_out_model as run
+    from components.report.rollout_page import write_rollout_page
 
-    result = run(
-        model.path,
-        model.uri,
-        labelled.path,
-        rollout.path,
-        report.path,
-        model_name=model_name,
-        version=version,
-        mode=mode,
-        steps=percentages(steps),
-        limits=limits,
-        settings=settings,
-        namespace=namespace,
-        labelled_reviews=labelled_reviews,
-        look_every_seconds=look_every_seconds,
-        step_deadline_seconds=step_deadline_seconds,
-        retry_rejected=retry_rejected,
-        payload_uri=payload_uri,
-    )
-    metrics.log_metric("decision", str(result.decision))
-    metrics.log_metric("steps_passed", len(result.steps))
+    chosen = RolloutOptions.from_dict(options)
+    place = serving_place(model_name, version, model.path, model.uri, mode, service, namespace)
+    outcome = run(place, chosen, labelled.path, rollout.path)
+    write_rollout_page(rollout.path, report.path)
+    metrics.log_metric("decision", str(outcome.decision))
+    metrics.log_metric("steps_passed", len(outcome.steps))
     return NamedTuple("Outputs", decision=str, reason=str, stable_version=str)(
-        str(result.decision), result.reason, result.stable_version
+        str(outcome.decision), outcome.reason, outcome.stable_version
     )
 
 
@@ -132,17 +105,9 @@ def run_ab_test(
     model_name: str,
     version: str,
     mode: str,
-    share_b: int,
-    baseline: float,
-    smallest_effect: float,
-    power: float,
-    alpha: float,
-    reviews_per_second: float,
-    deadline_seconds: float,
-    url: str,
-    settings: dict,
+    options: dict,
+    service: dict,
     namespace: str,
-    retry_rejected: bool,
     ab_test: Output[Artifact],
     report: Output[HTML],
     metrics: Output[Metrics],
@@ -155,17 +120,9 @@ def run_ab_test(
         model_name: Name of the service.
         version: The candidate's version, arm B; arm A is what serves.
         mode: Standard or Knative.
-        share_b: B's percent of the traffic.
-        baseline: Accuracy expected of A.
-        smallest_effect: Smallest difference of accuracy that would matter.
-        power: Chance to find a difference of that size.
-        alpha: Chance to find one where there is none.
-        reviews_per_second: How fast to ask.
-        deadline_seconds: A test without its sample by then is undecided.
-        url: Where the service's traffic is split; empty for the one that the service tells.
-        settings: The candidate's resources by name; the defaults where not named.
+        options: `AbTestOptions` by name.
+        service: `ServiceSettings` of the candidate by name.
         namespace: Of the service; empty for the run's own.
-        retry_rejected: Test a version again that was turned down before.
         ab_test: What happened, JSON.
         report: The same with pictures.
         metrics: Accuracy of both arms, their difference and its interval.
@@ -177,34 +134,17 @@ def run_ab_test(
     """
     from typing import NamedTuple
 
-    from components.deployment.ab_step import ab_metrics
-    from components.deployment.ab_step import run_ab_test as run
+    from components.deployment.ab_test import AbTestOptions, ab_metrics
+    from components.deployment.ab_test import run_ab_test as run
+    from components.deployment.place import serving_place
+    from components.report.ab_test_page import write_ab_test_page
 
-    result = run(
-        model.path,
-        model.uri,
-        labelled.path,
-        ab_test.path,
-        report.path,
-        model_name=model_name,
-        version=version,
-        mode=mode,
-        plan={
-            "share_b": share_b / 100,
-            "baseline": baseline,
-            "smallest_effect": smallest_effect,
-            "power": power,
-            "alpha": alpha,
-        },
-        reviews_per_second=reviews_per_second,
-        deadline_seconds=deadline_seconds,
-        url=url,
-        settings=settings,
-        namespace=namespace,
-        retry_rejected=retry_rejected,
-    )
-    for name, value in ab_metrics(result).items():
+    chosen = AbTestOptions.from_dict(options)
+    place = serving_place(model_name, version, model.path, model.uri, mode, service, namespace)
+    outcome, result = run(place, chosen, labelled.path, ab_test.path)
+    write_ab_test_page(ab_test.path, report.path)
+    for name, value in ab_metrics(outcome, result).items():
         metrics.log_metric(name, value)
     return NamedTuple("Outputs", decision=str, reason=str, stable_version=str)(
-        str(result.decision), result.reason, result.stable_version
+        str(outcome.decision), outcome.reason, outcome.stable_version
     )

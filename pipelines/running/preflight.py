@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from components.deployment.kserve import kserve_store
+from components.deployment.kserve import service as kserve_service
 from components.deployment.kserve.inference_service import RUNTIME
 from components.preflight.api import Api
 from components.preflight.finding import (
@@ -55,7 +55,7 @@ OF_THE_ROOMS = (
     own_run.PERMISSIONS,
     katib_search.PERMISSIONS,
     train_job_step.PERMISSIONS,
-    kserve_store.PERMISSIONS,
+    kserve_service.PERMISSIONS,
 )
 """What the code of the steps asks of the API."""
 

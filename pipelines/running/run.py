@@ -20,6 +20,12 @@ _READERS: Mapping[str, Any] = {"String": str, "Integer": int, "Float": float}
 
 _OPTIONS = {
     ("training", "hyperparameters"): "components.training.options:TrainingOptions",
+    ("rollout", "options"): "components.deployment.rollout:RolloutOptions",
+    ("ab-test", "options"): "components.deployment.ab_test:AbTestOptions",
+    **dict.fromkeys(
+        [("rollout", "service"), ("ab-test", "service")],
+        "components.deployment.kserve.inference_service:ServiceSettings",
+    ),
 }
 """The class behind a pipeline's `dict` parameter, whose names, defaults and help are listed."""
 
@@ -124,10 +130,11 @@ def _with_absolute_paths(parameters: Mapping[str, Any]) -> dict[str, Any]:
         path = Path(str(parameters.get(name, ""))).expanduser()
         if str(path) != "." and path.exists():
             changed[name] = str(path.resolve())
-    log = str(parameters.get("payload_uri", ""))
+    service = parameters.get("service") or {}
+    log = str(service.get("payload_uri", ""))
     if log and "://" not in log:
         # The servers, which run elsewhere, make the folder.
-        changed["payload_uri"] = str(Path(log).expanduser().resolve())
+        changed["service"] = {**service, "payload_uri": str(Path(log).expanduser().resolve())}
     return changed
 
 

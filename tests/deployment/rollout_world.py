@@ -1,36 +1,39 @@
-"""A service in memory: KServe's rules, traffic that follows its split, and versions to roll out."""
+"""A service in memory: KServe's rules, traffic that follows its split, and versions to try."""
 
 import copy
 import random
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
-from components.deployment.ab_run import run_ab_test
-from components.deployment.asking.labelled_reviews import LabelledReview
-from components.deployment.asking.labelled_traffic import Answer
-from components.deployment.judging.ab_test import Plan
+from components.deployment.ab_test import AbJudge, AbTestOptions
+from components.deployment.asking.labelled import Answer, LabelledReview
 from components.deployment.judging.observations import NotObserved, Observations
-from components.deployment.kserve.guarded_canary import GuardedCanary
-from components.deployment.kserve.service_store import Conflict
-from components.deployment.roll_out import roll_out
+from components.deployment.kserve.inference_service import ServiceSettings
+from components.deployment.kserve.service import KServeService
+from components.deployment.rollout import CanaryJudge, RolloutOptions
+from components.deployment.service import Candidate
+from components.deployment.tryout import Tryout
+from components.shared.kubernetes.refusals import Conflict
 from components.shared.machine.errors import UserError
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 from tests.stand_ins.api_server import Objects, Refused, Time
 from tests.stand_ins.kserve_controller import KServe
 
 NAME = "reviews"
-PLAN = Plan(baseline=0.6, smallest_effect=0.25)
+PLAN = {"baseline": 0.6, "smallest_effect": 0.25}
 REVIEWS = [LabelledReview(None, f"review {number}", "positive") for number in range(400)]
 EVIDENCE = "review-sentiment/stable-evidence"
+FOLDER = Path("/models/folder")
 
 
 class Killed(BaseException):
     """The process was killed: nothing may catch it."""
 
 
-class MemoryStore:
-    """A `ServiceStore`: the mock's objects without HTTP.
+class MemoryObjects:
+    """The stand-in's objects without HTTP, as `Objects` of one kind.
 
     Attributes:
         kill_at: Number of the call before which the process is killed.
@@ -48,22 +51,37 @@ class MemoryStore:
         if self.before:
             self.before(what)
 
-    def _read(self):
-        return self.kept.read(NAME) if NAME in self.kept.found else None
-
-    def read(self):
+    def read(self, name):
         self._called("read")
-        return self._read()
+        return self.kept.read(name) if name in self.kept.found else None
 
     def create(self, service):
         self._called("create")
         return self._refusing(lambda: self.kept.create(service))
 
-    def patch(self, change, resource_version):
+    def patch(self, name, change, resource_version):
         self._called("patch")
         guarded = copy.deepcopy(change)
         guarded.setdefault("metadata", {})["resourceVersion"] = resource_version
-        return self._refusing(lambda: self.kept.patch(NAME, guarded))
+        return self._refusing(lambda: self.kept.patch(name, guarded))
+
+    def delete(self, name, *, uid):
+        self._called("delete")
+        self._refusing(lambda: self.kept.delete(name, {"preconditions": {"uid": uid}}))
+
+    def wait(self, name, reached, deadline_seconds):
+        self._called("wait")
+        until = self.time.now + deadline_seconds
+        while name in self.kept.found:
+            if reached(self.kept.read(name)):
+                return
+            if self.time.now >= until:
+                raise UserError(f"not within {deadline_seconds:.0f} s: {self.explain(name)}")
+            self.time.sleep(5)
+        raise UserError("gone")
+
+    def explain(self, name):
+        return "no pod started"
 
     def _refusing(self, do):
         try:
@@ -72,26 +90,6 @@ class MemoryStore:
             if refused.code in (404, 409):
                 raise Conflict from None
             raise UserError(str(refused)) from None
-
-    def wait(self, reached, deadline_seconds):
-        self._called("wait")
-        until = self.time.now + deadline_seconds
-        while True:
-            found = self._read()
-            if found is None:
-                raise UserError("gone")
-            if reached(found):
-                return found
-            if self.time.now >= until:
-                raise UserError(f"not within {deadline_seconds:.0f} s: {self.explain()}")
-            self.time.sleep(5)
-
-    def explain(self):
-        return "no pod started"
-
-    def delete(self):
-        self._called("delete")
-        self.kept.delete(NAME)
 
 
 class Traffic(Time):
@@ -132,27 +130,27 @@ class World:
         self.kserve = KServe(broken=broken)
         self.kept = Objects(self.kserve)
         self.time = Traffic(self.kserve)
-        self.store = MemoryStore(self.kept, self.time)
+        self.objects = MemoryObjects(self.kept, self.time)
         self.mode = mode
         if not empty:
             self.roll_out("3")
-        self.store.calls = 0
+        self.objects.calls = 0
 
-    def canary(self, version="4"):
-        return GuardedCanary(
-            self.store,
-            NAME,
-            version,
-            f"s3://m/{version}",
-            f"d{version}",
-            self.mode,
-            ready_within_seconds=60,
-            sleep=self.time.sleep,
+    def service(self, version="4"):
+        candidate = Candidate(version, FOLDER, f"s3://m/{version}", f"d{version}")
+        settings = ServiceSettings()
+        return KServeService(
+            self.objects, NAME, candidate, settings, self.mode, 60, self.time.sleep
         )
 
-    def roll_out(self, version="4", **more):
-        options = {"step_deadline_seconds": 1200, "clock": self.time.clock, **more}
-        return roll_out(self.canary(version), self.time, **options)
+    def roll_out(self, version="4", after_step=lambda _: None, labelled=None, **options):
+        chosen = RolloutOptions(**{"step_deadline_seconds": 1200.0, **options})
+        judge = CanaryJudge(self.time, version, chosen, sleep=self.time.sleep)
+        judge.labelled = labelled or judge.labelled
+        pace = chosen.look_every_seconds, chosen.step_deadline_seconds, chosen.retry_rejected
+        return Tryout(
+            self.service(version), judge, *pace, after_step=after_step, clock=self.time.clock
+        ).run()
 
     def killed(self, run, *, at=None, when=lambda: False):
         """Run; the process is killed before a call, at its number or once a condition holds."""
@@ -161,20 +159,24 @@ class World:
             if when():
                 raise Killed
 
-        self.store.kill_at, self.store.before = at, kill
+        self.objects.kill_at, self.objects.before = at, kill
         with pytest.raises(Killed):
             run()
-        self.store.kill_at = self.store.before = None
+        self.objects.kill_at = self.objects.before = None
 
     def killed_and_run_again(self, run, at):
         """What comes of it in the end."""
-        self.store.kill_at = at
+        self.objects.kill_at = at
         try:
             return run()
         except Killed:
             pass
-        self.store.kill_at = None
+        self.objects.kill_at = None
         return run()
+
+    @property
+    def annotations(self):
+        return self.kept.found[NAME]["metadata"]["annotations"]
 
     @property
     def final(self):
@@ -201,6 +203,7 @@ class Lab(World):
         right: Share of right answers, by version.
         lost: Share of labelled reviews without an answer.
         asked: Bodies of the reviews that were asked.
+        judge: Of the last test.
     """
 
     def __init__(self, mode, b=0.9, a=0.6, broken=()):
@@ -222,6 +225,10 @@ class Lab(World):
             answers.append(Answer(version, 500 if failed else 200, right))
         return answers
 
-    def test(self, version="4", **more):
-        options = {"plan": PLAN, "reviews": REVIEWS, "ask": self.ask, "clock": self.time.clock}
-        return run_ab_test(self.canary(version), self.time, **{**options, **more})
+    def test(self, version="4", reviews=REVIEWS, ask=None, **options):
+        chosen = AbTestOptions(**{**PLAN, **options})
+        self.judge = AbJudge(self.time, version, chosen, reviews, ask or self.ask, self.time.sleep)
+        pace = chosen.look_every_seconds, chosen.deadline_seconds, chosen.retry_rejected
+        return Tryout(
+            self.service(version), self.judge, *pace, first_deployment=False, clock=self.time.clock
+        ).run()

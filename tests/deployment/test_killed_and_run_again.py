@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from components.deployment.judging.ab_test import Winner
+from components.deployment.ab_test import AbTestOptions
+from components.deployment.judging.ab_analysis import Winner
 from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import EVIDENCE, NAME, PLAN, Lab, World
 
@@ -42,7 +43,7 @@ def test_killed_before_any_call_and_run_again_it_ends_the_same(made, name, mode)
     world, run = made(name, mode)
     end = run().decision
     ends = {end} if end == "roll_back" else {end, "already_serving"}
-    wanted, calls = world.final, world.store.calls
+    wanted, calls = world.final, world.objects.calls
     assert calls > 3
     for kill_at in range(1, calls + 1):
         world, run = made(name, mode)
@@ -55,7 +56,7 @@ def test_a_killed_removal_of_a_first_version_is_finished(mode):
     world = World(mode, broken=("3",), empty=True)
     with pytest.raises(UserError, match="never became ready"):
         world.roll_out("3")
-    calls = world.store.calls
+    calls = world.objects.calls
     for kill_at in range(1, calls + 1):
         world = World(mode, broken=("3",), empty=True)
         with pytest.raises(UserError, match="never became ready"):
@@ -65,11 +66,11 @@ def test_a_killed_removal_of_a_first_version_is_finished(mode):
 
 def test_another_version_waits_for_a_first_deployment_that_was_killed(mode):
     world = World(mode, empty=True)
-    world.killed(lambda: world.roll_out("3"), at=3)
+    world.killed(lambda: world.roll_out("3"), at=4)
     done = world.roll_out("4")
     assert (done.decision, done.stable_version) == ("promote", "3")
     broken = World(mode, empty=True, broken=("3",))
-    broken.killed(lambda: broken.roll_out("3"), at=3)
+    broken.killed(lambda: broken.roll_out("3"), at=4)
     with pytest.raises(UserError, match=r"not within|cannot start"):
         broken.roll_out("4")
     assert NAME in broken.kept.found
@@ -79,7 +80,7 @@ def test_without_the_evidence_of_the_step_before_it_is_made_again(mode):
     """The stable version is idle at 100 percent: what it does then says nothing."""
     world = World(mode)
     world.killed(world.roll_out, when=lambda: world.shares == {"4": 100})
-    evidence = json.loads(world.kept.found[NAME]["metadata"]["annotations"][EVIDENCE])
+    evidence = json.loads(world.annotations[EVIDENCE])
     assert evidence["seen"]["requests"] > 100
     world.kept.patch(NAME, {"metadata": {"annotations": {EVIDENCE: None}}})
     done = world.roll_out()
@@ -92,15 +93,15 @@ def test_a_winner_whose_shift_was_killed_is_not_tested_anew(mode):
     lab = Lab(mode)
     lab.killed(lab.test, when=lambda: lab.shares == {"4": 100})
     asked = len(lab.asked)
-    assert EVIDENCE in lab.kept.found[NAME]["metadata"]["annotations"]
+    assert EVIDENCE in lab.annotations
     done = lab.test()
-    assert (done.decision, done.result.winner) == ("promote", Winner.B)
+    assert (done.decision, lab.judge.result().winner) == ("promote", Winner.B)
     assert len(lab.asked) == asked
-    assert done.result.arms[0].right.of >= PLAN.needed[0]
+    assert lab.judge.result().arms[0].right.of >= AbTestOptions(**PLAN).plan.needed[0]
 
 
 def test_a_rollout_of_the_winner_that_was_killed_proves_it_again(mode):
-    """Evidence of an A/B test is none of a canary's latency: the rollout takes its step back."""
+    """An A/B test's evidence says nothing of latency: the rollout takes its step back."""
     lab = Lab(mode)
     lab.killed(lab.test, when=lambda: lab.shares == {"4": 100})
     done = lab.roll_out("4")

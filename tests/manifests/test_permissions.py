@@ -42,7 +42,7 @@ def test_the_role_is_the_union_of_what_is_asked_for(overlay):
 
 
 def test_rooms_that_talk_to_the_api_say_what_they_ask():
-    assert "components.deployment.kserve.kserve_store" in dict(declared())
+    assert "components.deployment.kserve.service" in dict(declared())
 
 
 def test_nothing_is_granted_by_a_star_or_on_the_cluster(objects):

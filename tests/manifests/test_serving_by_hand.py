@@ -1,5 +1,6 @@
 from components.deployment.kserve.inference_service import render_inference_service
-from components.deployment.kserve.service_state import state_of
+from components.deployment.kserve.state import mode_of, state_of
+from components.deployment.service import ServiceState
 from tests.manifests.conftest import MANIFESTS, build, named
 
 
@@ -8,5 +9,4 @@ def test_the_service_is_what_a_rollout_makes_and_takes_over():
     model = service["spec"]["predictor"]["model"]
     made = render_inference_service(service["metadata"]["name"], "1", model["storageUri"])
     assert service == made
-    state = state_of(service)
-    assert (state.mode, state.stable, state.canary, state.first) == ("Standard", "1", None, False)
+    assert (mode_of(service), state_of(service)) == ("Standard", ServiceState("1"))

@@ -71,11 +71,16 @@ def answers_of(folder: Path, texts: list[str]) -> list[int]:
 class World(SmallSite):
     """A site with the models `better` and `worse`."""
 
+    @property
+    def logging(self) -> dict[str, str]:
+        """Settings of a service that logs what it answers."""
+        return {"payload_uri": str(self.home / "payloads")}
+
     def serve(self, model: str) -> str:
         """Let a model serve, whatever did before; its version."""
         self.file.delete()
         version = self.register(model)
-        self.run(rollout_pipeline, version, payload_uri=str(self.home / "payloads"))
+        self.run(rollout_pipeline, version, service=self.logging)
         return version
 
 
@@ -109,9 +114,9 @@ def test_the_traffic_shifts_to_the_better_version_and_stays_there(world: World) 
     first = world.serve("worse")
     better = world.register("better")
     with world.traffic(20) as count:
-        won = world.run(ab_test_pipeline, better, **PLAN)
+        won = world.run(ab_test_pipeline, better, options=PLAN)
         worse = world.register("worse")
-        lost = world.run(ab_test_pipeline, worse, **PLAN, share_b=30)
+        lost = world.run(ab_test_pipeline, worse, options=PLAN | {"share_b": 30})
     told = told_by(won, "run-ab-test", "ab_test")
     assert told["decision"] == "promote", told["reason"]
     assert (told["stable_version"], told["version"]) == (first, better)
@@ -141,11 +146,13 @@ def test_a_shadows_answers_are_compared_in_the_report(world: World) -> None:
         run = world.run(
             rollout_pipeline,
             shadow,
-            steps="0,50,100",
-            labelled_reviews=0,
-            look_every_seconds=2.0,
-            step_deadline_seconds=60.0,
-            payload_uri=str(world.home / "payloads"),
+            options={
+                "steps": "0,50,100",
+                "labelled_reviews": 0,
+                "look_every_seconds": 2.0,
+                "step_deadline_seconds": 60.0,
+            },
+            service=world.logging,
         )
     told = told_by(run, "roll-out-model", "rollout")
     assert told["decision"] == "roll_back"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.deployment.kserve.kserve_store import KServeStore
+from components.deployment.kserve.service import inference_services
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 from components.shared.kubernetes.objects import Objects
@@ -250,14 +250,14 @@ def test_training_in_a_train_job(namespace, small_set, tmp_path) -> None:  # noq
 @pytest.mark.parametrize("mode", ["Standard", "Knative"])
 def test_a_rollout_with_a_canary(namespace, mode) -> None:
     world = World(mode, empty=True)
-    world.store = KServeStore.connect(NAME)
+    world.objects = inference_services()
     kind = ("serving.kserve.io", "v1beta1", "inferenceservices")
     with namespace.controlled(kind, partial(_status_of, world)):
         assert world.roll_out("3").decision == "first_deployment"
         assert world.roll_out("4").decision == "promote"
         world.time.errors["5"] = 0.5
         assert world.roll_out("5").decision == "roll_back"
-    world.store.delete()
+    world.objects.delete(NAME)
 
 
 def _status_of(world: World, service: dict) -> dict:

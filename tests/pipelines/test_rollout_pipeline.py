@@ -71,10 +71,9 @@ class World(SmallSite):
 
     def roll_out(self, version: str, **changes: Any) -> Run:
         """Run the pipeline."""
-        parameters = {"steps": STEPS, "look_every_seconds": 1.0, "labelled_reviews": 256}
-        parameters |= {"step_deadline_seconds": 300.0}
-        parameters |= {"limits": {"latency_allowance_seconds": ALLOWANCE_SECONDS}}
-        return self.run(rollout_pipeline, version, **(parameters | changes))
+        options = {"steps": STEPS, "look_every_seconds": 1.0, "labelled_reviews": 256}
+        options |= {"step_deadline_seconds": 300.0, "latency_allowance_seconds": ALLOWANCE_SECONDS}
+        return self.run(rollout_pipeline, version, options=options | changes)
 
     def busy(self) -> AbstractContextManager[TrafficCount]:
         """Requests for as long as the block runs."""

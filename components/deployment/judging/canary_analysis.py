@@ -27,11 +27,11 @@ Requests are taken as independent of each other and each version's rates as stea
 watched. Bursts break the first (a stall slows all requests that wait), so the limits on latency are
 wide. For the second, begin a new watch at each traffic step. A rollout of k steps looks k times
 anew: give each step `alpha / k` for a promise over all of them.
-
-How many requests a verdict takes: `components.deployment.judging.canary_sample_size`.
 """
 
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -42,7 +42,8 @@ from components.deployment.judging.confidence_sequence import (
     difference_interval,
     paired_difference_interval,
 )
-from components.deployment.judging.observations import Observations
+from components.deployment.judging.observations import Observations, Verdict
+from components.shared.machine.options import Options, option
 from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
@@ -50,44 +51,23 @@ FAILED_REQUESTS = "failed requests"
 """Name of the measure."""
 
 
-class Verdict(StrEnum):
-    """What to do with the canary."""
-
-    PROMOTE = "promote"
-    HOLD = "hold"
-    ROLL_BACK = "roll_back"
-
-
 @dataclass(frozen=True)
-class Limits:
-    """How much worse than the stable version a canary may be.
+class Limits(Options, called="limit"):
+    """How much worse than the stable version a canary may be."""
 
-    Attributes:
-        error_rate: Tolerated rise of the share of failed requests.
-        slower_than_median: Tolerated rise of the share of answers slower than the stable's
-            stretched median.
-        slower_than_p99: Likewise for the stable's 99th percentile.
-        latency_factor: Stretches the stable's median and 99th percentile: times this ...
-        latency_allowance_seconds: ... plus this, rounded up to a bucket's edge.
-        class_share: Tolerated change, up or down, of the share of any predicted class.
-        accuracy: Tolerated loss of accuracy on labelled reviews.
-        alpha: Tolerated chance of a wrong verdict, in each direction.
-        minimum_requests: No promotion before each version has had this many requests.
-        answers_for_threshold: Answers of the stable from which its latencies are read.
-        warm_up_answers: The canary's first answers, which are not judged by their latency.
-    """
-
-    error_rate: float = 0.02
-    slower_than_median: float = 0.15
-    slower_than_p99: float = 0.03
-    latency_factor: float = 1.25
-    latency_allowance_seconds: float = 0.005
-    class_share: float = 0.10
-    accuracy: float = 0.03
-    alpha: float = 0.05
-    minimum_requests: int = 100
-    answers_for_threshold: int = 200
-    warm_up_answers: int = 30
+    error_rate: float = option(0.02, "tolerated rise of the share of failed requests", 0, 1)
+    slower_than_median: float = option(
+        0.15, "tolerated rise of the share of answers slower than the stable's median", 0, 1
+    )
+    slower_than_p99: float = option(0.03, "the same for the stable's 99th percentile", 0, 1)
+    latency_factor: float = option(1.25, "these two latencies count times this", 0, 1000)
+    latency_allowance_seconds: float = option(0.005, "and plus this", 0, 1000)
+    class_share: float = option(0.10, "tolerated change of the share of any class", 0, 1)
+    accuracy: float = option(0.03, "tolerated loss of accuracy on labelled reviews", 0, 1)
+    alpha: float = option(0.05, "chance of a wrong verdict, in each direction", 1e-9, 0.999)
+    minimum_requests: int = option(100, "of each version before a promotion", 0, 10**9)
+    answers_for_threshold: int = option(200, "that the latencies are read from", 0, 10**9)
+    warm_up_answers: int = option(30, "first ones, not judged by latency", 0, 10**9)
 
 
 class Standing(StrEnum):
@@ -106,7 +86,7 @@ class Measure:
         name: What is compared, in words.
         stable: Count of the stable version.
         canary: Count of the canary.
-        tolerated: Differences of the two rates, canary minus stable, that are put up with.
+        tolerated: Differences of the two rates, canary minus stable, that are tolerated.
         interval: Always-valid interval of the difference at level `1 - alpha`; it has to lie
             within `tolerated` for a promotion.
         wide_interval: The same, widened for the number of measures; it has to lie beyond
@@ -144,43 +124,25 @@ class Measure:
 
     def in_words(self) -> str:
         """Difference, interval and limit, in percentage points."""
-        if self.difference is None:
+        if self.stable.rate is None or self.canary.rate is None:
             return f"{self.name}: nothing to compare yet"
         beyond = self.standing is Standing.BEYOND
         low, high = self.wide_interval if beyond else self.interval
         limits = [f"{100 * limit:+g}" for limit in self.tolerated if abs(limit) < 1]
         return (
-            f"{self.name}: {_percent(self.canary.rate)} against {_percent(self.stable.rate)}, "
+            f"{self.name}: {100 * self.canary.rate:.1f} % against {100 * self.stable.rate:.1f} %, "
             f"a difference between {100 * low:+.1f} and {100 * high:+.1f} points where "
             f"{' to '.join(limits)} is tolerated"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return {
-            "name": self.name,
-            "stable": list(self.stable),
-            "canary": list(self.canary),
-            "tolerated": list(self.tolerated),
-            "interval": list(self.interval),
-            "wide_interval": list(self.wide_interval),
-            "complete": self.complete,
-            "difference": self.difference,
-            "standing": str(self.standing),
-        }
+        return asdict(self) | {"difference": self.difference, "standing": str(self.standing)}
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What one look found.
-
-    Attributes:
-        verdict: Promote, hold or roll back.
-        reason: One sentence that names the deciding measure and its numbers.
-        measures: All comparisons.
-        stable: What was seen of the stable version since the watch began.
-        canary: What was seen of the canary since then.
-    """
+    """The result of one look: the verdict, the deciding numbers, and what was seen of both."""
 
     verdict: Verdict
     reason: str
@@ -201,13 +163,10 @@ class Analysis:
 
 @dataclass(frozen=True)
 class LatencyEvidence:
-    """Answers that are judged by thresholds that were fixed before they were given.
+    """What was seen of both versions since the thresholds were fixed that judge it.
 
-    Attributes:
-        median_edge: Index in `SECONDS_BUCKETS` of the stretched median of the stable.
-        p99_edge: Index of its stretched 99th percentile.
-        stable: What was seen of the stable version since the thresholds were fixed.
-        canary: What was seen of the canary since then.
+    The thresholds, the stable's stretched median and 99th percentile, are indices in
+    `SECONDS_BUCKETS`.
     """
 
     median_edge: int
@@ -226,15 +185,7 @@ class CanaryWatch:
     of the watch, and fixed when the canary has given its `warm_up_answers` too; answers given
     afterwards, of either version, are judged by them.
 
-        watch = CanaryWatch.begin(source.read(stable), source.read(canary), limits)
-        while True:
-            watch, analysis = watch.look(source.read(stable), source.read(canary))
-
-    Attributes:
-        limits: How much worse the canary may be.
-        stable_at_start: Reading of the stable version when the watch began.
-        canary_at_start: Reading of the canary then.
-        frozen: Thresholds, with the readings at which they were fixed; None before.
+    `frozen` holds the thresholds with the readings at which they were fixed; None before.
     """
 
     limits: Limits
@@ -242,31 +193,27 @@ class CanaryWatch:
     canary_at_start: Observations
     frozen: LatencyEvidence | None = None
 
-    @classmethod
-    def begin(
-        cls, stable: Observations, canary: Observations, limits: Limits | None = None
-    ) -> "CanaryWatch":
-        """Start watching from the current readings of both versions."""
-        return cls(limits or Limits(), stable, canary)
-
     def look(
-        self, stable: Observations, canary: Observations, labelled: Pairs | None = None
+        self,
+        stable: Observations,
+        canary: Observations,
+        labelled: Sequence[tuple[bool, bool]] | None = None,
     ) -> tuple["CanaryWatch", Analysis]:
         """Judge the readings of now.
 
         Args:
             stable: Reading of the stable version, from the same source as at the start.
             canary: Reading of the canary.
-            labelled: Labelled reviews answered by both (first stable, second canary) up to now.
+            labelled: Of each labelled review answered up to now, whether the stable version and
+                the canary were right; None or empty compares no accuracy.
 
         Returns:
-            The watch to look with next time, and what was found.
+            The watch to look with next time, and the result.
 
         Raises:
-            ValueError: If a reading counts less than it did at the start.
+            ValueError: If a reading counts less than at the start.
         """
-        seen = stable - self.stable_at_start
-        watch = self
+        seen, watch = stable - self.stable_at_start, self
         seen_of_canary = canary - self.canary_at_start
         if (
             self.frozen is None
@@ -275,21 +222,53 @@ class CanaryWatch:
         ):
             edges = (_stretched(seen.quantile(share), self.limits) for share in (0.5, 0.99))
             watch = replace(self, frozen=LatencyEvidence(*edges, stable, canary))
-        latency = None
-        if watch.frozen is not None:
-            latency = replace(
-                watch.frozen,
-                stable=stable - watch.frozen.stable,
-                canary=canary - watch.frozen.canary,
-            )
-        found = analyse(seen, seen_of_canary, self.limits, latency=latency, labelled=labelled)
-        return watch, found
+        latency = watch.frozen and replace(
+            watch.frozen,
+            stable=stable - watch.frozen.stable,
+            canary=canary - watch.frozen.canary,
+        )
+        pairs = Pairs.of_answers(labelled) if labelled else None
+        return watch, analyse(seen, seen_of_canary, self.limits, latency=latency, labelled=pairs)
+
+    def evidence(self, stable: Observations) -> dict[str, Any]:
+        """What was seen of the stable version up to a reading, JSON-ready; see `resumed`."""
+        if self.frozen is None:
+            return {}
+        return {
+            "seen": (stable - self.stable_at_start).to_dict(),
+            "frozen": (self.frozen.stable - self.stable_at_start).to_dict(),
+            "median_edge": self.frozen.median_edge,
+            "p99_edge": self.frozen.p99_edge,
+        }
+
+    @classmethod
+    def resumed(
+        cls, evidence: Mapping[str, Any], canary: Observations, limits: Limits
+    ) -> tuple["CanaryWatch", Observations]:
+        """A watch of a canary that has all of the traffic, beside what was seen of the stable.
+
+        Args:
+            evidence: Of the watch before, about the stable version, which is idle now.
+            canary: Reading of the canary now, when the watch begins.
+            limits: How much worse the canary may be.
+
+        Returns:
+            The watch, and the reading of the stable version to look with.
+        """
+        frozen = LatencyEvidence(
+            int(evidence["median_edge"]),
+            int(evidence["p99_edge"]),
+            Observations.from_dict(evidence["frozen"]),
+            canary,
+        )
+        seen = Observations.from_dict(evidence["seen"])
+        return cls(limits, Observations(), canary, frozen), seen
 
 
 def analyse(
     stable: Observations,
     canary: Observations,
-    limits: Limits | None = None,
+    limits: Limits,
     *,
     latency: LatencyEvidence | None = None,
     labelled: Pairs | None = None,
@@ -303,19 +282,13 @@ def analyse(
         latency: Answers to judge the latency by; without them it stays open, so that there is no
             promotion.
         labelled: Labelled reviews answered by both; without them accuracy is not compared.
-
-    Returns:
-        The verdict with its numbers.
     """
-    limits = limits or Limits()
-    nothing = Observations()
-    late = latency or LatencyEvidence(0, 0, nothing, nothing)
+    late = latency or LatencyEvidence(0, 0, Observations(), Observations())
     share = Interval(-limits.class_share, limits.class_share)
-    compared: list[tuple[str, Count, Count, Interval]] = [
+    compared = [
         (
             FAILED_REQUESTS,
-            Count(stable.errors, stable.requests),
-            Count(canary.errors, canary.requests),
+            *(Count(seen.errors, seen.requests) for seen in (stable, canary)),
             Interval(-1.0, limits.error_rate),
         )
     ]
@@ -324,30 +297,16 @@ def analyse(
         ("99th percentile", late.p99_edge, limits.slower_than_p99),
     ):
         threshold = f" ({1000 * SECONDS_BUCKETS[edge]:g} ms)" if latency else ""
-        compared.append(
-            (
-                f"answers slower than the stable's {words}{threshold}",
-                Count(late.stable.slower_than(edge), late.stable.answered),
-                Count(late.canary.slower_than(edge), late.canary.answered),
-                Interval(-1.0, tolerated),
-            )
-        )
+        name = f"answers slower than the stable's {words}{threshold}"
+        both = (Count(s.slower_than(edge), s.answered) for s in (late.stable, late.canary))
+        compared.append((name, *both, Interval(-1.0, tolerated)))
     for index, name in enumerate(CLASS_NAMES):
-        compared.append(
-            (
-                f"reviews called {name}",
-                Count(stable.classes[index], stable.predicted),
-                Count(canary.classes[index], canary.predicted),
-                share,
-            )
-        )
+        both = (Count(seen.classes[index], seen.predicted) for seen in (stable, canary))
+        compared.append((f"reviews called {name}", *both, share))
     wide_alpha = limits.alpha / (len(compared) + (labelled is not None))
+    levels = limits.alpha, wide_alpha
     measures = [
-        Measure(
-            *one,
-            difference_interval(one[1], one[2], limits.alpha),
-            difference_interval(one[1], one[2], wide_alpha),
-        )
+        Measure(*one, *(difference_interval(*one[1:3], level) for level in levels))
         for one in compared
     ]
     if labelled is not None:
@@ -357,58 +316,47 @@ def analyse(
                 labelled.first,
                 labelled.second,
                 Interval(-limits.accuracy, 1.0),
-                paired_difference_interval(labelled, limits.alpha),
-                paired_difference_interval(labelled, wide_alpha),
+                *(paired_difference_interval(labelled, level) for level in levels),
                 complete=True,
             )
         )
-    verdict, reason = _verdict(measures, stable, canary, limits)
+    verdict, reason = _verdict(measures, stable.requests, canary.requests, limits)
     return Analysis(verdict, reason, tuple(measures), stable, canary)
 
 
 def _verdict(
-    measures: list[Measure], stable: Observations, canary: Observations, limits: Limits
+    measures: Sequence[Measure], stable: int, canary: int, limits: Limits
 ) -> tuple[Verdict, str]:
-    """The rule of this module, and the reason in words."""
-    seen = f"{canary.requests:,} canary requests"
+    """The rule of this module for so many requests of each version, and the reason in words."""
+    seen = f"{canary:,} canary requests"
     beyond = [measure for measure in measures if measure.standing is Standing.BEYOND]
     if beyond:
-        worst = max(beyond, key=_excess)
-        return Verdict.ROLL_BACK, f"{worst.in_words()}, after {seen}"
-    fewest = min(stable.requests, canary.requests)
-    open_ones = [measure for measure in measures if measure.standing is Standing.OPEN]
-    if fewest < limits.minimum_requests:
-        return Verdict.HOLD, (
-            f"too early: {canary.requests:,} canary and {stable.requests:,} stable requests of at "
-            f"least {limits.minimum_requests:,} each"
+        worst = max(
+            beyond,
+            key=lambda one: max(
+                one.wide_interval.low - one.tolerated.high,
+                one.tolerated.low - one.wide_interval.high,
+            ),
         )
-    if open_ones:
-        widest = max(open_ones, key=_reach)
+        return Verdict.ROLL_BACK, f"{worst.in_words()}, after {seen}"
+    if min(stable, canary) < limits.minimum_requests:
+        return Verdict.HOLD, (
+            f"too early: {canary:,} canary and {stable:,} stable requests of at least "
+            f"{limits.minimum_requests:,} each"
+        )
+    not_settled = [measure for measure in measures if measure.standing is Standing.OPEN]
+    if not_settled:
+        widest = max(
+            not_settled,
+            key=lambda one: max(
+                one.interval.high - one.tolerated.high, one.tolerated.low - one.interval.low
+            ),
+        )
         return Verdict.HOLD, f"too early after {seen}: {widest.in_words()}"
     return Verdict.PROMOTE, f"every measure lies within its limit, after {seen}"
-
-
-def _excess(measure: Measure) -> float:
-    """How far the wide interval lies beyond what is tolerated."""
-    low, high = measure.tolerated
-    return max(measure.wide_interval.low - high, low - measure.wide_interval.high)
-
-
-def _reach(measure: Measure) -> float:
-    """How far the interval reaches beyond what is tolerated."""
-    low, high = measure.tolerated
-    return max(measure.interval.high - high, low - measure.interval.low)
-
-
-def _percent(rate: float | None) -> str:
-    """A rate in percent."""
-    return "none" if rate is None else f"{100 * rate:.1f} %"
 
 
 def _stretched(seconds: float | None, limits: Limits) -> int:
     """Index of the smallest bucket edge that is at least the stretched latency."""
     wanted = (seconds or 0.0) * limits.latency_factor + limits.latency_allowance_seconds
-    for index, edge in enumerate(SECONDS_BUCKETS):
-        if edge >= wanted:
-            return index
-    return len(SECONDS_BUCKETS) - 1
+    return min(bisect_left(SECONDS_BUCKETS, wanted), len(SECONDS_BUCKETS) - 1)

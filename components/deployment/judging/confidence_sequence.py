@@ -22,7 +22,7 @@ It does not matter how the tries of the two alternate, as long as chance or the 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 PRIOR = 0.5
@@ -68,6 +68,14 @@ class Pairs(NamedTuple):
     only_first: int
     only_second: int
     of: int
+
+    @classmethod
+    def of_answers(cls, right: Sequence[tuple[bool, bool]]) -> "Pairs":
+        """Of each question, whether the first and the second version answered it rightly."""
+        both, first, second = (
+            right.count(kind) for kind in ((True, True), (True, False), (False, True))
+        )
+        return cls(both, first, second, len(right))
 
     @property
     def first(self) -> Count:

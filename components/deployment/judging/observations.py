@@ -1,16 +1,47 @@
-"""What was seen of one model version, as counts, and who tells them."""
+"""What is seen of one model version, as counts, from its servers or from Prometheus.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+Counters begin at 0 again when a server restarts. Both sources here add up what each counter gained
+since it was last read, so that what they return never runs backwards.
+"""
+
+import itertools
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+import httpx
 
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import CLASS_NAMES
-from components.shared.records.serving_metrics import SECONDS_BUCKETS
+from components.shared.records.serving_metrics import (
+    PREDICTIONS,
+    REQUEST_SECONDS,
+    REQUESTS,
+    SECONDS_BUCKETS,
+)
+
+_BUCKETS = f"{REQUEST_SECONDS}_bucket"
+_CREATED = f"{REQUESTS.removesuffix('_total')}_created"
+"""When each counter of requests began, as prometheus_client shows it: it reveals every restart."""
+_SHOWN = (REQUESTS, _BUCKETS, PREDICTIONS, _CREATED)
+_WITHIN_A_SERVER = ("__name__", "protocol", "code", "le", "label")
 
 
 class NotObserved(UserError):  # noqa: N818 (what it says is not that the data are in error)
     """A server or Prometheus did not give its counts: nothing is known, which is not zero."""
+
+
+class Verdict(StrEnum):
+    """What to do with a version after what was seen of it."""
+
+    PROMOTE = "promote"
+    HOLD = "hold"
+    ROLL_BACK = "roll_back"
 
 
 @dataclass(frozen=True)
@@ -34,17 +65,18 @@ class Observations:
     latency: tuple[int, ...] = (0,) * (len(SECONDS_BUCKETS) + 1)
     classes: tuple[int, ...] = (0,) * len(CLASS_NAMES)
 
-    def __add__(self, other: "Observations") -> "Observations":
-        """Counts of two replicas together."""
-        return self._with(other, 1)
-
     def __sub__(self, earlier: "Observations") -> "Observations":
         """What was seen since an earlier reading.
 
         Raises:
             ValueError: If a count is smaller than it was earlier.
         """
-        return self._with(earlier, -1)
+        counts = zip(self._flat(), earlier._flat(), strict=True)
+        requests, errors, refused, *rest = (now - before for now, before in counts)
+        if min(requests, errors, refused, *rest) < 0:
+            raise ValueError("the later reading counts less than the earlier one")
+        edges = len(self.latency)
+        return Observations(requests, errors, refused, tuple(rest[:edges]), tuple(rest[edges:]))
 
     @property
     def answered(self) -> int:
@@ -56,27 +88,11 @@ class Observations:
         """Reviews that got a label."""
         return sum(self.classes)
 
-    @property
-    def p50(self) -> float | None:
-        """Median latency in seconds."""
-        return self.quantile(0.5)
-
-    @property
-    def p99(self) -> float | None:
-        """99th percentile of the latency in seconds."""
-        return self.quantile(0.99)
-
     def quantile(self, share: float) -> float | None:
-        """Latency in seconds that a share of answers does not exceed.
+        """Latency in seconds that a share (0 to 1) of the answers does not exceed.
 
         Within a bucket the answers are taken as evenly spread, as Prometheus' `histogram_quantile`
-        does.
-
-        Args:
-            share: Between 0 and 1.
-
-        Returns:
-            The quantile; None without answers; the highest edge where it lies beyond all edges.
+        does. None without answers; the highest edge where it lies beyond all edges.
         """
         if not self.answered:
             return None
@@ -92,38 +108,23 @@ class Observations:
         return sum(self.latency[edge + 1 :])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        return {
-            "requests": self.requests,
-            "errors": self.errors,
-            "refused": self.refused,
-            "latency": list(self.latency),
-            "classes": list(self.classes),
+        """As JSON-ready values, with median and 99th percentile of the latency in seconds."""
+        counts = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
         }
+        return counts | {"p50": self.quantile(0.5), "p99": self.quantile(0.99)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Observations":
         """From what `to_dict` wrote."""
         return cls(
-            int(values["requests"]),
-            int(values["errors"]),
-            int(values["refused"]),
-            tuple(map(int, values["latency"])),
-            tuple(map(int, values["classes"])),
+            *(int(values[name]) for name in ("requests", "errors", "refused")),
+            *(tuple(map(int, values[name])) for name in ("latency", "classes")),
         )
 
-    def _with(self, other: "Observations", sign: int) -> "Observations":
-        def each(mine: Iterable[int], theirs: Iterable[int]) -> tuple[int, ...]:
-            return tuple(a + sign * b for a, b in zip(mine, theirs, strict=True))
-
-        requests, errors, refused = each(
-            (self.requests, self.errors, self.refused),
-            (other.requests, other.errors, other.refused),
-        )
-        latency, classes = each(self.latency, other.latency), each(self.classes, other.classes)
-        if min(requests, errors, refused, *latency, *classes) < 0:
-            raise ValueError("the later reading counts less than the earlier one")
-        return Observations(requests, errors, refused, latency, classes)
+    def _flat(self) -> tuple[int, ...]:
+        return (self.requests, self.errors, self.refused, *self.latency, *self.classes)
 
 
 class ObservationSource(Protocol):
@@ -136,3 +137,207 @@ class ObservationSource(Protocol):
             NotObserved: If they cannot be had.
         """
         ...
+
+
+@dataclass
+class ServerMetrics:
+    """Counts scraped from the servers' own `/metrics`: where there is no Prometheus.
+
+    Attributes:
+        addresses: For each model version its servers now, e.g. `http://127.0.0.1:8081`.
+        timeout_seconds: How long a server may take to answer.
+    """
+
+    addresses: Callable[[], Mapping[str, Sequence[str]]]
+    timeout_seconds: float = 5.0
+    _gained: dict[str, "_Gained"] = field(default_factory=dict, repr=False)
+
+    def read(self, version: str) -> Observations:
+        """Counts of a version, all of its servers together, restarts included.
+
+        Raises:
+            NotObserved: If no server of the version is known, or one does not answer. Nothing is
+                counted then, and the next reading misses nothing.
+        """
+        addresses = self.addresses().get(version)
+        if not addresses:
+            raise NotObserved(f"no server of model version {version} is known")
+        readings = {one: self._scrape(one, version) for one in addresses}
+        gained = self._gained.setdefault(version, _Gained())
+        for address, reading in readings.items():
+            gained.take(address, reading)
+        return gained.observations()
+
+    def _scrape(self, address: str, version: str) -> dict["_Series", float]:
+        """The counters of a model version as a server shows them now."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        try:
+            answer = httpx.get(f"{address.rstrip('/')}/metrics", timeout=self.timeout_seconds)
+            families = list(text_string_to_metric_families(answer.raise_for_status().text))
+        except (httpx.HTTPError, ValueError) as error:
+            raise NotObserved(
+                f"the metrics of model version {version} at {address} cannot be read "
+                f"({type(error).__name__}); is the server up?"
+            ) from None
+        return {
+            _series({**sample.labels, "__name__": sample.name}): sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name in _SHOWN and sample.labels.get("model_version") == version
+        }
+
+
+@dataclass
+class PrometheusServer:
+    """Counts asked of a Prometheus server that scrapes the model servers.
+
+    The query is for the raw samples since the last reading,
+
+        {__name__=~"...", model_version="7", model_name="..."}[SECONDS s]
+
+    not for `sum(increase(...))`: `increase` guesses what lies beyond the first and last sample and
+    so gives counts that are neither whole nor exact, and it takes restarts for each bucket by
+    itself. Here each scrape of each server is taken as one reading, in the order of time. What a
+    pod counted before it ended stays counted; a new pod counts from its 0.
+
+    Attributes:
+        url: Of the HTTP API, e.g. `http://prometheus.monitoring:9090`.
+        model_name: Served model to count; any where empty.
+        lookback_seconds: How far the first reading looks back; several scrape intervals.
+        timeout_seconds: How long the server may take to answer.
+    """
+
+    url: str
+    model_name: str = ""
+    lookback_seconds: float = 300.0
+    timeout_seconds: float = 30.0
+    _gained: dict[str, "_Gained"] = field(default_factory=dict, repr=False)
+    _read_at: dict[str, float] = field(default_factory=dict, repr=False)
+
+    def read(self, version: str) -> Observations:
+        """Counts of a version up to the last scrape.
+
+        Raises:
+            NotObserved: If Prometheus does not answer the query.
+        """
+        now = time.time()
+        # Samples already taken are recognised by their time, so the overlap does no harm.
+        seconds = math.ceil(now - self._read_at.get(version, now) + self.lookback_seconds)
+        wanted = [f'__name__=~"{"|".join(_SHOWN)}"', f"model_version={json.dumps(version)}"]
+        if self.model_name:
+            wanted.append(f"model_name={json.dumps(self.model_name)}")
+        scrapes: dict[tuple[float, str], dict[_Series, float]] = {}
+        for one in self._ask(f"{{{','.join(wanted)}}}[{seconds}s]", now):
+            labels = one["metric"]
+            server = json.dumps(
+                {name: text for name, text in labels.items() if name not in _WITHIN_A_SERVER},
+                sort_keys=True,
+            )
+            for at, value in one["values"]:
+                scrapes.setdefault((float(at), server), {})[_series(labels)] = float(value)
+        gained = self._gained.setdefault(version, _Gained())
+        for (at, server), reading in sorted(scrapes.items(), key=lambda item: item[0]):
+            gained.take(server, reading, at)
+        self._read_at[version] = now
+        return gained.observations()
+
+    def _ask(self, query: str, at: float) -> list[dict[str, Any]]:
+        """The series that a query gives, each with its labels and samples."""
+        try:
+            answer = httpx.get(
+                f"{self.url.rstrip('/')}/api/v1/query",
+                params={"query": query, "time": f"{at:.3f}"},
+                timeout=self.timeout_seconds,
+            )
+            body = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise NotObserved(
+                f"Prometheus at {self.url} does not answer ({type(error).__name__}); "
+                "check its address and that it is up"
+            ) from None
+        if not isinstance(body, dict) or body.get("status") != "success":
+            why = body.get("error") if isinstance(body, dict) else None
+            raise NotObserved(
+                f"Prometheus at {self.url} refuses the query ({why or answer.status_code}); "
+                "check its address and permissions"
+            )
+        result: list[dict[str, Any]] = body["data"]["result"]
+        return result
+
+
+class _Series(NamedTuple):
+    """Which counter of a server it is: name, and the labels that tell it from its siblings."""
+
+    name: str
+    protocol: str
+    code: str
+    le: str
+    label: str
+
+
+def _series(labels: Mapping[str, str]) -> _Series:
+    return _Series(*(labels.get(name, "") for name in _WITHIN_A_SERVER))
+
+
+class _Gained:
+    """What the counters of one model version gained, over servers and their restarts.
+
+    A restarted server shows another time of creation, and some counter lower than before or not
+    at all; all of its counters have then begun at 0 again. They are looked at together, because a
+    single counter may have overtaken its old value already.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, dict[_Series, float]] = {}
+        self._taken_at: dict[str, float] = {}
+        self._total: Counter[_Series] = Counter()
+
+    def take(self, server: str, reading: Mapping[_Series, float], at: float = math.inf) -> None:
+        """Add what a server's counters gained since its last reading.
+
+        Args:
+            server: Which one.
+            reading: All of its counters.
+            at: Time of the reading; one not later than the last is known already.
+        """
+        if at <= self._taken_at.get(server, -math.inf) < math.inf:
+            return
+        self._taken_at[server] = at
+        last = self._last.get(server, {})
+        if any(
+            reading.get(series, -1.0) < value
+            or (series.name == _CREATED and reading[series] != value)
+            for series, value in last.items()
+        ):
+            last = {}
+        for series, value in reading.items():
+            if series.name != _CREATED:
+                self._total[series] += round(value - last.get(series, 0.0))
+        self._last[server] = dict(reading)
+
+    def observations(self) -> Observations:
+        """All that was gained.
+
+        Raises:
+            NotObserved: If a server counts by other classes or buckets than this code.
+        """
+        requests = errors = refused = 0
+        up_to = dict.fromkeys((*SECONDS_BUCKETS, math.inf), 0)
+        classes = dict.fromkeys(CLASS_NAMES, 0)
+        for series, count in self._total.items():
+            if series.name == REQUESTS:
+                requests += 0 if series.code.startswith("4") else count
+                errors += count if series.code.startswith("5") else 0
+                refused += count if series.code == "503" else 0
+            elif series.name == PREDICTIONS and series.label in classes:
+                classes[series.label] += count
+            elif series.name == _BUCKETS and float(series.le) in up_to:
+                up_to[float(series.le)] += count
+            else:
+                raise NotObserved(
+                    f"a server shows {series.name} for {series.label or series.le!r}, which this "
+                    "version of the rollout does not know; run both from the same release"
+                )
+        latency = tuple(high - low for low, high in itertools.pairwise([0, *up_to.values()]))
+        return Observations(requests, errors, refused, latency, tuple(classes.values()))

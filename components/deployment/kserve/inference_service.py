@@ -1,11 +1,10 @@
 """The KServe InferenceService that serves a version of the model: what is asked of the cluster."""
 
-import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from components.deployment.kserve.service_state import (
+from components.deployment.kserve.state import (
     AFTER_REVISION_ANNOTATION,
     CANARY_ANNOTATION,
     CANARY_DIGEST_ANNOTATION,
@@ -27,9 +26,13 @@ from components.shared.kubernetes.namespace_objects import (
     SERVING_PRIORITY,
 )
 from components.shared.machine.errors import UserError
+from components.shared.machine.options import Options, option
+from components.shared.records.payloads import check_no_password
 
 RUNTIME = "review-sentiment"
 """ServingRuntime and model format of `manifests/base/serving/servingruntime.yaml`."""
+
+AUTOSCALER_ANNOTATION = "serving.kserve.io/autoscalerClass"
 
 _KEPT_ON_THE_SERVICE = (
     SHADOW_ANNOTATION,
@@ -42,74 +45,71 @@ _KEPT_ON_THE_SERVICE = (
     FIRST_ANNOTATION,
 )
 
-AUTOSCALER_ANNOTATION = "serving.kserve.io/autoscalerClass"
-
 # RFC 1123 label, short enough for the suffixes that KServe and Knative append.
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _STORAGE = re.compile(r"(s3|gs|hf|pvc|https?|abfss?|oci)://\S+")
 _PRE_STOP_SECONDS = 5
-_SHORTEST_GRACE = 55
-"""Seconds: the runtime's `--drain-seconds`, the preStop hook, and a few to end."""
-
-
-@dataclass(frozen=True)
-class Autoscaling:
-    """What makes KServe start and end pods.
-
-    Attributes:
-        metric: `concurrency` or `rps` (requests at a time, requests per second and pod; Knative's
-            autoscaler), `cpu` or `memory` (percent of the request; a HorizontalPodAutoscaler),
-            `prometheus` (a query; KEDA), or `none` (always the fewest pods).
-        target: Of the metric, per pod; for a query its threshold.
-        server: Address of Prometheus, for a query.
-        query: In PromQL.
-    """
-
-    metric: Literal["concurrency", "rps", "cpu", "memory", "prometheus", "none"]
-    target: int = 0
-    server: str = ""
-    query: str = ""
-
-
-AUTOSCALING = {
-    "Knative": Autoscaling("concurrency", 16),
-    "Standard": Autoscaling("cpu", 70),
-}
-"""Used where nothing else is asked for."""
+_PAYLOAD_LOG = "--payload-log"
 
 _METRICS = {
-    "Knative": ("concurrency", "rps"),
-    "Standard": ("cpu", "memory", "prometheus", "none"),
+    "Knative": {"concurrency": 16, "rps": 0},
+    "Standard": {"cpu": 70, "memory": 0, "prometheus": 0, "none": 0},
 }
+"""What each mode scales by, the default first, with the default's target."""
 
 
 @dataclass(frozen=True)
-class ServiceSettings:
+class ServiceSettings(Options, called="service setting"):
     """How much of the cluster a service gets, and how it behaves there.
 
-    Attributes:
-        min_replicas: Fewest pods. A canary in Standard mode has a fixed number of pods and never
-            more than this, so it should be what all of the traffic needs; 0 only in Knative mode.
-        max_replicas: Most pods.
-        cpu: Request and limit of a pod, in cores.
-        memory: Request and limit of a pod, as a Kubernetes quantity.
-        autoscaling: What starts and ends pods; `AUTOSCALING` of the mode where None.
-        timeout_seconds: Longest time of a request. In Knative mode also the time that a pod has
-            to end; at least 55, for the server drains for up to 45.
-        grace_seconds: Time that a pod has to end in Standard mode; at least 55 likewise.
-        grpc: Serve gRPC on port 8081 too; Standard mode only, Knative allows one port.
-        server_arguments: Further arguments of the model server.
+    A canary in Standard mode has a fixed number of pods and never more than `min_replicas`, so that
+    should be what all of the traffic needs.
     """
 
-    min_replicas: int = 1
-    max_replicas: int = 3
-    cpu: str = "2"
-    memory: str = "4Gi"
-    autoscaling: Autoscaling | None = None
-    timeout_seconds: int = 60
-    grace_seconds: int = 60
-    grpc: bool = False
-    server_arguments: tuple[str, ...] = ()
+    min_replicas: int = option(1, "fewest pods; 0 only in Knative mode", 0, 1000)
+    max_replicas: int = option(3, "most pods", 1, 1000)
+    cpu: str = option("2", "request and limit of a pod, in cores")
+    memory: str = option("4Gi", "request and limit of a pod, as a Kubernetes quantity")
+    scale_by: str = option(
+        "",
+        "Knative: concurrency (default) or rps, requests at a time or per second and pod; "
+        "Standard: cpu (default) or memory, percent of the request, prometheus, a query, or none",
+        choices=("", *_METRICS["Knative"], *_METRICS["Standard"]),
+    )
+    scale_target: int = option(
+        0, "of the metric per pod, or the query's threshold; 0: 16 or 70 for the default", 0, 10**9
+    )
+    prometheus_server: str = option("", "address of Prometheus, to scale by a query")
+    prometheus_query: str = option("", "the query, in PromQL")
+    timeout_seconds: int = option(
+        60,
+        "longest time of a request; in Knative mode also the time that a pod has to end, of at "
+        "least 55, for the server answers for up to 45 what it accepted",
+        55,
+        86400,
+    )
+    grace_seconds: int = option(
+        60, "time that a pod has to end in Standard mode, of at least 55 likewise", 55, 86400
+    )
+    grpc: bool = option(False, "serve gRPC on port 8081 too; Standard mode only")
+    server_arguments: tuple[str, ...] = option((), "further arguments of the model server")
+    payload_uri: str = option(
+        "",
+        "folder or object prefix that the version logs its answers to; where the stable version "
+        "was rolled out with the same, a shadow's answers are compared with its own",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_no_password(self.payload_uri)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """All further arguments of the model server."""
+        named = {word.partition("=")[0] for word in self.server_arguments}
+        if not self.payload_uri or _PAYLOAD_LOG in named:
+            return self.server_arguments
+        return (*self.server_arguments, f"{_PAYLOAD_LOG}={self.payload_uri}")
 
 
 def render_inference_service(
@@ -128,7 +128,7 @@ def render_inference_service(
 
     Args:
         model_name: Name of the service, and of the model in its URLs.
-        version: Version in the registry; told in every answer.
+        version: Version in the registry; named in every answer.
         storage_uri: Where KServe fetches the model folder from.
         mode: KServe's deployment mode.
         model_digest: SHA-256 of the weights, kept as an annotation.
@@ -138,19 +138,14 @@ def render_inference_service(
         The object, as `kubectl apply` takes it.
 
     Raises:
-        UserError: If the name cannot be a service's name, the URI is none that KServe reads, or
-            the settings do not fit the mode.
+        UserError: If the name cannot be a service's name, KServe cannot read from the URI, or the
+            settings do not fit the mode.
     """
     settings = settings or ServiceSettings()
     if not _NAME.fullmatch(model_name):
         raise UserError(
             f"model name {model_name!r} cannot name a service; "
             "use at most 40 lower-case letters, digits and hyphens, a letter first"
-        )
-    if min(settings.timeout_seconds, settings.grace_seconds) < _SHORTEST_GRACE:
-        raise UserError(
-            f"timeout_seconds and grace_seconds must be at least {_SHORTEST_GRACE}: a pod that "
-            "ends sooner loses what it accepted"
         )
     annotations = {MODE_ANNOTATION: mode, "serving.kserve.io/enable-prometheus-scraping": "true"}
     annotations |= {VERSION_ANNOTATION: version}
@@ -188,10 +183,7 @@ def render_inference_service(
         "kind": "InferenceService",
         "metadata": {
             "name": model_name,
-            "labels": {
-                "app.kubernetes.io/name": model_name,
-                PART_OF_LABEL: PART_OF,
-            },
+            "labels": {"app.kubernetes.io/name": model_name, PART_OF_LABEL: PART_OF},
             "annotations": annotations,
         },
         "spec": {"predictor": predictor},
@@ -201,13 +193,8 @@ def render_inference_service(
 def model_of(
     version: str, storage_uri: str, mode: Mode, settings: ServiceSettings
 ) -> dict[str, Any]:
-    """The part of a service that names the model: `spec.predictor.model`.
-
-    Raises:
-        UserError: If KServe cannot fetch the model, or gRPC is wanted in Knative mode.
-    """
-    # A folder of this machine is for a site on this machine; a cluster could not read it.
-    if not _STORAGE.fullmatch(storage_uri) and not storage_uri.startswith("file:///"):
+    """The part of a service that names the model: `spec.predictor.model`."""
+    if not _STORAGE.fullmatch(storage_uri):
         raise UserError(
             f"KServe cannot fetch a model from {storage_uri!r}; "
             "give an s3, gs, hf, pvc, https, abfs or oci URI"
@@ -221,7 +208,7 @@ def model_of(
         "env": [{"name": "MODEL_VERSION", "value": version}],
         "resources": {"requests": dict(resources), "limits": dict(resources)},
     }
-    arguments = list(settings.server_arguments)
+    arguments = list(settings.arguments)
     if settings.grpc:
         if mode == "Knative":
             raise UserError("Knative allows one port: serve gRPC in Standard mode, or leave it off")
@@ -251,66 +238,11 @@ def pod_annotations(version: str, model_digest: str) -> dict[str, str]:
     }
 
 
-def _scaling(mode: Mode, settings: ServiceSettings, annotations: dict[str, str]) -> dict[str, Any]:
-    """Autoscaling fields of the predictor; the autoscaler's class goes into the annotations."""
-    wanted = settings.autoscaling or AUTOSCALING[mode]
-    fewest = 0 if mode == "Knative" else 1
-    if not fewest <= settings.min_replicas <= settings.max_replicas or settings.max_replicas < 1:
-        raise UserError(
-            f"{settings.min_replicas} to {settings.max_replicas} replicas cannot be had in {mode} "
-            f"mode; give at least {fewest}, and no more as the minimum than as the maximum"
-        )
-    if wanted.metric not in _METRICS[mode]:
-        raise UserError(
-            f"{mode} mode does not scale by {wanted.metric}; use {' or '.join(_METRICS[mode])}"
-        )
-    if wanted.metric != "none" and wanted.target < 1:
-        raise UserError(f"autoscaling by {wanted.metric} needs a target of at least 1")
-    if wanted.metric in ("cpu", "memory") and wanted.target > 100:
-        raise UserError(
-            f"autoscaling by {wanted.metric} has a target in percent of the request; "
-            f"{wanted.target} is more than 100"
-        )
-    if mode == "Knative":
-        return {"scaleMetric": wanted.metric, "scaleTarget": wanted.target}
-    annotations[AUTOSCALER_ANNOTATION] = {"prometheus": "keda", "none": "none"}.get(
-        wanted.metric, "hpa"
-    )
-    if wanted.metric == "prometheus":
-        if not wanted.server or not wanted.query:
-            raise UserError("autoscaling by prometheus needs its server's address and a query")
-        metric = {"backend": "prometheus", "serverAddress": wanted.server, "query": wanted.query}
-        target = {"type": "Value", "value": str(wanted.target)}
-        external = {"type": "External", "external": {"metric": metric, "target": target}}
-        return {"autoScaling": {"metrics": [external]}}
-    if wanted.metric == "none":
-        return {}
-    return {"scaleMetric": wanted.metric, "scaleTarget": wanted.target}
-
-
-def canary_name(version: str) -> str:
-    """Name of a version in Standard mode: part of its Deployment's and Service's name.
-
-    `<service>-<name>-predictor` has to be a DNS label of at most 63 characters, so a version that
-    is long or has other characters is named by a hash.
-    """
-    name = f"v{version}"
-    if re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,9}[a-z0-9])?", name):
-        return name
-    return "v" + hashlib.sha256(version.encode()).hexdigest()[:8]
-
-
 def storage_uri_of(artifact_uri: str, model_name: str, version: str) -> str:
     """Where a cluster fetches the model from.
 
-    Args:
-        artifact_uri: The model artifact's URI, as Kubeflow Pipelines gives it.
-        model_name: Registered model.
-        version: Its version.
-
-    Returns:
-        The artifact's URI in KServe's spelling (MinIO speaks S3); where the artifact lies on one
-        machine only, the place in a bucket `models` that it has to be copied to.
+    The artifact's URI in KServe's spelling (MinIO speaks S3); where the artifact lies on one
+    machine only, the place in a bucket `models` that it has to be copied to.
     """
     if artifact_uri.startswith("minio://"):
         return "s3://" + artifact_uri.removeprefix("minio://")
@@ -319,9 +251,35 @@ def storage_uri_of(artifact_uri: str, model_name: str, version: str) -> str:
     return f"s3://models/{model_name}/{version}"
 
 
-def to_yaml(manifest: dict[str, Any]) -> str:
-    """An object as YAML, its keys in the order given."""
-    import yaml
-
-    text: str = yaml.safe_dump(manifest, sort_keys=False)
-    return text
+def _scaling(mode: Mode, settings: ServiceSettings, annotations: dict[str, str]) -> dict[str, Any]:
+    """Autoscaling fields of the predictor; the autoscaler's class goes into the annotations."""
+    fewest = 0 if mode == "Knative" else 1
+    if not fewest <= settings.min_replicas <= settings.max_replicas:
+        raise UserError(
+            f"{settings.min_replicas} to {settings.max_replicas} replicas cannot be had in {mode} "
+            f"mode; give at least {fewest}, and no more as the minimum than as the maximum"
+        )
+    metric = settings.scale_by or next(iter(_METRICS[mode]))
+    if metric not in _METRICS[mode]:
+        raise UserError(f"{mode} mode does not scale by {metric}; use {', '.join(_METRICS[mode])}")
+    target = settings.scale_target or _METRICS[mode][metric]
+    if metric == "none":
+        annotations[AUTOSCALER_ANNOTATION] = "none"
+        return {}
+    if target < 1 or (metric in ("cpu", "memory") and target > 100):
+        most = " and at most 100, percent of the request" if metric in ("cpu", "memory") else ""
+        raise UserError(f"to scale by {metric}, scale_target must be at least 1{most}")
+    if mode == "Standard":
+        annotations[AUTOSCALER_ANNOTATION] = "keda" if metric == "prometheus" else "hpa"
+    if metric != "prometheus":
+        return {"scaleMetric": metric, "scaleTarget": target}
+    if not settings.prometheus_server or not settings.prometheus_query:
+        raise UserError("to scale by prometheus, give prometheus_server and prometheus_query")
+    asked = {
+        "backend": "prometheus",
+        "serverAddress": settings.prometheus_server,
+        "query": settings.prometheus_query,
+    }
+    wanted = {"type": "Value", "value": str(target)}
+    external = {"type": "External", "external": {"metric": asked, "target": wanted}}
+    return {"autoScaling": {"metrics": [external]}}

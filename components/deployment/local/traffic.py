@@ -24,10 +24,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.deployment.asking.open_inference import infer_path, infer_request, text_in
 from components.deployment.local.splitter_configuration import REQUEST_ID_HEADER, VERSION_HEADER
 from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.files import write_json
+from components.shared.records.open_inference import infer_path, infer_request, text_in
 
 if TYPE_CHECKING:
     import aiohttp

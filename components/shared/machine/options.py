@@ -12,7 +12,7 @@ A command line, a Katib trial and a pipeline's `dict` parameter all fill the sam
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args, get_origin
 
 from components.shared.machine.errors import UserError
 
@@ -60,8 +60,8 @@ class Options:
         """Build options from names and values; what is not named keeps its default.
 
         Args:
-            values: Values as such or as text (`"3e-5"`, `"true"`), as command lines, Katib and
-                pipeline parameters give them.
+            values: Values as such or as text (`"3e-5"`, `"true"`, `"10,50,100"`), as command
+                lines, Katib and pipeline parameters give them.
 
         Raises:
             UserError: If a name does not exist, or a value has the wrong type or is out of bounds.
@@ -100,10 +100,17 @@ def _convert(called: str, value: Any, kind: Any) -> Any:
             return int(number)
         if kind is float:
             return float(value)
+        if get_origin(kind) is tuple:
+            parts = value.split(",") if isinstance(value, str) and value else value or ()
+            parts = [parts] if isinstance(parts, int | float) else parts
+            return tuple(_convert(called, one, get_args(kind)[0]) for one in parts)
     except (TypeError, ValueError, KeyError, OverflowError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-        raise UserError(f"{called} must be {wanted}, not {value!r}") from None
-    return str(value)
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise UserError(
+            f"{called} must be {wanted.get(kind, 'a list such as 10,50')}, not {value!r}"
+        ) from None
+    # JSON that comes through a pipeline has no whole numbers.
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _check(called: str, value: Any, limits: Mapping[str, Any]) -> None:
@@ -112,5 +119,6 @@ def _check(called: str, value: Any, limits: Mapping[str, Any]) -> None:
         choices = ", ".join(limits["choices"])
         raise UserError(f"{called} must be one of {choices}, not {value!r}")
     low, high = limits["low"], limits["high"]
-    if low is not None and not (math.isfinite(value) and low <= value <= high):
-        raise UserError(f"{called} must lie from {low:g} to {high:g}, not {value!r}")
+    for one in value if isinstance(value, tuple) else (value,):
+        if low is not None and not (math.isfinite(one) and low <= one <= high):
+            raise UserError(f"{called} must lie from {low:g} to {high:g}, not {one!r}")

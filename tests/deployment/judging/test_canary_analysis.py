@@ -11,12 +11,12 @@ from components.deployment.judging.canary_analysis import (
     Limits,
     Measure,
     Standing,
-    Verdict,
     analyse,
 )
 from components.deployment.judging.confidence_sequence import Count, Interval, Pairs
-from components.deployment.judging.observations import Observations
+from components.deployment.judging.observations import Observations, Verdict
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
+from tests.deployment.judging.test_observations import added
 
 BUCKETS = len(SECONDS_BUCKETS) + 1
 FAST = 0.02
@@ -39,12 +39,12 @@ def late(stable: Observations, canary: Observations) -> LatencyEvidence:
     return LatencyEvidence(*edges, stable, canary)
 
 
-def judged(stable: Observations, canary: Observations, **more) -> Analysis:
-    return analyse(stable, canary, latency=late(stable, canary), **more)
+def judged(stable: Observations, canary: Observations, limits=None, **more) -> Analysis:
+    return analyse(stable, canary, limits or Limits(), latency=late(stable, canary), **more)
 
 
 def test_nothing_seen_is_no_verdict():
-    found = analyse(Observations(), Observations())
+    found = analyse(Observations(), Observations(), Limits())
     assert found.verdict is Verdict.HOLD
     assert all(measure.interval == (-1, 1) for measure in found.measures)
 
@@ -71,7 +71,7 @@ def test_a_good_canary_is_promoted_when_there_is_enough_of_everything():
     assert judged(seen(9000), seen(1000)).verdict is Verdict.PROMOTE
     assert judged(seen(900), seen(100)).verdict is Verdict.HOLD
     # without latency evidence, or with too few of one version, it waits
-    assert analyse(seen(9000), seen(1000)).verdict is Verdict.HOLD
+    assert analyse(seen(9000), seen(1000), Limits()).verdict is Verdict.HOLD
     few = judged(seen(9000), seen(1000), limits=Limits(minimum_requests=1001))
     assert few.verdict is Verdict.HOLD
     assert "1,000 canary and 9,000 stable requests of at least 1,001" in few.reason
@@ -122,17 +122,19 @@ def test_rollback_asks_for_the_interval_that_is_widened_for_all_measures():
 def test_thresholds_are_frozen_from_the_stable_and_judge_only_what_comes_after():
     limits = Limits(answers_for_threshold=200, warm_up_answers=30)
     before = seen(10_000, seconds=5.0)  # of an earlier day: must not matter
-    watch = CanaryWatch.begin(before, Observations(), limits)
-    watch, found = watch.look(before + seen(199), seen(20))
+    watch = CanaryWatch(limits, before, Observations())
+    watch, found = watch.look(added(before, seen(199)), seen(20))
     assert watch.frozen is None
     assert found.measures[1].canary.of == 0
-    watch, found = watch.look(before + seen(220), seen(29, seconds=3.0))
+    watch, found = watch.look(added(before, seen(220)), seen(29, seconds=3.0))
     assert watch.frozen is None
-    watch, found = watch.look(before + seen(250), seen(30, seconds=0.3))
+    watch, found = watch.look(added(before, seen(250)), seen(30, seconds=0.3))
     assert SECONDS_BUCKETS[watch.frozen.median_edge] == 0.03  # 1.25 * 17.5 ms + 5 ms, upwards
     assert found.measures[1].canary.of == 0
     frozen = watch.frozen
-    watch, found = watch.look(before + seen(300) + seen(900, seconds=9.0), seen(130, seconds=0.3))
+    watch, found = watch.look(
+        added(added(before, seen(300)), seen(900, seconds=9.0)), seen(130, seconds=0.3)
+    )
     assert watch.frozen == frozen
     assert found.measures[1].stable == Count(900, 950)
     assert found.measures[1].canary == Count(100, 100)
@@ -141,13 +143,13 @@ def test_thresholds_are_frozen_from_the_stable_and_judge_only_what_comes_after()
 
 
 def test_a_latency_beyond_all_buckets_is_still_a_threshold():
-    watch = CanaryWatch.begin(Observations(), Observations())
+    watch = CanaryWatch(Limits(), Observations(), Observations())
     watch, _ = watch.look(seen(300, seconds=29.0), seen(30))
     assert SECONDS_BUCKETS[watch.frozen.p99_edge] == SECONDS_BUCKETS[-1]
 
 
 def test_a_reading_behind_the_start_is_refused():
-    watch = CanaryWatch.begin(seen(10), seen(10))
+    watch = CanaryWatch(Limits(), seen(10), seen(10))
     with pytest.raises(ValueError, match="earlier"):
         watch.look(seen(20), seen(9))
 
@@ -155,13 +157,30 @@ def test_a_reading_behind_the_start_is_refused():
 def test_an_analysis_is_written_as_json_even_of_nothing():
     for found in (
         judged(seen(900), seen(100), labelled=Pairs(8, 1, 1, 10)),
-        analyse(Observations(), Observations()),
+        analyse(Observations(), Observations(), Limits()),
     ):
         told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
         assert (told["verdict"], told["reason"]) == (found.verdict, found.reason)
         assert [measure["name"] for measure in told["measures"]] == [
             measure.name for measure in found.measures
         ]
+
+
+def test_at_all_of_the_traffic_the_canary_is_judged_by_what_was_seen_of_the_stable_before():
+    watch = CanaryWatch(Limits(), seen(50), seen(20))
+    assert watch.evidence(seen(60)) == {}
+    watch, _ = watch.look(seen(300), seen(60))
+    watch, before = watch.look(seen(9300), seen(1060))
+    evidence = json.loads(json.dumps(watch.evidence(seen(9300))))
+    later, stable = CanaryWatch.resumed(evidence, seen(5000, errors=100), Limits())
+    later, found = later.look(stable, seen(6000, errors=100))
+    assert found.stable == before.stable
+    assert found.canary.requests == 1000
+    assert found.measures[1].stable == before.measures[1].stable == Count(0, 9000)
+    assert found.verdict is Verdict.PROMOTE
+    slow = added(seen(5000, errors=100), seen(1000, seconds=1.0))
+    _, found = later.look(stable, slow)
+    assert found.reason.startswith("answers slower than the stable's")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +204,7 @@ def test_standing(interval, wide, standing):
 def simulated(rng, *, shares, failed=0.0, looks=40, each=50, limits=None):
     """Verdicts of a rollout at 20 % whose versions draw from the given rates."""
     stable, canary = Observations(), Observations()
-    watch = CanaryWatch.begin(stable, canary, limits)
+    watch = CanaryWatch(limits or Limits(), stable, canary)
 
     def draw(n, failed, shares):
         errors = int(rng.binomial(n, failed))
@@ -195,8 +214,8 @@ def simulated(rng, *, shares, failed=0.0, looks=40, each=50, limits=None):
         return Observations(n, errors, 0, tuple(map(int, latency)), tuple(map(int, classes)))
 
     for _ in range(looks):
-        stable += draw(4 * each, 0.01, (0.1, 0.2, 0.7))
-        canary += draw(each, failed, shares)
+        stable = added(stable, draw(4 * each, 0.01, (0.1, 0.2, 0.7)))
+        canary = added(canary, draw(each, failed, shares))
         watch, found = watch.look(stable, canary)
         if found.verdict is not Verdict.HOLD:
             return found.verdict

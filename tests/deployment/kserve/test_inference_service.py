@@ -6,13 +6,12 @@ import yaml
 from components.deployment.kserve import inference_service as subject
 from components.deployment.kserve.inference_service import (
     RUNTIME,
-    Autoscaling,
     ServiceSettings,
     render_inference_service,
     storage_uri_of,
-    to_yaml,
 )
-from components.deployment.kserve.service_state import state_of
+from components.deployment.kserve.state import mode_of, state_of
+from components.deployment.service import ServiceState
 from components.shared.machine.errors import UserError
 from components.shared.machine.images import predictor_image
 
@@ -34,7 +33,6 @@ def test_the_service_is_what_the_crd_wants(mode, faults_of):
         "review-sentiment", "3", "s3://models/3", mode=mode, model_digest="abc"
     )
     assert faults_of(service, SERVICES) == []
-    assert yaml.safe_load(to_yaml(service)) == service
     annotations = service["metadata"]["annotations"]
     assert annotations["serving.kserve.io/deploymentMode"] == mode
     assert annotations["review-sentiment/model-version"] == "3"
@@ -42,8 +40,7 @@ def test_the_service_is_what_the_crd_wants(mode, faults_of):
     model = service["spec"]["predictor"]["model"]
     assert model["env"] == [{"name": "MODEL_VERSION", "value": "3"}]
     assert model["storageUri"] == "s3://models/3"
-    state = state_of(service)
-    assert (state.mode, state.stable, state.canary, state.first) == (mode, "3", None, False)
+    assert (mode_of(service), state_of(service)) == (mode, ServiceState("3"))
 
 
 def test_each_mode_has_only_the_fields_that_it_allows():
@@ -57,21 +54,31 @@ def test_each_mode_has_only_the_fields_that_it_allows():
     pause = int(predictor["model"]["lifecycle"]["preStop"]["exec"]["command"][1])
     drain = next(int(a.split("=")[1]) for a in runtime_arguments() if "drain" in a)
     assert predictor["terminationGracePeriodSeconds"] > pause + drain
-    with pytest.raises(UserError, match="at least 55"):
-        render_inference_service("m", "3", "s3://m/3", settings=ServiceSettings(grace_seconds=30))
+    with pytest.raises(UserError, match="grace_seconds must lie from 55"):
+        ServiceSettings(grace_seconds=30)
 
 
-KEDA = Autoscaling("prometheus", 8, "http://prometheus:9090", "sum(queued_reviews)")
+KEDA = {
+    "scale_by": "prometheus",
+    "scale_target": 8,
+    "prometheus_server": "http://prometheus:9090",
+    "prometheus_query": "sum(queued_reviews)",
+}
 
 
 @pytest.mark.parametrize(
-    ("mode", "autoscaling", "fields", "autoscaler"),
+    ("mode", "scaling", "fields", "autoscaler"),
     [
-        ("Knative", None, {"scaleMetric": "concurrency", "scaleTarget": 16}, None),
-        ("Knative", Autoscaling("rps", 50), {"scaleMetric": "rps", "scaleTarget": 50}, None),
-        ("Standard", None, {"scaleMetric": "cpu", "scaleTarget": 70}, "hpa"),
-        ("Standard", Autoscaling("memory", 80), {"scaleMetric": "memory"}, "hpa"),
-        ("Standard", Autoscaling("none"), {}, "none"),
+        ("Knative", {}, {"scaleMetric": "concurrency", "scaleTarget": 16}, None),
+        (
+            "Knative",
+            {"scale_by": "rps", "scale_target": 50},
+            {"scaleMetric": "rps", "scaleTarget": 50},
+            None,
+        ),
+        ("Standard", {}, {"scaleMetric": "cpu", "scaleTarget": 70}, "hpa"),
+        ("Standard", {"scale_by": "memory", "scale_target": 80}, {"scaleMetric": "memory"}, "hpa"),
+        ("Standard", {"scale_by": "none"}, {}, "none"),
         (
             "Standard",
             KEDA,
@@ -96,17 +103,15 @@ KEDA = Autoscaling("prometheus", 8, "http://prometheus:9090", "sum(queued_review
         ),
     ],
 )
-def test_scaling_is_described_as_each_mode_wants_it(
-    mode, autoscaling, fields, autoscaler, faults_of
-):
-    settings = ServiceSettings(min_replicas=2, max_replicas=7, autoscaling=autoscaling)
+def test_scaling_is_described_as_each_mode_wants_it(mode, scaling, fields, autoscaler, faults_of):
+    settings = ServiceSettings(min_replicas=2, max_replicas=7, **scaling)
     service = render_inference_service("m", "3", "s3://m/3", mode=mode, settings=settings)
     assert faults_of(service, SERVICES) == []
     predictor = service["spec"]["predictor"]
     assert (predictor["minReplicas"], predictor["maxReplicas"]) == (2, 7)
     assert fields.items() <= predictor.items()
-    scaling = {"scaleMetric", "scaleTarget", "autoScaling"} & set(predictor)
-    assert scaling == set(fields) | ({"scaleTarget"} if "scaleMetric" in fields else set())
+    found = {"scaleMetric", "scaleTarget", "autoScaling"} & set(predictor)
+    assert found == set(fields) | ({"scaleTarget"} if "scaleMetric" in fields else set())
     found = service["metadata"]["annotations"].get("serving.kserve.io/autoscalerClass")
     assert found == autoscaler
 
@@ -114,21 +119,47 @@ def test_scaling_is_described_as_each_mode_wants_it(
 @pytest.mark.parametrize(
     ("mode", "settings", "words"),
     [
-        ("Standard", ServiceSettings(min_replicas=0), "0 to 3 replicas cannot be had"),
-        ("Standard", ServiceSettings(min_replicas=4), "4 to 3 replicas"),
-        ("Knative", ServiceSettings(min_replicas=-1), "-1 to 3 replicas"),
-        ("Knative", ServiceSettings(min_replicas=0, max_replicas=0), "0 to 0 replicas"),
-        ("Standard", ServiceSettings(autoscaling=Autoscaling("rps", 5)), "does not scale by rps"),
-        ("Knative", ServiceSettings(autoscaling=Autoscaling("cpu", 5)), "does not scale by cpu"),
-        ("Standard", ServiceSettings(autoscaling=Autoscaling("cpu", 0)), "at least 1"),
-        ("Standard", ServiceSettings(autoscaling=Autoscaling("cpu", 101)), "more than 100"),
-        ("Standard", ServiceSettings(autoscaling=Autoscaling("prometheus", 5)), "a query"),
-        ("Knative", ServiceSettings(grpc=True), "Knative allows one port"),
+        ("Standard", {"min_replicas": 0}, "0 to 3 replicas cannot be had"),
+        ("Standard", {"min_replicas": 4}, "4 to 3 replicas"),
+        ("Knative", {"min_replicas": -1}, "min_replicas must lie from 0 to 1000, not -1"),
+        ("Knative", {"min_replicas": 0, "max_replicas": 0}, "max_replicas must lie from 1"),
+        ("Standard", {"scale_by": "rps", "scale_target": 5}, "does not scale by rps"),
+        ("Knative", {"scale_by": "cpu", "scale_target": 5}, "does not scale by cpu"),
+        ("Standard", {"scale_by": "memory"}, "at least 1 and at most 100"),
+        ("Standard", {"scale_target": 101}, "at least 1 and at most 100"),
+        ("Knative", {"scale_by": "rps"}, "scale_target must be at least 1$"),
+        ("Standard", KEDA | {"prometheus_query": ""}, "prometheus_server and prometheus_query"),
+        ("Standard", {"scale_by": "pods"}, "scale_by must be one of , concurrency"),
+        ("Knative", {"grpc": True}, "Knative allows one port"),
+        ("Standard", {"payload_uri": "s3://me:secret@b/log"}, "holds a password"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(mode, settings, words):
     with pytest.raises(UserError, match=words):
-        render_inference_service("m", "3", "s3://m/3", mode=mode, settings=settings)
+        render_inference_service(
+            "m", "3", "s3://m/3", mode=mode, settings=ServiceSettings.from_dict(settings)
+        )
+
+
+def test_the_servers_are_given_where_to_log():
+    assert ServiceSettings(payload_uri="s3://b/log").arguments == ("--payload-log=s3://b/log",)
+    own = ("--engine=torch", "--payload-log", "/mine")
+    assert ServiceSettings(payload_uri="s3://b/log", server_arguments=own).arguments == own
+    assert ServiceSettings().arguments == ()
+
+
+def test_settings_are_read_as_a_pipeline_gives_them():
+    """Numbers in a pipeline's parameter are floats, the whole ones too."""
+    given = {"min_replicas": 3.0, "cpu": 2.0, "server_arguments": ["--batch-reviews=4"]}
+    settings = ServiceSettings.from_dict(given)
+    assert settings == ServiceSettings(
+        min_replicas=3, cpu="2", server_arguments=("--batch-reviews=4",)
+    )
+    assert ServiceSettings.from_dict({"cpu": 0.5}).cpu == "0.5"
+    with pytest.raises(UserError, match=r"no service setting replicas; .* are min_replicas, "):
+        ServiceSettings.from_dict({"replicas": 1})
+    with pytest.raises(UserError, match="min_replicas must be a whole number, not inf"):
+        ServiceSettings.from_dict({"min_replicas": float("inf")})
 
 
 def test_knative_may_scale_to_nothing(faults_of):
@@ -154,14 +185,8 @@ def test_grpc_and_further_arguments(faults_of):
 def test_bookkeeping_on_the_service_never_reaches_a_pod():
     service = render_inference_service("m", "3", "s3://m/3")
     masked = service["spec"]["predictor"]["annotations"]
-    kept = {value for name, value in vars(subject).items() if name.endswith("_ANNOTATION")}
-    assert {key for key in kept if key.startswith("review-sentiment/")} == set(masked)
-
-
-def test_a_folder_of_this_machine_is_for_a_site():
-    service = render_inference_service("m", "3", "file:///runs/1/model")
-    assert service["spec"]["predictor"]["model"]["storageUri"] == "file:///runs/1/model"
-    assert storage_uri_of("file:///runs/1/model", "m", "3") == "s3://models/m/3"
+    noted = {value for name, value in vars(subject).items() if name.endswith("_ANNOTATION")}
+    assert {key for key in noted if key.startswith("review-sentiment/")} == set(masked)
 
 
 def test_the_check_against_the_crd_is_strict(faults_of):
@@ -180,8 +205,9 @@ def test_a_name_that_no_service_can_have_is_refused(name):
 
 
 def test_a_place_that_kserve_cannot_read_is_refused():
-    with pytest.raises(UserError, match="cannot fetch"):
-        render_inference_service("review-sentiment", "3", "/home/me/model")
+    for uri in ("/home/me/model", "file:///runs/1/model"):
+        with pytest.raises(UserError, match="cannot fetch"):
+            render_inference_service("review-sentiment", "3", uri)
 
 
 def test_where_the_model_lies():
@@ -189,6 +215,7 @@ def test_where_the_model_lies():
     assert storage_uri_of("gs://bucket/model", "m", "3") == "gs://bucket/model"
     assert storage_uri_of("/runs/1/model", "m", "3") == "s3://models/m/3"
     assert storage_uri_of("", "m", "3") == "s3://models/m/3"
+    assert storage_uri_of("file:///runs/1/model", "m", "3") == "s3://models/m/3"
 
 
 def test_the_runtime_is_what_the_crd_wants_restricted_and_ours(faults_of):

@@ -1,0 +1,111 @@
+"""Rollouts through the real `kubernetes` client and HTTP, with faults on the way."""
+
+from dataclasses import replace
+
+import pytest
+
+from components.deployment.kserve.service import PERMISSIONS, inference_services
+from components.deployment.service import Interfered
+from components.shared.kubernetes.retries import RetryPolicy
+from components.shared.machine.errors import UserError
+from tests.deployment.rollout_world import NAME, World
+from tests.stand_ins.api_server import ApiServer, Refused, kubeconfig
+
+
+class Cluster(World):
+    """The mock with KServe's rules, and a store that talks to it."""
+
+    def __init__(self, folder, mode):
+        super().__init__(mode, empty=True)
+        self.api = ApiServer(self.kept)
+        objects = inference_services(kubeconfig=kubeconfig(folder, self.api.url))
+        policy = RetryPolicy(60.0, self.time.clock, self.time.sleep, lambda: 1.0)
+        self.objects = replace(objects, retry_policy=policy)
+
+
+@pytest.fixture
+def cluster(mode, tmp_path):
+    made = Cluster(tmp_path, mode)
+    yield made
+    made.objects.client.close()
+    made.api.close()
+
+
+def test_a_rollout_uses_the_permissions_that_its_role_grants(cluster):
+    assert cluster.roll_out("3").decision == "first_deployment"
+    assert cluster.roll_out("4").decision == "promote"
+    cluster.time.errors["5"] = 0.5
+    assert cluster.roll_out("5").decision == "roll_back"
+    assert cluster.kserve.weights["4"] == 100
+    assert cluster.kserve.restarts == {}
+    failed = {
+        "name": "kserve-container",
+        "image": "",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 1,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 2}},
+    }
+    metadata = {"name": "pod-1", "namespace": "reviews"}
+    cluster.api.pods = [{"metadata": metadata, "status": {"containerStatuses": [failed]}}]
+    cluster.api.logs["pod-1"] = "error: model.safetensors is missing"
+    cluster.kserve.broken.add("6")
+    done = cluster.roll_out("6")
+    assert done.decision == "roll_back"
+    assert "error: model.safetensors is missing" in done.reason
+    cluster.objects.delete(NAME)
+    cluster.kserve.broken.add("7")
+    with pytest.raises(UserError, match="never became ready as the first"):
+        cluster.roll_out("7")
+    assert cluster.kept.found == {}
+    assert cluster.api.permissions() == PERMISSIONS
+
+
+OTHER_VERSION = Refused(409, "Conflict", "the object has been modified", name=NAME)
+
+
+@pytest.mark.parametrize(
+    ("method", "fault"),
+    [
+        *((m, f) for m in ("GET", "POST", "PATCH") for f in (429, 500, 503, "drop", "lost")),
+        ("PATCH", OTHER_VERSION),
+    ],
+)
+def test_every_request_fails_once_and_the_rollout_ends_the_same(cluster, method, fault):
+    for nth in range(1, 200, 2):
+        cluster.api.plant(method, fault, nth)
+    assert cluster.roll_out("3").decision == "first_deployment"
+    assert cluster.roll_out("4").decision == "promote"
+    cluster.time.errors["5"] = 0.5
+    assert cluster.roll_out("5").decision == "roll_back"
+    assert cluster.shares == {"4": 100}
+    assert cluster.kserve.restarts == {}
+    assert cluster.kept.uids == 1
+    annotations = cluster.kept.found[NAME]["metadata"]["annotations"]
+    assert annotations["review-sentiment/model-version"] == "4"
+    assert annotations["review-sentiment/rejected-version"] == "5"
+    assert not [key for key in annotations if "canary" in key]
+
+
+def test_a_refusal_ends_the_rollout_in_words_and_leaves_nothing_half_done(cluster):
+    assert cluster.roll_out("3").decision == "first_deployment"
+    before = cluster.kept.found[NAME]["spec"]
+    refusal = Refused(403, "Forbidden", 'User "system:serviceaccount:reviews:runner" cannot')
+    cluster.api.plant("PATCH", refusal)
+    with pytest.raises(UserError, match=r"reviews:runner may not patch inferenceservices"):
+        cluster.roll_out("4")
+    assert cluster.kept.found[NAME]["spec"] == before
+
+
+def test_a_service_deleted_meanwhile_is_not_made_anew(cluster):
+    cluster.roll_out("3")
+
+    def someone(method, path):
+        if method == "PATCH" and cluster.api.count("PATCH") > 2:
+            cluster.kept.found.clear()
+
+    cluster.api.before = someone
+    with pytest.raises(Interfered, match="someone deleted service reviews"):
+        cluster.roll_out("4")
+    assert cluster.kept.found == {}

@@ -1,0 +1,168 @@
+"""The rules on statuses as KServe writes them, one field off at a time."""
+
+import copy
+
+import pytest
+
+from components.deployment.kserve.state import (
+    NeverReady,
+    rolled_back,
+    serving_alone,
+    share_in_force,
+)
+
+STANDARD = {
+    "metadata": {
+        "name": "reviews",
+        "annotations": {"serving.kserve.io/deploymentMode": "Standard"},
+    },
+    "spec": {
+        "predictor": {"model": {"env": [{"name": "MODEL_VERSION", "value": "3"}]}},
+        "canary": [
+            {
+                "trafficPercent": 10,
+                "predictor": {
+                    "name": "v4",
+                    "model": {"env": [{"name": "MODEL_VERSION", "value": "4"}]},
+                },
+            }
+        ],
+    },
+    "status": {
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "canaryStatuses": [{"name": "v4", "ready": True, "trafficPercent": 10}],
+    },
+}
+
+KNATIVE = {
+    "metadata": {
+        "name": "reviews",
+        "annotations": {
+            "serving.kserve.io/deploymentMode": "Knative",
+            "review-sentiment/model-version": "3",
+            "review-sentiment/canary-after-revision": "r1",
+        },
+    },
+    "spec": {
+        "predictor": {
+            "canaryTrafficPercent": 10,
+            "model": {"env": [{"name": "MODEL_VERSION", "value": "4"}]},
+        }
+    },
+    "status": {
+        "conditions": [
+            {"type": "PredictorReady", "status": "True"},
+            {"type": "Ready", "status": "True"},
+        ],
+        "components": {
+            "predictor": {
+                "latestCreatedRevision": "r2",
+                "latestReadyRevision": "r2",
+                "latestRolledoutRevision": "r1",
+                "traffic": [
+                    {"revisionName": "r2", "latestRevision": True, "percent": 10},
+                    {"revisionName": "r1", "latestRevision": False, "percent": 90},
+                ],
+            }
+        },
+    },
+}
+
+
+def changed(service, path, value):
+    found = copy.deepcopy(service)
+    *parents, last = path
+    at = found["status"]
+    for key in parents:
+        at = at[key]
+    at[last] = value
+    return found
+
+
+PREDICTOR = ("components", "predictor")
+
+
+def test_a_share_is_in_force():
+    assert share_in_force(STANDARD, "4", 10) == ""
+    assert share_in_force(KNATIVE, "4", 10) == ""
+    assert share_in_force(STANDARD, "4", 50) != ""
+    assert share_in_force(KNATIVE, "4", 50) != ""
+    assert share_in_force(STANDARD, "5", 10) != ""
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "value"),
+    [
+        (STANDARD, ("canaryStatuses", 0, "ready"), False),
+        (STANDARD, ("canaryStatuses", 0, "name"), "v5"),
+        (STANDARD, ("canaryStatuses",), []),
+        (STANDARD, ("conditions",), []),
+        (STANDARD, ("conditions", 0, "status"), "Unknown"),
+        (KNATIVE, (*PREDICTOR, "latestCreatedRevision"), "r3"),
+        (KNATIVE, (*PREDICTOR, "latestReadyRevision"), "r1"),
+        (KNATIVE, (*PREDICTOR, "latestRolledoutRevision"), "r2"),
+        (KNATIVE, (*PREDICTOR, "traffic", 0, "latestRevision"), False),
+        (KNATIVE, (*PREDICTOR, "traffic"), []),
+        (KNATIVE, ("conditions", 0, "status"), "False"),
+        (KNATIVE, ("components",), {}),
+    ],
+)
+def test_one_thing_missing_is_not_yet(service, path, value):
+    assert share_in_force(changed(service, path, value), "4", 10)
+
+
+def test_without_a_status_something_is_missing():
+    for service in (STANDARD, KNATIVE):
+        bare = {key: value for key, value in service.items() if key != "status"}
+        assert share_in_force(bare, "4", 10) != ""
+        assert serving_alone(bare) != ""
+    bare = {key: value for key, value in KNATIVE.items() if key != "status"}
+    assert rolled_back(bare) != ""
+
+
+def test_the_revision_from_before_is_not_the_canary():
+    before = changed(KNATIVE, (*PREDICTOR, "latestCreatedRevision"), "r1")
+    before["status"]["components"]["predictor"]["latestReadyRevision"] = "r1"
+    assert share_in_force(before, "4", 10) == "the canary has no revision yet"
+
+
+def test_a_spec_that_can_never_work_has_failed():
+    failure = {
+        "transitionStatus": "InvalidSpec",
+        "lastFailureInfo": {"reason": "NoSupportingRuntime", "message": "none"},
+    }
+    with pytest.raises(NeverReady, match=r"refuses the service: NoSupportingRuntime: none$"):
+        serving_alone(changed(STANDARD, ("modelStatus",), failure))
+    with pytest.raises(NeverReady):
+        share_in_force(changed(STANDARD, ("canaryStatuses", 0, "modelStatus"), failure), "4", 10)
+    unready = changed(KNATIVE, (*PREDICTOR, "latestReadyRevision"), "r1")
+    with pytest.raises(NeverReady):
+        share_in_force(changed(unready, ("modelStatus",), failure), "4", 10)
+    unready["status"]["conditions"].append(
+        {"type": "PredictorConfigurationReady", "status": "False", "message": "exit code 1"}
+    )
+    with pytest.raises(NeverReady, match=r"revision r2 cannot start: exit code 1$"):
+        share_in_force(unready, "4", 10)
+
+
+def test_all_of_the_traffic_and_none_of_it():
+    assert serving_alone(KNATIVE) != ""
+    assert rolled_back(KNATIVE) != ""
+    alone = changed(
+        KNATIVE,
+        (*PREDICTOR, "traffic"),
+        [{"revisionName": "r2", "latestRevision": True, "percent": 100}],
+    )
+    assert serving_alone(alone) != ""
+    alone["status"]["components"]["predictor"]["latestRolledoutRevision"] = "r2"
+    assert serving_alone(alone) == ""
+    assert share_in_force(alone, "4", 100) == ""
+    assert rolled_back(alone) != ""
+    back = changed(KNATIVE, (*PREDICTOR, "traffic", 0, "percent"), 0)
+    assert rolled_back(back) != ""
+    back["status"]["components"]["predictor"]["traffic"][1]["percent"] = 100
+    assert rolled_back(back) == ""
+    assert serving_alone(STANDARD) != ""
+    assert rolled_back(STANDARD) != ""
+    assert serving_alone(changed(STANDARD, ("canaryStatuses",), [])) == ""
+    assert rolled_back(changed(STANDARD, ("canaryStatuses",), [])) == ""

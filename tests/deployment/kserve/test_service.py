@@ -1,0 +1,161 @@
+"""What others do to the service while a version is tried stays as they left it."""
+
+import copy
+
+import pytest
+
+from components.deployment.service import Interfered
+from components.shared.machine.errors import UserError
+from tests.deployment.rollout_world import NAME, Lab, World
+
+
+def test_what_someone_else_changes_meanwhile_stays(mode):
+    """Replicas and labels are changed right before each patch: it is decided anew."""
+    world = World(mode)
+    patches = []
+
+    def someone(what):
+        if what == "patch" and len(patches) % 2 == 0:
+            number = len(patches) // 2
+            change = {"metadata": {"labels": {f"someone-{number}": "was-here"}}}
+            change["spec"] = {"predictor": {"maxReplicas": 5 + number}}
+            # Labels would restart pods on a real cluster too; replicas would not.
+            world.kept.patch(NAME, change)
+        if what == "patch":
+            patches.append(what)
+
+    world.objects.before = someone
+    done = world.roll_out()
+    assert done.decision == "promote"
+    assert len(patches) == 10
+    final = world.final[0]
+    assert {f"someone-{number}" for number in range(5)} <= set(final["metadata"]["labels"])
+    assert final["spec"]["predictor"]["maxReplicas"] == 9
+
+
+def someone_elses(world, what):
+    """A change that someone makes to the canary at 50 percent."""
+    if what == "replaced":
+        predictor = {"model": {"env": [{"name": "MODEL_VERSION", "value": "9"}]}}
+        if world.mode == "Knative":
+            return {"spec": {"predictor": predictor}}
+        canary = copy.deepcopy(world.kept.found[NAME]["spec"]["canary"][0])
+        canary["predictor"]["model"]["env"] = predictor["model"]["env"]
+        canary["predictor"]["name"] = "v9"
+        return {"spec": {"canary": [canary]}}
+    if what == "removed":
+        if world.mode == "Standard":
+            return {"spec": {"canary": None}}
+        model = {"env": [{"name": "MODEL_VERSION", "value": "3"}], "storageUri": "s3://m/3"}
+        return {"spec": {"predictor": {"canaryTrafficPercent": None, "model": model}}}
+    percent = 20
+    if world.mode == "Knative":
+        return {"spec": {"predictor": {"canaryTrafficPercent": percent}}}
+    canary = copy.deepcopy(world.kept.found[NAME]["spec"]["canary"][0])
+    return {"spec": {"canary": [{**canary, "trafficPercent": percent}]}}
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("replaced", "is trying version 9 instead"),
+        ("removed", "removed version 4; 3 serves alone"),
+        ("moved", "gave version 4 20 percent of the traffic"),
+    ],
+)
+@pytest.mark.parametrize("call", ["read", "patch", "wait"])
+@pytest.mark.parametrize("run", [World.roll_out, Lab.test])
+def test_a_canary_that_someone_else_changed_is_left_to_them(mode, what, words, call, run):
+    lab, changed = Lab(mode), []
+
+    def someone(called):
+        spec = lab.kept.found[NAME]["spec"]
+        canary = (spec.get("canary") or [{}])[0]
+        percent = canary.get("trafficPercent", spec["predictor"].get("canaryTrafficPercent"))
+        if called == call and percent == 50 and not changed:
+            changed.append(lab.kept.patch(NAME, someone_elses(lab, what)))
+
+    lab.objects.before = someone
+    with pytest.raises(Interfered, match=words):
+        run(lab)
+    kept, left = lab.kept.found[NAME], changed[0]
+    assert kept["spec"] == left["spec"]
+    assert kept["metadata"]["annotations"] == left["metadata"]["annotations"]
+
+
+def test_a_deleted_service_ends_the_rollout(mode):
+    world = World(mode)
+
+    def someone(called):
+        if called == "patch" and world.objects.calls > 8:
+            world.kept.found.clear()
+
+    world.objects.before = someone
+    with pytest.raises(Interfered, match="someone deleted service reviews"):
+        world.roll_out()
+    assert world.kept.found == {}
+
+
+def test_a_service_in_the_other_mode_is_refused(mode):
+    world = World(mode)
+    world.mode = {"Standard": "Knative", "Knative": "Standard"}[mode]
+    with pytest.raises(UserError, match=f"runs in {mode} mode, not in {world.mode}"):
+        world.roll_out()
+
+
+def test_a_service_that_changes_all_the_time_is_given_up(mode):
+    world = World(mode)
+    world.objects.before = lambda what: (
+        world.kept.patch(NAME, {"metadata": {"labels": {"n": str(world.objects.calls)}}})
+        if what == "patch"
+        else None
+    )
+    with pytest.raises(UserError, match="was changed by someone else at each of 50 attempts"):
+        world.roll_out()
+
+
+def test_a_cluster_that_drops_canaries_is_told():
+    world = World("Standard")
+    patch = world.kept.patch
+
+    def pruning(name, change):
+        return patch(name, {**change, "spec": {**change.get("spec", {}), "canary": None}})
+
+    world.kept.patch = pruning
+    with pytest.raises(UserError, match=r"KServe is older than 0\.20 and knows no spec\.canary"):
+        world.roll_out()
+    assert world.shares == {"3": 100}
+
+
+def test_a_service_that_serves_but_is_down_is_told(mode):
+    world = World(mode)
+    world.kserve.broken.add("3")
+    with pytest.raises(UserError, match=r"not within 60 s|cannot start"):
+        world.roll_out("3")
+    assert NAME in world.kept.found
+
+
+def test_a_canary_that_is_taken_away_is_noticed_at_the_next_look(mode):
+    lab, asked = Lab(mode), []
+    ask = lab.ask
+
+    def removed(reviews, seconds):
+        asked.append(len(reviews))
+        lab.kept.patch(NAME, someone_elses(lab, "removed"))
+        return ask(reviews, seconds)
+
+    with pytest.raises(Interfered, match="removed version 4; 3 serves alone"):
+        lab.test(ask=removed)
+    assert len(asked) == 1
+
+
+def test_another_canary_is_not_touched(mode):
+    lab = Lab(mode)
+    lab.killed(lambda: lab.roll_out("4"), at=12)
+    before = lab.final
+    for run in (lab.roll_out, lab.test):
+        with pytest.raises(UserError, match="is trying version 4 at 10 percent; let that rollout"):
+            run("5")
+    with pytest.raises(UserError, match="version 4 has 10 percent of the traffic, not the 50"):
+        lab.test("4")
+    assert lab.final == before

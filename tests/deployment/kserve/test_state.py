@@ -1,0 +1,76 @@
+import pytest
+
+from components.deployment.kserve.inference_service import render_inference_service
+from components.deployment.kserve.state import MODE_ANNOTATION, mode_of, state_of
+from components.deployment.service import ServiceState
+from components.shared.machine.errors import UserError
+
+
+def described(version, mode):
+    return render_inference_service("reviews", version, f"s3://m/{version}", mode=mode)
+
+
+def with_annotations(service, **annotations):
+    service["metadata"]["annotations"] |= {
+        f"review-sentiment/{name.replace('_', '-')}": value for name, value in annotations.items()
+    }
+    return service
+
+
+@pytest.fixture
+def service(mode):
+    """A service that serves version 3 alone."""
+    return described("3", mode)
+
+
+def test_a_version_that_serves_alone(service, mode):
+    assert state_of(service) == ServiceState("3")
+
+
+def test_a_canary_in_standard_mode_is_beside_the_predictor():
+    service = described("3", "Standard")
+    predictor = {"name": "v4", "model": described("4", "Standard")["spec"]["predictor"]["model"]}
+    service["spec"]["canary"] = [{"trafficPercent": 10, "predictor": predictor}]
+    assert state_of(service) == ServiceState("3", "4", 10)
+    service["spec"]["canary"] *= 2
+    with pytest.raises(UserError, match="2 canaries, of which a rollout understands one"):
+        state_of(service)
+
+
+def test_a_canary_in_knative_mode_is_the_predictor():
+    service = with_annotations(described("4", "Knative"), model_version="3")
+    service["spec"]["predictor"]["canaryTrafficPercent"] = 0
+    assert state_of(service) == ServiceState("3", "4", 0)
+    with_annotations(service, rejected_version="4", rejected_because="it failed")
+    assert state_of(service) == ServiceState("3", rejected="4", rejected_because="it failed")
+
+
+def test_what_a_rollout_noted_is_read(service):
+    with_annotations(service, stable_evidence='{"seen": 3}')
+    assert state_of(service) == ServiceState("3", evidence={"seen": 3})
+
+
+def test_the_first_deployment_has_all_of_the_traffic_beside_no_stable_version(service):
+    with_annotations(service, first_deployment="in progress")
+    assert state_of(service) == ServiceState("", "3", 100)
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", "null"])
+def test_evidence_that_is_none_says_nothing(service, text):
+    assert state_of(with_annotations(service, stable_evidence=text)).evidence == {}
+
+
+def test_modes_have_old_names(service, mode):
+    old = {"Standard": "RawDeployment", "Knative": "Serverless"}[mode]
+    service["metadata"]["annotations"][MODE_ANNOTATION] = old
+    assert mode_of(service) == mode
+
+
+def test_a_service_of_someone_else_is_refused(service):
+    variables = service["spec"]["predictor"]["model"].pop("env")
+    with pytest.raises(UserError, match="does not say which model version"):
+        state_of(service)
+    service["spec"]["predictor"]["model"]["env"] = variables
+    del service["metadata"]["annotations"][MODE_ANNOTATION]
+    with pytest.raises(UserError, match="does not say its deployment mode"):
+        mode_of(service)

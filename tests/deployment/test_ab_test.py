@@ -1,0 +1,201 @@
+"""Whole A/B tests: what is decided, and what each leaves on the service."""
+
+import json
+
+import pytest
+
+from components.deployment.ab_test import AbTestOptions
+from components.deployment.asking.labelled import Answer
+from components.deployment.judging.ab_analysis import Winner
+from components.deployment.tryout import Decision
+from components.shared.machine.errors import UserError
+from tests.deployment.rollout_world import NAME, PLAN, REVIEWS, Lab
+
+
+def test_the_better_candidate_serves_in_the_end(mode):
+    lab = Lab(mode)
+    done = lab.test()
+    assert (done.decision, lab.judge.result().winner) == (Decision.PROMOTE, Winner.B)
+    assert (done.stable_version, done.version) == ("3", "4")
+    assert lab.shares == {"4": 100}
+    assert lab.kserve.restarts == {}
+    a, b = lab.judge.result().arms
+    assert a.right.of >= AbTestOptions(**PLAN).plan.needed[0]
+    assert b.right.of >= AbTestOptions(**PLAN).plan.needed[1]
+    assert a.right.of + b.right.of == lab.judge.asked == len(set(lab.asked)) == len(lab.asked)
+    assert lab.judge.unanswered == 0
+    assert a.failed.of > 1000  # everyone's requests count here
+    json.dumps(lab.judge.result().to_dict(), allow_nan=False)
+    assert lab.test().decision == "already_serving"
+
+
+def test_the_worse_candidate_leaves_and_a_stays(mode):
+    lab = Lab(mode, a=0.9, b=0.5)
+    done = lab.test()
+    assert (done.decision, lab.judge.result().winner) == (Decision.ROLL_BACK, Winner.A)
+    assert lab.shares == {"3": 100}
+    annotations = lab.final[0]["metadata"]["annotations"]
+    assert annotations["review-sentiment/rejected-version"] == "4"
+    asked = len(lab.asked)
+    again = lab.test()
+    assert (again.decision, again.reason, again.steps) == ("roll_back", done.reason, ())
+    assert len(lab.asked) == asked
+    lab.right = {"3": 0.5, "4": 0.9}
+    assert lab.test(retry_rejected=True).decision == "promote"
+
+
+def test_where_no_difference_is_shown_a_stays(mode):
+    lab = Lab(mode, a=0.7, b=0.7)
+    done = lab.test()
+    assert (done.decision, lab.judge.result().winner) == (Decision.ROLL_BACK, Winner.UNDECIDED)
+    assert "no difference is shown" in done.reason
+    assert lab.shares == {"3": 100}
+
+
+@pytest.mark.parametrize("percent", [10, 37, 80])
+def test_b_has_its_share_and_all_through_the_test(mode, percent):
+    lab, seen = Lab(mode), set()
+    plan = {"baseline": 0.5, "smallest_effect": 0.4, "share_b": percent}
+    ask = lab.ask
+
+    def watched(reviews, seconds):
+        seen.add(lab.shares["4"])
+        return ask(reviews, seconds)
+
+    done = lab.test(**plan, ask=watched)
+    assert seen == {percent}
+    assert lab.judge.result().winner is not Winner.UNDECIDED or "split" not in done.reason
+    assert lab.judge.result().split_p_value > 0.01
+
+
+def test_the_candidate_has_the_pods_for_all_before_it_gets_all():
+    """KServe keeps a canary's replicas; those of 100 percent run when it wins."""
+    lab = Lab("Standard")
+    lab.kept.patch(NAME, {"spec": {"predictor": {"minReplicas": 4, "maxReplicas": 4}}})
+    replicas = {}
+
+    def look(_):
+        (canary,) = lab.kept.found[NAME]["spec"].get("canary") or [None]
+        if canary:
+            replicas[canary["trafficPercent"]] = canary["predictor"]["minReplicas"]
+
+    lab.objects.before = look
+    lab.test()
+    assert replicas == {0: 2, 50: 4, 100: 4}
+
+
+def test_time_that_is_up_leaves_it_undecided(mode):
+    lab = Lab(mode)
+    done = lab.test(deadline_seconds=5.0, reviews_per_second=2)
+    assert done.decision == "roll_back"
+    assert done.reason.startswith("at 50 percent, not proven within 5 s (too early: A has answered")
+    assert not lab.judge.stopped
+    assert lab.shares == {"3": 100}
+    assert 0 < lab.judge.asked < 30
+
+
+def test_a_candidate_whose_failures_nobody_sees_is_not_promoted(mode):
+    lab = Lab(mode)
+    ask = lab.ask
+
+    def then_blind(reviews, seconds):
+        lab.time.blind.add("4")
+        return ask(reviews, seconds)
+
+    done = lab.test(ask=then_blind, deadline_seconds=100)
+    assert done.decision == "roll_back"
+    assert "not proven within 100 s (version 4 is not seen)" in done.reason
+    assert lab.shares == {"3": 100}
+    lab = Lab(mode)
+    lab.time.blind.add("3")
+    assert "version 3 is not seen" in lab.test(deadline_seconds=100).reason
+    assert lab.asked == []
+
+
+def test_a_candidate_that_fails_requests_is_stopped_early(mode):
+    lab = Lab(mode)
+    lab.time.errors["4"] = 0.4
+    done = lab.test()
+    assert (done.decision, lab.judge.stopped) == (Decision.ROLL_BACK, True)
+    assert "stopped before the planned sample, failed requests: 40.0 % against 0.0 %" in done.reason
+    assert lab.judge.asked < 200
+    assert lab.shares == {"3": 100}
+
+
+def test_a_candidate_that_is_slow_or_says_other_classes_is_not_stopped(mode):
+    """Other classes are what a better candidate gives; only failed requests are harm."""
+    lab = Lab(mode)
+    lab.time.edges["4"] = 25
+    assert lab.test().decision == "promote"
+
+
+def test_lost_answers_are_told_and_use_the_reviews_up(mode):
+    lab = Lab(mode)
+    lab.lost = 0.9
+    done = lab.test()
+    assert done.decision == "roll_back"
+    assert done.reason.startswith("at 50 percent, all 400 labelled reviews were asked: too early")
+    assert lab.judge.asked == 400
+    assert lab.judge.unanswered > 300
+
+
+def test_a_failed_answer_is_none(mode):
+    lab = Lab(mode)
+    lab.test(
+        ask=lambda reviews, seconds: [
+            Answer("43"[n % 2], 500 if n % 4 < 2 else 200, True) for n, _ in enumerate(reviews)
+        ]
+    )
+    a, b = lab.judge.result().arms
+    assert a.right.of + b.right.of == lab.judge.asked - lab.judge.unanswered
+    assert lab.judge.unanswered >= lab.judge.asked // 2
+
+
+def test_answers_of_others_count_for_no_arm(mode):
+    lab = Lab(mode)
+    done = lab.test(ask=lambda reviews, seconds: [Answer("9", 200, True)] * len(reviews))
+    assert done.decision == "roll_back"
+    assert lab.judge.unanswered == lab.judge.asked == 400
+
+
+def test_a_candidate_that_never_starts_leaves(mode):
+    lab = Lab(mode, broken=("4",))
+    done = lab.test()
+    assert done.decision == "roll_back"
+    assert done.reason.startswith("it never became ready")
+    assert (lab.kserve.served, lab.asked) == ({"3"}, [])
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"reviews": REVIEWS[:100]}, r"100 labelled reviews are too few: the plan needs \d+"),
+        ({"share_b": 100}, "share_b must lie from 1 to 99"),
+        ({"reviews_per_second": 0.0}, "reviews_per_second must lie from 0.01"),
+        ({"smallest_effect": 0.7}, r"an accuracy of 0\.6 cannot change by 0\.7"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused_before_anything_changes(mode, more, words):
+    lab = Lab(mode)
+    with pytest.raises(UserError, match=words):
+        lab.test(**more)
+    assert lab.objects.calls == 0
+
+
+def test_without_a_version_that_serves_there_is_nothing_to_test_against(mode):
+    lab = Lab(mode)
+    lab.kept.found.clear()
+    with pytest.raises(UserError, match="nothing serves reviews that version 4 could be compared"):
+        lab.test()
+    assert lab.kept.found == {}
+
+
+def test_a_first_deployment_that_was_killed_is_not_tested_against(mode):
+    lab = Lab(mode)
+    lab.kept.patch(
+        NAME, {"metadata": {"annotations": {"review-sentiment/first-deployment": "in progress"}}}
+    )
+    before = lab.final
+    with pytest.raises(UserError, match=r"first deployment of reviews has not ended; .* version 3"):
+        lab.test()
+    assert lab.final == before

@@ -1,0 +1,193 @@
+"""The steps of a pipeline: what their parameters choose, and what they write."""
+
+import json
+from functools import partial
+
+import pytest
+
+from components.deployment import ab_test, component, place, rollout
+from components.deployment.asking.labelled import Answer
+from components.deployment.place import Place
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json
+from tests.deployment.rollout_world import NAME, REVIEWS, Lab, World
+
+
+class Artifact:
+    uri = "s3://bucket/model"
+
+    def __init__(self, path):
+        self.path, self.logged = str(path), {}
+
+    def log_metric(self, name, value):
+        self.logged[name] = value
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A whole model folder, as far as a rollout looks at it."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "model_card.md"):
+        (folder / name).write_text(name)
+    write_json(folder / "training.json", {})
+    write_json(folder / "calibration.json", {})
+    return folder
+
+
+@pytest.fixture
+def step(model, tmp_path, monkeypatch):
+    """Runs a step in a world, on its clock; the outputs, the JSON and the metrics."""
+
+    def run(world, name, **parameters):
+        asked = []
+
+        def serving_place(*given):
+            asked.append(given)
+            url = "http://split" if isinstance(world, Lab) else ""
+            return Place(
+                world.service(given[1]), world.time, given[4], lambda: url, dict, "/no/log"
+            )
+
+        monkeypatch.setattr(place, "serving_place", serving_place)
+        for module, function in ((rollout, "roll_out_model"), (ab_test, "run_ab_test")):
+            clocked = partial(
+                getattr(module, function), sleep=world.time.sleep, clock=world.time.clock
+            )
+            monkeypatch.setattr(module, function, clocked)
+        metrics = Artifact(tmp_path / "metrics")
+        written = {"roll_out_model": "rollout", "run_ab_test": "ab_test"}[name]
+        outputs = getattr(component, name).python_func(
+            **{
+                "model": Artifact(model),
+                "labelled": Artifact(tmp_path / "labelled.parquet"),
+                "model_name": NAME,
+                "version": "4",
+                "mode": world.mode,
+                "options": {},
+                "service": {"cpu": 4},
+                "namespace": "there",
+                written: Artifact(tmp_path / written),
+                "report": Artifact(tmp_path / "report"),
+                "metrics": metrics,
+                **parameters,
+            }
+        )
+        assert asked == [(NAME, "4", str(model), Artifact.uri, world.mode, {"cpu": 4}, "there")]
+        return outputs, json.loads((tmp_path / written).read_text()), metrics.logged
+
+    return run
+
+
+def test_a_rollout_leaves_its_numbers_and_its_page(step, tmp_path):
+    world = World("Standard")
+    world.time.errors["4"] = 0.3
+    outputs, content, metrics = step(world, "roll_out_model")
+    assert outputs == ("roll_back", content["reason"], "3")
+    assert content["reason"].startswith("at 10 percent, failed requests")
+    assert (content["model_name"], content["version"], content["mode"]) == (NAME, "4", "Standard")
+    assert [step["percent"] for step in content["steps"]] == [10]
+    assert content["shadow"] is None
+    assert metrics == {"decision": "roll_back", "steps_passed": 1}
+    page = (tmp_path / "report").read_text()
+    assert "Version 4 was rolled back" in page
+    assert "failed requests" in page
+
+
+def test_options_are_taken_by_name_and_a_shadow_is_described(step):
+    world = World("Knative")
+    options = {"steps": "0,40,100", "minimum_requests": 0.0, "error_rate": "0.9"}
+    options |= {"step_deadline_seconds": 60}
+    _, content, _ = step(world, "roll_out_model", options=options)
+    assert content["reason"].startswith("at 0 percent, not proven within 60 s")
+    world = World("Knative")
+    world.time.requests["4"] = 0
+    mirrored = world.time.sleep
+
+    def sleep(seconds):
+        mirrored(seconds)
+        world.time.requests["4"] += seconds * 100
+
+    world.time.sleep = sleep
+    _, content, _ = step(world, "roll_out_model", options=options)
+    assert [step["percent"] for step in content["steps"]] == [0, 40, 100]
+    assert "Its answers were not compared" in content["shadow"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"errors": 1}, "no rollout option errors; the rollout options are error_rate, "),
+        ({"error_rate": "much"}, "rollout option error_rate must be a number, not 'much'"),
+        ({"error_rate": True}, "error_rate must be a number, not True"),
+        ({"minimum_requests": 0.5}, "minimum_requests must be a whole number, not 0.5"),
+        ({"alpha": 0}, "alpha must lie from 1e-09 to 0.999, not 0"),
+        ({"error_rate": float("nan")}, "error_rate must lie from 0 to 1, not nan"),
+        ({"steps": "10;50"}, "steps must be a list such as 10,50, not '10;50'"),
+        ({"steps": ""}, r"steps \(none\) cannot be rolled out"),
+    ],
+)
+def test_what_cannot_be_is_named_before_anything_is_done(step, options, message):
+    world = World("Standard")
+    with pytest.raises(UserError, match=message):
+        step(world, "roll_out_model", options=options)
+    assert world.objects.calls == 0
+
+
+@pytest.fixture
+def lab(monkeypatch):
+    """A lab that is asked through the step's own asker."""
+    made = Lab("Standard")
+    monkeypatch.setattr(ab_test, "read_labelled_reviews", lambda _: REVIEWS)
+    monkeypatch.setattr(ab_test, "asker_of", lambda url, name: lambda *given: made.ask(*given))
+    return made
+
+
+PLAN = {"baseline": 0.6, "smallest_effect": 0.25}
+
+
+def test_an_ab_test_leaves_its_numbers_and_its_page(step, lab, tmp_path):
+    outputs, content, metrics = step(lab, "run_ab_test", options={**PLAN, "share_b": 40})
+    assert outputs == ("promote", content["reason"], "3")
+    assert content["result"]["winner"] == "B"
+    assert (content["mode"], content["stopped"], content["unanswered"]) == ("Standard", False, 0)
+    # One more was asked before the test, to see that answers come.
+    assert content["asked"] == len(lab.asked) - 1
+    assert content["seconds"] > 5
+    assert "steps" not in content
+    assert metrics["winner"] == "B"
+    assert metrics["accuracy_difference"] == content["result"]["accuracy"]["difference"]
+    assert metrics["needed_a"] == content["result"]["plan"]["needed"][0]
+    assert "is better and serves now" in (tmp_path / "report").read_text()
+
+
+def test_a_test_that_was_decided_before_compares_nothing(step, lab):
+    lab.right = {"3": 0.9, "4": 0.5}
+    _, first, _ = step(lab, "run_ab_test", options=PLAN)
+    outputs, content, metrics = step(lab, "run_ab_test", options=PLAN)
+    assert outputs == ("roll_back", first["reason"], "3")
+    assert (content["result"], content["asked"], content["seconds"]) == (None, 0, 0)
+    assert metrics == {"decision": "roll_back"}
+
+
+def answered_by_another(lab):
+    lab.ask = lambda reviews, seconds: [Answer("9", 200, True)]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options", "message"),
+    [
+        (lambda lab: lab.kept.found.clear(), PLAN, "nothing serves reviews"),
+        (lambda lab: None, {**PLAN, "share_b": 10.5}, "share_b must be a whole number"),
+        (lambda lab: None, {**PLAN, "power": 0.9999, "baseline": 0.5}, "too few"),
+        (answered_by_another, PLAN, "by version 9, not by version 3"),
+    ],
+)
+def test_what_cannot_be_tested_is_said_before_anything_changes(
+    step, lab, prepare, options, message
+):
+    prepare(lab)
+    before = lab.final
+    with pytest.raises(UserError, match=message):
+        step(lab, "run_ab_test", options=options)
+    assert lab.final == before

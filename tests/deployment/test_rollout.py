@@ -1,0 +1,190 @@
+"""Whole rollouts: what is decided, and what each leaves on the service."""
+
+import json
+
+import pytest
+
+from components.shared.machine.errors import UserError
+from tests.deployment.rollout_world import World
+
+
+def test_the_first_version_is_deployed_at_once(mode):
+    world = World(mode, empty=True)
+    done = world.roll_out("3")
+    assert (done.decision, done.steps, done.stable_version) == ("first_deployment", (), "3")
+    assert world.shares == {"3": 100}
+    assert "review-sentiment/first-deployment" not in world.final[0]["metadata"]["annotations"]
+    before = world.final
+    assert world.roll_out("3").decision == "already_serving"
+    assert world.final == before
+    assert world.kserve.restarts == {}
+
+
+def test_a_first_version_that_never_starts_is_removed_and_told(mode):
+    world = World(mode, broken=("3",), empty=True)
+    with pytest.raises(UserError, match=r"version 3 never became ready as the first.*no pod"):
+        world.roll_out("3")
+    assert world.kept.found == {}
+
+
+def test_a_good_canary_is_promoted_step_by_step(mode):
+    world = World(mode)
+    done = world.roll_out()
+    assert done.decision == "promote"
+    assert [step.percent for step in done.steps] == [10, 50, 100]
+    assert [step.verdict for step in done.steps] == ["promote"] * 3
+    assert (done.stable_version, done.version) == ("3", "4")
+    assert world.shares == {"4": 100}
+    assert world.kserve.restarts == {}
+    before = world.final
+    assert world.roll_out().decision == "already_serving"
+    assert world.final == before
+    told = json.loads(json.dumps(done.to_dict(), allow_nan=False))
+    assert [step["percent"] for step in told["steps"]] == [10, 50, 100]
+
+
+def test_alpha_is_shared_by_the_steps(mode):
+    def first_interval(alpha, steps):
+        done = World(mode).roll_out(alpha=alpha, steps=steps)
+        return done.steps[0].analyses[0].measures[0].interval
+
+    assert first_interval(0.06, (10, 50, 100)) == first_interval(0.04, (10, 100))
+    assert first_interval(0.06, (10, 50, 100)) != first_interval(0.06, (10, 100))
+
+
+@pytest.mark.parametrize("percent", [10, 50, 100])
+def test_a_canary_with_errors_goes_back_from_any_step(mode, percent):
+    world = World(mode)
+    steps = tuple(sorted({5, percent, 100}))
+
+    def later(what):
+        shares = world.shares
+        if shares.get("4", 0) == percent:
+            world.time.errors["4"] = 0.3
+
+    world.objects.before = later
+    done = world.roll_out(steps=steps)
+    assert done.decision == "roll_back"
+    assert done.steps[-1].percent == percent
+    assert "failed requests" in done.reason
+    assert world.shares == {"3": 100}
+    assert world.annotations["review-sentiment/rejected-version"] == "4"
+    assert world.annotations["review-sentiment/rejected-because"] == done.reason
+    assert world.kserve.restarts == {}
+
+
+def test_a_slow_canary_goes_back(mode):
+    world = World(mode)
+    world.time.edges["4"] = 20
+    done = world.roll_out()
+    assert done.decision == "roll_back"
+    assert "slower than" in done.reason
+
+
+def test_a_canary_that_never_starts_goes_back(mode):
+    world = World(mode, broken=("4",))
+    done = world.roll_out()
+    assert done.decision == "roll_back"
+    assert done.reason.startswith("it never became ready: ")
+    assert "no pod started" in done.reason
+    assert world.kserve.served == {"3"}
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_a_canary_that_is_not_proven_in_time_goes_back(mode, blind):
+    world = World(mode)
+    world.time.per_second = 1
+    if blind:
+        world.time.blind.add("4")
+    done = world.roll_out(step_deadline_seconds=60)
+    assert done.decision == "roll_back"
+    assert "at 10 percent, not proven within 60 s" in done.reason
+    assert ("is not seen" in done.reason) == blind
+    assert done.steps[-1].verdict == "hold"
+    assert len(done.steps[-1].analyses) == (0 if blind else 4)
+
+
+def test_a_rejected_version_is_tried_again_only_on_request(mode):
+    world = World(mode)
+    world.time.errors["4"] = 0.5
+    first = world.roll_out()
+    before, calls = world.final, world.objects.calls
+    again = world.roll_out()
+    assert (again.decision, again.reason, again.steps) == ("roll_back", first.reason, ())
+    assert world.final == before
+    assert world.objects.calls < calls + 5
+    assert world.roll_out(retry_rejected=True).decision == "roll_back"
+    world.time.errors.clear()
+    assert world.roll_out(retry_rejected=True).decision == "promote"
+    assert world.shares == {"4": 100}
+    assert world.roll_out("5").decision == "promote"
+    assert "review-sentiment/attempt" not in world.final[0]["spec"]["predictor"]["annotations"]
+
+
+def test_after_a_rejected_version_the_next_one_is_tried(mode):
+    world = World(mode)
+    world.time.errors["4"] = 0.5
+    world.roll_out()
+    world.kserve.served.clear()
+    done = world.roll_out("5")
+    assert (done.decision, done.stable_version) == ("promote", "3")
+    assert world.kserve.served == {"3", "5"}
+    annotations = world.final[0]["metadata"]["annotations"]
+    assert "review-sentiment/rejected-version" not in annotations
+    assert world.roll_out("3").decision == "promote"
+    assert world.shares == {"3": 100}
+
+
+def test_a_shadow_step_comes_before_any_traffic():
+    world = World("Standard")
+    mirrored = world.time.sleep
+
+    def sleep(seconds):
+        mirrored(seconds)
+        if world.annotations.get("review-sentiment/shadow") == "true" and "4" not in world.shares:
+            world.time.requests["4"] += seconds * world.time.per_second
+
+    world.time.sleep = sleep
+    done = world.roll_out(steps=(0, 10, 100))
+    assert [step.percent for step in done.steps] == [0, 10, 100]
+    assert done.decision == "promote"
+    assert "review-sentiment/shadow" not in world.final[0]["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    "steps", [(), (100,), (0, 100), (10, 50), (50, 10, 100), (10, 10, 100), (-5, 50, 100)]
+)
+def test_steps_that_cannot_be_rolled_out_are_refused(steps):
+    world = World("Standard")
+    with pytest.raises(UserError, match="cannot be rolled out"):
+        world.roll_out(steps=steps)
+    assert world.objects.calls == 0
+
+
+def test_labelled_reviews_are_asked_for_both_versions(mode):
+    world = World(mode)
+    asked = []
+
+    def labelled(stable, canary):
+        asked.append((stable, canary))
+        return [(True, True)] * 200, ""
+
+    done = world.roll_out(labelled=labelled)
+    assert set(asked) == {("3", "4")}
+    assert done.steps[0].analyses[-1].measures[-1].canary == (200, 200)
+
+
+def test_a_canary_that_does_not_answer_labelled_reviews_is_not_promoted(mode):
+    world = World(mode)
+    done = world.roll_out(labelled=lambda *_: ([], "no label came"), step_deadline_seconds=300)
+    assert done.decision == "roll_back"
+    assert done.reason == "at 10 percent, not proven within 300 s (no label came)"
+    world.time.errors["4"] = 0.5
+    done = world.roll_out(labelled=lambda *_: ([], "no label came"), retry_rejected=True)
+    assert "failed requests" in done.reason
+
+
+def test_limits_are_those_that_were_given(mode):
+    world = World(mode)
+    world.time.errors["4"] = 0.3
+    assert world.roll_out(error_rate=0.9).decision == "promote"
