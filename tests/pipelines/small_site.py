@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from components.deployment.local.service_file import ServiceFile
-from components.deployment.local.traffic import Review, TrafficCount, background_traffic
+from components.deployment.local.traffic import Load, Review, TrafficCount, background_traffic
 from components.registry.registration import register
 from components.registry.versions import list_versions
 from components.shared.machine.files import write_json, write_parquet
@@ -68,7 +68,7 @@ class SmallSite:
 
     def traffic(self, rate: float) -> AbstractContextManager[TrafficCount]:
         """Requests of other clients for as long as the block runs."""
-        return background_traffic(self.file.url, self.reviews, rate)
+        return background_traffic(Load(self.file.url, self.reviews, rate))
 
     def stable(self) -> str:
         """The version that serves, alone."""

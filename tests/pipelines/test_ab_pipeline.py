@@ -134,7 +134,7 @@ def test_the_traffic_shifts_to_the_better_version_and_stays_there(world: World) 
     assert champions() == [better]
     assert show_version(MODEL, worse).tags["rollout"] == "roll_back"
     # Nobody noticed.
-    assert count.failed == 0, count.in_words()
+    assert count.failed == 0, count
     assert count.sent == count.answered
     assert {version for version, _ in count.answers} == {first, better, worse}
 

@@ -106,14 +106,24 @@ def test_a_file_that_is_anything_else_is_refused(file, content):
         file.read()
 
 
-# As a rollout at 10 percent left it before the service had a file of its own.
+# What the version before wrote when version 2 had just been started beside 1, but for the pods.
 INFERENCE_SERVICE = {
     "apiVersion": "serving.kserve.io/v1beta1",
     "kind": "InferenceService",
-    "metadata": {"name": NAME, "annotations": {"review-sentiment/model-version": "1"}},
+    "metadata": {
+        "name": NAME,
+        "annotations": {
+            "serving.kserve.io/deploymentMode": "Standard",
+            "review-sentiment/model-version": "1",
+            "review-sentiment/canary-version": "2",
+        },
+        "uid": "28ac9aa8-4fd8-4cbe-ab27-82d3a98b4213",
+        "generation": 2,
+        "resourceVersion": "1795284396342081",
+    },
     "spec": {
-        "predictor": {"model": {"storageUri": "file:///m/1", "runtime": NAME}},
-        "canary": [{"trafficPercent": 10, "predictor": {"name": "v2", "model": {}}}],
+        "predictor": {"minReplicas": 1, "model": {"runtime": NAME, "storageUri": "file:///m/1"}},
+        "canary": [{"trafficPercent": 0, "predictor": {"name": "v2", "minReplicas": 1}}],
     },
 }
 

@@ -19,7 +19,7 @@ from components.deployment.local.local_service import LocalService
 from components.deployment.local.model_process import serving_command
 from components.deployment.local.service_file import ServedModel, ServiceFile, Wanted
 from components.deployment.local.site import serve
-from components.deployment.local.traffic import background_traffic
+from components.deployment.local.traffic import Load, background_traffic
 from components.deployment.service import Candidate, NotReady
 from components.shared.machine.files import write_json
 from tests.deployment.conftest import STUB, needs_nginx, stub_command
@@ -111,7 +111,7 @@ def test_a_rollout_and_a_rollback_lose_no_request(file):
         first.start(100)
         first.ready(100)
         first.promote()
-        with background_traffic(file.url, [("a title", "a body")], 100) as count:
+        with background_traffic(Load(file.url, [("a title", "a body")], 100)) as count:
             second = service(file, "2")
             second.start(10)
             second.ready(0)
@@ -147,7 +147,7 @@ def test_a_shadow_answers_a_copy_and_is_scraped_but_never_heard(file):
         shadow = service(file, "2")
         shadow.start(10, shadow=True)
         shadow.ready(0)
-        with background_traffic(file.url, [(None, "a body")], 100) as count:
+        with background_traffic(Load(file.url, [(None, "a body")], 100)) as count:
             time.sleep(0.3)
         assert set(count.answers) == {("1", 200)}
         assert count.failed == 0
@@ -167,7 +167,7 @@ def ids_seen_by(address, number):
 
 
 def test_a_canary_that_dies_is_tried_again_and_harms_nobody(file):
-    with deployed(file), background_traffic(file.url, [(None, "a body")], 100) as count:
+    with deployed(file), background_traffic(Load(file.url, [(None, "a body")], 100)) as count:
         dying = service(file, "2", "dies", ready_within=4)
         dying.start(50)
         with pytest.raises(NotReady, match=r"version 2 is not ready.*the weights are broken"):
@@ -225,7 +225,7 @@ def test_a_supervisor_that_is_killed_goes_on_where_it_was(file):
     with site_process(file) as site:
         until(lambda: shares(file) == {"1": 80, "2": 20})
         url, pids = file.url, {pid_of(file, "1"), pid_of(file, "2")}
-        with background_traffic(url, [(None, "a body")], 50) as count:
+        with background_traffic(Load(url, [(None, "a body")], 50)) as count:
             site.kill()
             site.wait()
             assert not file.is_served()
@@ -311,7 +311,7 @@ def test_real_servers_are_rolled_out_promoted_and_rolled_back_under_traffic(file
         first.start(100)
         first.ready(100)
         first.promote()
-        with background_traffic(file.url, reviews, 30, timeout_seconds=60) as count:
+        with background_traffic(Load(file.url, reviews, 30, timeout_seconds=60)) as count:
             by_share, before = {}, 0
             for percent in (0, 10, 50, 100):
                 if percent:
@@ -333,7 +333,7 @@ def test_real_servers_are_rolled_out_promoted_and_rolled_back_under_traffic(file
             third.roll_back("it was slow")
             time.sleep(0.5)
     assert count.sent == count.answered
-    assert count.failed == 0, count.in_words()
+    assert count.failed == 0, count
     assert {version for version, _ in count.answers} == {"1", "2", "3"}
     assert by_share[0][1] == 0
     # Answers on their way when the split changed were split as before.

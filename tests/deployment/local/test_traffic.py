@@ -14,9 +14,9 @@ import pytest
 from scipy.stats import kstest
 
 from components.deployment.local.traffic import (
+    Load,
     TrafficCount,
     background_traffic,
-    due_times,
     read_reviews,
     replay,
 )
@@ -33,8 +33,8 @@ def server(start_stub):
 
 def sent_to(url, seconds=0.3, rate=100.0, **options):
     """What is due within so many seconds, sent to its end however slow the machine."""
-    count, never = TrafficCount(), threading.Event()
-    asyncio.run(replay(url, REVIEWS, rate, count=count, stop=never, seconds=seconds, **options))
+    count, load = TrafficCount(), Load(url, REVIEWS, rate, seconds, **options)
+    asyncio.run(replay(load, count, threading.Event()))
     return count
 
 
@@ -69,7 +69,7 @@ def test_a_request_without_an_answer_is_lost(server):
 def test_requests_are_sent_when_due_whether_or_not_others_are_answered(server):
     url = server(fault="slow:0.5")
     started = time.monotonic()
-    with background_traffic(url, REVIEWS, 100, seconds=0.3) as count:
+    with background_traffic(Load(url, REVIEWS, 100, seconds=0.3)) as count:
         time.sleep(0.3)
         assert count.answered == 0
         assert count.sent > 5
@@ -85,14 +85,20 @@ def test_the_wait_for_a_connection_counts_as_latency(server):
     assert max(values) > 2 * 200 - 50
 
 
+def times(rate, count, seed):
+    return list(islice(Load("", REVIEWS, rate, seed=seed).due_times(), count))
+
+
 def test_the_same_seed_sends_at_the_same_times_under_the_same_ids():
-    assert list(islice(due_times(20, 3), 50)) == list(islice(due_times(20, 3), 50))
-    assert next(due_times(20, 3)) != next(due_times(20, 4))
+    assert times(20, 50, seed=3) == times(20, 50, seed=3)
+    assert times(20, 1, seed=3) != times(20, 1, seed=4)
+    assert list(Load("", REVIEWS, 20, seconds=2, seed=3).due_times()) == [
+        due for due in times(20, 100, seed=3) if due <= 2
+    ]
 
 
 def test_the_gaps_between_requests_are_exponential():
-    times = list(islice(due_times(20, 1), 2000))
-    gaps = [after - before for before, after in pairwise(times)]
+    gaps = [after - before for before, after in pairwise(times(20, 2000, seed=1))]
     assert kstest(gaps, "expon", args=(0, 1 / 20)).pvalue > 1e-3
 
 
@@ -109,7 +115,7 @@ def test_what_cannot_be_sent_is_refused_in_words(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         read_reviews(path)
     path.write_text("text")
-    with pytest.raises(UserError, match="cannot be read as Parquet"):
+    with pytest.raises(UserError, match="does not hold the expected columns"):
         read_reviews(path)
     pq.write_table(pa.table({"n": [1]}), path)
     with pytest.raises(UserError, match="no column review_body"):
@@ -119,16 +125,14 @@ def test_what_cannot_be_sent_is_refused_in_words(tmp_path):
         read_reviews(path)
 
 
-def test_the_counts_are_told_in_words():
+def test_the_counts_add_up():
     count = TrafficCount(sent=5)
-    assert count.in_words() == "5 sent, answered: none; 0 lost"
     count.answers |= {("1", 200): 2, ("2", 500): 1, ("", 502): 1}
     count.lost["TimeoutError"] = 1
-    assert count.in_words() == (
-        "5 sent, answered: 1 by model (not named) with status 502, 2 by model 1, "
-        "1 by model 2 with status 500; 1 lost (1 TimeoutError)"
-    )
     assert (count.answered, count.failed, count.answered_by("1")) == (4, 3, 2)
+    told = count.to_dict()
+    assert told["answers"][0] == {"model_version": "", "status": 502, "count": 1}
+    assert told["lost"] == {"TimeoutError": 1}
 
 
 def seen_by(url):
@@ -164,11 +168,11 @@ def test_the_command_line_sends_and_prints_the_counts(server, tmp_path):
     assert json.loads(with_signal.communicate(timeout=20)[0])["sent"] > 5
     refused = subprocess.run([*command, "--rate", "0"], capture_output=True, text=True)
     assert refused.returncode == 2
-    assert "--rate 0.0 is no rate" in refused.stderr
+    assert "--rate 0.0 is not a rate" in refused.stderr
 
 
 def test_traffic_that_was_stopped_before_it_began_sends_nothing():
     stop, count = threading.Event(), TrafficCount()
     stop.set()
-    asyncio.run(replay("http://127.0.0.1:9", REVIEWS, 10, count=count, stop=stop))
+    asyncio.run(replay(Load("http://127.0.0.1:9", REVIEWS, 10), count, stop))
     assert count == TrafficCount()
