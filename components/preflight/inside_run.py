@@ -64,21 +64,21 @@ def follow(
     until = api.retry_policy.clock() + deadline_seconds
     said = ""
     while True:
-        run_ended = state_of_run() in ENDED
+        state = state_of_run()
         late = api.retry_policy.clock() >= until
         answer = api.get(api.of_namespace("pods"), labelSelector=f"pipeline/runid={run_id}")
         if answer.status == 403:
-            if run_ended or late:
+            if state in ENDED or late:
                 return [skipped("from inside", "you may not list the pods of the run")]
             looks = {}
         else:
             looks = {name: _look(answer.items, image) for name, image in images.items()}
         waiting = [f"{name}: {look.waits}" for name, look in looks.items() if not look.ended]
-        if run_ended or late or (looks and not waiting):
+        if state in ENDED or late or (looks and not waiting):
             return [
                 finding
                 for name, look in looks.items()
-                for finding in _findings(api, name, images[name], look, run_ended)
+                for finding in _findings(api, name, images[name], look, state)
             ]
         if waiting and (now := "; ".join(waiting)) != said:
             say(f"waiting for {now}")
@@ -122,8 +122,12 @@ def _state(status: Mapping[str, Any]) -> Look:
     return Look(waits=next((reason for reason in reasons if reason), "starting"))
 
 
-def _findings(api: Api, name: str, image: str, look: Look, run_ended: bool) -> Iterator[Finding]:
+def _findings(api: Api, name: str, image: str, look: Look, state: str) -> Iterator[Finding]:
     log = ""
+    if not look.pod and state == "SUCCEEDED":
+        yield passed(name, f"{image} runs")
+        yield skipped(f"from the {name}", "its pod is gone, and its log with it")
+        return
     if look.pod and look.kind in ("", "died"):
         answer = api.get(f"{api.of_namespace('pods', look.pod)}/log", container="main")
         if answer.status == 403 and not look.waits:
@@ -135,7 +139,8 @@ def _findings(api: Api, name: str, image: str, look: Look, run_ended: bool) -> I
     if look.waits:
         kind, why = look.kind or "slow", look.waits
         if not look.ended:
-            what = "the run ended before it" if run_ended else "it did not run to its end in time"
+            late = "it did not run to its end in time"
+            what = "the run ended before it" if state in ENDED else late
             why = why if kind == "unschedulable" else f"{what} ({why})"
         text = f"{image}: {' '.join(why.split())[:500]}"
         found = [one for one in found if one.name != name]

@@ -28,14 +28,7 @@ def all_pipelines() -> dict[str, Pipeline]:
 
 
 def compile_all(folder: Path) -> list[Path]:
-    """Compile every pipeline.
-
-    Args:
-        folder: Gets a YAML file for each of `all_pipelines`.
-
-    Returns:
-        The paths written.
-    """
+    """Write a YAML file for each of `all_pipelines` into a folder; returns their paths."""
     from kfp import compiler
 
     written = []

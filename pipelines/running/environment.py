@@ -27,13 +27,10 @@ def code_version() -> str:
 
 
 def local_environment(state: Path) -> dict[str, str]:
-    """Environment variables of a run on one machine; those already set are left as they are.
+    """Variables that the steps read, for a run on one machine; those already set stay as they are.
 
     Args:
         state: Folder for what outlives a run: feature store, model registry, checkpoints.
-
-    Returns:
-        All variables that the steps read, with their values.
     """
     state = state.resolve()
     variables = {

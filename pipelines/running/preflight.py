@@ -79,14 +79,7 @@ def permissions() -> tuple[Permission, ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Check, print, and exit.
-
-    Args:
-        arguments: Words of the command line; those of the process where None.
-
-    Raises:
-        SystemExit: With code 1 if a check failed, 2 if the cluster cannot be asked.
-    """
+    """Check, print, and exit with 1 if a check failed, 2 if the cluster cannot be asked."""
     # Also `kill` lets the run be removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     exit_in_words(lambda: _preflight(_parser().parse_args(arguments)))

@@ -31,14 +31,7 @@ _OPTIONS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the command line, run the pipeline, write and announce its report.
-
-    Args:
-        arguments: Words of the command line; those of the process where None.
-
-    Raises:
-        SystemExit: With code 2 after an error that the user can fix.
-    """
+    """Parse the command line, run the pipeline, write and announce its report."""
     exit_in_words(lambda: _run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -139,14 +132,7 @@ def _with_absolute_paths(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_report(run: Run) -> Path:
-    """Compose the run's `report.html` from the artifacts of the steps that ran.
-
-    Args:
-        run: A finished run of the training pipeline.
-
-    Returns:
-        Path of the report in the run folder.
-    """
+    """Compose the `report.html` of a run of the training pipeline from its steps' artifacts."""
     from components.report.training_page import RunArtifacts, compose_report
 
     def needed(step: str, name: str) -> Path:

@@ -11,11 +11,7 @@ from pipelines.running.environment import local_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fetch the champion, say how to ask it, become its server.
-
-    Args:
-        arguments: Words of the command line; those of the process where None.
-    """
+    """Fetch the champion, say how to ask it, become its server."""
     exit_in_words(lambda: _serve(arguments))
 
 

@@ -36,12 +36,7 @@ class StepLog(io.TextIOBase):
     """
 
     def __init__(self, log_file: Path, screen: TextIO | None = None) -> None:
-        """Open the log file.
-
-        Args:
-            log_file: Gets every line as it was printed, without colours.
-            screen: Gets the essence; standard output where None.
-        """
+        """Open the log file, which gets every line; the essence goes to the screen (or stdout)."""
         self.seconds: dict[str, float] = {}
         self.failed_step = ""
         self.error = ""

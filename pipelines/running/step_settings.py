@@ -124,17 +124,7 @@ def step_settings() -> dict[str, StepSettings]:
 
 
 def place(task: PipelineTask) -> PipelineTask:
-    """Give a task of a pipeline the settings that the table holds for its component.
-
-    Args:
-        task: The task, as the component's call returned it.
-
-    Returns:
-        The same task.
-
-    Raises:
-        KeyError: If the table has no row for the component.
-    """
+    """Give a task of a pipeline the settings that the table holds for its component."""
     settings = step_settings()[task.component_spec.name]
     task.set_cpu_request(settings.cpu).set_cpu_limit(settings.cpu)
     task.set_memory_request(settings.memory).set_memory_limit(settings.memory)

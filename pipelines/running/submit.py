@@ -24,14 +24,7 @@ TOKEN_VARIABLE = "KFP_TOKEN"  # noqa: S105 - the name of a variable, not a secre
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Submit, and say where the run can be looked at.
-
-    Args:
-        arguments: Words of the command line; those of the process where None.
-
-    Raises:
-        SystemExit: With code 2 after an error that the user can fix.
-    """
+    """Submit, and say where the run can be looked at."""
     exit_in_words(lambda: _submit(_parser().parse_intermixed_args(arguments)))
 
 
@@ -81,10 +74,10 @@ def _submit(options: argparse.Namespace) -> None:
 
 
 def _checked(package: Path, words: Sequence[str]) -> list[str]:
-    """The words as kfp has to be given them; refuses what would fail after the first steps only.
+    """The words as kfp needs them; refuses what would fail after the first steps only.
 
-    kfp reads each value as JSON where it is some: of a text parameter, such as the version `2`, it
-    would make a number, which the backend refuses.
+    kfp reads each value as JSON if it can: it would make a number of a text such as the version
+    `2`, which the backend refuses.
     """
     import yaml
 
@@ -99,11 +92,8 @@ def _checked(package: Path, words: Sequence[str]) -> list[str]:
             raise UserError(f"{package} has no parameter {name}; it has {', '.join(known)}")
         given[name] = json.dumps(value) if known[name]["parameterType"] == "STRING" else value
     for name, parameter in known.items():
-        if (
-            name not in given
-            and not parameter.get("isOptional")
-            and "defaultValue" not in parameter
-        ):
+        optional = parameter.get("isOptional") or "defaultValue" in parameter
+        if name not in given and not optional:
             raise UserError(f"{package} needs the parameter {name}; add {name}=…")
     return [f"{name}={value}" for name, value in given.items()]
 
@@ -134,17 +124,11 @@ def _schedule(client: "Client", options: argparse.Namespace, name: str) -> None:
     for word in options.parameters:
         key, _, value = word.partition("=")
         parameters[key] = parse_parameter_value(value)
-    experiment = client.create_experiment(options.experiment)
-    replaced = [
-        found.recurring_run_id
-        for found in client.list_recurring_runs(
-            experiment_id=experiment.experiment_id, page_size=100
-        ).recurring_runs
-        or []
-        if found.display_name == name
-    ]
+    experiment = client.create_experiment(options.experiment).experiment_id
+    found = client.list_recurring_runs(experiment_id=experiment, page_size=100).recurring_runs or []
+    replaced = [one.recurring_run_id for one in found if one.display_name == name]
     made = client.create_recurring_run(
-        experiment_id=experiment.experiment_id,
+        experiment_id=experiment,
         job_name=name,
         cron_expression=options.cron,
         # Of missed times only the last is made up for, and no two runs train side by side.

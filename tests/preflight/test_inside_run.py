@@ -118,6 +118,9 @@ def test_a_run_that_ended_is_not_waited_for(world):
     del world.server.pods[1:]
     findings = check(world, state="FAILED")
     assert "the run ended before it (starting)" in findings["steps image"].text
+    findings = check(world, state="SUCCEEDED")
+    assert findings["steps image"].state is State.PASSED
+    assert findings["from the steps image"].text == "its pod is gone, and its log with it"
     assert world.time.slept == []
 
 
