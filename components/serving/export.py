@@ -5,6 +5,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def export_for_serving(
     """Copy a model folder and add the network for OpenVINO, in 16 and in 8 bits.
 
     Each engine is compared with torch in fp32 on the validation split; one that differs stays in
-    the folder, marked as not to be served.
+    the folder, marked as not to be served. Returns the comparisons, engine by engine.
 
     Args:
         model_folder: What training wrote.
@@ -66,11 +67,8 @@ def export_for_serving(
         exported: Folder to write.
         max_reviews: Most validation reviews to compare, spread evenly.
 
-    Returns:
-        What the comparison found, engine by engine.
-
     Raises:
-        UserError: If the folder is not whole, or the training set lacks one of the splits.
+        UserError: If the folder is incomplete, or the training set lacks one of the splits.
     """
     from transformers.utils import logging as transformers_logging
 
@@ -108,16 +106,16 @@ def _splits(
     """Token ids and class indices of evenly spread rows of the two splits."""
     table = read_parquet(training_set, TRAINING_SET_SCHEMA)
     split = np.asarray(table["split"].to_pylist())
-    found = {}
+    chosen = {}
     for name, limit in (("train", CALIBRATION_REVIEWS), ("validation", max_reviews)):
         rows = np.flatnonzero(split == name)
         if not len(rows):
             raise UserError(f"{training_set} has no {name} rows; prepare the data again")
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int))]
-        chosen = table.take(rows)
-        classes = np.array([SENTIMENTS.index(value) for value in chosen["sentiment"].to_pylist()])
-        found[name] = (chosen["input_ids"].to_pylist(), classes)
-    return found
+        reviews = table.take(rows)
+        classes = np.array([SENTIMENTS.index(value) for value in reviews["sentiment"].to_pylist()])
+        chosen[name] = (reviews["input_ids"].to_pylist(), classes)
+    return chosen
 
 
 def _write_networks(
@@ -144,7 +142,7 @@ def _write_networks(
 
 
 def _unpadded(row: Sequence[int]) -> dict[str, NDArray[np.int64]]:
-    """The network's inputs for a row by itself: padding would have a say in the ranges."""
+    """The network's inputs for a row by itself: padding would influence the ranges."""
     ids = np.array([row], dtype=np.int64)
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
@@ -206,27 +204,23 @@ def _check(
 
     calibration = read_calibration(folder)
     sha256 = sha256_of_file((folder / file).with_suffix(".bin"))
-    empty = EngineCheck(name, file, sha256, precision, 0.0, 0.0, 0.0, 0.0, len(input_ids))
-    engine = OpenVinoEngine(folder, empty, threads=len(os.sched_getaffinity(0)))
+    unchecked = EngineCheck(name, file, sha256, precision, 0.0, 0.0, 0.0, 0.0, len(input_ids))
+    engine = OpenVinoEngine(folder, unchecked, threads=len(os.sched_getaffinity(0)))
     logits = np.empty_like(reference)
     order = np.argsort([len(row) for row in input_ids], kind="stable")
     for rows in np.array_split(order, max(1, len(order) // _BATCH)):
         logits[rows] = engine.logits([input_ids[row] for row in rows])
-    found, expected = decide(logits, calibration), decide(reference, calibration)
+    labels, expected = decide(logits, calibration), decide(reference, calibration)
     difference = probabilities(logits, calibration) - probabilities(reference, calibration)
 
     def macro_f1(predicted: NDArray[np.int64]) -> float:
-        labels = range(len(SENTIMENTS))
-        return float(f1_score(classes, predicted, labels=labels, average="macro", zero_division=0))
+        known = range(len(SENTIMENTS))
+        return float(f1_score(classes, predicted, labels=known, average="macro", zero_division=0))
 
-    return EngineCheck(
-        name=name,
-        file=file,
-        sha256=sha256,
-        precision=precision,
-        labels_equal=float((found == expected).mean()),
-        macro_f1=macro_f1(found),
+    return replace(
+        unchecked,
+        labels_equal=float((labels == expected).mean()),
+        macro_f1=macro_f1(labels),
         macro_f1_reference=macro_f1(expected),
         max_probability_difference=float(np.abs(difference).max()),
-        reviews=len(input_ids),
     )

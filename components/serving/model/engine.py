@@ -77,16 +77,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, model_folder: Path, check: EngineCheck, threads: int) -> None:
-        """Load and compile the network.
-
-        Args:
-            model_folder: A complete model folder.
-            check: The engine's entry in the folder.
-            threads: Cores that the engine may use.
-
-        Raises:
-            UserError: If the network is missing, damaged or cannot be loaded.
-        """
+        """Compile the network for `threads` cores; raises `UserError` if that is not possible."""
         network = model_folder / check.file
         weights = network.with_suffix(".bin")
         if not network.is_file() or not weights.is_file():
@@ -240,9 +231,8 @@ def _cpu_quota(v2: Path, v1: Path) -> float:
 
 def supports(precision: str) -> bool:
     """Whether this CPU computes in a precision natively."""
-    if precision != "bf16":
-        return True
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    known = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return precision != "bf16" or "BF16" in known
 
 
 def _has_gpu() -> bool:

@@ -34,17 +34,11 @@ class Tokens(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model predicts for n texts.
+    """What the model predicts for n texts."""
 
-    Attributes:
-        classes: Class index of each text [n], int64.
-        probabilities: Calibrated probability of each class [n, 3], float64.
-        truncated: Whether each text was cut [n].
-    """
-
-    classes: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    truncated: Sequence[bool]
+    classes: NDArray[np.int64]  # Class index of each text [n].
+    probabilities: NDArray[np.float64]  # Calibrated probability of each class [n, 3].
+    truncated: Sequence[bool]  # Whether each text was cut [n].
 
     @property
     def labels(self) -> list[str]:
@@ -116,15 +110,7 @@ class FeatureLookup:
     """
 
     def __init__(self, feature_service: str, max_tokens: int) -> None:
-        """Open the store that the environment names.
-
-        Args:
-            feature_service: The service that training read; `Predictor.feature_service`.
-            max_tokens: Tokens at which the features were cut.
-
-        Raises:
-            UserError: If the folder names no service, or the store cannot be opened.
-        """
+        """Open the store that the environment names; raises `UserError` if that fails."""
         if not feature_service:
             raise UserError("the model folder names no feature service; train through the pipeline")
         self._service = feature_service

@@ -21,31 +21,17 @@ _LONGEST_PATH = 256
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is known of a request, completed while it is answered; a line of the log is made of it.
+    """What is known of a request, completed while it is answered; a line is made of it."""
 
-    Attributes:
-        request_id: Given by the client or made here.
-        method: HTTP method, or `gRPC`.
-        path: Path of the URL, or full name of the gRPC method.
-        client: Address of the client, where known.
-        started_at: Time of arrival, seconds since 1970.
-        status: HTTP status of the answer; 0 until it is known.
-        seconds: From arrival to the last byte of the answer.
-        reviews: Number of texts in the request.
-        queue_seconds: Longest wait of its texts for a forward pass.
-        texts: What the model read; logged only where texts are wanted.
-    """
-
-    request_id: str
-    method: str
-    path: str
-    client: str | None
-    started_at: float
-    status: int = 0
-    seconds: float = 0.0
-    reviews: int | None = None
-    queue_seconds: float | None = None
-    texts: Sequence[str] | None = None
+    request_id: str  # Given by the client or made here.
+    method: str  # HTTP method, or `gRPC`.
+    path: str  # Path of the URL, or full name of the gRPC method.
+    client: str | None  # Address, where known.
+    started_at: float  # Seconds since 1970.
+    status: int = 0  # HTTP status of the answer; 0 until it is known.
+    seconds: float = 0.0  # From arrival to the last byte of the answer.
+    queue_seconds: float | None = None  # Longest wait of its texts for a forward pass.
+    texts: Sequence[str] | None = None  # What the model read.
 
 
 class AccessLog:
@@ -73,7 +59,7 @@ class AccessLog:
             stream: Where lines go, as UTF-8; standard output where None.
             with_texts: Whether lines hold the texts of the reviews.
             max_pending: Most lines that wait.
-            flush_seconds: How long lines are collected before they are written.
+            flush_seconds: Time for which lines are collected before they are written.
         """
         self._model_version = model_version
         # Standard output under a handle of its own: a thread that is killed at exit while it writes
@@ -141,7 +127,7 @@ class AccessLog:
             "path": request.path[:_LONGEST_PATH],
             "status": request.status,
             "ms": round(request.seconds * 1e3, 3),
-            "reviews": request.reviews,
+            "reviews": None if request.texts is None else len(request.texts),
             "queue_ms": None if queue is None else round(queue * 1e3, 3),
             "model_version": self._model_version,
             "client": request.client,

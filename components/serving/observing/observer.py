@@ -58,11 +58,7 @@ _current: ContextVar[RequestRecord | None] = ContextVar("request", default=None)
 
 
 class Observer:
-    """What is noted of requests: metrics, a line in the access log, rows in the payload log.
-
-    Attributes:
-        metrics: Counts inference requests and predictions.
-    """
+    """What is noted of requests: metrics, a line in the access log, rows in the payload log."""
 
     def __init__(
         self,
@@ -124,7 +120,6 @@ class Observer:
         self.metrics.predicted(classes, predictions.probabilities, truncated)
         request = _current.get()
         if request is not None:
-            request.reviews = len(texts)
             request.queue_seconds = queue_seconds
             request.texts = texts
         if self._payload_log is not None:

@@ -1,4 +1,4 @@
-"""The REST application: KServe's data plane and endpoints around a model, as a library.
+"""The REST application: KServe's data plane and endpoints around a model, used as a library.
 
 KServe's own inference endpoints lead through FastAPI's validation of body and answer, which is done
 once more behind it. Ours take their place, straight from the body to the data plane; metadata,
@@ -6,8 +6,9 @@ readiness and all else are KServe's. Endpoints that name a version, which KServe
 are there too.
 """
 
+import logging
 import struct
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from grpc_interceptor.exceptions import GrpcException
-from kserve import Model, ModelRepository, errors
+from kserve import Model, ModelRepository
 from kserve.errors import InferenceError, InvalidInput, ModelNotFound, ModelNotReady
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
@@ -28,39 +29,41 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+logger = logging.getLogger(__name__)
+
 JSON = "application/json"
 BINARY = "application/octet-stream"
+
+_STATUS: Mapping[type[Exception], int] = {
+    RequestValidationError: 400,  # Like all else that the client did wrong; FastAPI says 422.
+    InvalidInput: 400,
+    ModelNotFound: 404,
+    ClientDisconnect: 499,  # Nobody reads it.
+    NotImplementedError: 501,
+    ModelNotReady: 503,
+    GrpcException: 503,
+    Exception: 500,
+}
+"""HTTP status of each error; of those that fit, the first."""
 
 _CUT_OFF = 10
 """A body of so many times the limit is cut off, not read to its end."""
 
 
 class ForgivingDataPlane(DataPlane):
-    """KServe's data plane of one model; the client's mistakes get 400, and JSON is taken as JSON.
-
-    Attributes:
-        model: The only model, with its `version` and `engine_name`.
-    """
+    """KServe's data plane of one model; clients' mistakes get 400, and JSON is taken as JSON."""
 
     def __init__(self, model: Model) -> None:
-        """Register the model."""
+        """Register the only model, which has a `version` and an `engine_name`."""
         repository = ModelRepository()
         repository.update(model)
         super().__init__(repository)
         self.model = model
 
     def decode(
-        self,
-        body: Any,
-        headers: Any,
-        protocol_version: str = "v1",
-        model_name: str | None = None,
+        self, body: Any, headers: Any, protocol_version: str = "v1", model_name: str | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Decode a request body; v2 JSON is read also where its content type is missing.
-
-        Raises:
-            InvalidInput: If the body cannot be decoded.
-        """
+        """Decode a request body, v2 JSON without its content type too, or raise `InvalidInput`."""
         coding = headers.get("content-encoding", "identity") if headers else "identity"
         if coding != "identity":
             raise InvalidInput(f"the content-encoding {coding!r} is not read; send the body as is")
@@ -110,15 +113,26 @@ class ClosedRepository(ModelRepositoryExtension):
     unload = load
 
 
-def rest_application(data_plane: ForgivingDataPlane) -> FastAPI:
+class BodyTooLong(InvalidInput):
+    """A body that is longer than the server reads."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        """Say so; a body of so many times the limit ends the connection, too."""
+        super().__init__(
+            f"the body has {size} bytes or more, and this server reads {limit}; "
+            "send fewer reviews in a request"
+        )
+        self.headers = {"Connection": "close"} if size > _CUT_OFF * limit else None
+
+
+def rest_application(data_plane: ForgivingDataPlane, max_body_bytes: int) -> FastAPI:
     """The endpoints of v1, v2, metrics and the OpenAPI description, with errors in words."""
 
     async def infer(request: Request, protocol: str) -> Response:
         name = await checked(request)
         headers = dict(request.headers)
-        question, attributes = data_plane.decode(
-            await request.body(), headers, protocol_version=protocol, model_name=name
-        )
+        body = await _body(request, max_body_bytes)
+        question, attributes = data_plane.decode(body, headers, protocol, name)
         answer, answer_headers = await data_plane.infer(name, question, headers)
         content, encoding_headers = data_plane.encode(name, answer, headers, attributes)
         answer_headers |= encoding_headers
@@ -144,6 +158,9 @@ def rest_application(data_plane: ForgivingDataPlane) -> FastAPI:
     async def v2(request: Request) -> Response:
         return await infer(request, "v2")
 
+    async def explain(request: Request) -> Response:
+        raise NotImplementedError("this server explains no predictions")
+
     async def metadata(request: Request) -> Response:
         name = await checked(request)
         return Response(orjson.dumps(await data_plane.model_metadata(name)), media_type=JSON)
@@ -160,6 +177,7 @@ def rest_application(data_plane: ForgivingDataPlane) -> FastAPI:
         redoc_url=None,
         routes=[  # The first route that matches answers: these before KServe's.
             Route("/v1/models/{model_name}:predict", v1, methods=["POST"]),
+            Route("/v1/models/{model_name}:explain", explain, methods=["POST"]),
             Route("/v2/models/{model_name}/infer", v2, methods=["POST"]),
             Route(f"{of_version}/infer", v2, methods=["POST"]),
             Route(of_version, metadata, methods=["GET"]),
@@ -171,19 +189,34 @@ def rest_application(data_plane: ForgivingDataPlane) -> FastAPI:
     repository = ClosedRepository(data_plane.model_registry)
     register_v1_endpoints(app, data_plane, repository)
     register_v2_endpoints(app, data_plane, repository)
-    for kind, handler in {
-        RequestValidationError: _answer_unreadable,
-        GrpcException: _answer_refusal,
-        ClientDisconnect: _answer_nobody,
-        InvalidInput: errors.invalid_input_handler,
-        InferenceError: errors.inference_error_handler,
-        ModelNotFound: errors.model_not_found_handler,
-        ModelNotReady: errors.model_not_ready_handler,
-        NotImplementedError: errors.not_implemented_error_handler,
-        Exception: errors.generic_exception_handler,
-    }.items():
-        app.add_exception_handler(kind, handler)
+    for kind in _STATUS:
+        app.add_exception_handler(kind, _answer_error)
     return app
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The body of a request, or `BodyTooLong`.
+
+    A body that says it is too long is not read: the HTTP parser lets no more through than it says.
+    One of unknown length is read on but thrown away, up to a multiple of the limit. The client, who
+    may read no answer before it has sent all, so finds the reason and not a reset.
+    """
+    size = int(request.headers.get("content-length", 0))
+    if size > limit:
+        raise BodyTooLong(size, limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        elif size > _CUT_OFF * limit:
+            break
+        else:
+            chunks.clear()
+    if size > limit:
+        raise BodyTooLong(size, limit)
+    return b"".join(chunks)
 
 
 def _in_words(errors: Sequence[Mapping[str, Any]]) -> str:
@@ -195,97 +228,15 @@ def _in_words(errors: Sequence[Mapping[str, Any]]) -> str:
     return f"the request cannot be read: {place + ': ' if place else ''}{error['msg']}"
 
 
-async def _answer_unreadable(_: Request, error: RequestValidationError) -> Response:
-    """Status 400, like all else that the client did wrong, where FastAPI would say 422."""
-    return JSONResponse({"error": _in_words(error.errors())}, status_code=400)
-
-
-async def _answer_refusal(_: Request, refusal: GrpcException) -> Response:
-    """Status 503, and when to come again (`sentiment_model.Refusal`)."""
-    headers = {"Retry-After": str(refusal.retry_after)}
-    return JSONResponse({"error": refusal.details}, status_code=503, headers=headers)
-
-
-async def _answer_nobody(_: Request, error: ClientDisconnect) -> Response:
-    """The client has left; nobody reads this."""
-    return Response(status_code=499)
-
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-
-class LimitedBody:
-    """ASGI middleware: a body of more than `max_bytes` is answered with status 400, unread."""
-
-    def __init__(self, app: Any, max_bytes: int) -> None:
-        """Wrap an application."""
-        self._app = app
-        self._limit = max_bytes
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Hand the request on, or refuse it."""
-        headers = dict(scope.get("headers", ()))
-        length = headers.get(b"content-length")
-        if b"transfer-encoding" in headers:
-            body, size = await self._read(receive)
-            if body is not None:
-                await self._app(scope, _once(body, receive), send)
-            elif size:
-                await self._refuse(send, size)
-        elif length is not None and int(length) > self._limit:
-            # Unread: the HTTP parser lets no more through than the header says.
-            await self._refuse(send, int(length))
-        else:
-            await self._app(scope, receive, send)
-
-    async def _read(self, receive: Receive) -> tuple[bytes | None, int]:
-        """Read a body of unknown length: the body (None where refused, or the client left), size.
-
-        Past the limit it is read on but thrown away, up to a multiple of it: a client that has sent
-        all it has is sure to read the answer.
-        """
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return None, 0
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size <= self._limit:
-                chunks.append(chunk)
-            else:
-                chunks.clear()
-            if not message.get("more_body", False) or size > _CUT_OFF * self._limit:
-                return (b"".join(chunks) if size <= self._limit else None), size
-
-    async def _refuse(self, send: Send, size: int) -> None:
-        """Answer a request whose body is too long.
-
-        The connection stays: the server reads the rest and throws it away, so that the client, who
-        may read no answer before it has sent all, finds the reason and not a reset. Only a body
-        beyond all measure is cut off.
-        """
-        headers = {"connection": "close"} if size > _CUT_OFF * self._limit else None
-        reason = (
-            f"the body has {size} bytes or more, and this server reads {self._limit}; "
-            "send fewer reviews in a request"
-        )
-        answer = JSONResponse({"error": reason}, status_code=400, headers=headers)
-        await answer({"type": "http"}, None, send)
-
-
-def _once(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the whole body first, and then what comes after it."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
+async def _answer_error(_: Request, error: Exception) -> Response:
+    """The status of an error, the reason in words, and where the queue is full, when to return."""
+    kind, status = next(item for item in _STATUS.items() if isinstance(error, item[0]))
+    headers, reason = getattr(error, "headers", None), str(error)
+    if kind is RequestValidationError:
+        reason = _in_words(error.errors())
+    elif kind is GrpcException:  # `sentiment_model.Refusal`
+        headers, reason = {"Retry-After": str(error.retry_after)}, error.details
+    elif kind is Exception:
+        logger.error("a request failed", exc_info=error)
+        reason = f"{type(error).__name__} : {error}"
+    return JSONResponse({"error": reason}, status_code=status, headers=headers)

@@ -36,9 +36,7 @@ MAX_MARKS = 64
 with the square of their number, and a request of megabytes would stop the server for hours."""
 
 V2_INPUTS: list[dict[str, Any]] = [
-    {"name": "text", "datatype": "BYTES", "shape": [-1]},
-    {"name": "title", "datatype": "BYTES", "shape": [-1]},
-    {"name": "review_id", "datatype": "BYTES", "shape": [-1]},
+    {"name": name, "datatype": "BYTES", "shape": [-1]} for name in ("text", "title", "review_id")
 ]
 """The tensors of a v2 request: `text`, with or without `title`, which may hold empty texts; or
 `review_id` alone, for reviews that the feature store holds."""
@@ -167,12 +165,12 @@ def response_of_v2(
     """
     from kserve import InferOutput, InferResponse
 
-    n = len(predictions.classes)
+    labels = predictions.labels
     tensors = {
-        "label": np.array(predictions.labels, dtype=np.object_),
+        "label": np.array(labels, dtype=np.object_),
         "label_id": predictions.classes.astype(np.int32),
         "probabilities": predictions.probabilities.astype(np.float32),
-        "model_version": np.array([model_version] * n, dtype=np.object_),
+        "model_version": np.array([model_version] * len(labels), dtype=np.object_),
     }
     wanted = {output.name for output in request.request_outputs or []}
     outputs = []
@@ -183,23 +181,20 @@ def response_of_v2(
         output = InferOutput(described["name"], list(tensor.shape), described["datatype"])
         output.set_data_from_numpy(tensor, binary_data=False)
         outputs.append(output)
+    parameters = {"class_names": ",".join(CLASS_NAMES)}
+    cut = [str(position) for position, was_cut in enumerate(predictions.truncated) if was_cut]
+    if cut:
+        parameters["truncated"] = ",".join(cut)
+        parameters["truncation"] = f"the first {max_tokens} tokens are read"
     return InferResponse(
         response_id=request.id or str(uuid.uuid4()),
         model_name=model_name,
         model_version=model_version,
         infer_outputs=outputs,
-        parameters={"class_names": ",".join(CLASS_NAMES), **_truncation(predictions, max_tokens)},
+        parameters=parameters,
         use_binary_outputs=request.use_binary_outputs,
         requested_outputs=request.request_outputs,
     )
-
-
-def _truncation(predictions: "Predictions", max_tokens: int) -> dict[str, str]:
-    """Parameters of a v2 answer that name the reviews that were cut; empty where none was."""
-    cut = [str(position) for position, was_cut in enumerate(predictions.truncated) if was_cut]
-    if not cut:
-        return {}
-    return {"truncated": ",".join(cut), "truncation": f"the first {max_tokens} tokens are read"}
 
 
 def _review_of_v1(instance: Any, place: str) -> Review:

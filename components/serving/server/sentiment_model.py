@@ -96,12 +96,7 @@ class SentimentModel(Model):
         headers: dict[str, str] | None = None,
         response_headers: dict[str, str] | None = None,
     ) -> dict[str, Any] | InferResponse:
-        """Answer a v1 or v2 request in its own protocol.
-
-        Args:
-            payload: What KServe decoded: a mapping or bytes for v1, an `InferRequest` for v2.
-            headers: Headers of the request.
-            response_headers: Headers of the response; left as they are.
+        """Answer a request in its own protocol: v1 (a mapping or bytes) or v2 (`InferRequest`).
 
         Raises:
             InvalidInput: If the client sent something else; becomes status 400.
@@ -133,20 +128,14 @@ class SentimentModel(Model):
         return predictions_of_v1(predictions, self.name, self.version)
 
     def _read(self, payload: Any) -> tuple[list[Review], list[Tokens]]:
-        """The reviews of a request, and the tokens of those that are given as texts.
-
-        Raises `UserError` if the request does not follow the protocol.
-        """
+        """The reviews of a request, and the tokens of those that are given as texts."""
         is_v2 = isinstance(payload, InferRequest)
         reviews = reviews_of_v2(payload) if is_v2 else reviews_of_v1(payload)
         texts = [review.text for review in reviews if not review.review_id]
         return reviews, self._predictor.tokenise(texts)
 
     async def _with_looked_up(self, reviews: list[Review], made: list[Tokens]) -> list[Tokens]:
-        """Tokens of each review: those made from texts, and those read by their keys.
-
-        Raises `UserError` if a key is not in the feature store, or no store is open.
-        """
+        """Tokens of each review: those made from texts, and those read by their keys."""
         keys = [review.review_id for review in reviews if review.review_id]
         if not keys:
             return made

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import logging.config
 import signal
 import socket
 from pathlib import Path
@@ -21,7 +20,6 @@ from components.serving.options import Endpoint, LogOptions, ModelOptions, Queue
 from components.serving.server.app import (
     ClosedRepository,
     ForgivingDataPlane,
-    LimitedBody,
     rest_application,
 )
 from components.serving.server.sentiment_model import SentimentModel
@@ -82,10 +80,10 @@ def serve(
 
 async def _serve(data_plane: ForgivingDataPlane, endpoint: Endpoint, observer: Observer) -> None:
     """Answer REST and gRPC until a signal; what was accepted is answered first."""
-    limited = LimitedBody(rest_application(data_plane), endpoint.max_body_bytes)
+    app = rest_application(data_plane, endpoint.max_body_bytes)
     rest = uvicorn.Server(
         uvicorn.Config(
-            ObservedApp(limited, observer),
+            ObservedApp(app, observer),
             host=endpoint.host,
             port=endpoint.http_port,
             log_config=None,
@@ -104,7 +102,14 @@ async def _serve(data_plane: ForgivingDataPlane, endpoint: Endpoint, observer: O
         while not (rest.started or rest.should_exit):
             await asyncio.sleep(0.02)
         if rest.started:
-            _announce(endpoint, rest.servers[0].sockets[0].getsockname()[1], data_plane.model.name)
+            port = rest.servers[0].sockets[0].getsockname()[1]
+            anywhere = ("0.0.0.0", "127.0.0.1")  # noqa: S104
+            host = "localhost" if endpoint.host in anywhere else endpoint.host
+            logger.info("ready: http://%s:%d/v2/models/%s", host, port, data_plane.model.name)
+            if endpoint.port_file:
+                draft = Path(f"{endpoint.port_file}.draft")
+                draft.write_text(str(port))
+                draft.replace(endpoint.port_file)
 
     async def drain_grpc() -> None:
         """Beside REST, not after it."""
@@ -135,18 +140,6 @@ async def _started_grpc(
     return server
 
 
-def _announce(endpoint: Endpoint, port: int, model_name: str) -> None:
-    """Say where the server is ready."""
-    host = endpoint.host
-    address = "localhost" if host in ("0.0.0.0", "127.0.0.1") else host  # noqa: S104
-    logger.info("ready: http://%s:%d/v2/models/%s", address, port, model_name)
-    if endpoint.port_file:
-        file = Path(endpoint.port_file)
-        draft = file.with_suffix(".draft")
-        draft.write_text(str(port))
-        draft.replace(file)
-
-
 def _check_port(host: str, port: int) -> None:
     """Find out early, and say in words, that a port cannot be had."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -159,36 +152,16 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-class _ClientsMistakes(logging.Filter):
-    """Drops stack traces of clients' mistakes and of refusals, which KServe logs as errors."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        kind = record.exc_info[0] if record.exc_info else None
-        return not (kind and issubclass(kind, InvalidInput | ModelNotFound | GrpcException))
-
-
 def _configure_logging() -> None:
     """On standard error, a line when the server is ready, and errors; requests have their log."""
-    plain = {"handlers": ["plain"], "propagate": False}
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-            "filters": {"mistakes": {"()": _ClientsMistakes}},
-            "handlers": {
-                "plain": {
-                    "class": "logging.StreamHandler",
-                    "stream": "ext://sys.stderr",
-                    "formatter": "plain",
-                    "filters": ["mistakes"],
-                },
-            },
-            "root": {"level": "WARNING", "handlers": ["plain"]},
-            "loggers": {
-                "components": {"level": "INFO"},
-                "kserve": {"level": "WARNING", **plain},
-                "uvicorn": {"level": "WARNING"},
-            },
-        }
-    )
+    handler = logging.StreamHandler()
+    handler.addFilter(_is_our_fault)
+    plain = "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=plain, handlers=[handler], force=True)
+    logging.getLogger("components").setLevel(logging.INFO)
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Whether to log a record: KServe logs clients' mistakes and refusals as errors, too."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return not (kind and issubclass(kind, InvalidInput | ModelNotFound | GrpcException))

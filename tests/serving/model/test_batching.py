@@ -13,7 +13,7 @@ PASSES_OF_THE_LOOP = 200
 
 
 class FakeEngine:
-    """Computes when it is told to: logits that name the row, a record of each pass."""
+    """Computes when the test lets it: logits that name the row, a record of each pass."""
 
     name = "fake"
 
@@ -269,11 +269,9 @@ def test_an_engine_that_answers_too_few_rows_leaves_nobody_waiting():
     assert first_column(run(story())) == [3]
 
 
-def test_passes_and_waits_are_told():
-    engine, now, told = FakeEngine(), [0.0], []
-    batcher = Batcher(
-        engine, clock=lambda: now[0], on_batch=lambda size, waits: told.append((size, list(waits)))
-    )
+def test_passes_and_waits_are_reported():
+    engine, now, reported = FakeEngine(), [0.0], []
+    batcher = Batcher(engine, clock=lambda: now[0], on_batch=lambda *batch: reported.append(batch))
 
     async def story():
         first = asyncio.create_task(batcher.logits(rows(1)))
@@ -285,7 +283,7 @@ def test_passes_and_waits_are_told():
         return await first, await second
 
     first, second = run(story())
-    assert told == [(1, [0.0]), (2, [0.5, 0.5])]
+    assert reported == [(1, [0.0]), (2, [0.5, 0.5])]
     assert (first.queue_seconds, second.queue_seconds) == (0.0, 0.5)
 
 

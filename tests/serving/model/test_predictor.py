@@ -45,7 +45,7 @@ def test_it_decides_as_evaluation_does_and_cuts_as_training_does(served_folder, 
 
 
 @given(st.lists(st.text(max_size=80), min_size=1, max_size=4))
-def test_tokens_are_training_tokens_and_truncation_is_told(served_folder, predictor, texts):
+def test_tokens_are_training_tokens_and_truncation_is_reported(served_folder, predictor, texts):
     made = predictor.tokenise(texts)
     assert [list(ids) for ids, _ in made] == tokenised(served_folder, texts)
     assert all(not truncated or len(ids) == 32 for ids, truncated in made)

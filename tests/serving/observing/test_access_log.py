@@ -9,7 +9,7 @@ from tests.serving.conftest import Stream
 
 
 def finished(**changes):
-    values = {"status": 200, "seconds": 0.0123, "reviews": 1, "queue_seconds": 0.004, **changes}
+    values = {"status": 200, "seconds": 0.0123, "queue_seconds": 0.004, **changes}
     return RequestRecord(
         "id-1", "POST", "/v2/models/reviews/infer", None, 1_700_000_000.25, **values
     )
@@ -70,7 +70,7 @@ def test_a_slow_stream_costs_lines_but_no_time():
     assert sum(line.get("lines_dropped", 0) for line in lines) == 7
 
 
-def test_a_broken_stream_is_told_once_and_stops_nothing(caplog):
+def test_a_broken_stream_is_reported_once_and_stops_nothing(caplog):
     class Broken(Stream):
         def write(self, content):
             tried.release()

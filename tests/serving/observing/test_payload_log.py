@@ -162,7 +162,7 @@ def test_after_closing_nothing_is_taken_and_closing_twice_is_no_error(tmp_path):
     assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["a"]
 
 
-def test_an_answer_that_is_none_costs_itself_alone(tmp_path):
+def test_a_malformed_answer_costs_itself_alone(tmp_path):
     lost = []
     log = opened(tmp_path, on_dropped=lost.append)
     log.record("a", ["x", "y"], np.array([2]), CHANCES, np.array([False]))
@@ -214,7 +214,7 @@ def test_many_threads_lose_nothing(tmp_path):
     assert sorted(found) == sorted(f"{a}-{b}" for a in range(4) for b in range(200))
 
 
-def test_a_uri_that_cannot_be_used_is_told_in_a_sentence(tmp_path):
+def test_a_uri_that_cannot_be_used_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     for uri, word in (
         ("unheard://of", "unheard"),

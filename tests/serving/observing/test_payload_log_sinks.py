@@ -110,7 +110,7 @@ def test_a_sink_that_fails_now_and_then_loses_and_doubles_nothing(sink):
     assert lost == []
 
 
-def test_a_sink_that_fails_for_good_costs_rows_that_are_counted_and_told_once(sink, caplog):
+def test_a_sink_that_fails_for_good_costs_rows_that_are_counted_and_reported_once(sink, caplog):
     def never(path):
         raise PermissionError("not yours")
 
@@ -122,11 +122,11 @@ def test_a_sink_that_fails_for_good_costs_rows_that_are_counted_and_told_once(si
             record(log)
         log.close()
     assert sum(lost) == 20
-    told = [record.getMessage() for record in caplog.records]
+    lines = [record.getMessage() for record in caplog.records]
     # The first loss at once, the rest when the log is closed.
-    assert len(told) == 2
-    assert sum(int(re.search(r"answers lost: (\d+)", line)[1]) for line in told) == 20
-    assert "not yours" in told[0]
+    assert len(lines) == 2
+    assert sum(int(re.search(r"answers lost: (\d+)", line)[1]) for line in lines) == 20
+    assert "not yours" in lines[0]
     assert sink.store == {}
 
 
@@ -141,7 +141,7 @@ def test_no_draft_is_left_of_an_attempt_that_failed(sink, monkeypatch):
     assert sink.store == {}
 
 
-def test_losses_are_told_again_after_a_minute(sink, caplog, monkeypatch):
+def test_losses_are_reported_again_after_a_minute(sink, caplog, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(payload_log.time, "monotonic", lambda: now[0])
     log = opened("planted://log", rows=0)
@@ -149,8 +149,8 @@ def test_losses_are_told_again_after_a_minute(sink, caplog, monkeypatch):
         for moment in (0.0, 1.0, 59.0, 61.0, 62.0):
             now[0] = moment
             record(log)
-    told = [re.search(r"answers lost: (\d+)", line.getMessage())[1] for line in caplog.records]
-    assert told == ["1", "3"]
+    lost = [re.search(r"answers lost: (\d+)", line.getMessage())[1] for line in caplog.records]
+    assert lost == ["1", "3"]
     log.close()
 
 

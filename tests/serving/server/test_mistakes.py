@@ -57,8 +57,8 @@ def test_a_request_id_injects_nothing(server, given):
     heading = answer.split(b"\r\n\r\n")[0].lower()
     assert b"set-cookie" not in heading
     if first.endswith(b"OK") and given != '"><script>':
-        (told,) = [row for row in heading.split(b"\r\n") if row.startswith(b"x-request-id: ")]
-        assert len(told) == len("x-request-id: ") + 32
+        (answered,) = [row for row in heading.split(b"\r\n") if row.startswith(b"x-request-id: ")]
+        assert len(answered) == len("x-request-id: ") + 32
 
 
 @pytest.mark.parametrize(

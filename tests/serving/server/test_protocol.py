@@ -239,7 +239,7 @@ def test_v2_answers_only_what_was_asked_for_and_in_binary_too():
 
 
 @pytest.mark.parametrize("shape", [None, 3, ["x"], [[1]], [None]])
-def test_v2_says_that_a_shape_is_none(shape):
+def test_v2_says_that_a_shape_is_missing(shape):
     from kserve import InferInput, InferRequest
 
     text = InferInput("text", [1], "BYTES", ["soft"])

@@ -6,36 +6,11 @@ import time
 
 import pytest
 
-from components.shared.records.labels import CLASS_NAMES
 from tests.serving.conftest import NAME
 
 pytestmark = pytest.mark.slow
 
 V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
-TENSOR = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["lovely dress"]}
-
-
-def test_it_answers_whatever_content_type_the_client_names(server):
-    review = {"instances": [{"title": "Nice", "review_body": "lovely dress"}]}
-    # curl -d without a header says that it sends a form.
-    for content_type in ("application/json", "application/x-www-form-urlencoded", None):
-        headers = {"Content-Type": content_type} if content_type else {}
-        status, answer = server.ask(V1, json.dumps(review), headers=headers)
-        assert status == 200
-        assert answer["predictions"][0]["label"] in CLASS_NAMES
-        status, answer = server.ask(V2, json.dumps({"inputs": [TENSOR]}), headers=headers)
-        assert status == 200
-        assert answer["outputs"][0]["data"][0] in CLASS_NAMES
-
-
-def test_probes_and_metrics_answer(server):
-    assert server.ask(f"/v2/models/{NAME}/ready") == (200, {"name": NAME, "ready": True})
-    assert server.ask("/v2/health/live") == (200, {"live": True})
-    assert server.ask("/v2/health/ready") == (200, {"ready": True})
-    server.ask(V1, {"instances": ["okay"]})
-    status, _, metrics = server.request("/metrics")
-    assert status == 200
-    assert b'review_sentiment_requests_total{code="200",model_name="review-sentiment"' in metrics
 
 
 def lines(server):
