@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from components.serving.observing.access_log import AccessLog
@@ -29,6 +30,12 @@ from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.shared.records.serving_metrics import REQUESTS
 
 NAME = "review-sentiment"
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner),
+    max_leaves=8,
+)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from components.serving.model.batching import OverloadedError
 from components.serving.observing.observer import ObservedApp
 from components.serving.server.app import ForgivingDataPlane, rest_application
 from components.serving.server.sentiment_model import SentimentModel
-from tests.serving.conftest import NAME, ask, counted
+from tests.serving.conftest import NAME, anything, ask, counted
 
 V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
 JSON = [(b"content-type", b"application/json")]
@@ -202,24 +202,10 @@ def test_an_overload_gets_503_and_when_to_come_again(app, model, monkeypatch):
     assert "try again in 4 s" in json.loads(answer)["error"]
 
 
-def test_a_fault_gets_500_and_reaches_the_log(app, model, monkeypatch):
-    async def broken(_):
-        raise RuntimeError("planted")
-
-    monkeypatch.setattr(model.batcher, "logits", broken)
-    with pytest.raises(RuntimeError, match="planted"):  # Starlette raises it once it has answered.
-        asked(app, V1, ONE)
-
-
 def test_a_client_that_leaves_in_its_sentence_is_no_fault(app):
     assert ask(app, V1, b'{"instances": ["so', None, headers=JSON)[0] == 499
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=6,
-)
 tensors = st.fixed_dictionaries(
     {"name": st.sampled_from(["text", "title", "review_id", "x"]), "datatype": st.just("BYTES")},
     optional={

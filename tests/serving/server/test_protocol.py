@@ -19,17 +19,12 @@ from components.serving.server.protocol import (
 )
 from components.shared.machine.errors import UserError
 from components.shared.records.text import model_text
+from tests.serving.conftest import anything
 
 SAID = Predictions(
     np.array([2, 0]), np.array([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1]]), truncated=[False, False]
 )
 CUT = Predictions(SAID.classes, SAID.probabilities, truncated=[False, True])
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner),
-    max_leaves=8,
-)
 
 
 def v2(*tensors, outputs=None, parameters=None):
