@@ -202,12 +202,8 @@ def padded(
 def cpu_limit(v2: Path = _CGROUP_V2, v1: Path = _CGROUP_V1) -> int:
     """Whole cores that this process may use: the container's limit, not the node's size.
 
-    Args:
-        v2: File of the limit in control groups version 2: quota and period in microseconds.
-        v1: Folder with the same two figures in version 1.
-
-    Returns:
-        At least 1; a limit of 1.5 cores gives 2, so that no half of a core is left idle.
+    Quota and period in microseconds are in the file `v2` or, in control groups version 1, in two
+    files of the folder `v1`. A limit of 1.5 cores gives 2, so that half a core is not left idle.
     """
     allowed = len(os.sched_getaffinity(0))
     quota = _cpu_quota(v2, v1)

@@ -52,14 +52,9 @@ class AccessLog:
         max_pending: int = 10_000,
         flush_seconds: float = 0.2,
     ) -> None:
-        """Start the thread.
+        """Start the thread, which collects lines for `flush_seconds` before it writes them.
 
-        Args:
-            model_version: Part of each line.
-            stream: Where lines go, as UTF-8; standard output where None.
-            with_texts: Whether lines hold the texts of the reviews.
-            max_pending: Most lines that wait.
-            flush_seconds: Time for which lines are collected before they are written.
+        They go to standard output where no stream is given.
         """
         self._model_version = model_version
         # Standard output under a handle of its own: a thread that is killed at exit while it writes

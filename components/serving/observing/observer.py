@@ -75,30 +75,14 @@ class Observer:
     def opened(
         cls, name: str, version: str, *, payload_uri: str, keep_texts: bool, log_requests: bool
     ) -> "Observer":
-        """The observer of a model server.
-
-        Args:
-            name: Name of the model.
-            version: Version of the model.
-            payload_uri: Folder at any fsspec URI that gets every answer as Parquet; '' for none.
-            keep_texts: Whether both logs hold the texts of the reviews.
-            log_requests: Whether each request gets a line on standard output.
-
-        Raises:
-            UserError: If the payload log cannot be opened.
-        """
+        """The observer of a model, with a payload log where its URI is given."""
         metrics = ServingMetrics(name, version)
-        payload_log = None
-        if payload_uri:
-            payload_log = PayloadLog(
-                payload_uri,
-                name,
-                version,
-                keep_texts=keep_texts,
-                on_dropped=metrics.payloads_dropped,
-            )
+        dropped = metrics.payloads_dropped
+        payload_log = payload_uri and PayloadLog(
+            payload_uri, name, version, keep_texts=keep_texts, on_dropped=dropped
+        )
         access_log = AccessLog(version, with_texts=keep_texts) if log_requests else None
-        return cls(metrics, access_log, payload_log)
+        return cls(metrics, access_log, payload_log or None)
 
     def begin(
         self, given_id: str | None, method: str, path: str, client: str | None

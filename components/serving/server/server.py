@@ -40,13 +40,6 @@ def serve(
 ) -> None:
     """Serve a model folder until a signal ends the process.
 
-    Args:
-        model_folder: What training wrote.
-        model_options: What is served.
-        endpoint: Where to listen and what to let in.
-        limits: How much work to accept.
-        logs: What to write about requests.
-
     Raises:
         UserError: If a port is taken, the folder is incomplete, or a log cannot be opened.
     """
