@@ -1,6 +1,5 @@
 """What the pipelines need of the cluster as a whole: Kubernetes, and the parts of Kubeflow."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from typing import Any
 from components.preflight.api import Api
 from components.preflight.finding import Finding, State, failed, passed, skipped, warning
 from components.preflight.outside import Check, Expected
+from components.shared.kubernetes.refusals import status_of
 from components.shared.machine.errors import UserError
 
 _OLDEST = (1, 31)
@@ -198,45 +198,44 @@ def _version(name: str, deployment: dict[str, Any], oldest: tuple[int, int]) -> 
 
 def _pipelines(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
     """Ask for its health where `make submit` would send a run: there, or through the API server."""
-    name, namespace = "Pipelines API", expected.kfp_namespace
-    if expected.kfp_endpoint:
-        yield _endpoint(api, expected.kfp_endpoint.rstrip("/"), namespace)
-        return
-    answer = api.get(f"/api/v1/namespaces/{namespace}/services/ml-pipeline:http/proxy{_HEALTH}")
-    where = f"service ml-pipeline in namespace {namespace}"
-    if answer.good:
-        yield _health(api, f"{where} answers through the API server", answer.found, namespace)
-    elif answer.status == 404:
-        text = f"there is no {where}; install Kubeflow Pipelines, or say where it answers"
-        yield failed(name, text, "make preflight KFP_ENDPOINT=https://…")
-    else:
-        text = f"you may not reach the {where} through the API server ({answer.status})"
-        remedy = f"{_forward(namespace)}\nmake preflight KFP_ENDPOINT=http://localhost:8888"
-        yield skipped(name, text, remedy)
-
-
-def _endpoint(api: Api, endpoint: str, namespace: str) -> Finding:
     import httpx
 
-    name, token = "Pipelines API", os.environ.get(_TOKEN)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        answer = httpx.get(endpoint + _HEALTH, timeout=5, headers=headers)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        text = f"{endpoint} cannot be reached ({type(error).__name__}); if it is forwarded, start"
-        return failed(name, f"{text} the forwarding", _forward(namespace))
-    if answer.is_redirect or answer.status_code in (401, 403):
-        text = f"{endpoint} asks for a login ({answer.status_code}), which submitting needs too"
-        create = "kubectl create token <account> --audience pipelines.kubeflow.org"
-        return failed(name, text, f"export {_TOKEN}=$({create})")
-    try:
-        health = json.loads(answer.text)
-    except ValueError:
-        health = None
-    if answer.status_code != 200 or not isinstance(health, dict):
-        text = f"{endpoint} answers {answer.status_code}, and not as Kubeflow Pipelines"
-        return failed(name, text, f"curl {endpoint}{_HEALTH}")
-    return _health(api, f"{endpoint} answers", health, namespace)
+    name, namespace = "Pipelines API", expected.kfp_namespace
+    forward = f"kubectl -n {namespace} port-forward service/ml-pipeline 8888"
+    if expected.kfp_endpoint:
+        where, token = expected.kfp_endpoint.rstrip("/"), os.environ.get(_TOKEN)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            said = httpx.get(where + _HEALTH, timeout=5, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            text = f"{where} cannot be reached ({type(error).__name__}); if it is forwarded, start"
+            yield failed(name, f"{text} the forwarding", forward)
+            return
+        health, text = status_of(said.text), f"{where} answers"
+        if said.is_redirect or said.status_code in (401, 403):
+            text = f"{where} asks for a login ({said.status_code}), which submitting needs too"
+            create = "kubectl create token <account> --audience pipelines.kubeflow.org"
+            yield failed(name, text, f"export {_TOKEN}=$({create})")
+            return
+        if said.status_code != 200 or not health:
+            text += f" {said.status_code}, and not as Kubeflow Pipelines"
+            yield failed(name, text, f"curl {where}{_HEALTH}")
+            return
+    else:
+        where = f"service ml-pipeline in namespace {namespace}"
+        proxy = f"/api/v1/namespaces/{namespace}/services/ml-pipeline:http/proxy"
+        answer = api.get(proxy + _HEALTH)
+        health, text = answer.found, f"{where} answers through the API server"
+        if answer.status == 404:
+            text = f"there is no {where}; install Kubeflow Pipelines, or say where it answers"
+            yield failed(name, text, "make preflight KFP_ENDPOINT=https://…")
+            return
+        if not answer.good:
+            text = f"you may not reach the {where} through the API server ({answer.status})"
+            remedy = f"{forward}\nmake preflight KFP_ENDPOINT=http://localhost:8888"
+            yield skipped(name, text, remedy)
+            return
+    yield _health(api, text, health, namespace)
 
 
 def _health(api: Api, text: str, health: dict[str, Any], namespace: str) -> Finding:
@@ -258,10 +257,6 @@ def _health(api: Api, text: str, health: dict[str, Any], namespace: str) -> Find
         text += f", for one user: all runs go to namespace {namespace}, not to {api.namespace}"
         return failed(name, text, f"make preflight NAMESPACE={namespace}")
     return passed(name, text)
-
-
-def _forward(namespace: str) -> str:
-    return f"kubectl -n {namespace} port-forward service/ml-pipeline 8888"
 
 
 _TRAINER_GROUP, _KSERVE_GROUP = "trainer.kubeflow.org/v1alpha1", "serving.kserve.io/v1beta1"

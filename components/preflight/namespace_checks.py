@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from components.preflight.api import ONLY_METADATA, Api, unread
-from components.preflight.finding import Finding, failed, passed, warning
-from components.preflight.outside import APPLY, Check, Expected
+from components.preflight.finding import Finding, State, failed, passed, warning
+from components.preflight.outside import APPLY, Check, Expected, Right, all_right
 from components.preflight.permission_checks import check_permissions
 from components.shared.kubernetes import namespace_objects as names
 
@@ -17,7 +17,6 @@ _FILLED_IN = "review-sentiment/pod-security-defaults"
 """Label of namespaces in which the component `pod-security-defaults` fills in what is missing."""
 
 _HOW = "manifests/README.md, Pod Security"
-_KATIB, _KSERVE = "Katib, restricted", "KServe, restricted"
 _SELECTOR = f"{names.PART_OF_LABEL}={names.PART_OF}"
 _WITH_PODS = (
     ("apps/v1", "deployments"),
@@ -51,38 +50,40 @@ def _namespace(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
     if level == "restricted" and labels.get(_FILLED_IN) == "enabled":
         yield passed("operators, restricted", "our admission policy fills in what they leave open")
     elif level == "restricted":
-        yield from _operators(api)
+        yield from _operators(api, expected)
 
 
-def _operators(api: Api) -> Iterator[Finding]:
+def _operators(api: Api, expected: Expected) -> Iterator[Finding]:
     """Whether what operators put into the namespace passes its Pod Security `restricted`.
 
     Katib gives the containers that it adds a security context only where its configuration says so,
     and KServe its storage initializer; otherwise the namespace refuses their pods, and a search or
-    a model server waits for them without end. Without an operator, its kinds are missing.
+    a model server waits for them without end.
     """
-    answer = api.get("/api/v1/namespaces/kubeflow/configmaps/katib-config")
-    if answer.good:
-        lacking = katib_lacks(answer.found.get("data") or {})
-        if lacking:
+
+    def katib(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+        if lacking := katib_lacks(found.get("data") or {}):
             text = f"Pod Security refuses what Katib adds to trials: katib-config lacks {lacking}"
             edit = f"kubectl -n kubeflow edit configmap katib-config   # {_HOW}"
-            yield failed(_KATIB, text, edit)
-        else:
-            yield passed(_KATIB, "it gives the containers that it adds a security context")
-    elif answer.status != 404:
-        yield unread(_KATIB, "ConfigMap katib-config in namespace kubeflow", answer)
-    answer = api.get("/apis/serving.kserve.io/v1alpha1/clusterstoragecontainers/default")
-    if answer.good:
-        container = (answer.found.get("spec") or {}).get("container") or {}
-        if _secured(container.get("securityContext")):
-            yield passed(_KSERVE, "its storage initializer has a security context")
-        else:
+            yield failed("Katib, restricted", text, edit)
+
+    def kserve(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+        container = (found.get("spec") or {}).get("container") or {}
+        if not _secured(container.get("securityContext")):
             text = "its storage initializer has no security context: Pod Security refuses the pods"
             edit = f"kubectl edit clusterstoragecontainer default   # {_HOW}"
-            yield warning(_KSERVE, f"{text} of models that it fetches", edit)
-    elif answer.status != 404:
-        yield unread(_KSERVE, "ClusterStorageContainer default", answer)
+            yield warning("KServe, restricted", f"{text} of models that it fetches", edit)
+
+    config = "ConfigMap katib-config in namespace kubeflow"
+    path = "/api/v1/namespaces/kubeflow/configmaps/katib-config"
+    right = "it gives the containers that it adds a security context"
+    row = Check("Katib, restricted", path, config, katib, "", State.SKIPPED, shown=right)
+    yield from row.findings(api, expected)
+    path = "/apis/serving.kserve.io/v1alpha1/clusterstoragecontainers/default"
+    right = "its storage initializer has a security context"
+    name = "ClusterStorageContainer default"
+    row = Check("KServe, restricted", path, name, kserve, "", State.SKIPPED, shown=right)
+    yield from row.findings(api, expected)
 
 
 def katib_lacks(data: Mapping[str, str]) -> str:
@@ -109,39 +110,35 @@ def _secured(context: Any) -> bool:
 
 def _config_map(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
     """A pod without one of the keys hangs."""
-    name, keys = f"ConfigMap {names.CONFIG_MAP}", expected.config_keys
-    lacking = [key for key in keys if key not in (found.get("data") or {})]
+    lacking = [key for key in expected.config_keys if key not in (found.get("data") or {})]
     if lacking:
-        yield failed("configuration", f"{name} lacks {', '.join(lacking)}", APPLY)
-    else:
-        yield passed("configuration", f"{name}, {len(keys)} keys")
+        text = f"ConfigMap {names.CONFIG_MAP} lacks {', '.join(lacking)}"
+        yield failed("configuration", text, APPLY)
 
 
 def _claim(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
     """The volume that all steps share."""
-    claim, spec, status = names.STATE_CLAIM, found["spec"], found.get("status") or {}
+    spec, status, claim = found["spec"], found.get("status") or {}, f"claim {names.STATE_CLAIM}"
     phase, chosen = status.get("phase"), spec.get("storageClassName")
-    describe = f"kubectl -n {api.namespace} describe pvc {claim}"
-    waits = f"claim {claim} waits for"
+    describe = f"kubectl -n {api.namespace} describe pvc {names.STATE_CLAIM}"
     if phase == "Bound":
         size = (status.get("capacity") or {}).get("storage", "")
         seen = f"{size} {', '.join(spec.get('accessModes') or [])}".strip()
-        yield passed("storage", f"claim {claim} is bound, {seen}")
+        yield passed("storage", f"{claim} is bound, {seen}")
     elif phase != "Pending":
-        yield failed("storage", f"claim {claim} is {phase}: its volume is gone", describe)
+        yield failed("storage", f"{claim} is {phase}: its volume is gone", describe)
     elif not chosen:
-        text = f"claim {claim} has no storage class, and the cluster has no default one"
+        text = f"{claim} has no storage class, and the cluster has no default one"
         yield failed("storage", text, f"kubectl get storageclass\n{describe}")
     else:
+        text = f"{claim} waits for a volume of storage class {chosen}"
         answer = api.get(f"/apis/storage.k8s.io/v1/storageclasses/{chosen}")
         if answer.status == 404:
-            text = f"{waits} storage class {chosen}, which does not exist"
-            yield failed("storage", text, "kubectl get storageclass")
+            yield failed("storage", f"{text}, which does not exist", "kubectl get storageclass")
         elif answer.good and answer.found.get("volumeBindingMode") == "WaitForFirstConsumer":
-            text = f"{waits} the first pod that mounts it (storage class {chosen})"
-            yield warning("storage", text)
+            yield warning("storage", f"{text}, made for the first pod that mounts it")
         else:
-            yield failed("storage", f"{waits} a volume of storage class {chosen}", describe)
+            yield failed("storage", text, describe)
 
 
 def _priorities(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
@@ -229,53 +226,45 @@ def secrets_of(pod: Mapping[str, Any]) -> dict[str, set[str]]:
 
 def _quota(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
     """Whether each ResourceQuota and LimitRange leaves room for the largest step."""
-    asked = ", ".join(f"{amount} {resource}" for resource, amount in expected.largest_step.items())
-    findings: list[Finding] = []
-    rows = (
+    largest, findings = expected.largest_step, []
+    for plural, what, judge in (
         ("resourcequotas", "ResourceQuotas", _in_quota),
         ("limitranges", "LimitRanges", _in_range),
-    )
-    for plural, what, judge in rows:
+    ):
         answer = api.get(api.of_namespace(plural))
         if not answer.good:
             findings.append(unread("quota", what, answer))
         for one in answer.items:
-            findings += judge(api.namespace, one, expected.largest_step)
+            for resource, amount in largest.items():
+                findings += judge(f"kubectl -n {api.namespace}", one, resource, amount)
+    asked = ", ".join(f"{amount} {resource}" for resource, amount in largest.items())
     yield from findings or [passed("quota", f"leaves room for the largest step ({asked})")]
 
 
-def _in_quota(
-    namespace: str, quota: Mapping[str, Any], largest: Mapping[str, str]
-) -> Iterator[Finding]:
+def _in_quota(ours: str, quota: Found, resource: str, amount: str) -> Iterator[Finding]:
     status, name = quota.get("status") or {}, quota["metadata"]["name"]
     hard, used = status.get("hard") or {}, status.get("used") or {}
-    for resource, amount in largest.items():
-        for key in (resource, f"requests.{resource}", f"limits.{resource}"):
-            if key not in hard:
-                continue
-            wanted, most, taken = map(_quantity, (amount, hard[key], used.get(key, "0")))
-            text = f"ResourceQuota {name} allows {hard[key]} {key}"
-            remedy = f"kubectl -n {namespace} edit resourcequota {name}"
-            if wanted > most:
-                yield failed("quota", f"{text}; the largest step asks for {amount}", remedy)
-            elif taken + wanted > most:
-                text += f", of which {used[key]} are taken; a step that asks for {amount} waits"
-                yield warning("quota", text, f"kubectl -n {namespace} get pods")
+    for key in (resource, f"requests.{resource}", f"limits.{resource}"):
+        if key not in hard:
+            continue
+        wanted, most, taken = map(_quantity, (amount, hard[key], used.get(key, "0")))
+        text = f"ResourceQuota {name} allows {hard[key]} {key}"
+        if wanted > most:
+            text += f"; the largest step asks for {amount}"
+            yield failed("quota", text, f"{ours} edit resourcequota {name}")
+        elif taken + wanted > most:
+            text += f", of which {used[key]} are taken; a step that asks for {amount} waits"
+            yield warning("quota", text, f"{ours} get pods")
 
 
-def _in_range(
-    namespace: str, limits: Mapping[str, Any], largest: Mapping[str, str]
-) -> Iterator[Finding]:
+def _in_range(ours: str, limits: Found, resource: str, amount: str) -> Iterator[Finding]:
     name = limits["metadata"]["name"]
     for limit in limits["spec"].get("limits") or []:
-        for resource, amount in largest.items():
-            most = (limit.get("max") or {}).get(resource)
-            if limit["type"] not in ("Container", "Pod") or not most:
-                continue
-            if _quantity(amount) > _quantity(most):
-                text = f"LimitRange {name} allows a {limit['type'].lower()} {most} {resource}; the"
-                edit = f"kubectl -n {namespace} edit limitrange {name}"
-                yield failed("quota", f"{text} largest step asks for {amount}", edit)
+        most = (limit.get("max") or {}).get(resource)
+        if limit["type"] in ("Container", "Pod") and most and _quantity(amount) > _quantity(most):
+            text = f"LimitRange {name} allows a {limit['type'].lower()} {most} {resource}; the"
+            edit = f"{ours} edit limitrange {name}"
+            yield failed("quota", f"{text} largest step asks for {amount}", edit)
 
 
 def _quantity(text: str) -> Decimal:
@@ -293,44 +282,26 @@ NAMESPACE = Check(
 )
 
 
-def _object(kind: str, plural: str, name: str, group_version: str = "v1") -> Check:
-    """A row for an object that only has to be there."""
-    root = "/apis" if "/" in group_version else "/api"
-    path = f"{root}/{group_version}/namespaces/{{namespace}}/{plural}/{name}"
-    return Check(kind, path, f"{kind} {name}")
+def _row(
+    name: str, plural: str, named: str, right: Right = all_right, *, kind: str = "", of: str = "v1"
+) -> Check:
+    """A row for an object of the namespace, by default one that only has to exist."""
+    root = "/apis" if "/" in of else "/api"
+    path = f"{root}/{of}/namespaces/{{namespace}}/{plural}/{named}"
+    return Check(name, path, f"{kind or name} {named}", right)
 
 
 def namespace_checks(expected: Expected) -> tuple[Check, ...]:
     """The rows of the group of the namespace."""
-    in_namespace = "/api/v1/namespaces/{namespace}"
     config, claim = names.CONFIG_MAP, names.STATE_CLAIM
+    serving, trainer = "serving.kserve.io/v1alpha1", "trainer.kubeflow.org/v1alpha1"
     return (
-        Check(
-            "configuration",
-            f"{in_namespace}/configmaps/{config}",
-            f"ConfigMap {config}",
-            _config_map,
-        ),
-        Check(
-            "storage",
-            f"{in_namespace}/persistentvolumeclaims/{claim}",
-            f"PersistentVolumeClaim {claim}",
-            _claim,
-        ),
-        _object("service account", "serviceaccounts", names.SERVICE_ACCOUNT),
-        _object("service account", "serviceaccounts", names.PREDICTOR_SERVICE_ACCOUNT),
-        _object(
-            "ServingRuntime",
-            "servingruntimes",
-            expected.serving_runtime,
-            "serving.kserve.io/v1alpha1",
-        ),
-        _object(
-            "TrainingRuntime",
-            "trainingruntimes",
-            names.TRAINING_RUNTIME,
-            "trainer.kubeflow.org/v1alpha1",
-        ),
+        _row("configuration", "configmaps", config, _config_map, kind="ConfigMap"),
+        _row("storage", "persistentvolumeclaims", claim, _claim, kind="PersistentVolumeClaim"),
+        _row("service account", "serviceaccounts", names.SERVICE_ACCOUNT),
+        _row("service account", "serviceaccounts", names.PREDICTOR_SERVICE_ACCOUNT),
+        _row("ServingRuntime", "servingruntimes", expected.serving_runtime, of=serving),
+        _row("TrainingRuntime", "trainingruntimes", names.TRAINING_RUNTIME, of=trainer),
         Check("PriorityClass", "", "", _priorities),
         Check("permissions", "", "", check_permissions),
         Check("server", "", "", _servers),

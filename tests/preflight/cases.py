@@ -172,7 +172,7 @@ CASES = {
             CLAIM: claim("Pending", storageClassName="nfs"),
             CLASS: {"volumeBindingMode": "WaitForFirstConsumer"},
         },
-        (WARNING, "waits for the first pod that mounts it (storage class nfs)", ""),
+        (WARNING, "of storage class nfs, made for the first pod that mounts it", ""),
     ),
     "a volume that is not made": (
         "storage",

@@ -156,7 +156,7 @@ class TestWhole:
         cluster.server.objects["/api/v1/nodes"] = {"items": [{"kind": "Node"}]}
         said = {one.name: one.text for one in self.findings(cluster)}
         assert said["GPUs"] == "the answer is not understood (KeyError: 'metadata')"
-        assert said["namespace"].startswith("the answer is not understood (ParserError")
+        assert said["Katib, restricted"].startswith("the answer is not understood (ParserError")
 
 
 class TestServer:
