@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from components.deployment.judging.canary_analysis import CanaryWatch
-from components.deployment.judging.confidence_sequence import Count, Interval, Pairs
+from components.deployment.judging.canary_analysis import CanaryWatch, Limits
+from components.deployment.judging.confidence_sequence import Count, Interval
 from components.deployment.judging.observations import Observations
-from components.deployment.judging.shadow_comparison import ShadowComparison
+from components.deployment.judging.shadow import ShadowComparison
 from components.report.rollout_page import write_rollout_page
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 from tests.report.reading import read_page
@@ -26,11 +26,12 @@ def seen(requests, errors=0):
 
 
 def step(percent, failing=0.0, looks=3):
-    watch = CanaryWatch.begin(Observations(), Observations())
+    watch = CanaryWatch(Limits(), Observations(), Observations())
     found = []
     for look in range(1, looks + 1):
         canary = seen(500 * look, int(failing * 500 * look))
-        watch, one = watch.look(seen(4500 * look), canary, Pairs(90 * look, look, look, 100 * look))
+        labelled = [(True, True)] * 90 + [(True, False), (False, True)] + [(False, False)] * 8
+        watch, one = watch.look(seen(4500 * look), canary, labelled * look)
         found.append(one.to_dict())
     last = found[-1]
     for name, latency in (("p50", 0.00861), ("p99", 0.203)):
@@ -96,7 +97,7 @@ def test_every_end_has_a_page_also_without_steps(page, decision, title):
 
 def test_a_step_without_looks_or_with_nothing_seen_has_a_page(page):
     blind = {**step(10), "analyses": [], "reason": "nothing was seen of it", "verdict": "hold"}
-    nothing = CanaryWatch.begin(seen(5), seen(5)).look(seen(5), seen(5))[1].to_dict()
+    nothing = CanaryWatch(Limits(), seen(5), seen(5)).look(seen(5), seen(5))[1].to_dict()
     read = page(blind, {**step(10), "analyses": [nothing, nothing]}, decision="roll_back")
     assert "Nothing was seen of it." in read.text
     assert "not proven in time" in read.text
