@@ -30,18 +30,19 @@ def tune_hyperparameters(
         base_model: minilm, a folder or a hub id.
         hyperparameters: Training options by name; the search replaces those that it draws.
         trials: How many to run.
-        seed: Of training, and of the draws where the Experiment has none.
-        trials_log: The trials, JSON.
+        seed: Seed of training, and of the draws where the Experiment has none.
+        trials_log: The trials and which is the best, JSON.
         trials_table: The trials, as a table.
         metrics: Scores of the best trial on validation.
         nodes: Pods that train together in a trial; of no effect on one machine.
-        gpus_per_node: Of each; 0 trains on the CPU. Likewise.
+        gpus_per_node: GPUs of each; 0 trains on the CPU. Of no effect on one machine.
 
     Returns:
         hyperparameters: All training options of the best trial.
     """
     from typing import NamedTuple
 
+    from components.report.trials_page import write_trials_page
     from components.training.tuning.search import tune
 
     best, scores = tune(
@@ -50,10 +51,10 @@ def tune_hyperparameters(
         {"seed": seed, **hyperparameters},
         trials,
         trials_log.path,
-        trials_table.path,
         nodes=nodes,
         gpus_per_node=gpus_per_node,
     )
+    write_trials_page(trials_log.path, trials_table.path)
     for name, value in scores.items():
         metrics.log_metric(name, value)
     return NamedTuple("Outputs", hyperparameters=dict)(best)
@@ -67,7 +68,7 @@ def chosen_hyperparameters(hyperparameters: dict, seed: int) -> NamedTuple(
 
     Args:
         hyperparameters: Training options by name.
-        seed: Of training.
+        seed: Seed of training.
 
     Returns:
         hyperparameters: All training options.
@@ -102,18 +103,18 @@ def fine_tune_classifier(
         training_set: What the feature store's join produced, Parquet.
         base_model: minilm, a folder or a hub id.
         hyperparameters: Training options by name.
-        data_fingerprint: Of the data, kept with the model.
-        feature_service: That the training set was read through, kept with the model.
+        data_fingerprint: Fingerprint of the data, for the model folder.
+        feature_service: What the training set was read through, for the model folder.
         model: The model folder.
         metrics: Scores on validation, and speed.
-        training_curves: How training went.
+        training_curves: Loss and scores over the steps, as a page.
         max_tokens: Where the features were cut; 0 takes the longest row of the training set.
         nodes: Pods that train together; 1 on one machine.
-        gpus_per_node: Of each; 0 trains on the CPU.
+        gpus_per_node: GPUs of each; 0 trains on the CPU.
     """
+    from components.report.curves_page import write_training_curves
     from components.shared.machine.images import code_version
     from components.shared.records.labels import CLASS_NAMES
-    from components.training.curves import write_training_curves
     from components.training.fine_tune_step import fine_tune_at_scale
 
     result = fine_tune_at_scale(

@@ -169,8 +169,8 @@ def test_training_writes_a_model(model: Path):
 
 def test_the_search_space_is_in_the_image(training: Container):
     code = (
-        "from components.training.tuning import random_search as search; "
-        "print(search.experiment_file().is_file())"
+        "from components.training.tuning.experiment import experiment_file; "
+        "print(experiment_file().is_file())"
     )
     assert training.run("python", "-c", code).strip() == "True"
 

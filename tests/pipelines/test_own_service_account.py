@@ -200,7 +200,6 @@ def test_tuning_in_katib(namespace, small_set, tmp_path, monkeypatch, nodes, gpu
             {"seed": 3},
             2,
             tmp_path / "trials.json",
-            tmp_path / "trials.html",
             nodes=nodes,
             gpus_per_node=gpus,
         )

@@ -53,11 +53,11 @@ class Experiments(Objects):
     """The Experiments of a namespace, checked by all that is known of them."""
 
     def __init__(self, controller):
-        super().__init__(controller, resource=(GROUP, VERSION, "experiments"))
+        super().__init__(controller, resource=(GROUP, VERSION, "experiments"), webhook=webhook)
 
     def _check(self, experiment):
         wanted = {key: value for key, value in experiment.items() if key != "status"}
-        faults = [*faults_of(wanted), *filter(None, [webhook(wanted)])]
+        faults = [*faults_of(wanted), *filter(None, [self.webhook(wanted)])]
         if faults:
             raise Refused(400, "BadRequest", f"admission webhook denied the request: {faults}")
 

@@ -6,10 +6,12 @@ import pytest
 from components.shared.machine.files import write_parquet
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.training import fine_tune as loop
-from components.training import fine_tune_step
 from components.training.fine_tune_step import fine_tune_at_scale, longest_row
-from components.training.on_nodes import launch as train_job_step
-from components.training.resumable import place_for
+from components.training.loop.checkpoint import place_for
+from components.training.on_nodes import launch
+from components.training.options import TrainingOptions
+from tests.training.on_nodes.test_launch import MADE
+from tests.training.on_nodes.test_shared_folder import write_model
 
 
 @dataclass
@@ -76,19 +78,29 @@ def test_one_process_trains_here_and_several_in_a_train_job(
     training_set, tmp_path, monkeypatch, nodes, gpus, where
 ):
     asked = {}
-    monkeypatch.setattr(
-        fine_tune_step, "fine_tune_resumably", lambda *given: asked.update(here=given)
+
+    def here(training_set, base_model, options, model_folder, checkpoints, facts):
+        asked["here"] = (training_set, base_model, options.to_dict(), model_folder, facts)
+        return Result(0.5)
+
+    def there(*given, **scale):
+        asked.update(there=given, scale=scale)
+        write_model(tmp_path / "m", **MADE, resumed_at=4)
+
+    monkeypatch.setattr(loop, "fine_tune", here)
+    monkeypatch.setattr(launch, "fine_tune_on_nodes", there)
+    folder = tmp_path / "m"
+    result = fine_tune_at_scale(
+        training_set, "minilm", {"epochs": "2"}, folder, {"a": "b"}, nodes=nodes, gpus_per_node=gpus
     )
-    monkeypatch.setattr(
-        train_job_step,
-        "fine_tune_on_nodes",
-        lambda *given, **scale: asked.update(there=given, scale=scale),
-    )
-    fine_tune_at_scale(
-        training_set, "minilm", {"epochs": 2}, tmp_path, {"a": "b"}, nodes=nodes, gpus_per_node=gpus
-    )
-    assert asked[where] == (training_set, "minilm", {"epochs": 2}, tmp_path, {"a": "b"}, 7)
-    assert ("scale" in asked) == (where == "there")
+    options, facts = TrainingOptions(epochs=2).to_dict(), {"a": "b", "max_tokens": 7}
+    assert set(asked) - {"scale"} == {where}
+    assert asked[where] == (training_set, "minilm", options, folder, facts)
+    if where == "there":
+        assert asked["scale"] == {"nodes": nodes, "gpus_per_node": gpus}
+        assert (result.macro_f1, result.accuracy, result.step) == (0.7, 0.8, 30)
+        assert (result.validation_loss, result.resumed_at) == (0.5, 4)
+        assert (result.history, result.speed) == (MADE["history"], MADE["speed"])
 
 
 def test_the_longest_row_is_that_of_all_splits(training_set):

@@ -1,4 +1,4 @@
-"""Fine-tuning on several nodes or GPUs as a pipeline's step: launch a TrainJob and take its model.
+"""Fine-tuning on several nodes or GPUs as a pipeline's step: launch a TrainJob, take its model.
 
 Everything goes by the name of the TrainJob, which follows from the run: a step that was killed and
 starts again finds its TrainJob or its model, and a TrainJob that failed is launched again and goes
@@ -6,8 +6,9 @@ on from the checkpoints of the one before.
 """
 
 import logging
+import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from components.shared.kubernetes.namespace_objects import TRAINING_RUNTIME
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.own_run import own_run
 from components.shared.machine.errors import UserError
-from components.training.on_nodes.log import MetricLines
+from components.training.loop.data import read_training_set
 from components.training.on_nodes.shared_folder import (
     CHECKPOINTS,
     FACTS,
@@ -26,6 +27,7 @@ from components.training.on_nodes.shared_folder import (
     SharedFolder,
 )
 from components.training.on_nodes.train_job import (
+    NODE,
     PODS,
     TRAIN_JOBS,
     TRAINING_RUNTIMES,
@@ -36,7 +38,7 @@ from components.training.on_nodes.train_job import (
 )
 
 if TYPE_CHECKING:
-    from components.training.fine_tune import TrainingResult
+    from kubernetes.client import ApiClient
 
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     **permissions(TRAIN_JOBS),
@@ -56,50 +58,50 @@ _TO_EXPLAIN_SECONDS = 1800
 """How much later than this step Trainer gives up, which deletes the pods and their logs: it is
 there for where this step is gone."""
 
+_FIRST_POD = "batch.kubernetes.io/job-completion-index=0"
+"""Label of the pod of rank 0, which alone prints metrics."""
+
+_TAIL_LINES = 200
+"""More than a training prints in the half minute between two looks."""
+
+_TIMEOUT = (5.0, 30.0)
+
+# Kubernetes' time of the line, the training's own, which an evaluation's metrics share; the metric.
+_METRIC = re.compile(r"(?P<time>\S+) (?P<evaluation>\d\S+Z) (?P<metric>\w+=[\d.]+)")
+
 logger = logging.getLogger(__name__)
 
 
 def fine_tune_on_nodes(
     training_set: str | Path,
     base_model: str,
-    hyperparameters: Mapping[str, Any],
+    options: Mapping[str, Any],
     model_folder: str | Path,
-    facts: Mapping[str, str],
-    max_tokens: int,
+    facts: Mapping[str, Any],
     *,
     nodes: int,
     gpus_per_node: int,
     deadline_minutes: float = DEADLINE_MINUTES,
-) -> "TrainingResult":
+) -> None:
     """Fine-tune in a TrainJob, wait for it, and take over its model.
 
     Args:
         training_set: Training set Parquet.
-        base_model: What fine-tuning starts from: `minilm`, a folder in the pods, or a hub id.
-        hyperparameters: Training options by name.
+        base_model: `minilm`, a folder in the pods, or a hub id.
+        options: All training options by name.
         model_folder: Folder to write.
         facts: Lineage for the model folder.
-        max_tokens: Where the features were cut, so that the predictor cuts there too.
         nodes: Pods that train together, at least 1.
-        gpus_per_node: Of each; 0 trains on the CPU.
+        gpus_per_node: GPUs of each; 0 trains on the CPU.
         deadline_minutes: How long to wait for the TrainJob.
 
-    Returns:
-        What fine-tuning found.
-
     Raises:
-        UserError: If an option, the training set or the scale is wrong; if this step has no shared
-            volume, is in no pipeline's run, or the namespace has no TrainingRuntime; if the cluster
+        UserError: If the training set or the scale is wrong; if this step has no shared volume, is
+            not in a pipeline's run, or the namespace has no TrainingRuntime; if the cluster
             refuses; if training fails or does not end in time.
     """
-    from components.training.loop.data import read_training_set
-    from components.training.options import TrainingOptions
-
-    options = TrainingOptions.from_dict(dict(hyperparameters)).to_dict()
-    kept = {**facts, "max_tokens": max_tokens}
     check_scale(nodes, gpus_per_node)
-    # What is wrong with the data is said here, before any GPU is asked for.
-    read_training_set(training_set)
+    read_training_set(training_set)  # what is wrong with it is said before any GPU is asked for
     client, namespace = connect()
     run = own_run(client, namespace)
     name = NAMES + run.run_id[:8]
@@ -119,17 +121,17 @@ def fine_tune_on_nodes(
         gpus_per_node,
         deadline_seconds=int(deadline_minutes * 60) + _TO_EXPLAIN_SECONDS,
     )
-    folder.put(training_set, kept)
+    folder.put(training_set, facts)
     for gone in folder.remove_forgotten(NAMES):
         logger.info("removed the folder of %s, which nobody has retried", gone)
-    if not folder.holds_model_of(base_model, options, kept):
+    if not folder.holds_model_of(base_model, options, facts):
         _train(jobs, train_job(name, spec, run.owner), folder, deadline_minutes * 60)
-    made = folder.take_model(model_folder)
+    folder.take_model(model_folder)
     # In this order: as long as the model is there, a step that is killed here takes it again. In
-    # the foreground, lest a TrainJob of the same name find the JobSet of this one, and its end.
+    # the foreground: else a TrainJob of the same name might find the JobSet of this one, and its
+    # end.
     jobs.delete(name, foreground=True)
     folder.remove()
-    return _result(model_folder, made)
 
 
 def _check_runtime(runtimes: Objects) -> None:
@@ -150,12 +152,13 @@ def _train(
         "launching TrainJob %s; follow it with: kubectl logs -n %s -f -l %s",
         *(name, jobs.namespace, PODS.format(name=name)),
     )
-    told: list[str] = []
+    reported = ""
 
-    def tell(job: dict[str, Any]) -> None:
+    def report(job: dict[str, Any]) -> None:
+        nonlocal reported
         state = describe(job)
-        if told[-1:] != [state]:
-            told.append(state)
+        if state != reported:
+            reported = state
             logger.info("TrainJob %s: %s", name, state)
 
     metrics = MetricLines(jobs.client, jobs.namespace, name)
@@ -172,7 +175,7 @@ def _train(
             # Asked at least twice a minute, also where nothing has changed.
             look,
             deadline_seconds=deadline_seconds,
-            on_change=tell,
+            on_change=report,
             # It is deleted with its folder, when the model has been taken.
             keep=True,
         )
@@ -210,18 +213,61 @@ def describe(job: dict[str, Any]) -> str:
     return "waiting for its pods to run"
 
 
-def _result(model_folder: str | Path, made: Mapping[str, Any]) -> "TrainingResult":
-    """The result as the process that trained had it."""
-    from components.training.fine_tune import TrainingResult
+@dataclass
+class MetricLines:
+    """The metrics of one TrainJob, each reported once, also across pods that replace each other.
 
-    best = made["best"]
-    return TrainingResult(
-        model_folder=Path(model_folder),
-        macro_f1=best["macro_f1"],
-        accuracy=best["accuracy"],
-        validation_loss=best["validation_loss"],
-        step=int(best["step"]),
-        history=made["history"],
-        speed=made["speed"],
-        resumed_at=made["resumed_at"],
-    )
+    Attributes:
+        client: Client of the cluster's API.
+        namespace: Namespace of the TrainJob.
+        name: Name of the TrainJob.
+        last: Time of the last line that was reported, as the cluster writes it.
+    """
+
+    client: "ApiClient"
+    namespace: str
+    name: str
+    last: str = ""
+
+    def new(self) -> list[str]:
+        """What was printed since the last call, a line for each evaluation.
+
+        Where the pod has not begun, is gone, or its log cannot be read, there is nothing new.
+        """
+        from kubernetes.client import CoreV1Api
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        core = CoreV1Api(self.client)
+        try:
+            pods = core.list_namespaced_pod(
+                self.namespace,
+                label_selector=f"{PODS.format(name=self.name)},{_FIRST_POD}",
+                _request_timeout=_TIMEOUT,
+            ).items
+            begun = [pod for pod in pods if pod.status and pod.status.phase != "Pending"]
+            logs = [
+                core.read_namespaced_pod_log(
+                    pod.metadata.name,
+                    self.namespace,
+                    container=NODE,
+                    timestamps=True,
+                    tail_lines=_TAIL_LINES,
+                    _request_timeout=_TIMEOUT,
+                )
+                for pod in begun
+            ]
+        except (ApiException, HTTPError, OSError):
+            return []
+        return self._evaluations(logs)
+
+    def _evaluations(self, logs: list[str]) -> list[str]:
+        """The lines that were not reported before, those of one evaluation joined."""
+        lines = [line for log in logs for line in log.splitlines()]
+        metrics = [match for match in map(_METRIC.fullmatch, lines) if match]
+        evaluations: dict[str, list[str]] = {}
+        for match in sorted(metrics, key=lambda match: match["time"]):
+            if match["time"] > self.last:
+                evaluations.setdefault(match["evaluation"], []).append(match["metric"])
+        self.last = max([self.last, *(match["time"] for match in metrics)])
+        return [" ".join(evaluation) for evaluation in evaluations.values()]

@@ -44,10 +44,7 @@ class SharedFolder:
 
     @classmethod
     def of(cls, name: str) -> "SharedFolder":
-        """The folder of what is launched under a name; made if it is not there.
-
-        Args:
-            name: Of the TrainJob or Experiment.
+        """The folder of the TrainJob or Experiment of this name; made if it is not there.
 
         Raises:
             UserError: If there is no shared volume, or this step may not write to it.
@@ -77,12 +74,7 @@ class SharedFolder:
         return self.path / MODEL
 
     def put(self, training_set: str | Path, facts: Mapping[str, Any]) -> None:
-        """Copy to where the pods read it what is not there already.
-
-        Args:
-            training_set: Training set Parquet.
-            facts: What the model folder keeps about data and code.
-        """
+        """Copy a training set to where the pods read it, unless it is there; write the facts."""
         kept = self.path / TRAINING_SET
         if not (kept.is_file() and sha256_of_file(kept) == sha256_of_file(training_set)):
             # A model or checkpoint of other data is of no use.
@@ -99,13 +91,7 @@ class SharedFolder:
     def holds_model_of(
         self, base_model: str, options: Mapping[str, Any], facts: Mapping[str, Any]
     ) -> bool:
-        """Whether the model that is here is what training from the training set here would make.
-
-        Args:
-            base_model: What training starts from.
-            options: All training options.
-            facts: As they were put here.
-        """
+        """Whether the model here is what training with these, and the set here, would make."""
         if not self.holds_model():
             return False
         made = read_training_facts(self.model)
@@ -115,22 +101,11 @@ class SharedFolder:
             and dict(facts).items() <= made.get("facts", {}).items()
         )
 
-    def take_model(self, model_folder: str | Path) -> dict[str, Any]:
-        """Copy the model to another folder, which is replaced in one rename.
-
-        Args:
-            model_folder: Where to.
-
-        Returns:
-            Content of its `training.json`.
-
-        Raises:
-            UserError: If the model folder is not whole.
-        """
+    def take_model(self, model_folder: str | Path) -> None:
+        """Copy the model to another folder, in one rename; `UserError` if it is not whole."""
         check_model_folder(self.model)
         with replaced_when_whole(model_folder) as draft:
             shutil.copytree(self.model, draft)
-        return read_training_facts(model_folder)
 
     def give_up(self) -> bool:
         """Delete the folder unless a retry can go on from what is in it; whether it is deleted."""
@@ -147,7 +122,7 @@ class SharedFolder:
         """Delete the folders of trainings that failed, and that no one has retried for long.
 
         Args:
-            prefix: Of the names of trainings; other folders are left alone.
+            prefix: How names of trainings begin; other folders are left alone.
             now: Seconds since 1970; the present where None.
 
         Returns:

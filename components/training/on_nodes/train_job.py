@@ -53,18 +53,15 @@ def training_arguments(
     checkpoints: str = "",
     facts_file: str = "",
 ) -> list[str]:
-    """The arguments of `python -m components.training`, as its command line takes them.
+    """The arguments of `python -m components.training`, one `--name=value` for each.
 
     Args:
         training_set: Path in the pods.
         base_model: `minilm`, a folder in the pods, or a hub id.
         output: Model folder to write, path in the pods.
         options: Training options by name; a value may be a placeholder of Katib's.
-        checkpoints: Folder that outlives the pods; without it none are kept.
-        facts_file: JSON file in the pods with what the model folder keeps about data and code.
-
-    Returns:
-        One `--name=value` for each.
+        checkpoints: Folder that outlives the pods; without it none are written.
+        facts_file: JSON file in the pods with lineage for the model folder.
     """
     given: dict[str, Any] = {
         "training-set": training_set,
@@ -107,12 +104,9 @@ def train_job_spec(
     Args:
         arguments: From `training_arguments`.
         nodes: Pods that train together, at least 1.
-        gpus_per_node: Of each pod; 0 trains on the CPU.
-        image: Of the pods; the TrainingRuntime's where empty.
+        gpus_per_node: GPUs of each pod; 0 trains on the CPU.
+        image: Image of the pods; the TrainingRuntime's where empty.
         deadline_seconds: After which Trainer ends the job; 0 for none.
-
-    Returns:
-        The spec, JSON-ready.
 
     Raises:
         UserError: If there would be no node, or a negative number of GPUs.
@@ -145,15 +139,9 @@ def train_job_spec(
 
 
 def train_job(name: str, spec: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, Any]:
-    """A TrainJob as it is sent to the cluster.
+    """A TrainJob as it is sent to the cluster, of a spec from `train_job_spec`.
 
-    Args:
-        name: A DNS label of at most `LONGEST_NAME` characters.
-        spec: From `train_job_spec`.
-        owner: ownerReference; the job goes when that goes.
-
-    Returns:
-        The object, JSON-ready.
+    The name is a DNS label of at most `LONGEST_NAME` characters; the job goes when its owner goes.
     """
     return {
         "apiVersion": f"{GROUP}/{VERSION}",

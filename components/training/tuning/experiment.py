@@ -1,6 +1,7 @@
-"""The search space of the Katib Experiment, read and sampled as Katib's random search does it."""
+"""The one description of the search, a Katib Experiment: read, and sampled as Katib does it."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from components.shared.machine.errors import UserError
-from components.training.tuning.katib.rules import misshapen
+
+_EXPERIMENT = Path(__file__).resolve().parents[3] / "manifests/base/katib/experiment.yaml"
 
 _KINDS = ("double", "int", "discrete", "categorical")
 _DISTRIBUTIONS = ("uniform", "logUniform", "normal", "logNormal")
@@ -41,17 +43,11 @@ class Parameter:
     choices: tuple[Value, ...] = ()
 
     def draw(self, rng: np.random.Generator) -> Value:
-        """Draw a value.
+        """Draw a value: an int for `int`, a float for `double`, else an element of the list.
 
         The normal distributions lie in the middle of the range (of its logarithm, for
         `logNormal`) with a sixth of its width as standard deviation, as in Katib's hyperopt
         service; what falls outside the range is drawn again.
-
-        Args:
-            rng: Source of chance.
-
-        Returns:
-            An int for `int`, a float for `double`, an element of the list for the others.
         """
         if self.choices:
             return self.choices[int(rng.integers(len(self.choices)))]
@@ -61,11 +57,7 @@ class Parameter:
         return round(value) if self.kind == "int" else value
 
     def value(self, text: str) -> Value:
-        """The value that Katib wrote as text, of the type that `draw` gives.
-
-        Raises:
-            UserError: If it is not of the kind.
-        """
+        """The value that Katib wrote as text, as `draw` gives it; `UserError` if it cannot be."""
         if self.kind == "categorical":
             return text
         number = _number(text, "the value", f"parameter {self.name}")
@@ -117,17 +109,16 @@ class SearchSpace:
         return {parameter.name: parameter.draw(rng) for parameter in self.parameters}
 
 
+def experiment_file() -> Path:
+    """The manifest of the search: that of the checkout, or `KATIB_EXPERIMENT`."""
+    return Path(os.environ.get("KATIB_EXPERIMENT") or _EXPERIMENT)
+
+
 def read_experiment(experiment: str | Path) -> dict[str, Any]:
-    """Read a Katib Experiment manifest, unchecked but for its kind and shape.
-
-    Args:
-        experiment: YAML manifest.
-
-    Returns:
-        Its content.
+    """Read a Katib Experiment manifest, unchecked but for its kind.
 
     Raises:
-        UserError: If the file is missing or no Experiment, or a part of it is misshapen.
+        UserError: If the file is missing or not an Experiment.
     """
     import yaml
 
@@ -138,27 +129,19 @@ def read_experiment(experiment: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} does not exist; name a Katib Experiment manifest") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(manifest, Mapping) or manifest.get("kind") != "Experiment":
+    if not isinstance(manifest, dict) or manifest.get("kind") != "Experiment":
         raise UserError(f"{path} is not a Katib Experiment (kind: Experiment)")
-    if not isinstance(manifest.get("spec"), Mapping):
+    if not isinstance(manifest.get("spec"), dict):
         raise UserError(f"{path} has no spec; describe the search there")
-    for fault in misshapen(manifest):
-        raise UserError(f"{path}: {fault}")
-    return dict(manifest)
+    return manifest
 
 
 def read_search_space(experiment: str | Path) -> SearchSpace:
-    """Read the search space of a Katib Experiment.
-
-    Args:
-        experiment: YAML manifest.
-
-    Returns:
-        Its parameters, objective and seed.
+    """Read the search space of a Katib Experiment manifest.
 
     Raises:
-        UserError: If the file is missing or no Experiment, or a parameter is not well described;
-            the sentence names the parameter.
+        UserError: If the file is missing or not an Experiment, or a parameter is not well
+            described; the sentence names the parameter.
     """
     path = Path(experiment)
     spec = read_experiment(path)["spec"]
@@ -170,7 +153,10 @@ def read_search_space(experiment: str | Path) -> SearchSpace:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{path}: parameter {name} is described twice")
-    objective = spec.get("objective") or {}
+    objective, algorithm = (spec.get(key) or {} for key in ("objective", "algorithm"))
+    for key, value in (("objective", objective), ("algorithm", algorithm)):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{path}: spec.{key} must be a mapping")
     metric, direction = objective.get("objectiveMetricName"), objective.get("type")
     if not metric or direction not in ("maximize", "minimize"):
         raise UserError(
@@ -180,7 +166,7 @@ def read_search_space(experiment: str | Path) -> SearchSpace:
         parameters=parameters,
         objective=str(metric),
         maximize=direction == "maximize",
-        random_state=_random_state(spec.get("algorithm") or {}, path),
+        random_state=_random_state(algorithm, path),
     )
 
 
@@ -258,10 +244,12 @@ def _random_state(algorithm: Mapping[str, Any], path: Path) -> int | None:
             f"{path}: algorithm {algorithm.get('algorithmName')!r} cannot run on one machine; "
             "use random"
         )
-    for setting in algorithm.get("algorithmSettings") or []:
-        if setting.get("name") == "random_state":
-            try:
-                return int(setting["value"])
-            except (KeyError, TypeError, ValueError):
-                raise UserError(f"{path}: random_state is not a whole number") from None
-    return None
+    try:
+        settings = algorithm.get("algorithmSettings") or []
+        states = [int(one["value"]) for one in settings if one["name"] == "random_state"]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{path}: each of spec.algorithm.algorithmSettings needs a name and a value, "
+            "random_state a whole number"
+        ) from None
+    return states[0] if states else None

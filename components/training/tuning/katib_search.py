@@ -1,23 +1,32 @@
-"""The search in Katib: launch the Experiment, tell of its trials, take over what they found."""
+"""The search in Katib: launch the Experiment, report on its trials, take over their results."""
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.launch import permissions, run_to_end
+from components.shared.kubernetes.namespace_objects import PART_OF
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.own_run import own_run
+from components.shared.kubernetes.refusals import Conflict, Request, Resource
+from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from components.training.loop.data import read_training_set
 from components.training.on_nodes.shared_folder import TRAINING_SET, SharedFolder
 from components.training.tuning.experiment import read_search_space
-from components.training.tuning.katib.experiment import EXPERIMENTS, PODS, experiment_manifest
-from components.training.tuning.katib.namespace import admits_early_stopping
-from components.training.tuning.katib.rules import check_experiment
-from components.training.tuning.katib_progress import FollowedSearch
-from components.training.tuning.trials import Trial, log_to_mlflow
+from components.training.tuning.katib_experiment import (
+    EXPERIMENTS,
+    TrialSettings,
+    experiment_manifest,
+)
+from components.training.tuning.katib_progress import PODS, FollowedSearch
+from components.training.tuning.trials import Trial
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
 
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     **permissions(EXPERIMENTS),
@@ -40,6 +49,13 @@ _REMEDY = (
 )
 """Where the namespace refuses a trial's pod, which satisfies it but for Katib's own containers."""
 
+_INJECTED = "katib.kubeflow.org/metrics-collector-injection"
+_ENFORCED = "pod-security.kubernetes.io/enforce"
+_FILLED_IN = f"{PART_OF}/pod-security-defaults"
+"""Set by `manifests/components/pod-security-defaults`, which fills in missing security contexts."""
+
+_NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+
 logger = logging.getLogger(__name__)
 
 
@@ -61,13 +77,12 @@ def katib_search(
 
     Args:
         training_set: Training set Parquet.
-        base_model: What fine-tuning starts from: `minilm`, a folder in the trials' pods, or a hub
-            id.
+        base_model: `minilm`, a folder in the trials' pods, or a hub id.
         options: All training options by name; a trial's draws replace those of the same name.
         experiment: Katib Experiment manifest.
         trials: How many to run.
         nodes: Pods that train together in a trial.
-        gpus_per_node: Of each; 0 trains on the CPU.
+        gpus_per_node: GPUs of each; 0 trains on the CPU.
         deadline_minutes: How long the search may take.
 
     Returns:
@@ -75,12 +90,11 @@ def katib_search(
 
     Raises:
         UserError: If the manifest, an option or the scale is wrong; if this step has no shared
-            volume or is in no pipeline's run; if the cluster refuses; if no trial begins in time,
-            too many fail, or the search does not end in time.
+            volume or is not in a pipeline's run; if the cluster or Katib's webhook refuses; if no
+            trial begins in time, too many fail, or the search does not end in time.
     """
     space = read_search_space(experiment)
-    # What is wrong with the data is said here, before any GPU is asked for.
-    read_training_set(training_set)
+    read_training_set(training_set)  # what is wrong with it is said before any GPU is asked for
     client, namespace = connect()
     run = own_run(client, namespace)
     name = NAMES + run.run_id[:8]
@@ -90,17 +104,20 @@ def katib_search(
             experiment,
             name,
             run.owner,
-            training_set=f"{folder.in_pods}/{TRAINING_SET}",
-            base_model=base_model,
-            options=options,
-            trials=trials,
-            nodes=nodes,
-            gpus_per_node=gpus_per_node,
+            TrialSettings(
+                trials,
+                f"{folder.in_pods}/{TRAINING_SET}",
+                base_model,
+                options,
+                nodes,
+                gpus_per_node,
+            ),
             early_stopping=admits_early_stopping(client, namespace),
         )
-        check_experiment(manifest)
-        folder.put(training_set, facts={})
         experiments = Objects(client, namespace, EXPERIMENTS, pods=PODS)
+        with suppress(Conflict):  # it is there already: this step was killed and starts again
+            experiments.dry_run(manifest)
+        folder.put(training_set, facts={})
         logger.info("searching in Experiment %s of namespace %s", name, namespace)
         search = FollowedSearch(experiments, name, space, trials)
         run_to_end(
@@ -108,7 +125,7 @@ def katib_search(
             manifest,
             search.outcome,
             deadline_seconds=deadline_minutes * 60,
-            on_change=search.tell,
+            on_change=search.report,
             keep=True,
         )
     except UserError as error:
@@ -117,7 +134,44 @@ def katib_search(
         raise UserError(f"{error}; {_REMEDY}") from None
     finally:
         folder.remove()
-    table = list(search.table.values())
-    for trial in table:
-        log_to_mlflow(trial, base_model)
-    return table
+    return list(search.table.values())
+
+
+def admits_early_stopping(client: "ApiClient", namespace: str) -> bool:
+    """Check that Katib may collect metrics in the namespace; say whether it may stop trials early.
+
+    Its service for early stopping is a container without a security context, which Katib 0.19
+    gives no means to set: Pod Security `restricted` would refuse the pod of the search algorithm,
+    and no trial would begin, unless an admission policy fills it in.
+
+    Returns:
+        Whether a search there may stop trials early; False where the namespace may not be read.
+
+    Raises:
+        UserError: If the namespace is not labelled for the collector.
+    """
+    from kubernetes.client import CoreV1Api
+
+    try:
+        found = RetryPolicy().call(
+            lambda: CoreV1Api(client).read_namespace(namespace, _request_timeout=(5.0, 30.0)),
+            Request("get", _NAMESPACES, namespace, namespace, client.configuration.host),
+        )
+    except UserError as error:
+        logger.warning("trials run to their end, none is stopped early: %s", error)
+        return False
+    labels = found.metadata.labels or {}
+    if labels.get(_INJECTED) != "enabled":
+        raise UserError(
+            f"namespace {namespace} lacks the label {_INJECTED}, without which Katib reads no "
+            f"metrics of a trial; set it: kubectl label namespace {namespace} {_INJECTED}=enabled"
+        )
+    if labels.get(_ENFORCED) != "restricted" or labels.get(_FILLED_IN) == "enabled":
+        return True
+    logger.info(
+        "trials run to their end, none is stopped early: namespace %s admits restricted pods only, "
+        "which those of Katib's early stopping are not; the manifests' component "
+        "pod-security-defaults makes them so",
+        namespace,
+    )
+    return False

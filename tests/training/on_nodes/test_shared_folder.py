@@ -90,8 +90,8 @@ def test_a_model_is_known_by_what_made_it(folder):
 
 def test_the_copy_is_the_model(folder, tmp_path):
     write_model(folder.model)
-    made = folder.take_model(tmp_path / "model")
-    assert made == json.loads((tmp_path / "model" / "training.json").read_text())
+    folder.take_model(tmp_path / "model")
+    made = json.loads((tmp_path / "model" / "training.json").read_text())
     assert made["facts"] == FACTS
     assert {path.name for path in (tmp_path / "model").iterdir()} == set(REQUIRED_FILES)
 

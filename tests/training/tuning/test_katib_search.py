@@ -14,8 +14,8 @@ from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from components.training.options import TrainingOptions
 from components.training.tuning import katib_search as step
+from components.training.tuning.experiment import experiment_file
 from components.training.tuning.katib_search import PERMISSIONS, katib_search
-from components.training.tuning.random_search import experiment_file
 from tests.stand_ins.api_server import ApiServer, Refused, Time, kubeconfig
 from tests.stand_ins.katib import Experiments, Katib
 
@@ -251,6 +251,21 @@ def test_a_search_that_someone_deletes_is_told(world):
     with pytest.raises(UserError, match=rf"Experiment {NAME} .*deleted"):
         world.search()
     assert world.left_behind() == []
+
+
+def test_the_webhooks_refusal_is_told_and_nothing_is_created(world):
+    world.kept.webhook = lambda _: "spec.trialTemplate: primaryContainerName must be specified"
+    with pytest.raises(UserError, match=r"refuses Experiment .*primaryContainerName must be"):
+        world.search()
+    assert world.kept.uids == 0
+    assert world.left_behind() == []
+
+
+def test_the_webhook_is_asked_before_anything_is_copied_or_created(world):
+    world.search()
+    posts = [path for method, path in world.api.asked if method == "POST"]
+    assert len(posts) == 2
+    assert world.kept.uids == 1
 
 
 FORBIDDEN = (

@@ -5,6 +5,7 @@ from components.shared.machine.files import read_json
 from components.training.options import TrainingOptions
 from components.training.tuning import katib_search
 from components.training.tuning import search as tune_step
+from components.training.tuning.experiment import experiment_file
 
 TABLE = [
     {
@@ -31,7 +32,6 @@ def tune(tmp_path, monkeypatch):
             {"seed": 3.0, **(hyperparameters or {})},
             trials,
             tmp_path / "log.json",
-            tmp_path / "table.html",
             **scale,
         )
 
@@ -55,23 +55,21 @@ def searches(monkeypatch):
     return asked
 
 
-def test_the_best_options_come_with_their_scores_and_both_tables_are_written(
+def test_the_best_options_come_with_their_scores_and_the_trials_are_written(
     tune, searches, tmp_path
 ):
     best, scores = tune({"epochs": "2"})
     assert best == TrainingOptions(dropout=0.3, epochs=2, seed=3).to_dict()
     assert scores == {"macro_f1": 0.3}
-    assert read_json(tmp_path / "log.json") == TABLE
-    assert '<tr class="best"><td>3</td>' in (tmp_path / "table.html").read_text()
+    assert read_json(tmp_path / "log.json") == {"objective": "macro_f1", "best": 3, "trials": TABLE}
 
 
 def test_the_search_is_here_unless_the_environment_sends_it_to_katib(tune, searches, monkeypatch):
     tune()
     monkeypatch.setenv("TUNING_BACKEND", "katib")
     tune(nodes=2, gpus_per_node=4)
-    (here, _, where), (there, given, scale) = searches
+    (here, *_), (there, given, scale) = searches
     assert (here, there) == ("random_search", "katib_search")
-    assert where == {"seed": 3}
     assert scale == {"nodes": 2, "gpus_per_node": 4}
     assert given[1:3] == ("minilm", TrainingOptions(seed=3).to_dict())
 
@@ -98,4 +96,25 @@ def test_mistakes_are_told_before_anything_runs(tune, searches, monkeypatch, giv
     monkeypatch.setenv("TUNING_BACKEND", backend)
     with pytest.raises(UserError, match=told):
         tune(**given)
+    assert searches == []
+
+
+def test_where_no_trial_finishes_the_last_reason_is_told_and_the_trials_are_written(
+    tune, monkeypatch, tmp_path
+):
+    failed = [{**trial, "status": "failed", "reason": f"{trial['trial']}"} for trial in TABLE]
+    monkeypatch.setattr(tune_step, "random_search", lambda *_: failed)
+    with pytest.raises(UserError, match="all 3 trials failed; the last one: 2"):
+        tune()
+    assert read_json(tmp_path / "log.json")["best"] is None
+
+
+def test_a_search_over_what_is_not_a_training_option_is_refused(
+    tune, searches, monkeypatch, tmp_path
+):
+    manifest = experiment_file().read_text().replace("name: epochs", "name: patience")
+    (tmp_path / "experiment.yaml").write_text(manifest)
+    monkeypatch.setenv("KATIB_EXPERIMENT", str(tmp_path / "experiment.yaml"))
+    with pytest.raises(UserError, match="patience is now named early_stopping_patience"):
+        tune()
     assert searches == []

@@ -3,7 +3,7 @@
 import pytest
 
 from components.shared.kubernetes.connection import connect
-from components.training.on_nodes.log import MetricLines
+from components.training.on_nodes.launch import MetricLines
 from tests.stand_ins.api_server import ApiServer, Objects, kubeconfig
 
 
@@ -35,7 +35,7 @@ def prints(api, pod, *lines, index="0", phase="Running"):
         api.logs[pod] = api.logs.get(pod, "") + f"{times} {line}\n"
 
 
-def test_each_evaluation_is_told_once(api, metrics):
+def test_each_evaluation_is_reported_once(api, metrics):
     assert metrics.new() == []
     prints(api, "a", (1, "training on 2 processes"), (2, "macro_f1=0.5"), (2.1, "accuracy=0.6"))
     assert metrics.new() == ["macro_f1=0.5 accuracy=0.6"]
@@ -44,7 +44,7 @@ def test_each_evaluation_is_told_once(api, metrics):
     assert metrics.new() == ["macro_f1=0.6 accuracy=0.7", "macro_f1=0.7"]
 
 
-def test_what_was_cut_in_two_by_a_look_is_told_in_two(api, metrics):
+def test_an_evaluation_that_a_look_cuts_in_two_is_reported_in_two(api, metrics):
     prints(api, "a", (2, "macro_f1=0.5"))
     assert metrics.new() == ["macro_f1=0.5"]
     prints(api, "a", (2.1, "accuracy=0.6"))

@@ -1,1 +1,0 @@
-"""The search for training options as Katib runs it: an Experiment, its trials, their metrics."""
