@@ -29,13 +29,7 @@ _LOGS_KEPT = 10
 
 @dataclass(frozen=True)
 class Failure:
-    """How a model's server failed of late.
-
-    Attributes:
-        count: Failures since it last stayed ready for a while.
-        retry_at: When to start it again, on the servers' clock.
-        message: Why, with its last lines.
-    """
+    """How often a model's server failed of late, when to start it again, and why it failed."""
 
     count: int
     retry_at: float

@@ -5,17 +5,15 @@
 `<folder>/<name>/in_effect.json`.
 """
 
-import fcntl
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as checked
 
@@ -226,14 +224,13 @@ class ServiceFile:
 
     def is_served(self) -> bool:
         """Whether a supervisor runs for this service."""
-        try:
-            with (self.site_folder / _SITE_LOCK).open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
+        if not self.site_folder.exists():
             return False
-        except BlockingIOError:
+        try:
+            with FileLock(self.site_folder / _SITE_LOCK, timeout=0):
+                return False
+        except Timeout:
             return True
-        return False
 
     @contextmanager
     def only_supervisor(self) -> Iterator[None]:
@@ -243,20 +240,18 @@ class ServiceFile:
             UserError: If another one runs.
         """
         self.site_folder.mkdir(parents=True, exist_ok=True)
-        with (self.site_folder / _SITE_LOCK).open("wb") as lock:
-            for _ in range(20):
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    # `is_served` holds the lock for a moment.
-                    time.sleep(0.05)
-            else:
-                raise UserError(
-                    f"another site serves {self.name} from {self.folder}; end it first, or give "
-                    "another --state"
-                )
+        lock = FileLock(self.site_folder / _SITE_LOCK)
+        try:
+            lock.acquire(timeout=1.0)  # `is_served` holds it for a moment
+        except Timeout:
+            raise UserError(
+                f"another site serves {self.name} from {self.folder}; end it first, or give "
+                "another --state"
+            ) from None
+        try:
             yield
+        finally:
+            lock.release()
 
     def explain(self) -> str:
         """Why the service is as it is, on one line; never raises."""

@@ -1,4 +1,3 @@
-import fcntl
 import json
 import threading
 from contextlib import suppress
@@ -186,12 +185,6 @@ def test_a_running_supervisor_is_known_by_its_lock_and_is_alone(file):
         ):
             pass
     assert not file.is_served()
-    # One who asks holds the lock for a moment.
-    with (file.site_folder / "site.lock").open("rb") as asker:
-        fcntl.flock(asker, fcntl.LOCK_SH)
-        threading.Timer(0.1, lambda: fcntl.flock(asker, fcntl.LOCK_UN)).start()
-        with file.only_supervisor():
-            assert file.is_served()
 
 
 def test_the_folder_is_where_the_environment_says(monkeypatch, tmp_path):

@@ -105,38 +105,63 @@ def answer_of(url):
         return None
 
 
-def test_a_rollout_and_a_rollback_lose_no_request(file):
-    with running(file):
-        first = service(file, "1")
+@pytest.fixture(params=["stubs", pytest.param("real servers", marks=pytest.mark.slow)])
+def versions(request, file, tmp_path):
+    """What starts servers, and versions 1 to 3 to try with them."""
+    if request.param == "stubs":
+        return stub_command, [service(file, version) for version in "123"]
+    folder = tmp_path / "model"
+    shutil.copytree(request.getfixturevalue("tiny_bert"), folder)
+    write_json(folder / "training.json", {"facts": {}, "max_tokens": 32})
+    write_json(
+        folder / "calibration.json", {"temperature": 1.5, "decision_offsets": [0.0, 0.0, 0.0]}
+    )
+    (folder / "model_card.md").write_text("# A tiny model\n")
+    real = [service(file, version, folder=folder, ready_within=120) for version in "123"]
+    return serving_command, real
+
+
+def test_a_rollout_and_a_rollback_lose_no_request(file, versions):
+    command, (first, second, third) = versions
+    reviews = [("Title", "lovely dress, fits very good"), (None, "awful and itchy " * 8)]
+    with running(file, command):
         first.start(100)
         first.ready(100)
         first.promote()
-        with background_traffic(Load(file.url, [("a title", "a body")], 100)) as count:
-            second = service(file, "2")
+        with background_traffic(Load(file.url, reviews, 30, timeout_seconds=60)) as count:
             second.start(10)
-            second.ready(0)
-            assert shares(file) == {"1": 100, "2": 0}
-            second.shift(0, 10, following=100)
-            second.ready(10)
-            assert shares(file) == {"1": 90, "2": 10}
-            assert file.addresses().keys() == {"1", "2"}
-            second.shift(10, 100, following=100)
-            second.ready(100)
+            heard, before = {}, 0
+            for percent in (0, 50, 100):
+                if percent:
+                    second.shift(before, percent, following=100)
+                second.ready(percent)
+                assert shares(file) == {"1": 100 - percent, "2": percent}
+                assert file.addresses().keys() == {"1", "2"}
+                asked = count.answered_by("1"), count.answered_by("2")
+                time.sleep(2)
+                heard[percent] = (
+                    count.answered_by("1") - asked[0],
+                    count.answered_by("2") - asked[1],
+                )
+                before = percent
             pid = pid_of(file, "2")
             # An interrupt at the terminal is the site's to act on.
             assert os.getpgid(pid) != os.getpgid(0)
             second.promote()
             assert pid_of(file, "2") == pid
-            third = service(file, "3")
             third.start(50)
+            third.ready(0)
             third.shift(0, 50, following=100)
             third.ready(50)
             third.roll_back("it was slow")
             assert shares(file) == {"2": 100}
-        assert count.sent == count.answered > 20
-        assert count.failed == 0
         # One server, and nginx (whose worker does not name the folder).
         until(lambda: len(left_running(file)) == 2)
+    assert count.sent == count.answered
+    assert count.failed == 0, count
+    assert heard[0][1] == 0
+    assert heard[100][0] <= 5  # on their way when the split changed
+    assert binomtest(heard[50][1], sum(heard[50]), 0.5).pvalue > 1e-4, heard
     assert left_running(file) == []
     assert (file.url, file.addresses()) == ("", {})
     assert "no site runs" in file.explain()
@@ -150,20 +175,14 @@ def test_a_shadow_answers_a_copy_and_is_scraped_but_never_heard(file):
         with background_traffic(Load(file.url, [(None, "a body")], 100)) as count:
             time.sleep(0.3)
         assert set(count.answers) == {("1", 200)}
-        assert count.failed == 0
-        ids = [ids_seen_by(file.addresses()[version][0], count.sent) for version in ("1", "2")]
-        assert ids[0] == ids[1]
-        assert len(ids[0]) == count.sent > 3
+        assert len(count.lost) == 0
 
+        def seen_by(version):
+            with urllib.request.urlopen(f"{file.addresses()[version][0]}/seen") as answer:
+                return sorted(json.load(answer))
 
-def ids_seen_by(address, number):
-    deadline = time.monotonic() + 5
-    while True:
-        with urllib.request.urlopen(f"{address}/seen") as answer:
-            seen = json.load(answer)
-        if len(seen) >= number or time.monotonic() > deadline:
-            return sorted(seen)
-        time.sleep(0.02)
+        until(lambda: len(seen_by("2")) == count.sent > 3)
+        assert seen_by("1") == seen_by("2")
 
 
 def test_a_canary_that_dies_is_tried_again_and_harms_nobody(file):
@@ -281,64 +300,4 @@ def test_the_command_line_serves_until_sigterm(file, tmp_path):
     lines = log.read_text().splitlines()
     assert "serving" in lines[0]
     assert lines[-1].endswith("ended")
-    assert left_running(file) == []
-
-
-@pytest.fixture(scope="module")
-def model_folders(tiny_bert, tmp_path_factory):
-    """Whole model folders of versions 1 to 3."""
-    folders = {}
-    for version in ("1", "2", "3"):
-        folder = tmp_path_factory.mktemp("models") / version
-        shutil.copytree(tiny_bert, folder)
-        write_json(folder / "training.json", {"facts": {}, "max_tokens": 32})
-        write_json(
-            folder / "calibration.json", {"temperature": 1.5, "decision_offsets": [0.0, 0.0, 0.0]}
-        )
-        (folder / "model_card.md").write_text("# A tiny model\n")
-        folders[version] = folder
-    return folders
-
-
-@pytest.mark.slow
-def test_real_servers_are_rolled_out_promoted_and_rolled_back_under_traffic(file, model_folders):
-    first, second, third = (
-        service(file, version, folder=model_folders[version], ready_within=120)
-        for version in ("1", "2", "3")
-    )
-    reviews = [("Title", "lovely dress, fits very good"), (None, "awful and itchy " * 8)]
-    with running(file, command=serving_command):
-        first.start(100)
-        first.ready(100)
-        first.promote()
-        with background_traffic(Load(file.url, reviews, 30, timeout_seconds=60)) as count:
-            by_share, before = {}, 0
-            for percent in (0, 10, 50, 100):
-                if percent:
-                    second.shift(before, percent, following=100)
-                else:
-                    second.start(10)
-                second.ready(percent)
-                heard = count.answered_by("1"), count.answered_by("2")
-                time.sleep(5 if percent in (10, 50) else 1)
-                after = count.answered_by("1"), count.answered_by("2")
-                by_share[percent] = [a - b for a, b in zip(after, heard, strict=True)]
-                before = percent
-            second.promote()
-            third.start(50)
-            third.ready(0)
-            third.shift(0, 50, following=100)
-            third.ready(50)
-            time.sleep(1)
-            third.roll_back("it was slow")
-            time.sleep(0.5)
-    assert count.sent == count.answered
-    assert count.failed == 0, count
-    assert {version for version, _ in count.answers} == {"1", "2", "3"}
-    assert by_share[0][1] == 0
-    # Answers on their way when the split changed were split as before.
-    assert by_share[100][0] <= 5
-    for percent in (10, 50):
-        one, two = by_share[percent]
-        assert binomtest(two, one + two, percent / 100).pvalue > 1e-4, by_share
     assert left_running(file) == []
