@@ -98,9 +98,8 @@ def _kinds(
         served = {resource.get("name") for resource in found.get("resources") or []}
         lacking = ", ".join(plural for plural in plurals.split(", ") if plural not in served)
         if lacking:
-            yield Finding(
-                name, missing, f"there is no {group_version} {lacking}: {without}", remedy
-            )
+            text = f"there is no {group_version} {lacking}: {without}"
+            yield Finding(missing, name, text, remedy)
 
     what = f"{group_version} {plurals}"
     return Check(name, f"/apis/{group_version}", what, right, remedy, missing, without)
@@ -113,7 +112,7 @@ def _field(
 
     def right(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
         if not has_field(found, kind, path):
-            yield Finding(name, without[0], f"{kind} has no {path}: {without[1]}", remedy)
+            yield Finding(without[0], name, f"{kind} has no {path}: {without[1]}", remedy)
 
     address, what = f"/openapi/v3/apis/{group_version}", f"schema of {group_version}"
     return Check(name, address, what, right, "", State.SKIPPED, shown=f"{kind} has {path}")

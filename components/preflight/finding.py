@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 
 _MARK = "preflight finding "
 _WIDTH, _STATE, _NAME = 100, 12, 24
@@ -28,36 +29,25 @@ class Finding:
     """The outcome of one check.
 
     Attributes:
-        name: What was checked, in a word or two.
         state: How it ended.
+        name: What was checked, in a word or two.
         text: What was seen.
         remedy: Command to type, or several, one a line; empty where nothing is to be done.
     """
 
-    name: str
     state: State
+    name: str
     text: str
     remedy: str = ""
 
 
-def passed(name: str, text: str) -> Finding:
-    """All is well."""
-    return Finding(name, State.PASSED, text)
-
-
-def warning(name: str, text: str, remedy: str = "") -> Finding:
-    """The pipelines run, but not all of them, or not as they should."""
-    return Finding(name, State.WARNING, text, remedy)
-
-
-def failed(name: str, text: str, remedy: str = "") -> Finding:
-    """The pipelines cannot run."""
-    return Finding(name, State.FAILED, text, remedy)
-
-
-def skipped(name: str, why: str, remedy: str = "") -> Finding:
-    """Nothing is known."""
-    return Finding(name, State.SKIPPED, why, remedy)
+passed = partial(Finding, State.PASSED)
+warning = partial(Finding, State.WARNING)
+"""The pipelines run, but not all of them, or not as they should."""
+failed = partial(Finding, State.FAILED)
+"""The pipelines cannot run."""
+skipped = partial(Finding, State.SKIPPED)
+"""Nothing is known."""
 
 
 class CheckFailed(Exception):  # noqa: N818 (an outcome, not a fault of the program)
@@ -84,7 +74,7 @@ def try_and_print(checks: Iterable[tuple[str, Callable[[], str]]]) -> list[Findi
             finding = failed(name, str(error))
         except Exception as error:  # whatever it is, it answers the question
             finding = failed(name, f"{type(error).__name__}: {error}")
-        findings.append(Finding(name, finding.state, " ".join(finding.text.split())[:600]))
+        findings.append(Finding(finding.state, name, " ".join(finding.text.split())[:600]))
         print(_MARK + json.dumps(asdict(findings[-1])), flush=True)
     return findings
 

@@ -107,7 +107,7 @@ class Check:
             if answer.status == 404:
                 remedy = self.remedy.format(namespace=api.namespace)
                 text = f"there is no {self.what}" + (f": {self.without}" if self.without else "")
-                return [Finding(self.name, self.missing, text, remedy)]
+                return [Finding(self.missing, self.name, text, remedy)]
             return [unread(self.name, self.what, answer)]
         except UserError as error:
             return [skipped(self.name, str(error))]
