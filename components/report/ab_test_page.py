@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from components.report.differences import interval_chart
 from components.report.formats import sentence
 from components.report.page import Headline, write_page
@@ -27,8 +25,8 @@ def write_ab_test_page(ab_test_json: str | Path, output: str | Path) -> None:
     result = test.get("result") or {}
     effect = (result.get("plan") or {}).get("smallest_effect", 1.0)
     compared = [
-        (name, seen, _picture(name, seen, tolerated))
-        for name, seen, tolerated in (
+        {**seen, "name": name, "tolerated": unimportant, "standing": _standing(*seen["interval"])}
+        for name, seen, unimportant in (
             ("right answers on labelled reviews", result.get("accuracy"), (-effect, effect)),
             ("failed requests", result.get("failures"), (-1.0, 1.0)),
         )
@@ -41,6 +39,7 @@ def write_ab_test_page(ab_test_json: str | Path, output: str | Path) -> None:
         test=test,
         result=result,
         compared=compared,
+        interval_chart=interval_chart,
     )
 
 
@@ -63,8 +62,6 @@ def _headline(test: Mapping[str, Any], result: Mapping[str, Any]) -> Headline:
     return Headline(state, title, f"{sentence(test['reason'])} {done}".strip())
 
 
-def _picture(name: str, seen: Mapping[str, Any], unimportant: tuple[float, float]) -> Markup:
-    """The difference against what would not matter; green where it surely is one."""
-    low, high = seen["interval"]
-    standing = "within" if low > 0 or high < 0 else "open"
-    return interval_chart({**seen, "name": name, "tolerated": unimportant, "standing": standing})
+def _standing(low: float, high: float) -> str:
+    """Green where there surely is a difference."""
+    return "within" if low > 0 or high < 0 else "open"

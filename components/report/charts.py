@@ -182,9 +182,9 @@ def _mark(chart: Drawing, place: float, words: str) -> None:
 
 
 def _write(
-    chart: Drawing, x: float, y: float, words: str, align: str, size: float = TEXT_SIZE
+    chart: Drawing, x: float, y: float, words: str, side: str, size: Any = TEXT_SIZE
 ) -> None:
-    chart.axes.text(x, y, words, ha=align, va="baseline", fontsize=size, color=ink("soft"))
+    chart.axes.text(x, y, words, ha=side, va="baseline", fontsize=size, color=ink("soft"))
 
 
 def _legend(series: Sequence[Series]) -> Markup:

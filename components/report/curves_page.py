@@ -25,33 +25,23 @@ def write_training_curves(model_folder: str | Path, output: str | Path) -> None:
         UserError: If `training.json` is missing or cannot be read.
     """
     facts = read_training_facts(model_folder)
-    best = facts.get("best")
-    step = best.get("step") if isinstance(best, Mapping) else None
-    mark = (float(step), "kept") if isinstance(step, int | float) else None
+    step = (facts.get("best") or {}).get("step")
+    mark = None if step is None else (float(step), "kept")
     curves = {
-        name: line_chart(
-            name, [Series(name, points, dots=True)], Axis("step"), Axis(_words(name)), mark=mark
-        )
+        name: line_chart(name, [Series(name, points, dots=True)], Axis("step"), Axis(""), mark=mark)
         for name, points in curves_of(facts.get("history")).items()
     }
     told = "Every number of the training history over the steps."
     if mark:
         told += f" The weights kept are those of step {step:,}."
-    write_page(
-        "curves_page.html",
-        output,
-        Headline("", "Training curves", told if curves else "The history is empty."),
-        curves={_words(name): chart for name, chart in curves.items()},
-    )
+    headline = Headline("", "Training curves", told if curves else "The history is empty.")
+    write_page("curves_page.html", output, headline, curves=curves)
 
 
-def curves_of(history: Any) -> dict[str, Curve]:
+def curves_of(history: Sequence[Mapping[str, Any]] | None) -> dict[str, Curve]:
     """The points (step, value) of each number in a list of records; position stands in for step."""
     curves: dict[str, Curve] = {}
-    records = history if isinstance(history, Sequence) and not isinstance(history, str) else []
-    for position, record in enumerate(records):
-        if not isinstance(record, Mapping):
-            continue
+    for position, record in enumerate(history or []):
         step = float(record.get("step", position))
         for name, value in record.items():
             if name in _AXIS_KEYS or isinstance(value, bool) or not isinstance(value, int | float):
@@ -59,7 +49,3 @@ def curves_of(history: Any) -> dict[str, Curve]:
             if math.isfinite(value):
                 curves.setdefault(str(name), []).append((step, float(value)))
     return curves
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

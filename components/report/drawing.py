@@ -38,9 +38,7 @@ _VARIABLES = {light: f"var(--{name})" for name, (light, _) in COLOURS.items()}
 class Drawing:
     """A chart while it is drawn, on matplotlib's `axes`; a unit is a pixel at its natural size."""
 
-    def __init__(
-        self, width: float, height: float, margins: tuple[float, float, float, float]
-    ) -> None:
+    def __init__(self, width: float, height: float, margins: Sequence[float]) -> None:
         from matplotlib.figure import Figure
 
         left, right, top, bottom = margins
@@ -109,9 +107,7 @@ class Drawing:
 
 
 @contextmanager
-def drawing(
-    width: float, height: float, margins: tuple[float, float, float, float]
-) -> Iterator[Drawing]:
+def drawing(width: float, height: float, margins: Sequence[float]) -> Iterator[Drawing]:
     """A chart to draw on, with margins left, right, top and bottom of its axes."""
     import matplotlib
 

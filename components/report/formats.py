@@ -91,8 +91,6 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         number = _number(value)
         return MISSING if number is None else f"{number:.4g}"
-    if isinstance(value, int):
-        return str(value)
     if isinstance(value, list | tuple):
         return ", ".join(plain(item) for item in value)
     if isinstance(value, Mapping):

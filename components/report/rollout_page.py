@@ -60,20 +60,15 @@ def write_rollout_page(rollout_json: str | Path, output: str | Path) -> None:
 
 def _courses(analyses: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
     """Name and chart of each measure that came to be known by and by, the most telling first."""
-    order = ("beyond", "open", "within")
-    last = analyses[-1]["measures"]
-    ranked = sorted(range(len(last)), key=lambda index: order.index(last[index]["standing"]))
-    return [
-        (
-            last[index]["name"],
-            funnel_chart(
-                [
-                    (analysis["canary"]["requests"], analysis["measures"][index])
-                    for analysis in analyses
-                    if index < len(analysis["measures"])
-                ]
-            ),
-        )
-        for index in ranked
-        if not last[index].get("complete")
-    ]
+    last, order = analyses[-1]["measures"], ("beyond", "open", "within")
+    shown = [index for index, measure in enumerate(last) if not measure.get("complete")]
+    shown.sort(key=lambda index: order.index(last[index]["standing"]))
+    courses = (
+        [
+            (analysis["canary"]["requests"], analysis["measures"][index])
+            for analysis in analyses
+            if index < len(analysis["measures"])
+        ]
+        for index in shown
+    )
+    return [(course[-1][1]["name"], funnel_chart(course)) for course in courses]

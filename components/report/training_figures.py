@@ -33,29 +33,26 @@ def _curves(training: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
     history, best = training.get("history") or [], None
     if (training.get("best") or {}).get("step") is not None:
         best = float(training["best"]["step"]), "kept"
-    x, nats = Axis("step"), Axis("loss (nats)")
     fitted = Series("training", _points(history, "train_loss"), "second", dots=True)
     held_out = Series("validation", _points(history, "validation_loss"), dots=True)
-    added = _added_to_the_loss(training.get("options") or {})
-    if added:
-        note = f"What training minimises: cross-entropy with {' and '.join(added)}."
-        other = "Plain cross-entropy, so not on the scale of the training loss."
-        losses = [
-            (name, line_chart(name, [series], x, nats, mark=best), told)
-            for name, series, told in (
-                ("Training loss", fitted, note),
-                ("Validation loss", held_out, other),
-            )
-        ]
-    else:
-        both = line_chart("Loss over the steps", [fitted, held_out], x, nats, mark=best)
-        losses = [("Loss", both, "Both are cross-entropy.")]
     scores = [
         Series("accuracy", _points(history, "accuracy"), "second", dots=True),
         Series("macro-F1", _points(history, "macro_f1"), dots=True),
     ]
-    title = "Scores on validation"
-    return [*losses, (title, line_chart(title, scores, x, Axis("score"), mark=best), "")]
+    added = _added_to_the_loss(training.get("options") or {})
+    minimised = f"What training minimises: cross-entropy with {' and '.join(added)}."
+    plain = "Plain cross-entropy, so not on the scale of the training loss."
+    nats = "loss (nats)"
+    drawn = [("Loss", [fitted, held_out], nats, "Both are cross-entropy.")]
+    if added:
+        drawn = [
+            ("Training loss", [fitted], nats, minimised),
+            ("Validation loss", [held_out], nats, plain),
+        ]
+    return [
+        (title, line_chart(title, lines, Axis("step"), Axis(unit), mark=best), note)
+        for title, lines, unit, note in [*drawn, ("Scores on validation", scores, "score", "")]
+    ]
 
 
 def _added_to_the_loss(options: Mapping[str, Any]) -> list[str]:

@@ -63,10 +63,7 @@ def compose_report(
         "training_page.html",
         output,
         headline_of(evaluation, registration or None, check or None),
-        conditions=[
-            {"words": words, "met": met}
-            for words, met in zip(gate["reasons"], gate["met"], strict=True)
-        ],
+        conditions=list(zip(gate["reasons"], gate["met"], strict=True)),
         figures=figures_of(ingest, training, evaluation),
         ingest=ingest,
         source_name=str(ingest.get("source") or "").rstrip("/").rsplit("/", 1)[-1],
