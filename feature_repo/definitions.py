@@ -30,7 +30,7 @@ class FeatureVersion:
         version: Hash that names it, 12 hexadecimal digits.
         folder: Absolute folder with its Parquet files.
         tags: Where it came from, as text: data fingerprint, tokenizer fingerprint, base model,
-            max_tokens, vocabulary size, rows. They stand in the registry.
+            max_tokens, vocabulary size, rows. They are stored in the registry.
     """
 
     version: str
@@ -60,7 +60,7 @@ def read_version(folder: Path) -> FeatureVersion:
 
 
 def review_entity() -> "Entity":
-    """The entity `review`, found by `review_id`."""
+    """The entity `review`, joined on `review_id`."""
     from feast import Entity, ValueType
 
     return Entity(

@@ -1,8 +1,8 @@
-"""What `feast apply` registers: every version that lies in the store's data folder.
+"""What `feast apply` registers: every version in the store's data folder.
 
-The pipeline registers its own version by itself; this file is for looking at the store, and for
-mending or pruning it, with Feast's own command line. Since `feast apply` deletes what its
-repository does not define, a version whose folder is gone leaves the registry too.
+The pipeline registers its own version; this file is for inspecting, repairing or pruning the store
+with Feast's own command line. Since `feast apply` deletes what its repository does not define, a
+version whose folder is gone leaves the registry too.
 """
 
 import os

@@ -31,7 +31,7 @@ def copies_for_balance(
 
     Args:
         classes: [n] class index of each training row; every class occurs.
-        categories: [n] code of each row's category; one code stands for a missing one.
+        categories: [n] code of each row's category; rows without one share a code.
         order: [n] seeded random order: which rows go first where some are left out or shown once
             more than others.
         balance: One of `BALANCES`.

@@ -110,7 +110,7 @@ def as_record(text: pa.Table) -> dict[str, pa.Array]:
 
 @lru_cache(maxsize=1)
 def _schema() -> "pandera.DataFrameSchema":
-    """The schema; the error of each check is the reason in words."""
+    """The schema; the error of each check is the reason."""
     import pandera.pandas as pandera
 
     def whole(low: int, high: int, words: str) -> "pandera.Column":

@@ -18,7 +18,7 @@ ALIASES: dict[str, str] = {
     "division_name": "division",
     "department_name": "department",
 }
-"""Header names in lower case, words joined by underscores, and the field each stands for: the
+"""Header names in lower case, words joined by underscores, and the field of each: the
 record's own names, the course's (which are among them) and those of the Kaggle file."""
 
 _LISTED = 20
@@ -33,7 +33,7 @@ class Layout:
 
     @property
     def ignored(self) -> list[str]:
-        """Names of the columns that stand for no field."""
+        """Names of the columns that are not a field."""
         used = set(self.positions.values())
         return [name for position, name in enumerate(self.names) if position not in used]
 
@@ -46,7 +46,7 @@ def header_key(name: str) -> str:
 def layout_of(names: Sequence[str], source: str, *, labels_required: bool) -> Layout:
     """Find the fields of the review record among a source's columns.
 
-    Columns that stand for no field, such as the unnamed row number of the Kaggle file, are ignored.
+    Columns that are not a field, such as the unnamed row number of the Kaggle file, are ignored.
 
     Args:
         names: Column names of the source, in its order.

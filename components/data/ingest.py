@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 UNDATED = datetime(2020, 1, 1, tzinfo=UTC)
 """Event timestamp of reviews whose source has no dates: fixed, and so the data's version is too."""
 
-ID_TAKEN = "review_id already stands for a different review"
+ID_TAKEN = "review_id already belongs to a different review"
 
 QUARANTINE_SCHEMA = pa.schema(
     [
@@ -48,7 +48,7 @@ class IngestSummary:
     """What went in, what came out, and what the written rows look like."""
 
     source: str  # the data URI, without credentials
-    # for each file its name, rows and the columns that stand for no field
+    # for each file its name, rows and ignored columns
     files: list[dict[str, Any]]
     rows_in: int  # rows read; always rows_kept + duplicates + quarantined
     rows_kept: int  # rows written

@@ -105,12 +105,8 @@ def prepare(
             f"none of the {rows_in} reviews in {reviews} has a rating or a sentiment; "
             "give data with a column Rating or sentiment"
         )
-    splits = assign_splits(
-        rows.texts,
-        rows.classes,
-        validation_share=options.validation_share,
-        test_share=options.test_share,
-    )
+    shares = {"validation_share": options.validation_share, "test_share": options.test_share}
+    splits = assign_splits(rows.texts, rows.classes, **shares)
     training = splits == TRAIN
     copies = np.ones(len(splits), dtype=np.int32)
     copies[training] = copies_for_balance(
@@ -197,16 +193,16 @@ def _write(
     with pq.ParquetWriter(draft, PREPARED_SCHEMA, compression="zstd") as writer:
         for table in iterate_reviews(reviews):
             low, high = np.searchsorted(places, [first, first + table.num_rows])
-            kept = table.take(pa.array(places[low:high] - first))
-            columns = {name: kept[name] for name in kept.column_names}
-            columns["review_body"] = pa.array(_cleaned(kept["review_body"], cleaning))
-            titles = pa.array(_cleaned(kept["title"], cleaning), pa.string())
+            used = table.take(pa.array(places[low:high] - first))
+            columns = {name: used[name] for name in used.column_names}
+            columns["review_body"] = pa.array(_cleaned(used["review_body"], cleaning))
+            titles = pa.array(_cleaned(used["title"], cleaning), pa.string())
             columns["title"] = pc.if_else(
                 pc.equal(titles, ""), pa.scalar(None, pa.string()), titles
             )
             columns["split"] = pa.array(names[splits[low:high]])
             columns["copies"] = pa.array(copies[low:high])
-            if kept.num_rows:
+            if used.num_rows:
                 writer.write_table(pa.table(list(columns.values()), schema=PREPARED_SCHEMA))
             first += table.num_rows
 

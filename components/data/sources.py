@@ -24,7 +24,7 @@ FORMATS: dict[str, str] = {
     **{".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"},
     **{".parquet": "parquet", ".pq": "parquet"},
 }
-"""File name endings and the format that each stands for."""
+"""File name endings and the format of each."""
 
 COMPRESSIONS: dict[str, str] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 """Further endings that text formats may carry, and fsspec's names for them."""

@@ -37,13 +37,13 @@ def evaluate_classifier(
         model: Model folder that training wrote.
         training_set: Tokens and labels of the reviews, all splits.
         prepared: The texts of the same reviews.
-        champion: Model folder of the champion; an empty folder means that there is none.
+        champion: Model folder of the champion; an empty folder if there is none.
         accuracy_threshold: Least accuracy that passes the gate, 0 to 1.
         macro_f1_threshold: Least macro-F1 that passes the gate, 0 to 1.
         champion_margin: Tolerated loss of macro-F1 against the champion, 0 to 1.
-        metrics: Scores with their intervals, and the majority-class rate beside them.
+        metrics: Scores with their intervals, and the majority-class rate.
         confusion_matrix: Rows are the truth, columns the prediction.
-        roc_curve: Negative reviews against the rest: the ones that somebody has to answer.
+        roc_curve: Negative reviews, which somebody has to answer, against the rest.
         predictions: Truth, decision and calibrated probabilities of every test review.
         evaluation_summary: Everything that the report shows, as JSON.
 

@@ -1,4 +1,4 @@
-"""The gate: may this model be registered and deployed, and if not, why not, in words.
+"""The gate: may this model be registered and deployed, and if not, why not?
 
 The pipeline decides by the same comparisons (`dsl.If` on the step's outputs); what is decided here
 is written into the summary and the report. Both use `>=` on unrounded numbers.

@@ -1,4 +1,4 @@
-"""The rows that evaluation judges: tokens and labels of a split beside the texts they came from."""
+"""The rows that evaluation judges: tokens, labels and texts of a split."""
 
 from dataclasses import dataclass
 from pathlib import Path

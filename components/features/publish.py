@@ -93,7 +93,7 @@ def build_features(
 ) -> FeatureSummary:
     """Tokenise prepared reviews and publish them as one version of the feature store.
 
-    Can be run again after a kill at any point, and beside other runs: files are whole or absent,
+    Can be run again after a kill at any point, and while other runs do: files are whole or absent,
     existing ones are reused, and only this version's objects are registered.
 
     Args:

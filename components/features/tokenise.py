@@ -111,15 +111,15 @@ class ReviewTokenizer:
         word_ends = np.concatenate(([0], np.cumsum(lengths[codes])))
         row_ends = word_ends[split.offsets.to_numpy()]
         whole = np.diff(row_ends)
-        kept = np.minimum(whole, self.max_tokens - 2)
+        cut = np.minimum(whole, self.max_tokens - 2)
         all_pieces = values[_ranges(_starts(lengths)[codes], lengths[codes])]
-        offsets = np.concatenate(([0], np.cumsum(kept + 2)))
+        offsets = np.concatenate(([0], np.cumsum(cut + 2)))
         out = np.empty(int(offsets[-1]), dtype=np.int32)
         out[offsets[:-1]] = first
         out[offsets[1:] - 1] = last
-        out[_ranges(offsets[:-1] + 1, kept)] = all_pieces[_ranges(row_ends[:-1], kept)]
+        out[_ranges(offsets[:-1] + 1, cut)] = all_pieces[_ranges(row_ends[:-1], cut)]
         rows = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(out))
-        return rows, int((whole > kept).sum())
+        return rows, int((whole > cut).sum())
 
 
 def _frame_of_word_pieces(core: "Tokenizer") -> tuple[int, int] | None:

@@ -1,1 +1,1 @@
-"""Model versions with their lineage, approval and the champion, kept in MLflow."""
+"""Model versions with their lineage, approval and the champion, in MLflow."""

@@ -97,16 +97,16 @@ def fetch_version(
     """
     client = tracking_client()
     with errors_in_words():
-        found = _version(client, model_name, version)
+        registered = _version(client, model_name, version)
         if approved_only:
-            _check_approved(found)
-        _download_model(client, found, Path(model))
+            _check_approved(registered)
+        _download_model(client, registered, Path(model))
         with replaced_when_whole(predictions) as draft:
             downloaded = client.download_artifacts(
-                found.run_id, PREDICTIONS_ARTIFACT, str(draft.parent)
+                registered.run_id, PREDICTIONS_ARTIFACT, str(draft.parent)
             )
             Path(downloaded).rename(draft)
-    return str(found.version)
+    return str(registered.version)
 
 
 def approve(model_name: str, version: str, approved_by: str) -> None:
@@ -124,14 +124,14 @@ def approve(model_name: str, version: str, approved_by: str) -> None:
         raise UserError(f"say who approves version {version} of {model_name}")
     client = tracking_client()
     with errors_in_words():
-        found = _version(client, model_name, version)
-        if found.tags.get("approval") == Approval.APPROVED:
+        registered = _version(client, model_name, version)
+        if registered.tags.get("approval") == Approval.APPROVED:
             return
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        client.set_model_version_tag(model_name, found.version, "approved_by", approved_by)
-        client.set_model_version_tag(model_name, found.version, "approved_at", now)
-        client.set_model_version_tag(model_name, found.version, "approval", Approval.APPROVED)
-    logger.info("version %s of %s approved by %s", found.version, model_name, approved_by)
+        client.set_model_version_tag(model_name, registered.version, "approved_by", approved_by)
+        client.set_model_version_tag(model_name, registered.version, "approved_at", now)
+        client.set_model_version_tag(model_name, registered.version, "approval", Approval.APPROVED)
+    logger.info("version %s of %s approved by %s", registered.version, model_name, approved_by)
 
 
 def promote(model_name: str, version: str) -> None:
@@ -142,9 +142,9 @@ def promote(model_name: str, version: str) -> None:
     """
     client = tracking_client()
     with errors_in_words():
-        found = _version(client, model_name, version)
-        number = str(found.version)
-        _check_approved(found)
+        registered = _version(client, model_name, version)
+        number = str(registered.version)
+        _check_approved(registered)
         aliases = _aliases(client, model_name)
         champion = aliases.get(CHAMPION, "")
         if champion and champion != number:
@@ -274,12 +274,12 @@ def _download_model(client: "MlflowClient", version: "ModelVersion", target: Pat
             client.download_artifacts(version.run_id, MODEL_ARTIFACT, str(draft.parent))
         )
         check_model_folder(downloaded)
-        registered = version.tags.get("model_digest", "")
+        expected = version.tags.get("model_digest", "")
         digest = sha256_of_file(downloaded / WEIGHTS)
-        if digest != registered:
+        if digest != expected:
             raise UserError(
                 f"{WEIGHTS} of version {version.version} of {version.name} has SHA-256 {digest}, "
-                f"but {registered or 'no digest'} was registered; it was changed or damaged: "
+                f"but {expected or 'no digest'} was registered; it was changed or damaged: "
                 "register the model again"
             )
         if downloaded != draft:

@@ -2,10 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +16,7 @@ KAGGLE = (
 )
 
 
-def kaggle_row(text: str = "Fits well.", rating: str = "5", number: int = 0, **changes) -> list:
+def kaggle_row(text="Fits well.", rating="5", number=0, **changes):
     row = dict(
         zip(
             KAGGLE,
@@ -30,7 +28,7 @@ def kaggle_row(text: str = "Fits well.", rating: str = "5", number: int = 0, **c
     return list(row.values())
 
 
-def as_csv(*rows: list, header=KAGGLE, delimiter: str = ",") -> str:
+def as_csv(*rows, header=KAGGLE, delimiter=","):
     out = io.StringIO(newline="")
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(header)
@@ -39,10 +37,10 @@ def as_csv(*rows: list, header=KAGGLE, delimiter: str = ",") -> str:
 
 
 @pytest.fixture
-def run_ingest(tmp_path: Path) -> Callable[..., Any]:
+def run_ingest(tmp_path):
     """Ingest a file of the given content (or an existing path) and read back what it wrote."""
 
-    def run(content: str | bytes | Path, name: str = "reviews.csv", **options) -> Any:
+    def run(content, name="reviews.csv", **options):
         source = content
         if not isinstance(content, Path):
             source = tmp_path / name

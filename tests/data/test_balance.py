@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from components.data.balance import BALANCES, copies_for_balance
 
 
-def shown(classes, copies) -> list[int]:
+def shown(classes, copies):
     return np.bincount(classes, weights=copies, minlength=3).astype(int).tolist()
 
 
@@ -15,7 +15,7 @@ def shown(classes, copies) -> list[int]:
     st.sampled_from(BALANCES),
     st.randoms(use_true_random=False),
 )
-def test_classes_come_out_even(rows, balance, rng) -> None:
+def test_classes_come_out_even(rows, balance, rng):
     rows = [*rows, (0, 0), (1, 1), (2, 2)]  # every class occurs, perhaps in one category each
     classes = np.array([c for c, _ in rows], np.int8)
     categories = np.array([k for _, k in rows], np.int32)
@@ -40,7 +40,7 @@ def test_classes_come_out_even(rows, balance, rng) -> None:
     assert (again == copies[shuffled]).all()
 
 
-def test_each_complete_category_is_balanced_by_itself() -> None:
+def test_each_complete_category_is_balanced_by_itself():
     # Category 0 has 4, 2, 6; category 1 has 1, 1, 3; category 2 lacks a class.
     cells = {(0, 0): 4, (0, 1): 2, (0, 2): 6, (1, 0): 1, (1, 1): 1, (1, 2): 3, (2, 2): 5}
     rows = [cell for cell, n in cells.items() for _ in range(n)]

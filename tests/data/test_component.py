@@ -7,14 +7,14 @@ from components.shared.machine.files import read_json
 from components.shared.records.reviews import PREPARED_SCHEMA
 
 
-def artifact(path) -> SimpleNamespace:
+def artifact(path):
     logged: dict = {}
     return SimpleNamespace(
         path=str(path), metadata={}, logged=logged, log_metric=logged.__setitem__
     )
 
 
-def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path) -> None:
+def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path):
     made = {
         name: artifact(tmp_path / name)
         for name in ("reviews", "quarantine", "ingest_summary", "metrics")

@@ -17,7 +17,7 @@ from components.shared.records.reviews import REVIEW_SCHEMA
 from tests.data.conftest import as_csv, kaggle_row
 
 
-def test_kaggle_layout_becomes_review_records(run_ingest) -> None:
+def test_kaggle_layout_becomes_review_records(run_ingest):
     done = run_ingest(as_csv(kaggle_row('He said "wow", twice.\nThen left.', "4.0")))
     (row,) = done.kept
     assert row.pop("review_id")
@@ -39,14 +39,14 @@ def test_kaggle_layout_becomes_review_records(run_ingest) -> None:
     assert done.summary.files[0]["ignored"] == [""]
 
 
-def test_course_layout_has_sentiment_without_rating(run_ingest) -> None:
+def test_course_layout_has_sentiment_without_rating(run_ingest):
     text = "review_body,product_category,sentiment\nLovely,Blouses,1\nAwful,Pants,-1\nSo so,,0\n"
     kept = run_ingest(text).kept
     assert [(r["sentiment"], r["rating"]) for r in kept] == [(1, None), (-1, None), (0, None)]
     assert kept[2]["product_category"] is None
 
 
-def test_given_ids_and_times_stay(run_ingest) -> None:
+def test_given_ids_and_times_stay(run_ingest):
     text = (
         "review_id,review_body,rating,event_timestamp\n"
         "a,Good,5,2024-02-03\nb,Bad,1,2024-02-03T04:05:06+02:00\nc,So so,3,\n"
@@ -60,20 +60,20 @@ def test_given_ids_and_times_stay(run_ingest) -> None:
     ]
 
 
-def test_a_given_id_identifies_one_review(run_ingest) -> None:
+def test_a_given_id_identifies_one_review(run_ingest):
     done = run_ingest("review_id,review_body,rating\na,Good,5\na,Bad,1\na,Good,5\nb,Good,5\n")
     assert [row["review_id"] for row in done.kept] == ["a", "b"]
     assert done.summary.duplicates == 1
     assert [(r["line"], r["reason"]) for r in done.rejected] == [(3, ID_TAKEN)]
 
 
-def test_duplicates_differ_in_nothing_but_the_row_number(run_ingest) -> None:
+def test_duplicates_differ_in_nothing_but_the_row_number(run_ingest):
     rows = [kaggle_row("One", number=1), kaggle_row("One", number=2)]
     done = run_ingest(as_csv(*rows, kaggle_row("One", "4")))
     assert (done.summary.rows_kept, done.summary.duplicates) == (2, 1)
 
 
-def test_every_formats_rows_are_the_same_data(run_ingest, tmp_path: Path) -> None:
+def test_every_formats_rows_are_the_same_data(run_ingest, tmp_path):
     records = [
         {"review_body": "Größe passt 😍", "rating": 5, "age": 30, "title": None},
         {"review_body": 'Two\nlines, "quoted"', "rating": 2, "age": None, "title": "No"},
@@ -109,7 +109,7 @@ def test_every_formats_rows_are_the_same_data(run_ingest, tmp_path: Path) -> Non
         )
 
 
-def test_a_folder_of_two_layouts_is_one_data_set(run_ingest, tmp_path: Path) -> None:
+def test_a_folder_of_two_layouts_is_one_data_set(run_ingest, tmp_path):
     folder = tmp_path / "parts.csv"  # a folder may well be called like a file
     folder.mkdir()
     (folder / "b.csv").write_text("review_body,product_category,sentiment\nLovely,Tops,1\n,,1\n")
@@ -147,7 +147,7 @@ def test_a_folder_of_two_layouts_is_one_data_set(run_ingest, tmp_path: Path) -> 
         ({"Positive Feedback Count": "99999999999"}, "positive feedback"),
     ],
 )
-def test_a_bad_value_costs_its_row_alone(run_ingest, change, reason) -> None:
+def test_a_bad_value_costs_its_row_alone(run_ingest, change, reason):
     done = run_ingest(as_csv(kaggle_row("First"), kaggle_row(**change), kaggle_row("Last")))
     assert [row["review_body"] for row in done.kept] == ["First", "Last"]
     (rejected,) = done.rejected
@@ -160,11 +160,11 @@ def test_a_bad_value_costs_its_row_alone(run_ingest, change, reason) -> None:
     "text",
     ["😍😍👩\u200d👧", "<p>Nice &amp; <b>soft</b><br/></p>", "x" * 50_000, "ok", "!!!", "'; --"],
 )
-def test_odd_reviews_stay_as_they_are(run_ingest, text) -> None:
+def test_odd_reviews_stay_as_they_are(run_ingest, text):
     assert run_ingest(as_csv(kaggle_row(text))).kept[0]["review_body"] == text
 
 
-def test_rating_against_sentiment_is_rejected(run_ingest) -> None:
+def test_rating_against_sentiment_is_rejected(run_ingest):
     text = "review_body,rating,sentiment\na,5,1\nb,5,-1\nc,3,0\nd,,-1\ne,2,\nf,2,x\n"
     done = run_ingest(text)
     assert {r["review_body"]: r["sentiment"] for r in done.kept} == {
@@ -178,13 +178,13 @@ def test_rating_against_sentiment_is_rejected(run_ingest) -> None:
     assert "sentiment is not" in done.rejected[1]["reason"]
 
 
-def test_reviews_to_be_predicted_need_no_label(run_ingest) -> None:
+def test_reviews_to_be_predicted_need_no_label(run_ingest):
     kept = run_ingest("review_body\nNice\n", labels_required=False).kept
     assert (kept[0]["rating"], kept[0]["sentiment"]) == (None, None)
     assert run_ingest(as_csv(kaggle_row(rating=""))).kept[0]["sentiment"] is None
 
 
-def test_bytes_that_are_not_utf8_cost_their_row_alone(run_ingest) -> None:
+def test_bytes_that_are_not_utf8_cost_their_row_alone(run_ingest):
     good = as_csv(kaggle_row("Good")).encode()
     done = run_ingest(good + ",".join(kaggle_row("Größe")).encode("latin-1") + b"\n")
     assert len(done.kept) == 1
@@ -223,16 +223,14 @@ def test_bytes_that_are_not_utf8_cost_their_row_alone(run_ingest) -> None:
         ("hello", "a.parquet.gz", "decompress"),
     ],
 )
-def test_unusable_files_raise_an_error_with_the_file_and_the_remedy(
-    run_ingest, content, name, words
-) -> None:
+def test_unusable_files_raise_an_error_with_the_remedy(run_ingest, content, name, words):
     with pytest.raises(UserError, match=rf"(?s){words}") as caught:
         run_ingest(content, name)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_error_leaves_the_outputs_as_they_were(run_ingest, tmp_path: Path) -> None:
+def test_an_error_leaves_the_outputs_as_they_were(run_ingest, tmp_path):
     done = run_ingest(as_csv(kaggle_row()))
     before = [path.read_bytes() for path in done.paths]
     with pytest.raises(UserError):
@@ -243,7 +241,7 @@ def test_an_error_leaves_the_outputs_as_they_were(run_ingest, tmp_path: Path) ->
     )
 
 
-def test_batches_change_nothing(run_ingest, monkeypatch) -> None:
+def test_batches_change_nothing(run_ingest, monkeypatch):
     rows = [kaggle_row(f"Text {i % 40}", str(i % 7)) for i in range(100)]
     whole = run_ingest(as_csv(*rows))
     monkeypatch.setattr(readers, "MAX_BATCH_ROWS", 7)
@@ -265,7 +263,7 @@ _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_every_row_is_accounted_for_with_its_line(run_ingest, monkeypatch, rows, batch) -> None:
+def test_every_row_is_accounted_for_with_its_line(run_ingest, monkeypatch, rows, batch):
     monkeypatch.setattr(readers, "MAX_BATCH_ROWS", batch)
     written = [kaggle_row("Anchor", "5"), *(kaggle_row(text, rating) for text, rating in rows)]
     content = as_csv(*written)
@@ -284,17 +282,17 @@ def test_every_row_is_accounted_for_with_its_line(run_ingest, monkeypatch, rows,
     assert again.summary.fingerprint == done.summary.fingerprint
 
 
-def _line_breaks(text: str) -> int:
+def _line_breaks(text):
     """Line ends of one CSV row, as universal newlines count them."""
     body = text.split("\n", 1)[1]
     return body.replace("\r\n", "\n").replace("\r", "\n").count("\n")
 
 
-def _visible(row: list[str]) -> bool:
+def _visible(row):
     return any(c.isprintable() and not c.isspace() for c in row[4]) and "\0" not in row[4]
 
 
-def test_the_fingerprint_changes_with_any_value(run_ingest) -> None:
+def test_the_fingerprint_changes_with_any_value(run_ingest):
     base = run_ingest(as_csv(kaggle_row("One"), kaggle_row("Two"))).summary.fingerprint
     others = [
         as_csv(kaggle_row("One")),
@@ -311,7 +309,7 @@ def test_the_fingerprint_changes_with_any_value(run_ingest) -> None:
     assert run_ingest(junk).summary.fingerprint == base
 
 
-def test_the_summary_gives_reasons_examples_and_a_profile(run_ingest) -> None:
+def test_the_summary_gives_reasons_examples_and_a_profile(run_ingest):
     done = run_ingest(as_csv(kaggle_row("One"), kaggle_row("", "5"), kaggle_row("Two", "1")))
     summary = read_json(done.paths[2])
     assert summary["reasons"] == {"review text is empty": 1}

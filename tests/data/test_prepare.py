@@ -19,7 +19,7 @@ from components.shared.records.reviews import PREPARED_SCHEMA, REVIEW_SCHEMA, SP
 CATEGORIES = ("Dresses", "Knits", None, "Pants")
 
 
-def records(n: int = 400, seed: int = 0) -> list[dict]:
+def records(n=400, seed=0):
     rng = random.Random(seed)
     made = []
     for i in range(n):
@@ -40,7 +40,7 @@ def records(n: int = 400, seed: int = 0) -> list[dict]:
 
 @pytest.fixture
 def run(tmp_path):
-    def prepared(rows: list[dict], **options):
+    def prepared(rows, **options):
         write_parquet(tmp_path / "r", pa.Table.from_pylist(rows, schema=REVIEW_SCHEMA))
         options = PrepareOptions(**options)
         summary = prepare(tmp_path / "r", tmp_path / "p", tmp_path / "s", options)
@@ -51,7 +51,7 @@ def run(tmp_path):
     return prepared
 
 
-def test_rows_come_out_whole_cleaned_and_in_their_order(run, tmp_path) -> None:
+def test_rows_come_out_whole_cleaned_and_in_their_order(run, tmp_path):
     rows = records()
     summary, out = run(rows)
     assert pq.read_schema(tmp_path / "p").equals(PREPARED_SCHEMA)
@@ -66,7 +66,7 @@ def test_rows_come_out_whole_cleaned_and_in_their_order(run, tmp_path) -> None:
     assert summary.majority_rate == tested.count(1) / len(tested)
 
 
-def test_neither_the_order_of_rows_nor_batches_move_a_row(run, monkeypatch) -> None:
+def test_neither_the_order_of_rows_nor_batches_move_a_row(run, monkeypatch):
     rows = records()
     _, out = run(rows, balance="undersample")
     monkeypatch.setattr(module, "BATCH_ROWS", 17)
@@ -74,7 +74,7 @@ def test_neither_the_order_of_rows_nor_batches_move_a_row(run, monkeypatch) -> N
     assert out == again[::-1]
 
 
-def test_the_same_text_never_stands_in_two_splits(run) -> None:
+def test_the_same_text_is_never_in_two_splits(run):
     rows = records()
     rng = random.Random(1)
     for i, row in enumerate(records(300)):
@@ -91,7 +91,7 @@ def test_the_same_text_never_stands_in_two_splits(run) -> None:
 
 
 @pytest.mark.parametrize("balance", BALANCES)
-def test_only_training_is_balanced(run, balance) -> None:
+def test_only_training_is_balanced(run, balance):
     summary, out = run(records(), balance=balance)
     assert {r["copies"] for r in out if r["split"] != "train"} == {1}
     counts = {summary.copies[name] for name in ("negative", "neutral", "positive")}
@@ -103,7 +103,7 @@ def test_only_training_is_balanced(run, balance) -> None:
     assert summary.options["balance"] == balance
 
 
-def test_rows_without_label_or_text_are_left_out_and_counted(run) -> None:
+def test_rows_without_label_or_text_are_left_out_and_counted(run):
     rows = records()
     rows[3] |= {"sentiment": None, "rating": None}
     rows[5]["review_body"] = "<br/>"
@@ -124,14 +124,14 @@ def test_rows_without_label_or_text_are_left_out_and_counted(run) -> None:
         (records(), {"test_share": 0.9}, "test_share is 0.9"),
     ],
 )
-def test_data_that_cannot_be_divided_raise_an_error(run, tmp_path, rows, options, words) -> None:
+def test_data_that_cannot_be_divided_raise_an_error(run, tmp_path, rows, options, words):
     with pytest.raises(UserError, match=words):
         run(rows, **options)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no parquet"])
-def test_a_file_without_reviews_is_named(tmp_path, content) -> None:
+def test_a_file_without_reviews_raises_an_error(tmp_path, content):
     if content is not None:
         (tmp_path / "r").write_bytes(content)
     with pytest.raises(UserError, match=r"/r (does not exist|does not hold reviews)"):
@@ -142,7 +142,7 @@ def test_a_file_without_reviews_is_named(tmp_path, content) -> None:
     assert not (tmp_path / "p").exists()
 
 
-def test_a_kill_while_writing_leaves_no_artifact(tmp_path) -> None:
+def test_a_kill_while_writing_leaves_no_artifact(tmp_path):
     write_parquet(tmp_path / "r", pa.Table.from_pylist(records(), schema=REVIEW_SCHEMA))
     code = (
         "import os, sys; from components.data import prepare as p; "

@@ -8,12 +8,12 @@ from components.data.profile import Profile
 from components.shared.records.reviews import REVIEW_SCHEMA
 
 
-def table(rows: list[dict]) -> pa.Table:
+def table(rows):
     base = {"review_id": "x", "review_body": "text", "event_timestamp": UNDATED}
     return pa.Table.from_pylist([{**base, **row} for row in rows], schema=REVIEW_SCHEMA)
 
 
-def test_counts_add_up_over_batches() -> None:
+def test_counts_add_up_over_batches():
     profile = Profile()
     profile.add(table([{"rating": 5, "sentiment": 1, "product_category": "A", "age": 30}] * 3))
     profile.add(table([{"rating": 1, "sentiment": -1, "product_category": "A"}, {}]))
@@ -29,7 +29,7 @@ def test_counts_add_up_over_batches() -> None:
 
 
 @given(st.lists(st.integers(1, 6_000), min_size=1, max_size=60))
-def test_quantiles_are_those_of_the_lengths(lengths) -> None:
+def test_quantiles_are_those_of_the_lengths(lengths):
     profile = Profile()
     profile.add(table([{"review_body": "x" * n} for n in lengths]))
     seen = profile.to_dict()["text_length"]

@@ -16,7 +16,7 @@ from components.shared.machine.errors import UserError
 def read(tmp_path):
     """Rows that could be read as (line, body), and the rejected ones as (line, reason)."""
 
-    def run(content: str | bytes, name: str = "a.csv") -> tuple[list[Any], list[Any]]:
+    def run(content, name="a.csv"):
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         rows: list[Any] = []
@@ -56,7 +56,7 @@ HEAD = "review_body,rating\n"
         ("a\0b,5\nc,5\n", [(3, "c")], [(2, readers.HOLDS_NUL)]),
     ],
 )
-def test_csv_records_start_on_their_lines(read, content, rows, rejected) -> None:
+def test_csv_records_start_on_their_lines(read, content, rows, rejected):
     found_rows, found_rejected = read(HEAD + content)
     assert found_rows == rows
     assert found_rejected == [
@@ -64,7 +64,7 @@ def test_csv_records_start_on_their_lines(read, content, rows, rejected) -> None
     ]
 
 
-def test_an_unclosed_quote_at_the_top_of_a_long_file_loses_one_row(read) -> None:
+def test_an_unclosed_quote_at_the_top_of_a_long_file_loses_one_row(read):
     body = "".join(f"text {i},5\n" for i in range(3 * lines.MAX_RECORD_LINES))
     rows, rejected = read(f'{HEAD}"open,5\n{body}')
     assert rejected == [(2, lines.BAD_QUOTE)]
@@ -72,7 +72,7 @@ def test_an_unclosed_quote_at_the_top_of_a_long_file_loses_one_row(read) -> None
     assert rows[-1] == (2 + len(rows), f"text {len(rows) - 1}")
 
 
-def test_a_line_without_end_is_cut_and_passed_over(read, monkeypatch) -> None:
+def test_a_line_without_end_is_cut_and_passed_over(read, monkeypatch):
     monkeypatch.setattr(lines, "MAX_RECORD_CHARACTERS", 1_000)
     rows, rejected = read(f'{HEAD}a,5\n{"x" * 5_000},5\nb,5\n"{"y" * 900}\n{"z" * 900}",5\nc,5\n')
     assert [row for row in rows if len(row[1]) < 10] == [(2, "a"), (4, "b"), (7, "c")]
@@ -80,7 +80,7 @@ def test_a_line_without_end_is_cut_and_passed_over(read, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_damage_at_random_never_hides_a_whole_row(read, seed) -> None:
+def test_damage_at_random_never_hides_a_whole_row(read, seed):
     rng = random.Random(seed)
     good = [f'"row {i}, ""quoted""\nsecond line",5\n' for i in range(30)]
     where = rng.randrange(30)
@@ -94,7 +94,7 @@ def test_damage_at_random_never_hides_a_whole_row(read, seed) -> None:
     assert len(after) >= 30 - where - 1
 
 
-def test_tsv_splits_at_tabs(read) -> None:
+def test_tsv_splits_at_tabs(read):
     assert read("review_body\trating\na, b\t5\n", "a.tsv") == ([(2, "a, b")], [])
 
 
@@ -113,14 +113,14 @@ def test_tsv_splits_at_tabs(read) -> None:
         ('{"rating": ' + "9" * 5_000 + "}", readers.NOT_JSON),
     ],
 )
-def test_bad_json_costs_its_line_alone(read, line, reason) -> None:
+def test_bad_json_costs_its_line_alone(read, line, reason):
     content = f'{{"review_body": "first"}}\n\n{line}\n{{"rating": 5, "review_body": "last"}}\n'
     rows, rejected = read(content.encode("utf-8", "surrogateescape"), "a.jsonl")
     assert rows == [(1, "first"), (4, "last")]
     assert rejected == [(3, reason)]
 
 
-def test_json_values_become_the_text_that_csv_would_hold(tmp_path) -> None:
+def test_json_values_become_the_text_that_csv_would_hold(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text(
         '{"review_body": 5, "rating": 4.0, "recommended": true, "age": NaN, "extra": [1]}\n'
@@ -137,7 +137,7 @@ def test_json_values_become_the_text_that_csv_would_hold(tmp_path) -> None:
     assert layout.ignored == ["extra"]
 
 
-def test_parquet_rows_are_numbered_across_batches(tmp_path, monkeypatch) -> None:
+def test_parquet_rows_are_numbered_across_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "MAX_BATCH_ROWS", 8)
     table = pa.table({"review_body": [f"t{i}" if i != 5 else "a\0b" for i in range(9)]})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=4)
@@ -150,13 +150,13 @@ def test_parquet_rows_are_numbered_across_batches(tmp_path, monkeypatch) -> None
     assert json.loads(late.raw(late.lines.index(7))) == {"review_body": "t6"}
 
 
-def test_parquet_lists_are_refused_by_column(tmp_path) -> None:
+def test_parquet_lists_are_refused_by_column(tmp_path):
     pq.write_table(pa.table({"review_body": ["a"], "Rating": [[5]]}), tmp_path / "a.parquet")
     with pytest.raises(UserError, match="lists or structs in column 'Rating'"):
         list(read_batches(find_sources(str(tmp_path / "a.parquet"))[0], labels_required=True))
 
 
-def test_memory_is_bounded_by_characters_too(tmp_path, monkeypatch) -> None:
+def test_memory_is_bounded_by_characters_too(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "MAX_BATCH_CHARACTERS", 10_000)
     path = tmp_path / "a.csv"
     path.write_text(HEAD + "".join(f"{'x' * 4_000}{i},5\n" for i in range(10)))

@@ -8,12 +8,12 @@ from components.shared.records.text import model_text
 from tests.data.sample_generator import RATINGS, generate, write_sample
 
 
-def test_the_generator_writes_the_committed_sample_byte_for_byte(tmp_path) -> None:
+def test_the_generator_writes_the_committed_sample_byte_for_byte(tmp_path):
     write_sample(tmp_path / "sample.csv")
     assert (tmp_path / "sample.csv").read_bytes() == SAMPLE.read_bytes()
 
 
-def test_the_sample_has_the_real_sets_dirt_and_all_classes(run_ingest) -> None:
+def test_the_sample_has_the_real_sets_dirt_and_all_classes(run_ingest):
     done = run_ingest(SAMPLE)
     summary = done.summary
     assert summary.rows_in == 1_500
@@ -33,14 +33,14 @@ def test_the_sample_has_the_real_sets_dirt_and_all_classes(run_ingest) -> None:
     assert len({text_identity(text) for text in texts}) > 0.98 * len(texts)
 
 
-def test_ratings_are_spread_as_in_the_real_set() -> None:
+def test_ratings_are_spread_as_in_the_real_set():
     counts = Counter(row[5].removesuffix(".0") for row in generate(6_000, seed=1))
     for rating, share in RATINGS.items():
         assert counts[str(rating)] / 6_000 == pytest.approx(share, abs=0.03)
 
 
 @pytest.mark.slow
-def test_counting_words_is_not_enough_for_the_sample(run_ingest) -> None:
+def test_counting_words_is_not_enough_for_the_sample(run_ingest):
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_score

@@ -14,13 +14,13 @@ from components.shared.machine.errors import UserError
 
 
 @pytest.mark.parametrize("uri", ["", "sample", " sample "])
-def test_no_uri_means_the_bundled_sample(uri) -> None:
+def test_no_uri_means_the_bundled_sample(uri):
     (source,) = find_sources(uri)
     assert source.path == str(SAMPLE)
     assert source.format == "csv"
 
 
-def test_folder_and_glob_are_sorted_by_name(tmp_path) -> None:
+def test_folder_and_glob_are_sorted_by_name(tmp_path):
     for name in ("b.csv", "a.tsv", "c.jsonl.gz", "d.pq", "e.md", "_f.csv", ".g.csv"):
         (tmp_path / name).touch()
     (tmp_path / "sub.csv").mkdir()
@@ -34,7 +34,7 @@ def test_folder_and_glob_are_sorted_by_name(tmp_path) -> None:
     assert [s.path for s in find_sources(f"{tmp_path}/*.csv")] == [str(tmp_path / "b.csv")]
 
 
-def test_a_file_named_like_a_pattern_is_a_file(tmp_path) -> None:
+def test_a_file_named_like_a_pattern_is_a_file(tmp_path):
     (tmp_path / "a[1].csv").touch()
     assert find_sources(f"{tmp_path}/a[1].csv")[0].path == f"{tmp_path}/a[1].csv"
     (tmp_path / "a#b?.csv").touch()
@@ -53,7 +53,7 @@ def test_a_file_named_like_a_pattern_is_a_file(tmp_path) -> None:
         ("memory://absent/a.csv", "does not exist"),
     ],
 )
-def test_a_missing_source_is_named(tmp_path, uri, words) -> None:
+def test_a_missing_source_raises_an_error(tmp_path, uri, words):
     with pytest.raises(UserError, match=words):
         find_sources(uri.format(tmp=tmp_path))
 
@@ -61,7 +61,7 @@ def test_a_missing_source_is_named(tmp_path, uri, words) -> None:
 @pytest.mark.parametrize(
     ("protocol", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("hf", "huggingface_hub")]
 )
-def test_a_missing_package_is_named(monkeypatch, protocol, package) -> None:
+def test_a_missing_package_raises_an_error_with_its_name(monkeypatch, protocol, package):
     def refuse(*_, **__):
         raise ImportError(f"Install {package} to access {protocol}")
 
@@ -71,13 +71,13 @@ def test_a_missing_package_is_named(monkeypatch, protocol, package) -> None:
 
 
 @pytest.mark.slow
-def test_a_hub_without_network_is_an_error_in_words() -> None:
+def test_a_hub_without_network_raises_an_error():
     importlib.import_module("huggingface_hub")  # conftest set HF_HUB_OFFLINE
     with pytest.raises(UserError, match=r"hf://datasets/a/b/c\.csv .*(network|exist)"):
         find_sources("hf://datasets/a/b/c.csv")
 
 
-def test_an_unreachable_host_is_an_error_in_words() -> None:
+def test_an_unreachable_host_raises_an_error():
     (source,) = find_sources("http://127.0.0.1:9/a.csv?key=secret")
     with (
         pytest.raises(UserError, match="cannot be found or reached; check") as caught,
@@ -87,13 +87,13 @@ def test_an_unreachable_host_is_an_error_in_words() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_credentials_are_not_shown() -> None:
+def test_credentials_are_not_shown():
     shown = without_credentials("https://me:word@host:80/a/b.csv?X-Signature=abc#f")
     assert shown == "https://host:80/a/b.csv"
     assert without_credentials("/a/b?.csv") == "/a/b?.csv"
 
 
-def test_our_own_bugs_are_not_disguised() -> None:
+def test_our_own_bugs_are_not_disguised():
     with pytest.raises(KeyError), explained("a.csv", remote=False):
         raise KeyError("bug")
 
@@ -103,7 +103,7 @@ class _Site(http.server.BaseHTTPRequestHandler):
 
     pages: ClassVar[dict[str, bytes]] = {}
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         page = self.pages.get(self.path.split("?")[0])
         self.send_response(200 if page is not None else 404)
         self.send_header("Content-Length", str(len(page or b"")))
@@ -113,7 +113,7 @@ class _Site(http.server.BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
-    def log_message(self, *_) -> None:
+    def log_message(self, *_):
         pass
 
 
@@ -126,7 +126,7 @@ def site():
     server.server_close()
 
 
-def test_the_web_is_read_from_start_to_end(site, run_ingest, tmp_path) -> None:
+def test_the_web_is_read_from_start_to_end(site, run_ingest, tmp_path):
     text = "review_body,rating\n" + "".join(f"{i}{'x' * 90_000},5\n" for i in range(80))
     pq.write_table(pa.table({"review_body": ["a", "b"], "rating": [1, 5]}), tmp_path / "p.parquet")
     _Site.pages = {
@@ -136,7 +136,7 @@ def test_the_web_is_read_from_start_to_end(site, run_ingest, tmp_path) -> None:
     }
     from components.data.ingest import ingest
 
-    def rows(name: str) -> int:
+    def rows(name):
         done = ingest(f"{site}/{name}", tmp_path / "r", tmp_path / "q", tmp_path / "s")
         assert "secret" not in (tmp_path / "s").read_text()
         return done.rows_kept

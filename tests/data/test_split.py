@@ -16,15 +16,15 @@ from components.shared.machine.errors import UserError
 SHARES = {"validation_share": 0.1, "test_share": 0.1}
 
 
-def keys(texts, seed: int = 42) -> np.ndarray:
+def keys(texts, seed=42):
     return np.array([keyed_order(str(t), seed) for t in texts], np.uint64)
 
 
-def classes(*counts: int) -> np.ndarray:
+def classes(*counts):
     return np.repeat(np.arange(3, dtype=np.int8), counts)
 
 
-def test_quotas_are_exact_where_texts_do_not_repeat() -> None:
+def test_quotas_are_exact_where_texts_do_not_repeat():
     y = classes(104, 125, 771)
     splits = assign_splits(keys(range(1000)), y, **SHARES)
     for split in (TEST, VALIDATION):
@@ -37,7 +37,7 @@ def test_quotas_are_exact_where_texts_do_not_repeat() -> None:
     st.integers(-(2**40), 2**40),
     st.randoms(use_true_random=False),
 )
-def test_no_leak_and_no_dependence_on_order(texts, seed, rng) -> None:
+def test_no_leak_and_no_dependence_on_order(texts, seed, rng):
     # Thirty texts of each class for sure, and others that repeat, also across classes.
     texts = [*range(1_000, 1_090), *texts]
     y = np.array([i % 3 for i in range(90)] + [rng.randrange(3) for _ in texts[90:]], np.int8)
@@ -53,7 +53,7 @@ def test_no_leak_and_no_dependence_on_order(texts, seed, rng) -> None:
     assert (again == splits[order]).all()
 
 
-def test_a_text_that_many_wrote_lands_in_train() -> None:
+def test_a_text_that_many_wrote_lands_in_train():
     texts = keys([*range(300), *["nice"] * 200])
     y = np.concatenate([classes(100, 100, 100), np.full(200, 2, np.int8)])
     splits = assign_splits(texts, y, **SHARES)
@@ -61,14 +61,14 @@ def test_a_text_that_many_wrote_lands_in_train() -> None:
     assert (splits == TEST).sum() == 50
 
 
-def test_another_seed_divides_otherwise() -> None:
+def test_another_seed_divides_otherwise():
     y = classes(100, 100, 100)
     one = assign_splits(keys(range(300), 1), y, **SHARES)
     other = assign_splits(keys(range(300), 2), y, **SHARES)
     assert (one != other).any()
 
 
-def test_most_rows_stay_in_their_split_while_the_data_grow() -> None:
+def test_most_rows_stay_in_their_split_while_the_data_grow():
     y = np.tile(np.array([0, 1, 2], np.int8), 1_100)
     small = assign_splits(keys(range(3_000)), y[:3_000], **SHARES)
     grown = assign_splits(keys(range(3_300)), y, **SHARES)
@@ -78,31 +78,31 @@ def test_most_rows_stay_in_their_split_while_the_data_grow() -> None:
 
 
 @pytest.mark.parametrize("counts", [(0, 50, 50), (3, 3, 4), (9, 100, 100)])
-def test_too_few_texts_of_a_class_raise_an_error(counts) -> None:
+def test_too_few_texts_of_a_class_raise_an_error(counts):
     with pytest.raises(UserError, match=f"{counts[0]} negative, {counts[1]} neutral"):
         assign_splits(keys(range(sum(counts))), classes(*counts), **SHARES)
 
 
-def test_ten_texts_of_a_class_suffice_and_give_every_split_one() -> None:
+def test_ten_texts_of_a_class_suffice_and_give_every_split_one():
     y = classes(MIN_TEXTS_PER_CLASS, 50, 50)
     splits = assign_splits(keys(range(len(y))), y, validation_share=0.01, test_share=0.01)
     assert np.bincount(splits[y == 0]).tolist() == [8, 1, 1]
 
 
-def test_the_order_of_texts_is_the_same_in_every_process_and_version() -> None:
+def test_the_order_of_texts_is_the_same_in_every_process_and_version():
     # Written down: another number would move the rows of every data set to other splits.
     assert keyed_order("fits well", 42) == 3448346005592858238
     assert keyed_order("fits well", -1) == 7030421029232214000
 
 
-def test_a_repeated_text_counts_once_towards_the_minimum() -> None:
+def test_a_repeated_text_counts_once_towards_the_minimum():
     texts = keys([*["same"] * 50, *range(100)])
     with pytest.raises(UserError, match="1 negative"):
         assign_splits(texts, classes(50, 50, 50), **SHARES)
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 0.41, 1.0, float("nan")])
-def test_shares_out_of_bounds_are_named(share) -> None:
+def test_shares_out_of_bounds_raise_an_error(share):
     with pytest.raises(UserError, match="test_share is"):
         assign_splits(keys(range(60)), classes(20, 20, 20), validation_share=0.1, test_share=share)
     with pytest.raises(UserError, match="validation_share is"):

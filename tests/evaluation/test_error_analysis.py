@@ -81,7 +81,7 @@ def test_surest_mistake_first_and_right_rows_left_out():
     assert len(entries[1]["review_body"]) == LONGEST_TEXT + 1
 
 
-def test_no_more_than_asked_and_none_where_all_is_right():
+def test_at_most_the_requested_number_and_none_if_all_is_right():
     chances = np.full((6, 3), 1 / 3)
     test = judged(*[0] * 6)
     assert len(worst_mistakes(test, test.classes + 1, chances, most=2)) == 2

@@ -85,7 +85,7 @@ def test_mistakes_are_mistakes_and_carry_their_text(outcome):
 
 
 @pytest.mark.parametrize("note", [[], [NO_CHAMPION]])
-def test_no_champion_in_an_empty_folder_or_beside_a_note(run_artifacts, tmp_path, note):
+def test_an_empty_folder_or_a_note_means_no_champion(run_artifacts, tmp_path, note):
     (tmp_path / "champion").mkdir()
     for name in note:
         (tmp_path / "champion" / name).touch()
@@ -128,7 +128,7 @@ def test_champion_reads_with_its_own_tokenizer(run_artifacts, tmp_path):
     assert comparison["may_have_seen_test"]
 
 
-def test_champion_folder_that_is_not_whole_is_named(run_artifacts, tmp_path):
+def test_an_incomplete_champion_folder_raises_an_error(run_artifacts, tmp_path):
     champion = tmp_path / "champion"
     champion.mkdir()
     (champion / "config.json").write_text("{}")
@@ -151,7 +151,7 @@ def test_one_class_absent_in_test(tiny_bert, run_artifacts, tmp_path):
     )
 
 
-def test_no_test_rows_is_a_clear_error_and_nothing_is_written(tiny_bert, run_artifacts, tmp_path):
+def test_without_test_rows_nothing_is_written(tiny_bert, run_artifacts, tmp_path):
     rows = [row for row in review_rows(40) if row["split"] != "test"]
     training_set, prepared = write_run(tmp_path, rows, tiny_bert)
     with pytest.raises(UserError, match="no test rows"):
@@ -179,7 +179,7 @@ def test_diverged_model_is_refused(tiny_bert, run_artifacts, tmp_path):
         evaluated((broken, *run_artifacts[1:]), tmp_path)
 
 
-def test_class_that_training_never_showed_is_never_decided_for(run_artifacts, tmp_path):
+def test_a_class_without_training_rows_is_never_predicted(run_artifacts, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(run_artifacts[0], model)
     facts = read_json(model / "training.json")
@@ -188,7 +188,7 @@ def test_class_that_training_never_showed_is_never_decided_for(run_artifacts, tm
     assert np.asarray(view["confusion_matrix"])[:, 1].sum() == 0
 
 
-def test_balanced_view_is_what_equal_classes_would_give(outcome):
+def test_balanced_view_is_the_mean_recall(outcome):
     view = outcome[0]["balanced_view"]
     matrix = np.asarray(view["confusion_matrix"], dtype=float)
     assert view["accuracy"]["value"] == pytest.approx(
@@ -196,7 +196,7 @@ def test_balanced_view_is_what_equal_classes_would_give(outcome):
     )
 
 
-def test_wrong_temperature_is_seen(run_artifacts, tmp_path):
+def test_a_wrong_temperature_is_reported(run_artifacts, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(run_artifacts[0], model)
     write_json(

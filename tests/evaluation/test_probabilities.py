@@ -26,7 +26,7 @@ def drawn(count, seed, temperature=1.0):
     return classes, probabilities(logits, Calibration(temperature))
 
 
-def test_honest_probabilities_have_next_to_no_error():
+def test_honest_probabilities_have_almost_no_error():
     points = reliability(*drawn(60_000, seed=0))
     assert expected_calibration_error(points) < 0.01
 

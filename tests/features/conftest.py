@@ -1,13 +1,12 @@
 """A feature store of its own for each test, and small prepared data sets."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from components.features.publish import build_features
 from components.shared.machine.files import write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS
 
@@ -18,10 +17,10 @@ WORDS = [
 
 
 @pytest.fixture
-def make_prepared(tmp_path: Path) -> Callable[..., Path]:
+def make_prepared(tmp_path):
     """Writes a prepared Parquet file of seeded reviews and returns its path."""
 
-    def make(rows: int = 60, seed: int = 0, **replaced: list) -> Path:
+    def make(rows=60, seed=0, **replaced):
         random = np.random.default_rng(seed)
         bodies = [" ".join(random.choice(WORDS, random.integers(1, 40))) for _ in range(rows)]
         columns: dict[str, list] = {
@@ -49,3 +48,14 @@ def make_prepared(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def build(tiny_bert, tmp_path):
+    """Publishes a prepared file with the tiny BERT's tokenizer and returns the summary."""
+
+    def run(prepared, max_tokens=24, fingerprint="data-1"):
+        paths = (tmp_path / "features.parquet", tmp_path / "summary.json")
+        return build_features(prepared, str(tiny_bert), max_tokens, fingerprint, *paths)
+
+    return run

@@ -3,12 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from components.features.publish import build_features
 from components.features.retrieve import retrieve_training_set
 from components.shared.machine.feature_store import open_store
 
@@ -16,16 +14,9 @@ REPOSITORY = Path(__file__).parents[2] / "feature_repo"
 
 
 @pytest.mark.slow
-def test_feast_apply_keeps_what_was_published(
-    store_dir: Path, make_prepared: Callable[..., Path], tiny_bert: Path, tmp_path: Path
-) -> None:
+def test_feast_apply_preserves_published_versions(store_dir, build, make_prepared, tmp_path):
     data = [make_prepared(seed=seed) for seed in (1, 2)]
-    services = [
-        build_features(
-            prepared, str(tiny_bert), 16, "d", tmp_path / "f.parquet", tmp_path / "s.json"
-        ).feature_service
-        for prepared in data
-    ]
+    services = [build(prepared).feature_service for prepared in data]
     feast = [str(Path(sys.executable).with_name("feast"))]
     applied = subprocess.run(
         [*feast, "apply"], cwd=REPOSITORY, env=os.environ, capture_output=True, text=True

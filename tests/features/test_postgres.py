@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,7 +18,7 @@ from tests.features.test_side_by_side import finish, start
 REPOSITORY = Path(__file__).parents[2]
 
 
-def _binaries() -> Path | None:
+def _binaries():
     """Folder of initdb and pg_ctl: on the PATH, or where Debian puts them."""
     found = shutil.which("initdb")
     folders = [Path(found).parent] if found else []
@@ -36,7 +35,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[dict[str, str]]:
+def postgres():
     """A temporary server on a free port; its connection as libpq's variables."""
     binaries = _binaries()
     assert binaries is not None
@@ -52,7 +51,7 @@ def postgres() -> Iterator[dict[str, str]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
 
-    def run(*command: str) -> None:
+    def run(*command):
         subprocess.run([*user, *command], check=True, cwd=folder, stdout=subprocess.DEVNULL)
 
     data = str(folder / "data")
@@ -74,14 +73,9 @@ def postgres() -> Iterator[dict[str, str]]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_round_trip_on_postgres_with_runs_at_once(
-    postgres: dict[str, str],
-    store_dir: Path,
-    make_prepared: Callable[..., Path],
-    tiny_bert: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_round_trip_on_postgres_with_concurrent_runs(
+    postgres, store_dir, make_prepared, tiny_bert, tmp_path, monkeypatch
+):
     for name, value in postgres.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv(

@@ -1,15 +1,12 @@
 import json
 import os
 import sqlite3
-from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from components.features import publish
-from components.features.publish import FeatureSummary, build_features
 from components.features.retrieve import retrieve_training_set
 from components.shared.machine.errors import UserError
 from components.shared.machine.feature_store import open_store, versions_dir
@@ -20,28 +17,11 @@ from components.shared.records.reviews import TRAINING_SET_SCHEMA
 pytestmark = pytest.mark.usefixtures("store_dir")
 
 
-@pytest.fixture
-def build(tiny_bert: Path, tmp_path: Path) -> Callable[..., FeatureSummary]:
-    def run(prepared: Path, max_tokens: int = 24, fingerprint: str = "data-1") -> FeatureSummary:
-        return build_features(
-            prepared,
-            str(tiny_bert),
-            max_tokens,
-            fingerprint,
-            tmp_path / "features.parquet",
-            tmp_path / "summary.json",
-        )
-
-    return run
-
-
-def _registered() -> set[str]:
+def _registered():
     return {service.name for service in open_store().list_feature_services()}
 
 
-def test_what_goes_in_comes_out_offline_and_online(
-    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_offline_and_online_features_equal_the_prepared_data(build, make_prepared, tmp_path):
     prepared = make_prepared(rows=90)
     summary = build(prepared)
     assert json.loads((tmp_path / "summary.json").read_text())["rows"] == summary.rows == 90
@@ -73,9 +53,7 @@ def test_what_goes_in_comes_out_offline_and_online(
     assert online == [*rows, None]
 
 
-def test_a_second_run_uses_what_is_there(
-    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_second_run_reuses_the_version(build, make_prepared, tmp_path):
     prepared = make_prepared()
     first = build(prepared)
     before = sha256_of_file(tmp_path / "features.parquet")
@@ -86,9 +64,7 @@ def test_a_second_run_uses_what_is_there(
     assert sha256_of_file(tmp_path / "features.parquet") == before
 
 
-def test_other_data_or_limits_stand_beside_it(
-    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_other_data_or_limits_make_other_versions(build, make_prepared, tmp_path):
     prepared, other = make_prepared(seed=1), make_prepared(seed=2)
     names = [
         build(prepared).feature_service,
@@ -111,16 +87,10 @@ def test_other_data_or_limits_stand_beside_it(
 @pytest.mark.parametrize(
     "victim", ["_write_labels", "tokenise_reviews", "apply_objects", "materialize", "_link_or_copy"]
 )
-def test_a_run_that_dies_is_made_good_by_the_next(
-    victim: str,
-    build: Callable[..., FeatureSummary],
-    make_prepared: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_next_run_completes_one_that_died(victim, build, make_prepared, tmp_path, monkeypatch):
     prepared = make_prepared()
 
-    def die(*_: object, **__: object) -> None:
+    def die(*_, **__):
         raise SystemExit(9)
 
     with monkeypatch.context() as patched:
@@ -130,7 +100,7 @@ def test_a_run_that_dies_is_made_good_by_the_next(
 
             write = SqliteOnlineStore.online_write_batch
 
-            def write_once(*args: object, **named: object) -> None:
+            def write_once(*args, **named):
                 patched.setattr(SqliteOnlineStore, "online_write_batch", die)
                 write(*args, **named)
 
@@ -147,9 +117,7 @@ def test_a_run_that_dies_is_made_good_by_the_next(
     assert [path.name for path in versions_dir().glob("*") if path.is_dir()] == [summary.version]
 
 
-def test_leftovers_of_a_killed_run_go(
-    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path]
-) -> None:
+def test_drafts_of_a_killed_run_are_removed(build, make_prepared):
     prepared = make_prepared()
     version = build(prepared).version
     leftover = versions_dir() / f".{version}.abc"
@@ -159,9 +127,7 @@ def test_leftovers_of_a_killed_run_go(
     assert not leftover.exists()
 
 
-def test_a_wiped_online_store_is_filled_again(
-    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path], store_dir: Path
-) -> None:
+def test_a_wiped_online_store_is_filled_again(build, make_prepared, store_dir):
     prepared = make_prepared()
     version = build(prepared).version
     with sqlite3.connect(store_dir / "online.db") as online:
@@ -169,9 +135,7 @@ def test_a_wiped_online_store_is_filled_again(
     assert build(prepared).materialise_seconds > 0
 
 
-def test_a_failed_run_leaves_the_registry_as_it_was(
-    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path]
-) -> None:
+def test_a_failed_run_leaves_the_registry_as_it_was(build, make_prepared):
     first = build(make_prepared(seed=1)).feature_service
     broken = make_prepared(seed=3, review_id=["same"] * 60)
     with pytest.raises(UserError, match="has review_id same twice"):
@@ -179,9 +143,7 @@ def test_a_failed_run_leaves_the_registry_as_it_was(
     assert _registered() == {first}
 
 
-def test_bad_prepared_files_are_named(
-    build: Callable[..., FeatureSummary], make_prepared: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_bad_prepared_files_raise_an_error(build, make_prepared, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         build(tmp_path / "none.parquet")
     with pytest.raises(UserError, match="holds no reviews"):
@@ -198,13 +160,8 @@ def test_bad_prepared_files_are_named(
         build(nulls)
 
 
-def test_the_artifact_outlives_the_store(
-    build: Callable[..., FeatureSummary],
-    make_prepared: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def no_links(*_: object) -> None:
+def test_the_artifact_outlives_the_store(build, make_prepared, tmp_path, monkeypatch):
+    def no_links(*_):
         raise OSError("another file system")
 
     prepared = make_prepared()

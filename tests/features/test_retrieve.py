@@ -1,11 +1,8 @@
-from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from components.features.publish import build_features
 from components.features.retrieve import retrieve_training_set
 from components.shared.machine.errors import UserError
 from components.shared.machine.feature_store import open_store, versions_dir
@@ -14,26 +11,18 @@ from components.shared.machine.online_features import latest_feature_service, on
 pytestmark = pytest.mark.usefixtures("store_dir")
 
 
-def test_the_same_data_gives_the_same_file(
-    make_prepared: Callable[..., Path], tiny_bert: Path, tmp_path: Path
-) -> None:
+def test_the_same_data_gives_the_same_file(build, make_prepared, tmp_path):
     prepared = make_prepared()
-    service = build_features(
-        prepared, str(tiny_bert), 16, "d", tmp_path / "f.parquet", tmp_path / "s.json"
-    ).feature_service
+    service = build(prepared).feature_service
     one = retrieve_training_set(prepared, service, tmp_path / "one.parquet")
     two = retrieve_training_set(prepared, service, tmp_path / "two.parquet")
     assert one.sha256 == two.sha256
     assert one.as_of == datetime(2024, 1, 9, 7, tzinfo=UTC).isoformat()
 
 
-def test_rows_of_the_store_that_were_not_asked_for_stay_there(
-    make_prepared: Callable[..., Path], tiny_bert: Path, tmp_path: Path
-) -> None:
+def test_only_the_prepared_reviews_are_retrieved(build, make_prepared, tmp_path):
     prepared = make_prepared()
-    service = build_features(
-        prepared, str(tiny_bert), 16, "d", tmp_path / "f.parquet", tmp_path / "s.json"
-    ).feature_service
+    service = build(prepared).feature_service
     some = tmp_path / "some.parquet"
     pq.write_table(pq.read_table(prepared).slice(50), some)
     assert retrieve_training_set(some, service, tmp_path / "set.parquet").rows == 10
@@ -47,7 +36,7 @@ def test_rows_of_the_store_that_were_not_asked_for_stay_there(
         retrieve_training_set(some, service, tmp_path / "gone.parquet")
 
 
-def test_an_unknown_service_is_named(make_prepared: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_unknown_service_raises_an_error(make_prepared, tmp_path):
     with pytest.raises(UserError, match="feature service nope is not registered"):
         retrieve_training_set(make_prepared(), "nope", tmp_path / "set.parquet")
     with pytest.raises(UserError, match="feature service nope is not registered"):

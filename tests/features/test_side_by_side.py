@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from feature_repo.definitions import feature_objects, read_version
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("store_dir")]
 
 
-def start(prepared: Path, model: Path, folder: Path) -> subprocess.Popen:
+def start(prepared, model, folder):
     return subprocess.Popen(
         [
             sys.executable,
@@ -29,15 +28,13 @@ def start(prepared: Path, model: Path, folder: Path) -> subprocess.Popen:
     )
 
 
-def finish(process: subprocess.Popen) -> str:
+def finish(process):
     out, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     return out.splitlines()[-1]
 
 
-def test_runs_at_once_lose_nothing(
-    make_prepared: Callable[..., Path], tiny_bert: Path, tmp_path: Path
-) -> None:
+def test_concurrent_runs_lose_nothing(make_prepared, tiny_bert, tmp_path):
     data = [make_prepared(rows=300, seed=seed) for seed in (1, 2, 2)]
     processes = [
         start(prepared, tiny_bert, tmp_path / f"run{number}")
@@ -54,9 +51,7 @@ def test_runs_at_once_lose_nothing(
         assert None not in online_features([f"r{row:05d}" for row in range(300)], service, store)
 
 
-def test_registering_needs_no_lock(
-    make_prepared: Callable[..., Path], tiny_bert: Path, tmp_path: Path
-) -> None:
+def test_registering_needs_no_lock(make_prepared, tiny_bert, tmp_path):
     """Feast's own command line and other machines do not know of our lock."""
     first = finish(start(make_prepared(), tiny_bert, tmp_path / "run"))
     version = read_version(versions_dir() / first.removeprefix("sentiment_training_"))
@@ -88,13 +83,7 @@ def test_registering_needs_no_lock(
 
 
 @pytest.mark.parametrize("after", ["version.json", "registry.db", "online.db"])
-def test_a_killed_process_is_made_good_by_the_next(
-    after: str,
-    make_prepared: Callable[..., Path],
-    tiny_bert: Path,
-    tmp_path: Path,
-    store_dir: Path,
-) -> None:
+def test_the_next_run_completes_a_killed_one(after, make_prepared, tiny_bert, tmp_path, store_dir):
     prepared = make_prepared(rows=3000)
     process = start(prepared, tiny_bert, tmp_path / "run")
     while process.poll() is None and not any(store_dir.rglob(after)):
@@ -106,9 +95,7 @@ def test_a_killed_process_is_made_good_by_the_next(
     assert None not in online_features([f"r{row:05d}" for row in range(3000)], service)
 
 
-def test_applying_twice_changes_nothing(
-    make_prepared: Callable[..., Path], tiny_bert: Path, tmp_path: Path
-) -> None:
+def test_applying_twice_changes_nothing(make_prepared, tiny_bert, tmp_path):
     service = finish(start(make_prepared(), tiny_bert, tmp_path / "run"))
     version = read_version(versions_dir() / service.removeprefix("sentiment_training_"))
     store = open_store()

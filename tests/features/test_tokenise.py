@@ -1,6 +1,4 @@
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,13 +22,13 @@ MAX_TOKENS = 12
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_bert: Path) -> ReviewTokenizer:
+def tokenizer(tiny_bert):
     return ReviewTokenizer(str(tiny_bert), MAX_TOKENS)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(texts=st.lists(st.text(max_size=80), max_size=9))
-def test_a_batch_equals_row_by_row_encoding(tiny_bert: Path, texts: list[str]) -> None:
+def test_a_batch_equals_row_by_row_encoding(tiny_bert, texts):
     ours, truncated = _cached(tiny_bert).encode(texts)
     slow = _slow(tiny_bert)
     whole = [slow(text)["input_ids"] for text in texts]
@@ -43,7 +41,7 @@ def test_a_batch_equals_row_by_row_encoding(tiny_bert: Path, texts: list[str]) -
 
 
 @pytest.mark.parametrize("model", ["minilm", "tiny"])
-def test_word_by_word_equals_the_tokenizer_on_whole_texts(model: str, tiny_bert: Path) -> None:
+def test_word_by_word_equals_the_tokenizer_on_whole_texts(model, tiny_bert):
     texts = [
         "",
         "  two  spaces ",
@@ -63,7 +61,7 @@ def test_word_by_word_equals_the_tokenizer_on_whole_texts(model: str, tiny_bert:
     assert cut == cut_plainly > 0
 
 
-def test_a_tokenizer_that_reads_across_spaces_is_left_alone() -> None:
+def test_a_tokenizer_that_reads_across_spaces_is_left_alone():
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     core = Tokenizer(models.BPE(vocab={"a": 0, "Ġ": 1}, merges=[]))
@@ -74,24 +72,19 @@ def test_a_tokenizer_that_reads_across_spaces_is_left_alone() -> None:
 _LOADED: dict[str, object] = {}
 
 
-def _cached(folder: Path) -> ReviewTokenizer:
+def _cached(folder):
     if "ours" not in _LOADED:
         _LOADED["ours"] = ReviewTokenizer(str(folder), MAX_TOKENS)
     return _LOADED["ours"]
 
 
-def _slow(folder: Path):
+def _slow(folder):
     if "slow" not in _LOADED:
         _LOADED["slow"] = load_tokenizer(str(folder))
     return _LOADED["slow"]
 
 
-def test_the_file_is_the_same_whatever_the_batch(
-    tokenizer: ReviewTokenizer,
-    make_prepared: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_file_is_the_same_whatever_the_batch(tokenizer, make_prepared, tmp_path, monkeypatch):
     prepared = make_prepared(rows=50)
     whole = tokenise_reviews(prepared, tokenizer, tmp_path / "whole.parquet")
     monkeypatch.setattr(tokenise, "BATCH_ROWS", 7)
@@ -106,9 +99,7 @@ def test_the_file_is_the_same_whatever_the_batch(
     )
 
 
-def test_rows_keep_their_ids_and_read_title_and_body(
-    tokenizer: ReviewTokenizer, make_prepared: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_rows_keep_their_ids_and_read_title_and_body(tokenizer, make_prepared, tmp_path):
     prepared = make_prepared(rows=9)
     counts = tokenise_reviews(prepared, tokenizer, tmp_path / "tokens.parquet")
     written = pq.read_table(tmp_path / "tokens.parquet")
@@ -123,9 +114,7 @@ def test_rows_keep_their_ids_and_read_title_and_body(
     assert counts.tokens == sum(written["n_tokens"].to_pylist())
 
 
-def test_the_fingerprint_follows_the_limit_and_the_vocabulary(
-    tiny_bert: Path, tmp_path: Path
-) -> None:
+def test_the_fingerprint_follows_the_limit_and_the_vocabulary(tiny_bert, tmp_path):
     one = ReviewTokenizer(str(tiny_bert), 12).fingerprint
     assert ReviewTokenizer(str(tiny_bert), 12).fingerprint == one
     assert ReviewTokenizer(str(tiny_bert), 13).fingerprint != one
@@ -138,7 +127,7 @@ def test_the_fingerprint_follows_the_limit_and_the_vocabulary(
     assert ReviewTokenizer(str(other), 12).fingerprint != one
 
 
-def test_a_changed_text_rule_needs_a_new_version() -> None:
+def test_a_changed_text_rule_needs_a_new_version():
     pairs = [
         (None, "b"),
         ("t", None),
@@ -155,7 +144,7 @@ def test_a_changed_text_rule_needs_a_new_version() -> None:
     ), "model_text changed: raise TEXT_RULE_VERSION, or published features keep the old text"
 
 
-def test_a_minilm_review_is_not_padded() -> None:
+def test_a_minilm_review_is_not_padded():
     tokenizer = ReviewTokenizer("minilm", 128)
     ids, truncated = tokenizer.encode(["Lovely dress", "word " * 500])
     assert ids.to_pylist()[0] == [101, 8403, 4377, 102]
@@ -164,12 +153,12 @@ def test_a_minilm_review_is_not_padded() -> None:
 
 
 @pytest.mark.parametrize(("limit", "words"), [(2, "no room"), (65, "at most 64")])
-def test_a_limit_that_cannot_be_is_refused(tiny_bert: Path, limit: int, words: str) -> None:
+def test_an_impossible_limit_is_refused(tiny_bert, limit, words):
     with pytest.raises(UserError, match=words):
         ReviewTokenizer(str(tiny_bert), limit)
 
 
-def test_a_file_that_is_not_parquet_is_named(tokenizer: ReviewTokenizer, tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_raises_an_error(tokenizer, tmp_path):
     (tmp_path / "x.parquet").write_text("no")
     with pytest.raises(UserError, match=r"x\.parquet is not a Parquet file"):
         tokenise_reviews(tmp_path / "x.parquet", tokenizer, tmp_path / "t.parquet")
@@ -190,7 +179,7 @@ def test_a_file_that_is_not_parquet_is_named(tokenizer: ReviewTokenizer, tmp_pat
         ([[1], [2, None]], [1, 2], "review b of here has a token id outside"),
     ],
 )
-def test_wrong_tokens_are_named(ids: list, n_tokens: list, words: str) -> None:
+def test_wrong_tokens_raise_an_error(ids, n_tokens, words):
     table = pa.table(
         {
             "review_id": ["a", "b"],
@@ -202,7 +191,7 @@ def test_wrong_tokens_are_named(ids: list, n_tokens: list, words: str) -> None:
         check_tokens(table, vocab_size=10, max_tokens=3, source="here")
 
 
-def test_right_tokens_pass() -> None:
+def test_valid_tokens_pass():
     table = pa.table(
         {
             "review_id": ["a"],

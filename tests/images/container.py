@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,13 +28,13 @@ exec setpriv --no-new-privs chroot --userspec=10001:10001 --groups=10001 "$root"
 """
 
 
-def buildah(*arguments: str) -> str:
+def buildah(*arguments):
     done = subprocess.run(["buildah", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout.strip()
 
 
-def build(image: str) -> str:
+def build(image):
     """Build an image on `IMAGES_BASE`; return its local name."""
     name = f"localhost/review-sentiment-test/{image}"
     buildah(
@@ -52,13 +51,13 @@ def build(image: str) -> str:
 class Container:
     """A built image, mounted."""
 
-    def __init__(self, image: str, root: Path, shared: Path) -> None:
+    def __init__(self, image, root, shared):
         self.root = root  # its file system
         self.shared = shared  # the test's folder, writable at /mnt for its commands
         inspected = json.loads(buildah("inspect", "--type", "image", image))
         self.config = inspected["Docker"]["config"]  # User, Env, Entrypoint, Labels, …
 
-    def start(self, *command: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
+    def start(self, *command, environment=None):
         """Start a command, or the image's own, as user 10001 on a read-only root."""
         if not command:
             command = (*(self.config["Entrypoint"] or ()), *(self.config["Cmd"] or ()))
@@ -75,7 +74,7 @@ class Container:
             text=True,
         )
 
-    def run(self, *command: str, environment: dict[str, str] | None = None) -> str:
+    def run(self, *command, environment=None):
         """Run a command to its end; return what it wrote."""
         process = self.start(*command, environment=environment)
         written, _ = process.communicate(timeout=600)
@@ -84,7 +83,7 @@ class Container:
 
 
 @contextmanager
-def container(image: str, shared: Path) -> Iterator[Container]:
+def container(image, shared):
     """Build an image and mount it."""
     name = build(image)
     working = buildah("from", name)

@@ -21,14 +21,14 @@ class Dockerfile:
     stages: list[list[Instruction]]
 
     @property
-    def build_stage(self) -> list[Instruction]:
+    def build_stage(self):
         return self.stages[0]
 
     @property
-    def last_stage(self) -> list[Instruction]:
+    def last_stage(self):
         return self.stages[-1]
 
-    def copied(self) -> list[tuple[str, str]]:
+    def copied(self):
         """Sources in the project and their targets, of all stages."""
         pairs = []
         for given in in_order("COPY", *self.stages):
@@ -38,20 +38,20 @@ class Dockerfile:
         return pairs
 
 
-def in_order(name: str, *stages: list[Instruction]) -> list[str]:
+def in_order(name, *stages):
     """Arguments of the instructions of one name."""
     return [step.arguments for stage in stages for step in stage if step.name == name]
 
 
-def labels(stage: list[Instruction]) -> dict[str, str]:
+def labels(stage):
     return dict(re.findall(r'([\w.]+)="([^"]*)"', " ".join(in_order("LABEL", stage))))
 
 
-def environment(stage: list[Instruction]) -> dict[str, str]:
+def environment(stage):
     return dict(re.findall(r"(\w+)=(\S*)", " ".join(in_order("ENV", stage))))
 
 
-def read_dockerfile(image: str) -> Dockerfile:
+def read_dockerfile(image):
     text = (ROOT / "images" / image / "Dockerfile").read_text()
     lines = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", "")
     instructions = [

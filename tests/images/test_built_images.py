@@ -5,9 +5,7 @@ import os
 import shutil
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -30,7 +28,7 @@ COMPILERS = ("pip", "pip3", "gcc", "cc", "g++", "cc1", "protoc", "make")
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+def shared(tmp_path_factory, tiny_bert):
     """A volume that the user of the images may write, with a base model."""
     folder = tmp_path_factory.mktemp("shared")
     base = Path(shutil.copytree(tiny_bert, folder / "base"))
@@ -39,9 +37,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     return folder
 
 
-def _started(image: str):
+def _started(image):
     @pytest.fixture(scope="module", name=image)
-    def fixture(shared: Path) -> Iterator[Container]:
+    def fixture(shared):
         with container(image, shared) as running:
             yield running
 
@@ -52,26 +50,20 @@ steps, training, predictor = map(_started, ("steps", "training", "predictor"))
 
 
 @pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def spec(tmp_path_factory):
     """The compiled training pipeline."""
     folder = tmp_path_factory.mktemp("build")
     compile_all(folder)
     return next(yaml.safe_load_all((folder / "training.yaml").read_text()))
 
 
-def run_step(
-    image: Container,
-    spec: dict[str, Any],
-    step: str,
-    parameters: dict[str, Any],
-    artifacts: dict[str, str] | None = None,
-) -> dict[str, Any]:
+def run_step(image, spec, step, parameters, artifacts=None):
     """Run a component as the launcher of Kubeflow Pipelines does; return its parameters.
 
     Artifacts are at /mnt/<step>/<name>; `artifacts` names those that go in.
     """
 
-    def artifact(name: str, place: str, kind: dict[str, str]) -> dict[str, Any]:
+    def artifact(name, place, kind):
         return {"artifacts": [{"name": name, "uri": f"/mnt/{place}", "type": kind}]}
 
     component = spec["components"][f"comp-{step}"]
@@ -108,10 +100,10 @@ def run_step(
 
 
 @pytest.fixture(scope="module")
-def prepared(steps: Container, spec: dict[str, Any]) -> dict[str, str]:
+def prepared(steps, spec):
     """The sample as the training set of the feature store; its parameters."""
 
-    def run(step: str, parameters: dict[str, Any], **artifacts: str) -> dict[str, Any]:
+    def run(step, parameters, **artifacts):
         return run_step(steps, spec, step, parameters, artifacts)
 
     read = run("ingest-reviews", {"data_uri": "sample", "labels_required": True})
@@ -127,7 +119,7 @@ def prepared(steps: Container, spec: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def model(training: Container, prepared: dict[str, str]) -> Path:
+def model(training, prepared):
     """A model that the training image made of it, by its own entry."""
     training.run(
         *training.config["Entrypoint"],
@@ -138,9 +130,7 @@ def model(training: Container, prepared: dict[str, str]) -> Path:
 
 
 @pytest.mark.parametrize("image", ["steps", "training", "predictor"])
-def test_an_image_has_a_user_without_rights_and_nothing_to_install_with(
-    image: str, request: pytest.FixtureRequest
-):
+def test_an_image_has_a_user_without_rights_and_nothing_to_install_with(image, request):
     built: Container = request.getfixturevalue(image)
     tools = {
         str(path.relative_to(built.root))
@@ -158,16 +148,16 @@ def test_an_image_has_a_user_without_rights_and_nothing_to_install_with(
     assert built.run("python", "-c", code).strip() == "0123abcd"
 
 
-def test_the_steps_make_a_training_set_of_the_sample(steps: Container, prepared: dict[str, str]):
+def test_the_steps_make_a_training_set_of_the_sample(steps, prepared):
     assert int(prepared["rows"]) > 1000
     assert (steps.shared / "retrieve-training-set/training_set").stat().st_size > 10_000
 
 
-def test_training_writes_a_model(model: Path):
+def test_training_writes_a_model(model):
     assert (model / "model.safetensors").is_file()
 
 
-def test_the_search_space_is_in_the_image(training: Container):
+def test_the_search_space_is_in_the_image(training):
     code = (
         "from components.training.tuning.experiment import experiment_file; "
         "print(experiment_file().is_file())"
@@ -175,9 +165,7 @@ def test_the_search_space_is_in_the_image(training: Container):
     assert training.run("python", "-c", code).strip() == "True"
 
 
-def test_the_predictor_serves_what_the_steps_exported(
-    steps: Container, predictor: Container, spec: dict[str, Any], model: Path
-):
+def test_the_predictor_serves_what_the_steps_exported(steps, predictor, spec, model):
     inputs = {"model": model.name, "training_set": "retrieve-training-set/training_set"}
     run_step(steps, spec, "export-for-serving", {}, inputs)
     server = predictor.start(
@@ -204,5 +192,5 @@ def test_the_predictor_serves_what_the_steps_exported(
         server.communicate(timeout=60)
 
 
-def test_the_healthcheck_is_part_of_the_predictor(predictor: Container):
+def test_the_healthcheck_is_part_of_the_predictor(predictor):
     assert predictor.config["Healthcheck"]["Test"][0] == "CMD"

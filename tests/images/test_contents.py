@@ -16,7 +16,7 @@ from tests.images.test_dockerfiles import EXTRAS, IMAGES, extras_of
 OURS = ("components", "feature_repo", "pipelines")
 
 
-def copied_modules(image: str) -> set[Path]:
+def copied_modules(image):
     """The modules of ours that lie in an image."""
     sources = [ROOT / source for source, _ in read_dockerfile(image).copied()]
     return {file for path in sources if path.is_dir() for file in path.rglob("*.py")} | {
@@ -24,7 +24,7 @@ def copied_modules(image: str) -> set[Path]:
     }
 
 
-def used_modules(image: str) -> set[Path]:
+def used_modules(image):
     """Of these the ones that its rooms use: of the shared ground not all belongs to each image."""
     waiting = [file for file in copied_modules(image) if "shared" not in file.parts]
     used: set[Path] = set()
@@ -37,7 +37,7 @@ def used_modules(image: str) -> set[Path]:
     return used
 
 
-def files_of(module: str) -> set[Path]:
+def files_of(module):
     """Where a module of ours may lie; empty for those of others."""
     path = ROOT.joinpath(*module.split("."))
     return (
@@ -46,7 +46,7 @@ def files_of(module: str) -> set[Path]:
 
 
 @cache
-def imports(module: Path) -> frozenset[str]:
+def imports(module):
     """Modules that a file imports anywhere, but for types alone."""
     tree = ast.parse(module.read_text())
     for node in ast.walk(tree):
@@ -61,7 +61,7 @@ def imports(module: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def installed_by(extras: list[str]) -> set[str]:
+def installed_by(extras):
     """Distributions that the extras bring, with all that these need."""
     from tomllib import loads
 
@@ -88,7 +88,7 @@ def installed_by(extras: list[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_the_code_of_an_image_finds_the_code_that_it_imports(image: str):
+def test_the_code_of_an_image_finds_the_code_that_it_imports(image):
     inside = copied_modules(image)
     missing = {
         f"{file.relative_to(ROOT)} imports {name}"
@@ -100,7 +100,7 @@ def test_the_code_of_an_image_finds_the_code_that_it_imports(image: str):
 
 
 @pytest.mark.parametrize("image", ["steps", "training"])
-def test_the_code_of_an_image_finds_the_packages_that_it_imports(image: str):
+def test_the_code_of_an_image_finds_the_packages_that_it_imports(image):
     """The predictor is left out: torch and Feast are for those who add them."""
     distributions = packages_distributions()
     installed = installed_by(extras_of(image))
@@ -128,7 +128,7 @@ def test_nothing_is_sent_to_the_builder_but_what_the_dockerfiles_copy():
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_no_weights_and_no_data_but_the_sample_are_copied(image: str):
+def test_no_weights_and_no_data_but_the_sample_are_copied(image):
     allowed = ("*.py", "*.html", "*.css", "*.yaml", "*.toml", "*.txt", "*.md", "*.sh", "*.conf")
     files = {
         file

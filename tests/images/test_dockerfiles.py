@@ -19,7 +19,7 @@ IMAGES = ("steps", "training", "predictor")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
-def extras_of(image: str) -> list[str]:
+def extras_of(image):
     """The extras of pyproject.toml that a build installs by default."""
     installed = in_order("RUN", read_dockerfile(image).build_stage)
     return re.search(r'sh install\.sh\s+"([\w,-]+)\$', "".join(installed)).group(1).split(",")
@@ -54,30 +54,30 @@ def test_all_images_are_built_on_one_base_which_is_pinned():
 
 @pytest.mark.parametrize("image", IMAGES)
 class TestImage:
-    def test_every_stage_is_built_on_the_base_that_is_given(self, image: str):
+    def test_every_stage_is_built_on_the_base_that_is_given(self, image):
         stages = read_dockerfile(image).stages
         assert [stage[0].arguments.split()[0] for stage in stages] == ["${BASE_IMAGE}"] * 2
 
-    def test_its_process_is_not_root_by_number(self, image: str):
+    def test_its_process_is_not_root_by_number(self, image):
         assert in_order("USER", read_dockerfile(image).last_stage) == [
             f"{RUN_AS_USER}:{RUN_AS_USER}"
         ]
 
-    def test_its_last_stage_installs_nothing_and_removes_pip(self, image: str):
+    def test_its_last_stage_installs_nothing_and_removes_pip(self, image):
         (command,) = in_order("RUN", read_dockerfile(image).last_stage)
         assert re.fullmatch(
             r"find /usr \\\( (-o|-name|[\w'*-]|\s)+ \\\) -prune\s+-exec rm -r {} \+", command
         )
         assert "-name pip " in command
 
-    def test_its_last_stage_takes_only_the_dependencies_from_the_other(self, image: str):
+    def test_its_last_stage_takes_only_the_dependencies_from_the_other(self, image):
         copied = in_order("COPY", read_dockerfile(image).last_stage)
         assert [given for given in copied if given.startswith("--")] == [
             "--from=dependencies /venv /venv"
         ]
         assert not in_order("ADD", *read_dockerfile(image).stages)
 
-    def test_a_change_of_the_code_leaves_the_dependencies_alone(self, image: str):
+    def test_a_change_of_the_code_leaves_the_dependencies_alone(self, image):
         recipe = read_dockerfile(image)
         assert in_order("COPY", recipe.build_stage) == [
             "pyproject.toml constraints.txt images/install.sh ./"
@@ -85,21 +85,21 @@ class TestImage:
         copied = in_order("COPY", recipe.last_stage)
         assert copied[0].startswith("--from=")
 
-    def test_a_change_of_the_revision_leaves_all_that_is_copied_alone(self, image: str):
+    def test_a_change_of_the_revision_leaves_all_that_is_copied_alone(self, image):
         names = [step.name for step in read_dockerfile(image).last_stage]
         assert names.index("ARG") > max(i for i, name in enumerate(names) if name == "COPY")
 
-    def test_a_change_of_the_revision_is_not_answered_from_the_cache(self, image: str):
+    def test_a_change_of_the_revision_is_not_answered_from_the_cache(self, image):
         """Of buildah and podman: a RUN has to lie between the arguments and their use."""
         steps = read_dockerfile(image).last_stage
         last_argument = max(i for i, step in enumerate(steps) if step.name == "ARG")
         first_use = min(i for i, step in enumerate(steps) if "${REVISION}" in step.arguments)
         assert "RUN" in [step.name for step in steps[last_argument:first_use]]
 
-    def test_its_extras_exist_and_bring_no_model(self, image: str):
+    def test_its_extras_exist_and_bring_no_model(self, image):
         assert set(extras_of(image)) <= set(EXTRAS) - {"minilm", "local", "dev"}
 
-    def test_it_says_what_it_is_and_what_it_was_built_from(self, image: str):
+    def test_it_says_what_it_is_and_what_it_was_built_from(self, image):
         written = labels(read_dockerfile(image).last_stage)
 
         prefix = "org.opencontainers.image."
@@ -110,7 +110,7 @@ class TestImage:
             assert written[prefix + name] == f"${{{name.upper()}}}"
             assert f"{name.upper()}=" in in_order("ARG", read_dockerfile(image).last_stage)
 
-    def test_its_environment_suits_a_read_only_file_system_and_names_the_revision(self, image: str):
+    def test_its_environment_suits_a_read_only_file_system_and_names_the_revision(self, image):
         given = environment(read_dockerfile(image).last_stage)
         assert given["HOME"] == "/tmp"
         assert given["PYTHONDONTWRITEBYTECODE"] == "1"
@@ -141,7 +141,7 @@ def test_what_is_installed_is_pinned():
 
 
 @pytest.mark.parametrize("image", ["steps", "training"])
-def test_the_search_is_where_the_code_looks_for_it(image: str):
+def test_the_search_is_where_the_code_looks_for_it(image):
     # components/training looks beside its own folder, which is /app in an image.
     assert ("manifests/base/katib/experiment.yaml",) * 2 in read_dockerfile(image).copied()
 

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ Manifest = dict[str, Any]
 
 
 @cache
-def build(folder: Path) -> tuple[Manifest, ...]:
+def build(folder):
     """The objects of a kustomization, or of a file. No cluster is asked."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     if folder.is_file():
@@ -41,7 +40,7 @@ def build(folder: Path) -> tuple[Manifest, ...]:
     return tuple(yaml.load_all(made.stdout, Loader=loader))
 
 
-def write_kustomization(folder: Path, overlay: str, components: tuple = (), **fields: Any) -> Path:
+def write_kustomization(folder, overlay, components=(), **fields):
     """Write a kustomization over one of our overlays into a folder; return the folder."""
     # kustomize takes relative paths only.
     root = "../" * (len(folder.resolve().parts) - 1) + str(MANIFESTS.relative_to("/"))
@@ -55,33 +54,31 @@ def write_kustomization(folder: Path, overlay: str, components: tuple = (), **fi
 
 
 @pytest.fixture(scope="session")
-def with_options(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, ...]:
+def with_options(tmp_path_factory):
     """An overlay with each optional component."""
     folder = tmp_path_factory.mktemp("options")
     return build(write_kustomization(folder, "gpu", OPTIONS, namespace="kubeflow"))
 
 
 @pytest.fixture(params=[*ROOTS, "options"])
-def objects(
-    request: pytest.FixtureRequest, with_options: tuple[Manifest, ...]
-) -> tuple[Manifest, ...]:
+def objects(request, with_options):
     """Each root in turn."""
     return with_options if request.param == "options" else build(MANIFESTS / request.param)
 
 
 @pytest.fixture(params=OVERLAYS)
-def overlay(request: pytest.FixtureRequest) -> tuple[Manifest, ...]:
+def overlay(request):
     """Each overlay in turn."""
     return build(MANIFESTS / "overlays" / request.param)
 
 
-def named(objects: tuple[Manifest, ...], kind: str, name: str = "") -> Manifest:
+def named(objects, kind, name=""):
     """The one object of a kind, or of a kind and a name."""
     (found,) = [o for o in objects if o["kind"] == kind and name in ("", o["metadata"]["name"])]
     return found
 
 
-def pods_of(manifest: Manifest) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def pods_of(manifest):
     """Metadata and spec of each pod that an object describes, however deep."""
     found: list[Any] = [manifest]
     while found:
@@ -97,7 +94,7 @@ def pods_of(manifest: Manifest) -> Iterator[tuple[dict[str, Any], dict[str, Any]
                 found += here.values()
 
 
-def variables_of(container: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def variables_of(container):
     """Kind, name and key (`''` for all) of what a container's environment is taken from."""
     for source in container.get("envFrom") or []:
         for field, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):

@@ -1,7 +1,6 @@
 """Each object against the schema that an API server would hold it against, strictly."""
 
 from functools import cache
-from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -9,7 +8,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from tests.deployment.conftest import CRDS, strict
-from tests.manifests.conftest import ROOTS, Manifest
+from tests.manifests.conftest import ROOTS
 
 KUBERNETES = "1.36"
 
@@ -18,7 +17,7 @@ OPERATORS = {"monitoring.coreos.com"}
 
 
 @cache
-def schemas() -> dict[tuple[str, str, str], dict[str, Any]]:
+def schemas():
     """The published CRDs by group, version and kind."""
     if not CRDS.is_dir():
         pytest.skip(f"the published CRDs are not at {CRDS} (set CRDS_DIR)")
@@ -34,7 +33,7 @@ def schemas() -> dict[tuple[str, str, str], dict[str, Any]]:
     return found
 
 
-def faults_of(manifest: Manifest) -> list[str]:
+def faults_of(manifest):
     group, _, version = manifest["apiVersion"].rpartition("/")
     kind = group, version, manifest["kind"]
     if group in OPERATORS:

@@ -2,17 +2,18 @@
 
 import json
 import socket
-from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from components.registry.registration import register
 from components.shared.machine.files import write_json, write_parquet
 from components.shared.records.reviews import PREDICTIONS_SCHEMA
 
+NAME = "review-sentiment"
 
-def _model_folder(folder: Path, weights: bytes = b"weights") -> Path:
+
+def _model_folder(folder, weights=b"weights"):
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(weights)
     (folder / "config.json").write_text("{}")
@@ -39,17 +40,17 @@ def _model_folder(folder: Path, weights: bytes = b"weights") -> Path:
 
 
 @pytest.fixture
-def make_model_folder() -> Callable[..., Path]:
+def make_model_folder():
     return _model_folder
 
 
 @pytest.fixture
-def model_folder(tmp_path: Path) -> Path:
+def model_folder(tmp_path):
     return _model_folder(tmp_path / "trained")
 
 
 @pytest.fixture
-def evaluation_summary(tmp_path: Path) -> Path:
+def evaluation_summary(tmp_path):
     path = tmp_path / "summary.json"
     path.write_text(
         json.dumps({"accuracy": 0.87, "macro_f1": 0.71, "slices": {"Tops & more": {"n": 12}}})
@@ -58,7 +59,7 @@ def evaluation_summary(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def predictions(tmp_path: Path) -> Path:
+def predictions(tmp_path):
     path = tmp_path / "predictions.parquet"
     write_parquet(
         path,
@@ -82,7 +83,7 @@ def predictions(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def mlflow_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: bytes) -> Path:
+def mlflow_file(tmp_path, monkeypatch, empty_database):
     """An embedded MLflow of the test's own, its tables made already."""
     database = tmp_path / "mlflow" / "mlflow.db"
     database.parent.mkdir()
@@ -94,7 +95,7 @@ def mlflow_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def empty_database(tmp_path_factory):
     """A migrated SQLite database: a second's work, done once."""
     from components.shared.machine.tracking import tracking_client
 
@@ -106,8 +107,26 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture
-def free_port() -> int:
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def register_version(model_folder, evaluation_summary, predictions, tmp_path):
+    """Registers a model folder of a pipeline run and returns the registration."""
+
+    def call(folder=model_folder, approval="auto", pipeline_run="run-1", name=NAME, **facts):
+        return register(
+            folder,
+            evaluation_summary,
+            predictions,
+            tmp_path / "registration.json",
+            model_name=name,
+            approval=approval,
+            facts={"pipeline_run": pipeline_run, **facts},
+        )
+
+    return call

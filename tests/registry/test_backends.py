@@ -9,7 +9,6 @@ import urllib.request
 
 import pytest
 
-from components.registry.registration import register
 from components.registry.versions import (
     fetch_champion,
     fetch_version,
@@ -28,7 +27,7 @@ print(register(folder, summary, predictions, registration, model_name="m", appro
 
 
 @pytest.mark.slow
-def test_processes_at_once_lose_nothing_and_say_nothing(
+def test_concurrent_processes_all_register_silently(
     model_folder, evaluation_summary, predictions, tmp_path, monkeypatch
 ):
     uri = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
@@ -109,19 +108,11 @@ def wait_until_healthy(uri, process, log_file, within=300):
 
 
 @pytest.mark.slow
-def test_a_server_serves_as_well_as_a_file(
-    mlflow_server, model_folder, evaluation_summary, predictions, tmp_path, make_model_folder
+def test_a_server_does_the_same_as_a_file(
+    mlflow_server, model_folder, predictions, register_version, tmp_path, make_model_folder
 ):
     def once(folder, run):
-        return register(
-            folder,
-            evaluation_summary,
-            predictions,
-            tmp_path / "registration.json",
-            model_name="m",
-            approval="auto",
-            facts={"pipeline_run": run},
-        )
+        return register_version(folder, pipeline_run=run, name="m")
 
     assert fetch_champion("m", tmp_path / "champion") == ""
     assert once(model_folder, "run-1").version == "1"
@@ -140,7 +131,7 @@ def test_a_server_serves_as_well_as_a_file(
 
 
 @pytest.mark.slow
-def test_a_server_that_is_not_there_is_named(monkeypatch, free_port, tmp_path):
+def test_an_unreachable_server_raises_an_error(monkeypatch, free_port, tmp_path):
     from components.shared.machine.errors import UserError
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:secret@127.0.0.1:{free_port}")

@@ -1,25 +1,17 @@
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from components.registry import __main__ as command
 from components.registry import component
-from components.registry.registration import register
 from components.registry.versions import promote
 from components.shared.machine.errors import UserError
 
 
 @pytest.fixture
-def one_version(mlflow_file, model_folder, evaluation_summary, predictions, tmp_path):
-    register(
-        model_folder,
-        evaluation_summary,
-        predictions,
-        tmp_path / "registration.json",
-        model_name="review-sentiment",
-        approval="auto",
-        facts={"pipeline_run": "run-1"},
-    )
+def one_version(mlflow_file, register_version):
+    register_version()
 
 
 def printed(monkeypatch, capsys, *arguments):
@@ -41,7 +33,7 @@ def test_a_version_is_shown_with_its_lineage(one_version, monkeypatch, capsys):
         assert fact in sheet
 
 
-def test_the_champion_is_shown_or_said_to_be_missing(one_version, monkeypatch, capsys):
+def test_the_champion_is_shown_or_reported_missing(one_version, monkeypatch, capsys):
     with pytest.raises(UserError, match="has no champion yet"):
         printed(monkeypatch, capsys, "champion")
     promote("review-sentiment", "1")
@@ -50,34 +42,27 @@ def test_the_champion_is_shown_or_said_to_be_missing(one_version, monkeypatch, c
         printed(monkeypatch, capsys, "show", "9")
 
 
-def test_nothing_registered_is_no_error(mlflow_file, monkeypatch, capsys):
+def test_an_empty_registry_is_not_an_error(mlflow_file, monkeypatch, capsys):
     assert "no versions yet" in printed(monkeypatch, capsys, "list")
 
 
-def test_without_a_tracking_uri_the_remedy_is_said(monkeypatch, capsys):
+def test_without_a_tracking_uri_the_error_names_it(monkeypatch, capsys):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match="MLFLOW_TRACKING_URI is not set"):
         printed(monkeypatch, capsys, "list")
 
 
-class FakeArtifact:
-    def __init__(self, path):
-        self.path, self.metadata = str(path), {}
+def artifact(path):
+    return SimpleNamespace(path=str(path), metadata={})
 
 
-def test_the_steps_hand_over_what_the_functions_do(
+def test_the_steps_pass_on_versions_and_artifacts(
     mlflow_file, model_folder, evaluation_summary, predictions, tmp_path
 ):
-    registration = FakeArtifact(tmp_path / "registration")
+    registration = artifact(tmp_path / "registration")
     version = component.register_model.python_func(
-        FakeArtifact(model_folder),
-        FakeArtifact(evaluation_summary),
-        FakeArtifact(predictions),
-        "m",
-        "manual",
-        "data-1",
-        "service-1",
-        "run-1",
+        *map(artifact, (model_folder, evaluation_summary, predictions)),
+        *("m", "manual", "data-1", "service-1", "run-1"),
         registration,
     ).version
     assert version == "1"
@@ -85,9 +70,9 @@ def test_the_steps_hand_over_what_the_functions_do(
     with pytest.raises(UserError, match="waits for approval"):
         component.promote_model.python_func("m", "1")
     component.promote_model.python_func("m", "1", approved_by="ada")
-    champion = FakeArtifact(tmp_path / "champion")
+    champion = artifact(tmp_path / "champion")
     assert component.fetch_champion.python_func("m", champion).version == "1"
     assert champion.metadata == {"version": "1"}
-    model, table = FakeArtifact(tmp_path / "model"), FakeArtifact(tmp_path / "table")
+    model, table = artifact(tmp_path / "model"), artifact(tmp_path / "table")
     component.fetch_version.python_func("m", "champion", model, table)
     assert (tmp_path / "table").read_bytes() == predictions.read_bytes()

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from components.registry.registration import numbers_of, register
+from components.registry.registration import numbers_of
 from components.registry.versions import (
     approve,
     fetch_champion,
@@ -14,24 +14,12 @@ from components.registry.versions import (
 from components.shared.machine.errors import UserError
 from components.shared.machine.tracking import tracking_client
 from components.shared.records.model_folder import NO_CHAMPION
-
-NAME = "review-sentiment"
+from tests.registry.conftest import NAME
 
 
 @pytest.fixture
-def registered(mlflow_file, model_folder, evaluation_summary, predictions, tmp_path):
-    def call(folder=model_folder, approval="auto", pipeline_run="run-1", **facts):
-        return register(
-            folder,
-            evaluation_summary,
-            predictions,
-            tmp_path / "registration.json",
-            model_name=NAME,
-            approval=approval,
-            facts={"pipeline_run": pipeline_run, **facts},
-        )
-
-    return call
+def registered(mlflow_file, register_version):
+    return register_version
 
 
 def test_a_version_carries_lineage_scores_curves_and_files(registered, tmp_path, predictions):
@@ -135,9 +123,7 @@ def test_unknown_approval_and_missing_inputs_are_refused(registered, predictions
         registered()
 
 
-def test_promotion_waits_for_approval_and_keeps_the_previous_champion(
-    registered, make_model_folder, tmp_path
-):
+def test_promotion_waits_for_approval(registered, make_model_folder, tmp_path):
     registered()
     assert fetch_champion(NAME, tmp_path / "champion") == ""
     assert [path.name for path in (tmp_path / "champion").iterdir()] == [NO_CHAMPION]
@@ -160,7 +146,7 @@ def test_promotion_waits_for_approval_and_keeps_the_previous_champion(
     assert show_version(NAME, "previous").version == "1"
 
 
-def test_changed_weights_are_refused_and_what_was_there_stays(registered, mlflow_file, tmp_path):
+def test_changed_weights_are_refused_and_the_target_is_unchanged(registered, mlflow_file, tmp_path):
     registered()
     weights = next((mlflow_file.parent / "artifacts").rglob("model.safetensors"))
     weights.write_bytes(b"tampered")
@@ -171,7 +157,7 @@ def test_changed_weights_are_refused_and_what_was_there_stays(registered, mlflow
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["kept"]
 
 
-def test_an_unknown_version_is_named_with_the_known_ones(registered, mlflow_file):
+def test_an_unknown_version_raises_an_error_with_the_known_ones(registered, mlflow_file):
     with pytest.raises(UserError, match="no versions yet"):
         promote(NAME, "1")
     registered()

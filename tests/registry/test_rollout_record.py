@@ -1,7 +1,8 @@
+from types import SimpleNamespace
+
 import pytest
 
 from components.registry import component
-from components.registry.registration import register
 from components.registry.versions import (
     approve,
     list_versions,
@@ -10,24 +11,15 @@ from components.registry.versions import (
     show_version,
 )
 from components.shared.machine.errors import UserError
-
-NAME = "review-sentiment"
+from tests.registry.conftest import NAME
 
 
 @pytest.fixture
-def versions(mlflow_file, make_model_folder, evaluation_summary, predictions, tmp_path):
+def versions(mlflow_file, make_model_folder, register_version, tmp_path):
     """Versions 1 to 3, approved; 1 is the champion."""
     for number in ("1", "2", "3"):
-        made = register(
-            make_model_folder(tmp_path / f"model-{number}", number.encode()),
-            evaluation_summary,
-            predictions,
-            tmp_path / "registration.json",
-            model_name=NAME,
-            approval="auto",
-            facts={"pipeline_run": f"run-{number}"},
-        )
-        assert made.version == number
+        folder = make_model_folder(tmp_path / f"model-{number}", number.encode())
+        assert register_version(folder, pipeline_run=f"run-{number}").version == number
     promote(NAME, "1")
 
 
@@ -36,19 +28,19 @@ def aliases():
 
 
 def tags(version):
-    found = show_version(NAME, version).tags
-    return found.get("rollout"), found.get("rollout_reason")
+    registered = show_version(NAME, version).tags
+    return registered.get("rollout"), registered.get("rollout_reason")
 
 
 def test_a_promotion_moves_the_champion(versions):
-    record_rollout(NAME, "2", "promote", "it proved itself", "1")
+    record_rollout(NAME, "2", "promote", "the numbers are good", "1")
     assert aliases() == {"champion": "2", "previous": "1", "challenger": "3"}
-    assert tags("2") == ("promote", "it proved itself")
+    assert tags("2") == ("promote", "the numbers are good")
     assert tags("1") == (None, None)
 
 
 @pytest.mark.parametrize("decision", ["first_deployment", "already_serving"])
-def test_what_serves_is_the_champion(versions, decision):
+def test_the_serving_version_is_the_champion(versions, decision):
     record_rollout(NAME, "3", decision, "it serves", "3")
     assert aliases() == {"champion": "3", "previous": "1"}
     assert tags("3") == (decision, "it serves")
@@ -76,7 +68,7 @@ def test_a_rollback_gives_the_alias_back(versions):
     assert tags("1") == (None, None)
 
 
-def test_a_rollback_of_what_is_no_champion_leaves_the_champion(versions):
+def test_rolling_back_another_version_leaves_the_champion(versions):
     before = aliases()
     record_rollout(NAME, "3", "roll_back", "it was slow", "1")
     assert aliases() == before
@@ -87,54 +79,42 @@ def test_a_rollback_of_what_is_no_champion_leaves_the_champion(versions):
 
 
 @pytest.mark.parametrize("stable", ["41", "2", ""])
-def test_where_what_serves_is_not_registered_there_is_no_champion(versions, stable):
+def test_without_a_registered_stable_version_there_is_no_champion(versions, stable):
     promote(NAME, "2")
     record_rollout(NAME, "2", "roll_back", "it was slow", stable)
     assert "champion" not in aliases()
     assert aliases()["previous"] == "1"
 
 
-def test_long_reasons_are_cut_to_what_mlflow_takes(versions):
+def test_long_reasons_are_cut_to_mlflows_limit(versions):
     record_rollout(NAME, "2", "promote", "x" * 9000, "1")
     assert tags("2")[1] == "x" * 5000
 
 
 @pytest.mark.parametrize("decision", ["promote", "roll_back"])
-def test_a_version_that_is_not_registered_is_named(versions, decision):
+def test_a_version_that_is_not_registered_raises_an_error(versions, decision):
     before = aliases()
     with pytest.raises(UserError, match="has no version '9'; it has versions 1, 2, 3"):
         record_rollout(NAME, "9", decision, "why", "1")
     assert aliases() == before
 
 
-class Artifact:
-    def __init__(self, path):
-        self.path, self.metadata = str(path), {}
-
-
-def test_what_waits_for_approval_is_not_fetched_for_a_rollout(
-    versions, make_model_folder, evaluation_summary, predictions, tmp_path
+def test_a_pending_version_is_not_fetched_for_a_rollout(
+    versions, make_model_folder, register_version, tmp_path
 ):
-    register(
-        make_model_folder(tmp_path / "pending", b"4"),
-        evaluation_summary,
-        predictions,
-        tmp_path / "registration.json",
-        model_name=NAME,
-        approval="manual",
-        facts={"pipeline_run": "run-4"},
-    )
+    register_version(make_model_folder(tmp_path / "pending", b"4"), "manual", "run-4")
     fetch = component.fetch_version.python_func
-    model, table = Artifact(tmp_path / "fetched"), Artifact(tmp_path / "table")
+    names = ("fetched", "table")
+    outputs = [SimpleNamespace(path=str(tmp_path / name), metadata={}) for name in names]
     with pytest.raises(UserError, match=r"version 4 of .* waits for approval; run make approve"):
-        fetch(NAME, "4", model, table, approved_only=True)
+        fetch(NAME, "4", *outputs, approved_only=True)
     assert not (tmp_path / "fetched").exists()
-    assert fetch(NAME, "4", model, table).version == "4"
+    assert fetch(NAME, "4", *outputs).version == "4"
     approve(NAME, "4", "ada")
-    assert fetch(NAME, "4", model, table, approved_only=True).version == "4"
+    assert fetch(NAME, "4", *outputs, approved_only=True).version == "4"
 
 
-def test_the_step_hands_all_over(versions):
+def test_the_step_passes_everything_on(versions):
     component.record_rollout.python_func(NAME, "2", "promote", "better", "1")
     assert aliases()["champion"] == "2"
     assert tags("2") == ("promote", "better")
