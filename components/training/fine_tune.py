@@ -13,7 +13,6 @@ import torch
 from components.shared.machine.base_model import resolve_base_model
 from components.shared.machine.files import sha256_of_file
 from components.training.export import write_model_folder
-from components.training.loop.checkpoint import Checkpoint
 from components.training.loop.data import read_training_set
 from components.training.loop.distributed import joined_ranks
 from components.training.loop.run import Metrics, TrainingRun
@@ -107,7 +106,6 @@ def fine_tune(
     training, validation = read_training_set(training_set)
     deciding = _deciding_facts(training_set, base_model, options)
     key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
-    checkpoint = None if checkpoint_folder is None else Checkpoint(Path(checkpoint_folder), key)
     with joined_ranks() as ranks:
         ranks.check_same(
             {
@@ -121,13 +119,13 @@ def fine_tune(
                 "a batch_size of %d leaves some of the %d processes without work",
                 *(options.batch_size, ranks.count),
             )
-        resumed_at = run.resume(checkpoint)
+        resumed_at = run.resume(checkpoint_folder, key)
         run.train(on_metrics)
         if ranks.count > 1:
             run.save()
     result = _export(run, base_model, Path(model_folder), facts or {}, resumed_at)
-    if checkpoint and ranks.count == 1:
-        checkpoint.remove()
+    if ranks.count == 1:
+        run.remove_checkpoint()
     if ranks.first:
         scores = ("macro_f1", "accuracy", "validation_loss")
         on_metrics({name: getattr(result, name) for name in scores})

@@ -18,11 +18,7 @@ RATINGS = 5
 
 
 def load_classifier(base_model: str, seed: int) -> "PreTrainedModel":
-    """Load a pretrained encoder with a new three-class head, in fp32.
-
-    Args:
-        base_model: `minilm`, a folder or a hub id; safetensors weights only.
-        seed: Seed of the new layers' random weights.
+    """Load a pretrained encoder with a new three-class head, in fp32, from safetensors only.
 
     Raises:
         UserError: If there is no such model, or it cannot be read.

@@ -43,13 +43,7 @@ class TrainingProgress:
     """Loss, rate and time left, step by step."""
 
     def __init__(self, steps: int, done: int = 0, shown: bool = True) -> None:
-        """Begin to show.
-
-        Args:
-            steps: All steps of the run.
-            done: Steps done before, by the run that this one goes on from.
-            shown: Whether this process shows anything; of several, one should.
-        """
+        """Show a run of so many steps, of which some were done before, or show nothing."""
         from tqdm import tqdm
 
         self._steps, self._done, self._done_before = steps, done, done

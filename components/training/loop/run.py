@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,9 +75,6 @@ class TrainingRun:
             base_model: `minilm`, a folder or a hub id.
             options: How to train.
             ranks: The processes that train together; None trains in this one alone.
-
-        Raises:
-            UserError: If the base model cannot be loaded or cannot read the rows' tokens.
         """
         self.options, self.training, self.validation = options, training, validation
         self.ranks = ranks or Ranks()
@@ -187,17 +185,16 @@ class TrainingRun:
         """The plain classifier with the best weights, ready to predict."""
         return self.learner.classifier_with(self._best_weights)
 
-    def resume(self, checkpoint: Checkpoint | None) -> int:
-        """Go on from a checkpoint, if the first rank finds it, and write the next ones there.
+    def resume(self, folder: str | Path | None, key: str) -> int:
+        """Go on from the checkpoint of this key, if the first rank finds it in the folder.
 
-        Args:
-            checkpoint: The run's; None lets it have none.
+        The next ones are written there. Without a folder the run has none.
 
         Returns:
             The step where it stood; 0 where there is none.
         """
-        self._checkpoint = checkpoint
-        saved = checkpoint.load() if checkpoint and self.ranks.first else None
+        self._checkpoint = None if folder is None else Checkpoint(Path(folder), key)
+        saved = self._checkpoint.load() if self._checkpoint and self.ranks.first else None
         saved = self.ranks.checkpoint_from_first(saved)
         if saved is None:
             return 0
@@ -210,6 +207,11 @@ class TrainingRun:
         """Write a checkpoint, on the first rank, if the run has one."""
         if self._checkpoint is not None and self.ranks.first:
             self._checkpoint.save(*self._state())
+
+    def remove_checkpoint(self) -> None:
+        """Delete the checkpoint, if there is one."""
+        if self._checkpoint is not None:
+            self._checkpoint.remove()
 
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """All that the rest of the run depends on, after at least one step."""

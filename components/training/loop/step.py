@@ -56,17 +56,7 @@ class Learner:
         class_counts: NDArray[np.int64],
         ranks: Ranks,
     ) -> None:
-        """Load the base model, the same on all ranks.
-
-        Args:
-            base_model: `minilm`, a folder or a hub id.
-            options: How to train.
-            class_counts: [3] training rows of each class.
-            ranks: The processes that train together.
-
-        Raises:
-            UserError: If the base model cannot be loaded.
-        """
+        """Load the base model, the same on all ranks; `class_counts` are rows of training."""
         self._options, self._ranks, device = options, ranks, ranks.device
         self.precision = options.precision
         if options.precision == "auto":

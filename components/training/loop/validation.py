@@ -8,12 +8,7 @@ from components.shared.records.labels import CLASS_NAMES
 
 
 def macro_f1(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Mean over the classes of F1 = 2 TP / (2 TP + FP + FN); 0 for a class that never occurs.
-
-    Args:
-        truth: [n] class indices.
-        predicted: [n] class indices.
-    """
+    """Mean over the classes of F1 = 2 TP / (2 TP + FP + FN); 0 for a class that never occurs."""
     scores = []
     for index in range(len(CLASS_NAMES)):
         right = np.sum((truth == index) & (predicted == index))
@@ -42,11 +37,6 @@ def calibrate(
     logits: NDArray[np.float32], classes: NDArray[np.int64], *, tune_decisions: bool
 ) -> tuple[Calibration, dict[str, float]]:
     """Fit the calibration, and score what is decided with it; arguments as for `score`.
-
-    Args:
-        logits: [n, 3].
-        classes: [n] true class indices.
-        tune_decisions: Whether to choose offsets that make macro-F1 highest.
 
     Returns:
         The calibration; `validation_loss` of the calibrated probabilities, `accuracy` and

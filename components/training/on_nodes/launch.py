@@ -83,17 +83,10 @@ def fine_tune_on_nodes(
     gpus_per_node: int,
     deadline_minutes: float = DEADLINE_MINUTES,
 ) -> None:
-    """Fine-tune in a TrainJob, wait for it, and take over its model.
+    """Fine-tune in a TrainJob, wait for it so many minutes at most, and take over its model.
 
-    Args:
-        training_set: Training set Parquet.
-        base_model: `minilm`, a folder in the pods, or a hub id.
-        options: All training options by name.
-        model_folder: Folder to write.
-        facts: Lineage for the model folder.
-        nodes: Pods that train together, at least 1.
-        gpus_per_node: GPUs of each; 0 trains on the CPU.
-        deadline_minutes: How long to wait for the TrainJob.
+    The arguments are those of `fine_tune_at_scale`, with all options by name, and `max_tokens`
+    among the facts.
 
     Raises:
         UserError: If the training set or the scale is wrong; if this step has no shared volume, is

@@ -13,7 +13,6 @@ from components.shared.kubernetes.namespace_objects import STATE_CLAIM, STATE_PA
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, sha256_of_file, write_json
 from components.shared.records.model_folder import check_model_folder, read_training_facts
-from components.training.loop.checkpoint import FILE_NAME
 
 TRAINING_SET, FACTS = "training_set.parquet", "facts.json"
 """Names in the folder: what the pods read."""
@@ -109,7 +108,7 @@ class SharedFolder:
 
     def give_up(self) -> bool:
         """Delete the folder unless a retry can go on from what is in it; whether it is deleted."""
-        if self.holds_model() or (self.path / CHECKPOINTS / FILE_NAME).is_file():
+        if self.holds_model() or any((self.path / CHECKPOINTS).glob("[!.]*")):
             return False
         self.remove()
         return True

@@ -53,15 +53,9 @@ def training_arguments(
     checkpoints: str = "",
     facts_file: str = "",
 ) -> list[str]:
-    """The arguments of `python -m components.training`, one `--name=value` for each.
+    """The arguments of `python -m components.training`: one `--name=value` for each that is given.
 
-    Args:
-        training_set: Path in the pods.
-        base_model: `minilm`, a folder in the pods, or a hub id.
-        output: Model folder to write, path in the pods.
-        options: Training options by name; a value may be a placeholder of Katib's.
-        checkpoints: Folder that outlives the pods; without it none are written.
-        facts_file: JSON file in the pods with lineage for the model folder.
+    Paths are those in the pods; the value of an option may be a placeholder of Katib's.
     """
     given: dict[str, Any] = {
         "training-set": training_set,
@@ -107,9 +101,6 @@ def train_job_spec(
         gpus_per_node: GPUs of each pod; 0 trains on the CPU.
         image: Image of the pods; the TrainingRuntime's where empty.
         deadline_seconds: After which Trainer ends the job; 0 for none.
-
-    Raises:
-        UserError: If there would be no node, or a negative number of GPUs.
     """
     check_scale(nodes, gpus_per_node)
     trainer: dict[str, Any] = {

@@ -1,8 +1,9 @@
-"""The one description of the search, a Katib Experiment: read, and sampled as Katib does it."""
+"""A search: its space, read from the Katib Experiment that describes it, and its trials."""
 
+import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,20 @@ _DISTRIBUTIONS = ("uniform", "logUniform", "normal", "logNormal")
 _SPACE_KEYS = ("min", "max", "step", "distribution", "list")
 
 Value = float | int | str
+
+VALIDATION_SCORES = ("macro_f1", "accuracy", "validation_loss")
+"""The scores of a training run, by their names in its result."""
+
+FINISHED, FAILED, STOPPED_EARLY = "finished", "failed", "stopped early"
+
+Trial = dict[str, Any]
+"""`trial` (its number), `parameters`, `status` (`finished`, `failed`, or `stopped early` by a rule
+of Katib's, with the metrics that it had reached), `metrics`, `seconds`, and `reason` where it
+failed."""
+
+_MLFLOW_STATUS = {FINISHED: "FINISHED", FAILED: "FAILED", STOPPED_EARLY: "KILLED"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -253,3 +268,43 @@ def _random_state(algorithm: Mapping[str, Any], path: Path) -> int | None:
             "random_state a whole number"
         ) from None
     return states[0] if states else None
+
+
+def best_trial(table: Sequence[Trial], objective: str, *, maximize: bool) -> Trial | None:
+    """The finished trial with the best objective, the earliest of equals; None if none finished."""
+    sign = 1 if maximize else -1
+    return max(
+        (trial for trial in table if trial["status"] == FINISHED),
+        key=lambda trial: (sign * trial["metrics"][objective], -trial["trial"]),
+        default=None,
+    )
+
+
+def in_words(parameters: Mapping[str, Value]) -> str:
+    """Parameters as people write them: `learning_rate 3e-05, epochs 3`."""
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in parameters.items()
+    )
+
+
+def log_to_mlflow(trial: Trial, base_model: str) -> None:
+    """Log a trial as a run of the experiment `tuning`, where MLflow is set up."""
+    from components.shared.machine.tracking import TRACKING_URI, experiment_id, tracking_client
+
+    if not os.environ.get(TRACKING_URI):
+        return
+    try:
+        client = tracking_client()
+        run = client.create_run(
+            experiment_id(client, "tuning", injected=False), run_name=f"trial-{trial['trial']}"
+        )
+        client.log_param(run.info.run_id, "base_model", base_model)
+        for name, value in trial["parameters"].items():
+            client.log_param(run.info.run_id, name, value)
+        for name, value in trial["metrics"].items():
+            client.log_metric(run.info.run_id, name, value)
+        client.set_terminated(run.info.run_id, _MLFLOW_STATUS[trial["status"]])
+    except Exception as error:
+        # The log of the trials is the record; tracking must not cost a finished trial.
+        logger.warning("trial %d is not in MLflow: %s", trial["trial"], error)

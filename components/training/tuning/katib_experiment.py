@@ -69,7 +69,7 @@ def experiment_manifest(
     *,
     early_stopping: bool = True,
 ) -> dict[str, Any]:
-    """The Experiment of one search.
+    """The Experiment of one search, JSON-ready.
 
     The search space, the algorithm and the trials' pod are the manifest's; what a run decides is
     put in. A trial is a Job on one node with at most one GPU, a TrainJob otherwise.
@@ -80,9 +80,6 @@ def experiment_manifest(
         owner: ownerReference; the Experiment goes when that goes.
         trials: What the run decides.
         early_stopping: Whether the manifest's early stopping applies.
-
-    Returns:
-        The object, JSON-ready.
 
     Raises:
         UserError: If the manifest is not an Experiment that Katib would run as it is meant.

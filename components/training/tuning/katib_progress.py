@@ -12,8 +12,14 @@ from components.shared.kubernetes.launch import condition
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.refusals import Request, Resource
 from components.shared.machine.errors import UserError
-from components.training.tuning.experiment import SearchSpace
-from components.training.tuning.trials import FAILED, FINISHED, STOPPED_EARLY, Trial, in_words
+from components.training.tuning.experiment import (
+    FAILED,
+    FINISHED,
+    STOPPED_EARLY,
+    SearchSpace,
+    Trial,
+    in_words,
+)
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

@@ -16,14 +16,16 @@ from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from components.training.loop.data import read_training_set
 from components.training.on_nodes.shared_folder import TRAINING_SET, SharedFolder
-from components.training.tuning.experiment import read_search_space
+from components.training.tuning.experiment import (
+    Trial,
+    read_search_space,
+)
 from components.training.tuning.katib_experiment import (
     EXPERIMENTS,
     TrialSettings,
     experiment_manifest,
 )
 from components.training.tuning.katib_progress import PODS, FollowedSearch
-from components.training.tuning.trials import Trial
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -74,16 +76,6 @@ def katib_search(
 
     The Experiment stays, for Katib's pages, until the run's Workflow goes. What goes wrong, or
     comes to an end before its time, leaves nothing behind.
-
-    Args:
-        training_set: Training set Parquet.
-        base_model: `minilm`, a folder in the trials' pods, or a hub id.
-        options: All training options by name; a trial's draws replace those of the same name.
-        experiment: Katib Experiment manifest.
-        trials: How many to run.
-        nodes: Pods that train together in a trial.
-        gpus_per_node: GPUs of each; 0 trains on the CPU.
-        deadline_minutes: How long the search may take.
 
     Returns:
         The trials, in the order in which they were made; at least one finished.

@@ -19,18 +19,16 @@ from components.shared.machine.files import read_json, sha256_of_file, write_jso
 from components.training.loop.checkpoint import place_for
 from components.training.options import TrainingOptions
 from components.training.tuning.experiment import (
-    SearchSpace,
-    experiment_file,
-    read_search_space,
-)
-from components.training.tuning.trials import (
     FAILED,
     FINISHED,
     VALIDATION_SCORES,
+    SearchSpace,
     Trial,
     best_trial,
+    experiment_file,
     in_words,
     log_to_mlflow,
+    read_search_space,
 )
 
 TUNING_BACKEND = "TUNING_BACKEND"
@@ -145,14 +143,11 @@ def random_search(
     Args:
         training_set: Training set Parquet.
         base_model: What fine-tuning starts from.
-        options: Training options; a trial's draws replace those of the same name. Their seed is
-            that of the draws where the search space has none.
+        options: A trial's draws replace those of the same name; their seed draws where the
+            search space has none.
         space: What is drawn.
         trials: How many to run.
         work: Folder that outlives a broken run.
-
-    Returns:
-        The trials, in the order in which they ran.
     """
     rng = np.random.default_rng(options.seed if space.random_state is None else space.random_state)
     draws = [space.sample(rng) for _ in range(trials)]

@@ -32,9 +32,6 @@ WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "r
 BEST = {"macro_f1": 0.7, "accuracy": 0.8, "validation_loss": 0.5, "step": 30}
 MADE = {"best": BEST, "history": [{"step": 30}], "speed": {"samples_per_second": 9.0}}
 KIND = f"trainjobs.{GROUP}"
-FORBIDDEN = (
-    f'{KIND} is forbidden: User "me" cannot create resource "trainjobs" in API group "{GROUP}"'
-)
 OVER_QUOTA = f'{KIND} "{NAME}" is forbidden: exceeded quota: ours, used: count/{KIND}=1'
 LAST_LINES = "step 7 of 9\nCUDA out of memory\n"
 
@@ -275,14 +272,6 @@ def test_a_training_that_leaves_no_model_is_told_and_may_be_tried_again(world):
             lambda world: world.runtimes.found.clear(),
             r"namespace reviews has no TrainingRuntime review-sentiment-training; create it: "
             r"kubectl apply -n reviews -k manifests/base/training",
-        ),
-        (
-            lambda world: world.api.known.clear(),
-            r"does not serve training.*; install Kubeflow Trainer",
-        ),
-        (
-            lambda world: world.api.plant("POST", Refused(403, "Forbidden", FORBIDDEN)),
-            r"me may not create trainjobs\.trainer\.kubeflow\.org in namespace reviews \(403\)",
         ),
         (
             lambda world: world.api.plant("POST", Refused(403, "Forbidden", OVER_QUOTA)),

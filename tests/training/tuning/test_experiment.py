@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from components.shared.machine.errors import UserError
 from components.training.options import TrainingOptions
-from components.training.tuning.experiment import Parameter, experiment_file, read_search_space
+from components.training.tuning.experiment import (
+    Parameter,
+    best_trial,
+    experiment_file,
+    read_search_space,
+)
 
 GOOD = {
     "kind": "Experiment",
@@ -208,3 +213,33 @@ def test_every_draw_from_our_manifest_is_a_valid_set_of_training_options():
     for _ in range(50):
         draw = OURS.sample(rng)
         assert TrainingOptions.from_dict(draw).to_dict().items() >= draw.items()
+
+
+def trial(number, status="finished", score=0.4):
+    metrics = {} if status == "failed" else {"accuracy": 0.5, "macro_f1": score}
+    return {"trial": number, "metrics": metrics, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("table", "best"),
+    [
+        ([trial(1), trial(2, score=0.5), trial(3, score=0.5)], 2),
+        # One that was stopped has the score that it had reached, not one that it would have kept.
+        ([trial(1, "stopped early", 0.9), trial(2)], 2),
+        ([trial(1, "failed"), trial(2)], 2),
+    ],
+)
+def test_the_first_of_the_best_that_finished_is_taken(table, best):
+    assert best_trial(table, "macro_f1", maximize=True)["trial"] == best
+
+
+def test_less_is_better_where_the_manifest_minimizes():
+    table = [trial(1, score=0.3), trial(2, score=0.2)]
+    assert best_trial(table, "macro_f1", maximize=False)["trial"] == 2
+
+
+def test_where_none_finished_there_is_no_best():
+    assert (
+        best_trial([trial(1, "failed"), trial(2, "stopped early")], "macro_f1", maximize=True)
+        is None
+    )
