@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from flops import TrainingWork, matmul_rate  # beside this file
 
 from components.shared.machine.base_model import MINILM, resolve_base_model
 from components.shared.machine.errors import UserError, exit_in_words
@@ -35,7 +36,6 @@ from components.training.loop.progress import SpeedMeter
 from components.training.loop.run import TrainingRun
 from components.training.loop.validation import score
 from components.training.options import TrainingOptions
-from tests.benchmarks.flops import TrainingWork, matmul_rate
 
 PADDED_TO = 128
 PLAIN_STEPS_PER_TURN = 12

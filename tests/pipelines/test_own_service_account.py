@@ -27,8 +27,9 @@ from components.training.tuning.search import tune
 from tests.deployment.rollout_world import NAME, World
 from tests.manifests.conftest import MANIFESTS
 from tests.stand_ins.katib import Katib
+from tests.stand_ins.trainer import Trainer
 from tests.training.conftest import small_set, tokenizer  # noqa: F401 - fixtures
-from tests.training.on_nodes.test_launch import MADE, Trainer, train_options
+from tests.training.on_nodes.test_launch import MADE, train_options
 from tests.training.on_nodes.test_shared_folder import write_model
 
 KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")

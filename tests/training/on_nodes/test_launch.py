@@ -23,6 +23,7 @@ from components.training.on_nodes.launch import PERMISSIONS, describe, fine_tune
 from components.training.on_nodes.shared_folder import SharedFolder
 from tests.stand_ins.api_server import ApiServer, Refused, Time, kubeconfig
 from tests.stand_ins.api_server import Objects as Kept
+from tests.stand_ins.trainer import Trainer
 from tests.training.on_nodes.test_shared_folder import write_model
 
 RUN = "0123abcd-4567-4000-8000-0123456789ab"
@@ -34,35 +35,6 @@ MADE = {"best": BEST, "history": [{"step": 30}], "speed": {"samples_per_second":
 KIND = f"trainjobs.{GROUP}"
 OVER_QUOTA = f'{KIND} "{NAME}" is forbidden: exceeded quota: ours, used: count/{KIND}=1'
 LAST_LINES = "step 7 of 9\nCUDA out of memory\n"
-
-
-class Trainer:
-    """Kubeflow Trainer: at each look at a TrainJob its pods come up, train, and end.
-
-    Attributes:
-        train: Called with a TrainJob, once for each, to do the work of its pods.
-        ends: The condition that it comes to; none where empty.
-        trained: Names of the TrainJobs whose pods have worked.
-    """
-
-    def __init__(self, train, ends="Complete"):
-        self.train = train
-        self.ends = ends
-        self.looks = {}
-        self.trained = []
-
-    def status(self, job):
-        name = job["metadata"]["name"]
-        looks = self.looks[job["metadata"]["uid"]] = self.looks.get(job["metadata"]["uid"], 0) + 1
-        counts = {"succeeded": 0, "failed": 0, "active": 1, "suspended": 0}
-        found = {"jobsStatus": [{"name": "node", "ready": int(looks > 2), **counts}]}
-        if looks > 3 and self.ends:
-            if name not in self.trained:
-                self.trained.append(name)
-                self.train(job)
-            reason = {"reason": "ReachedMaxRestarts", "message": "no restarts left"}
-            found["conditions"] = [{"type": self.ends, "status": "True", **reason}]
-        return found
 
 
 class World:
