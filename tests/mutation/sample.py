@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -62,8 +63,8 @@ def compiles(code: str) -> bool:
     return True
 
 
-def noticed(tree: Path, tests: list[str], seconds: float) -> bool:
-    """Whether the tests fail, or do not end in time, in this tree."""
+def outcome_of(tree: Path, tests: list[str], seconds: float) -> str:
+    """`survived` if the tests pass in this tree, `killed` if they fail, `timeout` if they hang."""
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     with subprocess.Popen(
@@ -75,9 +76,9 @@ def noticed(tree: Path, tests: list[str], seconds: float) -> bool:
         start_new_session=True,
     ) as process:
         try:
-            return process.wait(seconds) != 0
+            return "killed" if process.wait(seconds) else "survived"
         except subprocess.TimeoutExpired:
-            return True
+            return "timeout"
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # and the servers that the tests started
@@ -90,7 +91,12 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", required=True, help="what pytest runs")
     parser.add_argument("--mutants", type=int, default=25, help="drawn from all modules together")
     parser.add_argument("--seed", type=int, default=1, help="seed of the draw")
-    parser.add_argument("--seconds", type=float, default=180, help="time limit of one mutant")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=900,
+        help="time limit without a mutant; a mutant gets five times what that run took",
+    )
     parser.add_argument("--tree", type=Path, default=Path.cwd(), help="checkout to copy")
     options = parser.parse_args()
 
@@ -101,37 +107,43 @@ def main() -> None:
         if shared.is_dir():  # some tests read schemas beside the checkout
             Path(folder, "shared").symlink_to(shared.resolve())
         started = time.monotonic()
-        if noticed(tree, options.tests, options.seconds):
-            sys.exit("error: the tests fail, or take too long, without any mutant; see to that")
-        print(f"without a mutant: {time.monotonic() - started:.0f} s", flush=True)
+        if (unchanged := outcome_of(tree, options.tests, options.seconds)) != "survived":
+            sys.exit(f"error: without a mutant the tests end in {unchanged}; fix them first")
+        took = time.monotonic() - started
+        limit = max(60.0, 5 * took)
+        print(f"without a mutant: {took:.0f} s", flush=True)
 
         sources = {name: (tree / name).read_text(encoding="utf-8") for name in options.module}
         places = [(name, here) for name in sources for here in mutants_of(sources[name])]
         draw = random.Random(options.seed)
         draw.shuffle(places)
-        killed = dict.fromkeys(sources, 0)
-        tried = dict.fromkeys(sources, 0)
+        outcomes: dict[str, Counter[str]] = {name: Counter() for name in sources}
         for name, here in places:
-            if sum(tried.values()) == options.mutants:
+            if sum(map(Counter.total, outcomes.values())) == options.mutants:
                 break
             operator, occurrence = draw.choice(here)
             changed = mutate_code(sources[name], get_operator(operator)(), occurrence)
             if not compiles(changed):
                 continue
             (tree / name).write_text(changed, encoding="utf-8")
-            dead = noticed(tree, options.tests, options.seconds)
+            outcome = outcome_of(tree, options.tests, limit)
             (tree / name).write_text(sources[name], encoding="utf-8")
-            tried[name] += 1
-            killed[name] += dead
-            if not dead:
-                print(f"survived  {name}: {_difference(sources[name], changed)}", flush=True)
+            outcomes[name][outcome] += 1
+            if outcome != "killed":
+                print(f"{outcome}  {name}: {difference(sources[name], changed)}", flush=True)
         for name in sources:
-            print(f"{killed[name]:4d} of {tried[name]:3d} killed  {name}")
-        total, all_tried = sum(killed.values()), sum(tried.values())
-        print(f"{total:4d} of {all_tried:3d} killed  together, {total / all_tried:.0%}")
+            print(summary(name, outcomes[name]))
+        print(summary("together", sum(outcomes.values(), Counter())))
 
 
-def _difference(source: str, changed: str) -> str:
+def summary(name: str, outcomes: Counter) -> str:
+    """A line of the table; a mutant whose tests hang counts as killed."""
+    killed, total = outcomes.total() - outcomes["survived"], outcomes.total()
+    hung = f" ({outcomes['timeout']} by the time limit)" if outcomes["timeout"] else ""
+    return f"{killed:4d} of {total:3d} killed, {killed / max(total, 1):4.0%}  {name}{hung}"
+
+
+def difference(source: str, changed: str) -> str:
     """Number and text of the first line that differs."""
     pairs = zip(source.splitlines(), changed.splitlines(), strict=False)
     for number, (was, now) in enumerate(pairs, 1):
