@@ -43,12 +43,7 @@ _SENTIMENT_WORDS = {
 
 
 def as_text(columns: dict[str, pa.Array], rows: int) -> pa.Table:
-    """All fields of the review record as text: trimmed, with LF line ends, blank ones null.
-
-    Args:
-        columns: Arrays of strings [rows] by field; a missing field becomes a column of nulls.
-        rows: Number of rows.
-    """
+    """All fields as text [rows]: trimmed, with LF line ends; blank ones and missing fields null."""
     nothing = pa.scalar(None, pa.string())
     made = {}
     for name in FIELDS:

@@ -44,14 +44,9 @@ def header_key(name: str) -> str:
 
 
 def layout_of(names: Sequence[str], source: str, *, labels_required: bool) -> Layout:
-    """Find the fields of the review record among a source's columns.
+    """Find the fields of the review record among a source's column names.
 
     Columns that are not a field, such as the unnamed row number of the Kaggle file, are ignored.
-
-    Args:
-        names: Column names of the source, in its order.
-        source: Name of the source, for messages.
-        labels_required: Whether a source without any label column is refused.
 
     Raises:
         UserError: If the review text is not among the columns, if a field is there twice, or if a

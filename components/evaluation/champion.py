@@ -86,15 +86,7 @@ def compare_with(
     margin: float,
     progress: bool,
 ) -> dict[str, Any]:
-    """The comparison with the champion, JSON-ready; the verdict alone without a champion.
-
-    Args:
-        champion: The champion, if there is one.
-        test: The rows that both models judge.
-        decided: The new model's class index [n].
-        margin: Tolerated loss of macro-F1, at least 0.
-        progress: Whether to show a progress bar.
-    """
+    """Compare with the champion on the same rows, JSON-ready; the verdict alone without one."""
     if champion is None:
         return {"verdict": NO_CHAMPION, "margin": margin}
     logger.info("asking the champion about the same reviews")

@@ -77,12 +77,7 @@ def slice_scores(
 
 
 def length_slices(tokens: NDArray[np.int64], buckets: int = 4) -> list[str]:
-    """Name of the length bucket of each row, such as "41 to 76 tokens": quarters by token count.
-
-    Args:
-        tokens: Token count of each row [n].
-        buckets: Number of buckets; equal lengths share one, so there may be fewer.
-    """
+    """Name of the length bucket of each row, such as "41 to 76 tokens": quarters by token count."""
     if not len(tokens):
         return []
     edges = np.unique(np.quantile(tokens, np.linspace(0, 1, buckets + 1)[1:], method="lower"))

@@ -41,11 +41,6 @@ class HeldOut:
 def read_held_out(training_set: Path, prepared: Path, split: str) -> HeldOut:
     """Read one split of the training set and the texts that belong to it.
 
-    Args:
-        training_set: Parquet of TRAINING_SET_SCHEMA.
-        prepared: Parquet of PREPARED_SCHEMA.
-        split: `validation` or `test`.
-
     Returns:
         The split's rows in the order of the training set.
 

@@ -123,16 +123,11 @@ def score_intervals(
 
 
 def resampled_counts(counts: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:
-    """Counts of each kind of row in bootstrap samples of the rows.
+    """Bootstrap samples [resamples, *counts.shape] of counts per kind of row, seeded.
 
     Drawing n rows with replacement and counting each kind is one draw of a multinomial
     distribution with the observed shares, so the rows themselves are never touched: 2,000
     resamples of any number of rows cost milliseconds.
-
-    Args:
-        counts: How many rows of each kind there are, any shape, at least one row.
-        resamples: Number of bootstrap samples.
-        seed: Seed of the draws.
 
     Returns:
         [resamples, *counts.shape].

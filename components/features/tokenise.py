@@ -158,11 +158,6 @@ def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 def tokenise_reviews(reviews: Path, tokenizer: ReviewTokenizer, tokens: Path) -> TokenCounts:
     """Tokenise a Parquet file of reviews, batch by batch, into another.
 
-    Args:
-        reviews: File with `review_id`, `title`, `review_body` and `event_timestamp`.
-        tokenizer: The tokenizer with its limit.
-        tokens: File to write, in `TOKENS_SCHEMA`. Not atomic: the caller moves it into place.
-
     Raises:
         UserError: If the file of reviews cannot be read or a review has no text.
     """
@@ -217,12 +212,6 @@ def check_tokens(
     tokens: pa.RecordBatch | pa.Table, vocab_size: int, max_tokens: int, source: Path | str
 ) -> None:
     """Check what Feast's own monitoring does not: nulls, ids and lengths of token lists.
-
-    Args:
-        tokens: Rows with `review_id`, `input_ids` and `n_tokens`.
-        vocab_size: Ids must be below this.
-        max_tokens: Lists must not be longer.
-        source: Where the rows come from, for the message.
 
     Raises:
         UserError: If a review breaks a rule; it names the first one.

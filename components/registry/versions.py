@@ -84,13 +84,6 @@ def fetch_version(
 ) -> str:
     """Download the model folder and the test predictions of a version; return its number.
 
-    Args:
-        model_name: Registered model.
-        version: A number or an alias (`champion`, `challenger`, `previous`).
-        model: Folder to write.
-        predictions: Parquet file to write.
-        approved_only: Refuse a version that waits for approval.
-
     Raises:
         UserError: If there is no such version, it waits for approval, MLflow cannot be reached,
             or the folder is not what was registered.
@@ -110,12 +103,7 @@ def fetch_version(
 
 
 def approve(model_name: str, version: str, approved_by: str) -> None:
-    """Allow a version to become champion.
-
-    Args:
-        model_name: Registered model.
-        version: A number or an alias.
-        approved_by: Who approves.
+    """Allow a version (a number or an alias) to become champion.
 
     Raises:
         UserError: If there is no such version, or nobody is named.
