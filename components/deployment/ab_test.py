@@ -86,8 +86,8 @@ class AbJudge:
         reviews: To ask, in this order, each once.
         ask: Asks the service where the traffic is split.
         sleep: Waits that many seconds.
-        asked: Labelled reviews that were sent.
-        unanswered: Those of them without an answer of status 200 by one of the arms.
+        asked: Labelled reviews that were sent, `unanswered` of them without an answer of status
+            200 by one of the arms.
         stopped: Whether the test ended before its sample because B did harm.
     """
 

@@ -3,8 +3,7 @@
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,19 +83,25 @@ def check_deployment(
     service = render_inference_service(
         model_name, version, uri, model_digest=sha256_of_file(folder / WEIGHTS)
     )
-    with model_server(folder, model_name, version, ready_within) as (server, ready_seconds):
-        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=120) as client:
-            try:
+    with tempfile.TemporaryDirectory() as scratch:
+        started = time.monotonic()
+        server = ModelProcess.start(ServedModel(model_name, str(folder), version), Path(scratch))
+        try:
+            server.wait_until_ready(ready_within)
+            ready_seconds = time.monotonic() - started
+            with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=120) as client:
                 engine = _asked(client, f"/v2/models/{model_name}").json()["platform"]
                 latencies, v2_answers = _ask_v2(client, rows, model_name)
                 v1_answers = _ask_v1(client, rows, model_name)
-            except httpx.HTTPError as error:
-                raise UserError(
-                    f"the model server stopped answering ({error!r}); its log says why"
-                ) from error
-        stopping = time.monotonic()
-        server.end()
-        ended_seconds = time.monotonic() - stopping
+            stopping = time.monotonic()
+            server.end()
+            ended_seconds = time.monotonic() - stopping
+        except httpx.HTTPError as error:
+            raise UserError(
+                f"the model server stopped answering ({error!r}); its log says why"
+            ) from error
+        finally:
+            server.kill()
     compared = [
         _compared(rows, answers, version, exact=engine == TORCH)
         for answers in (v2_answers, v1_answers)
@@ -123,29 +128,6 @@ def check_deployment(
         *(result["labels_equal"], len(rows), engine, p50),
     )
     return result
-
-
-@contextmanager
-def model_server(
-    model_folder: Path, model_name: str, version: str, ready_within: float
-) -> Iterator[tuple[ModelProcess, float]]:
-    """A model server on a free port of this machine; it never outlives the block.
-
-    Yields:
-        The process, ready, and the seconds that it took to become so.
-
-    Raises:
-        UserError: If it ends early or is not ready in time, with the last lines it printed.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        started = time.monotonic()
-        model = ServedModel(model_name, str(model_folder), version)
-        process = ModelProcess.start(model, Path(scratch))
-        try:
-            process.wait_until_ready(ready_within)
-            yield process, time.monotonic() - started
-        finally:
-            process.kill()
 
 
 def _sample(predictions: Path, size: int) -> list[dict[str, Any]]:
@@ -210,14 +192,8 @@ def _compared(
 ) -> tuple[int, float]:
     """How many labels are as evaluated, and the largest difference of a probability.
 
-    Args:
-        rows: What evaluation predicted.
-        answers: What the server said, in the same order.
-        version: That the server must say it serves.
-        exact: Whether labels and probabilities must be evaluation's own, up to rounding.
-
-    Raises:
-        UserError: If the version differs, or the answers by more than they may.
+    A `UserError` if the server says that it serves another version, or answers differ by more than
+    they may: where `exact`, by more than rounding.
     """
     different, largest = [], 0.0
     for row, answer in zip(rows, answers, strict=True):

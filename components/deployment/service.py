@@ -23,11 +23,7 @@ class NotReady(UserError):  # noqa: N818 (what it says is what the service is, n
 class Candidate:
     """A registered version that is to be served.
 
-    Attributes:
-        version: Version in the registry.
-        folder: Its whole model folder.
-        uri: The artifact's URI, from which a cluster fetches the folder.
-        digest: SHA-256 of its weights.
+    A cluster fetches its whole model folder from the URI; the digest is that of the weights.
     """
 
     version: str
@@ -59,41 +55,30 @@ class ServiceState:
 
 
 class Service(Protocol):
-    """One service, and one version that is being tried on it: the candidate.
+    """One service, and one version that is being tried on it: the candidate. A dataclass.
 
     Every verb may be repeated: what is done already is not done twice, so that a run that was
     killed between any two calls ends the same when it is run again. A verb that finds another
-    canary, or another share than it expects, raises `Interfered` and changes nothing.
-
-    Attributes:
-        name: Name of the service.
-        candidate: The version that is tried.
+    canary, or another share than it expects, raises `Interfered` and changes nothing; `UserError`
+    if the service refuses, does not follow, or was not made by this project.
     """
 
     name: str
     candidate: Candidate
 
     def state(self) -> ServiceState | None:
-        """Which version serves what, now; None where nothing was ever deployed.
-
-        Raises:
-            UserError: If it cannot be read, or was not made by this project.
-        """
+        """Which version serves what, now; None where nothing was ever deployed."""
         ...
 
     def start(self, first_percent: int, *, shadow: bool = False) -> None:
         """Start the candidate beside the stable version, without any traffic.
 
-        Where nothing serves yet it is the first deployment: the state is then a canary at 100
-        percent beside no stable version, and `promote` or `roll_back` ends it as always.
+        Where nothing serves yet, 100 percent make it the first deployment: the state is then a
+        canary at 100 percent beside no stable version, and `promote` or `roll_back` ends it.
 
         Args:
             first_percent: Share that it gets next.
             shadow: Send it a copy of the traffic while it gets none of its own.
-
-        Raises:
-            Interfered: If another version is being tried, or this one serves already.
-            UserError: If the service refuses.
         """
         ...
 
@@ -112,42 +97,22 @@ class Service(Protocol):
             percent: The share that it gets.
             following: The share after that, so that enough replicas start in time.
             evidence: JSON-ready; `state` gives it back until the next `shift`, `promote` or
-                `roll_back`. None keeps what is there.
-
-        Raises:
-            Interfered: If it is another canary, or has neither share.
+                `roll_back`. None leaves what is there.
         """
         ...
 
     def ready(self, percent: int) -> None:
-        """Wait until the candidate is ready and has its share of the traffic.
-
-        Raises:
-            NotReady: If that never happens, or not in time.
-            Interfered: If it is another canary, or has another share.
-        """
+        """Wait until the candidate is ready and has its share of the traffic; else `NotReady`."""
         ...
 
     def promote(self) -> None:
-        """Make the candidate, which has all of the traffic, the stable version; wait until it is.
-
-        Raises:
-            Interfered: If it is another canary, or has another share.
-            UserError: If the service does not follow.
-        """
+        """Make the candidate, which has all of the traffic, the stable version; wait for it."""
         ...
 
     def roll_back(self, reason: str) -> None:
-        """Give all of the traffic to the stable version again; wait until it has it.
+        """Give all of the traffic to the stable version again, for a reason in one sentence; wait.
 
         A first deployment is removed: nothing serves then.
-
-        Args:
-            reason: One sentence, kept with the service.
-
-        Raises:
-            Interfered: If it is another canary.
-            UserError: If the service does not follow.
         """
         ...
 
@@ -175,11 +140,7 @@ def interference(service: Service, now: ServiceState | None) -> Interfered:
 
 
 def expect_share(service: Service, now: ServiceState | None, percent: int) -> ServiceState:
-    """The state, if the candidate is the canary and has that share.
-
-    Raises:
-        Interfered: If it does not, with what someone else did.
-    """
+    """The state, if the candidate is the canary and has that share; else `Interfered`."""
     if now is None or (now.canary, now.percent) != (service.candidate.version, percent):
         raise interference(service, now)
     return now

@@ -87,18 +87,24 @@ def served(tiny_bert, tmp_path_factory):
     return {"model_folder": model, "predictions": predictions}
 
 
+def recorded(monkeypatch, command_of=lambda command: command):
+    """The processes that are started from now on, each by what is made of its command."""
+    started = []
+
+    class Recorded(subprocess.Popen):
+        def __init__(self, command, **options):
+            super().__init__(command_of(command), **options)
+            started.append(self)
+
+    replaced = SimpleNamespace(**vars(subprocess) | {"Popen": Recorded})
+    monkeypatch.setattr(model_process, "subprocess", replaced)
+    return started
+
+
 @pytest.fixture
 def children(monkeypatch):
     """The processes that the check starts."""
-    started = []
-    popen = subprocess.Popen
-
-    def remember(*arguments, **options):
-        started.append(popen(*arguments, **options))
-        return started[-1]
-
-    monkeypatch.setattr(model_process.subprocess, "Popen", remember)
-    return started
+    return recorded(monkeypatch)
 
 
 @pytest.mark.slow
@@ -131,17 +137,7 @@ def test_a_different_answer_names_the_review_and_ends_the_server(
 
 def _server_that(monkeypatch, code):
     """Replaces the model server by a small program; the processes that were started."""
-    popen = subprocess.Popen
-    started = []
-
-    def start(command, **options):
-        started.append(popen([sys.executable, "-c", code, *command[3:]], **options))
-        return started[-1]
-
-    monkeypatch.setattr(
-        model_process, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": start})
-    )
-    return started
+    return recorded(monkeypatch, lambda command: [sys.executable, "-c", code, *command[3:]])
 
 
 def test_a_server_that_dies_is_reported_with_its_last_words(checked, monkeypatch):

@@ -41,16 +41,7 @@ class LabelledReview(NamedTuple):
 
 
 def read_labelled_reviews(path: str | Path, seed: int = 0) -> list[LabelledReview]:
-    """The labelled reviews of a file, shuffled.
-
-    Args:
-        path: Parquet with `review_body`, `title` and `sentiment`; rows without a sentiment are
-            passed over. Reviews that neither version learned from.
-        seed: Seed of the shuffling.
-
-    Raises:
-        UserError: If the file cannot be read.
-    """
+    """The labelled reviews of a Parquet file, shuffled; rows without a sentiment are left out."""
     schema = pa.schema([REVIEW_SCHEMA.field(name) for name in _COLUMNS])
     reviews = [
         LabelledReview(
@@ -95,12 +86,8 @@ class SideBySide:
     def __call__(self, *versions: str) -> tuple[Sequence[tuple[bool, bool]], str]:
         """Of each review, whether the stable version and the canary are right.
 
-        Args:
-            versions: The stable version and the canary.
-
-        Returns:
-            Nothing while not all are asked, or where there are none to ask; and why a server gave
-            no answer, '' where all did. The next call goes on where that one broke off.
+        Nothing while not all are asked, or where there are none to ask; and why a server gave no
+        answer, '' where all did. The next call goes on where that one broke off.
         """
         right, servers = self._right.setdefault((versions[0], versions[1]), []), self.addresses()
         both = [servers.get(version) for version in versions]
@@ -162,10 +149,7 @@ def _as_told(state: tenacity.RetryCallState) -> float:
 class Answer(NamedTuple):
     """What came back for a labelled review that went through the traffic split.
 
-    Attributes:
-        version: Model version that answered; empty where the answer names none.
-        status: HTTP status.
-        right: Whether the label is people's own; False without a label.
+    The version is empty where the answer names none; `right` where the label is people's own.
     """
 
     version: str
@@ -207,11 +191,7 @@ def asker_of(url: str, model_name: str) -> Ask:
 
 
 def check_answers(ask: Ask, review: LabelledReview, versions: Sequence[str], url: str) -> None:
-    """Ask one review, before anything is changed, to see that answers come and name a version.
-
-    Raises:
-        UserError: If there is no answer, or not from one of the versions.
-    """
+    """Ask one review, to see that answers come from one of the versions; else a `UserError`."""
     answers = ask([review], 0.0)
     remedy = "give the URL at which the service's traffic is split"
     if not answers:

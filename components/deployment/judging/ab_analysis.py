@@ -152,13 +152,7 @@ class Proportions:
 
 @dataclass(frozen=True)
 class Arm:
-    """What one candidate did.
-
-    Attributes:
-        version: Model version.
-        right: Right answers among the labelled reviews that it answered.
-        failed: Requests that its servers failed, among all but the client's mistakes.
-    """
+    """What one candidate did: right answers to labelled reviews, and failed requests of all."""
 
     version: str
     right: Count
@@ -172,16 +166,9 @@ class Arm:
 
 @dataclass(frozen=True)
 class AbResult:
-    """The result of an A/B test.
+    """The result of an A/B test: the winner, why, and the shares of right answers and failures.
 
-    Attributes:
-        winner: A, B or undecided.
-        reason: One sentence with the numbers.
-        plan: What was fixed before.
-        arms: A and B.
-        accuracy: Compared shares of right answers.
-        failures: Compared shares of failed requests.
-        split_p_value: Of the requests being split as planned.
+    `split_p_value` is that of the requests being split as planned.
     """
 
     winner: Winner
@@ -215,13 +202,7 @@ def analyse_ab(a: Arm, b: Arm, plan: Plan) -> AbResult:
     requests were not split as planned, something else than chance decided who answers, and nothing
     can be concluded.
 
-    Args:
-        a: What arm A did.
-        b: What arm B did.
-        plan: What was fixed before.
-
-    Returns:
-        The result, with what would be needed where it is undecided.
+    Where it is undecided, the reason says what would be needed.
     """
     from scipy.stats import binomtest
 
@@ -240,11 +221,7 @@ def compare_proportions(a: Count, b: Count, alpha: float = 0.05) -> Proportions:
     the difference between independent proportions", method 10). The test is the pooled z test (the
     chi-squared test of a 2 x 2 table), or Fisher's exact test where an expected count is below 5
     (Cochran's rule). Cohen's h is 2 asin sqrt(p_b) - 2 asin sqrt(p_a) (Cohen 1988, chapter 6).
-
-    Args:
-        a: Count of arm A.
-        b: Count of arm B.
-        alpha: The intervals hold at level `1 - alpha`.
+    The intervals hold at level `1 - alpha`.
     """
     of_a, of_b = wilson_interval(a, alpha), wilson_interval(b, alpha)
     if a.rate is None or b.rate is None:

@@ -209,9 +209,6 @@ class CanaryWatch:
 
         Returns:
             The watch to look with next time, and the result.
-
-        Raises:
-            ValueError: If a reading counts less than at the start.
         """
         seen, watch = stable - self.stable_at_start, self
         seen_of_canary = canary - self.canary_at_start
@@ -245,15 +242,10 @@ class CanaryWatch:
     def resumed(
         cls, evidence: Mapping[str, Any], canary: Observations, limits: Limits
     ) -> tuple["CanaryWatch", Observations]:
-        """A watch of a canary that has all of the traffic, beside what was seen of the stable.
+        """A watch that begins now for a canary that has all of the traffic.
 
-        Args:
-            evidence: Of the watch before, about the stable version, which is idle now.
-            canary: Reading of the canary now, when the watch begins.
-            limits: How much worse the canary may be.
-
-        Returns:
-            The watch, and the reading of the stable version to look with.
+        It is judged beside the evidence of the watch before about the stable version, which is
+        idle; the reading to look with is returned too.
         """
         frozen = LatencyEvidence(
             int(evidence["median_edge"]),
@@ -275,13 +267,8 @@ def analyse(
 ) -> Analysis:
     """Compare what was seen of two versions over the same time.
 
-    Args:
-        stable: Counts of the stable version.
-        canary: Counts of the canary.
-        limits: How much worse the canary may be.
-        latency: Answers to judge the latency by; without them it stays open, so that there is no
-            promotion.
-        labelled: Labelled reviews answered by both; without them accuracy is not compared.
+    Without `latency` to judge it by it stays open, so that there is no promotion; without
+    `labelled` reviews, answered by both, accuracy is not compared.
     """
     late = latency or LatencyEvidence(0, 0, Observations(), Observations())
     share = Interval(-limits.class_share, limits.class_share)

@@ -38,12 +38,7 @@ class Interval(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How often something happened.
-
-    Attributes:
-        happened: Number of times that it happened, 0 to `of`.
-        of: Number of times that it could have happened.
-    """
+    """How often something happened, of the times that it could have."""
 
     happened: int
     of: int
@@ -55,14 +50,7 @@ class Count(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """The same questions answered by two versions.
-
-    Attributes:
-        both_right: Questions that both answered rightly.
-        only_first: Questions that only the first (the stable) answered rightly.
-        only_second: Questions that only the second (the canary) answered rightly.
-        of: All questions.
-    """
+    """The same questions answered by two versions: how often both, or only one, was right."""
 
     both_right: int
     only_first: int
@@ -89,14 +77,11 @@ class Pairs(NamedTuple):
 
 
 def rate_interval(count: Count, alpha: float = 0.05) -> Interval:
-    """Always-valid interval of a rate.
+    """Always-valid interval of a rate, which holds the observed one; [0, 1] without observations.
 
     Args:
         count: What was seen up to now.
         alpha: Chance that the interval misses the rate at any look ever, above 0 and below 1.
-
-    Returns:
-        The interval; [0, 1] without observations. It holds the observed rate.
 
     Raises:
         ValueError: If the count or alpha is impossible.
@@ -112,16 +97,8 @@ def rate_interval(count: Count, alpha: float = 0.05) -> Interval:
 def difference_interval(first: Count, second: Count, alpha: float = 0.05) -> Interval:
     """Always-valid interval of the difference of two independent rates, second minus first.
 
-    Args:
-        first: What was seen of the first version (the stable).
-        second: What was seen of the second version (the canary).
-        alpha: Chance that the interval misses the difference at any look ever.
-
-    Returns:
-        The interval, within [-1, 1]. It holds the observed difference.
-
-    Raises:
-        ValueError: If a count or alpha is impossible.
+    It lies within [-1, 1] and holds the observed difference. `alpha` and `ValueError` are as for
+    `rate_interval`.
     """
     _check(alpha, first, second)
     allowed = _allowed(alpha, first) + _allowed(alpha, second) - math.log(1 / alpha)
@@ -141,15 +118,7 @@ def paired_difference_interval(pairs: Pairs, alpha: float = 0.05) -> Interval:
     that of the module's head with a Dirichlet(1/2, 1/2, 1/2) mixture for the three chances, and the
     interval holds all differences of the first two kinds' chances among what is not ruled out.
 
-    Args:
-        pairs: What was seen up to now.
-        alpha: Chance that the interval misses the difference at any look ever.
-
-    Returns:
-        The interval of second minus first, within [-1, 1].
-
-    Raises:
-        ValueError: If the counts or alpha are impossible.
+    It is of second minus first. `alpha` and `ValueError` are as for `rate_interval`.
     """
     same = pairs.of - pairs.only_first - pairs.only_second
     _check(alpha, pairs.first, pairs.second, Count(pairs.both_right, same))
@@ -165,15 +134,9 @@ def paired_difference_interval(pairs: Pairs, alpha: float = 0.05) -> Interval:
 def smallest_root_above(
     function: Callable[[float], float], start: float = 1.0, limit: float = 1e300
 ) -> float | None:
-    """Where an increasing function of x > 0, below 0 near 0, crosses 0.
+    """Where a non-decreasing function of x > 0, below 0 near 0, crosses 0.
 
-    Args:
-        function: Non-decreasing.
-        start: First guess, above 0.
-        limit: Where to give up.
-
-    Returns:
-        The root to floating-point precision; None if the function is below 0 up to `limit`.
+    To floating-point precision, from the first guess `start`; None if it is below 0 up to `limit`.
     """
     from scipy.optimize import brentq
 

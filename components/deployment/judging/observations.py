@@ -66,11 +66,7 @@ class Observations:
     classes: tuple[int, ...] = (0,) * len(CLASS_NAMES)
 
     def __sub__(self, earlier: "Observations") -> "Observations":
-        """What was seen since an earlier reading.
-
-        Raises:
-            ValueError: If a count is smaller than it was earlier.
-        """
+        """What was seen since an earlier reading; `ValueError` if a count ran backwards."""
         counts = zip(self._flat(), earlier._flat(), strict=True)
         requests, errors, refused, *rest = (now - before for now, before in counts)
         if min(requests, errors, refused, *rest) < 0:
@@ -131,21 +127,15 @@ class ObservationSource(Protocol):
     """Where the counts of a model version come from."""
 
     def read(self, version: str) -> Observations:
-        """Counts of a version up to now; they never decrease from one call to the next.
-
-        Raises:
-            NotObserved: If they cannot be had.
-        """
+        """Counts up to now, which never decrease; `NotObserved` if they cannot be had."""
         ...
 
 
 @dataclass
 class ServerMetrics:
-    """Counts scraped from the servers' own `/metrics`: where there is no Prometheus.
+    """Counts scraped from the `/metrics` of each version's servers: where there is no Prometheus.
 
-    Attributes:
-        addresses: For each model version its servers now, e.g. `http://127.0.0.1:8081`.
-        timeout_seconds: How long a server may take to answer.
+    `addresses` are those of now, e.g. `http://127.0.0.1:8081`.
     """
 
     addresses: Callable[[], Mapping[str, Sequence[str]]]
@@ -155,9 +145,7 @@ class ServerMetrics:
     def read(self, version: str) -> Observations:
         """Counts of a version, all of its servers together, restarts included.
 
-        Raises:
-            NotObserved: If no server of the version is known, or one does not answer. Nothing is
-                counted then, and the next reading misses nothing.
+        Where a server does not answer nothing is counted, and the next reading misses nothing.
         """
         addresses = self.addresses().get(version)
         if not addresses:
@@ -201,11 +189,8 @@ class PrometheusServer:
     itself. Here each scrape of each server is taken as one reading, in the order of time. What a
     pod counted before it ended stays counted; a new pod counts from its 0.
 
-    Attributes:
-        url: Of the HTTP API, e.g. `http://prometheus.monitoring:9090`.
-        model_name: Served model to count; any where empty.
-        lookback_seconds: How far the first reading looks back; several scrape intervals.
-        timeout_seconds: How long the server may take to answer.
+    `url` is that of the HTTP API; an empty `model_name` counts any model. The first reading looks
+    back `lookback_seconds`, several scrape intervals.
     """
 
     url: str
@@ -216,11 +201,7 @@ class PrometheusServer:
     _read_at: dict[str, float] = field(default_factory=dict, repr=False)
 
     def read(self, version: str) -> Observations:
-        """Counts of a version up to the last scrape.
-
-        Raises:
-            NotObserved: If Prometheus does not answer the query.
-        """
+        """Counts of a version up to the last scrape."""
         now = time.time()
         # Samples already taken are recognised by their time, so the overlap does no harm.
         seconds = math.ceil(now - self._read_at.get(version, now) + self.lookback_seconds)
@@ -294,13 +275,7 @@ class _Gained:
         self._total: Counter[_Series] = Counter()
 
     def take(self, server: str, reading: Mapping[_Series, float], at: float = math.inf) -> None:
-        """Add what a server's counters gained since its last reading.
-
-        Args:
-            server: Which one.
-            reading: All of its counters.
-            at: Time of the reading; one not later than the last is known already.
-        """
+        """Add what a server's counters gained; a reading not later than its last is known."""
         if at <= self._taken_at.get(server, -math.inf) < math.inf:
             return
         self._taken_at[server] = at
@@ -317,11 +292,7 @@ class _Gained:
         self._last[server] = dict(reading)
 
     def observations(self) -> Observations:
-        """All that was gained.
-
-        Raises:
-            NotObserved: If a server counts by other classes or buckets than this code.
-        """
+        """All that was gained; `NotObserved` if by other classes or buckets than this code's."""
         requests = errors = refused = 0
         up_to = dict.fromkeys((*SECONDS_BUCKETS, math.inf), 0)
         classes = dict.fromkeys(CLASS_NAMES, 0)

@@ -112,16 +112,7 @@ def compare_shadow(
 ) -> ShadowComparison:
     """Compare what both versions answered to the same live requests.
 
-    Args:
-        log: URI of the payload log that holds both versions' answers.
-        stable_version: Version whose answers were returned.
-        canary_version: Version that answered the copies.
-        since: First time to read, with its time zone; from the beginning where None.
-        until: Time to stop before; to the end where None.
-        alpha: Chance that the interval misses the share of agreement at any look ever.
-
-    Returns:
-        Agreement and changes over the reviews matched by `request_id` and `position`.
+    Reviews are matched by `request_id` and `position`, from `since` on and before `until`.
 
     Raises:
         UserError: If the log cannot be read, or the versions are the same.

@@ -5,16 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.deployment.kserve.state import (
-    AFTER_REVISION_ANNOTATION,
-    CANARY_ANNOTATION,
-    CANARY_DIGEST_ANNOTATION,
     DIGEST_ANNOTATION,
-    EVIDENCE_ANNOTATION,
     FIRST_ANNOTATION,
+    KEPT_ON_THE_SERVICE,
     MODE_ANNOTATION,
-    REJECTED_ANNOTATION,
-    REJECTED_BECAUSE_ANNOTATION,
-    SHADOW_ANNOTATION,
     VERSION_ANNOTATION,
     Mode,
 )
@@ -33,17 +27,6 @@ RUNTIME = "review-sentiment"
 """ServingRuntime and model format of `manifests/base/serving/servingruntime.yaml`."""
 
 AUTOSCALER_ANNOTATION = "serving.kserve.io/autoscalerClass"
-
-_KEPT_ON_THE_SERVICE = (
-    SHADOW_ANNOTATION,
-    CANARY_ANNOTATION,
-    CANARY_DIGEST_ANNOTATION,
-    AFTER_REVISION_ANNOTATION,
-    EVIDENCE_ANNOTATION,
-    REJECTED_ANNOTATION,
-    REJECTED_BECAUSE_ANNOTATION,
-    FIRST_ANNOTATION,
-)
 
 # RFC 1123 label, short enough for the suffixes that KServe and Knative append.
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -120,6 +103,7 @@ def render_inference_service(
     mode: Mode = "Standard",
     model_digest: str = "",
     settings: ServiceSettings | None = None,
+    first: bool = False,
 ) -> dict[str, Any]:
     """Describe the service of a model version.
 
@@ -133,6 +117,7 @@ def render_inference_service(
         mode: KServe's deployment mode.
         model_digest: SHA-256 of the weights, kept as an annotation.
         settings: Size and scaling.
+        first: Mark it as a first deployment that has not been promoted.
 
     Returns:
         The object, as `kubectl apply` takes it.
@@ -151,6 +136,8 @@ def render_inference_service(
     annotations |= {VERSION_ANNOTATION: version}
     if model_digest:
         annotations[DIGEST_ANNOTATION] = model_digest
+    if first:
+        annotations[FIRST_ANNOTATION] = "in progress"
     predictor: dict[str, Any] = {
         "minReplicas": settings.min_replicas,
         "maxReplicas": settings.max_replicas,
@@ -234,7 +221,7 @@ def pod_annotations(version: str, model_digest: str) -> dict[str, str]:
     return {
         VERSION_ANNOTATION: version,
         DIGEST_ANNOTATION: model_digest,
-        **dict.fromkeys(_KEPT_ON_THE_SERVICE, "see the InferenceService"),
+        **dict.fromkeys(KEPT_ON_THE_SERVICE, "see the InferenceService"),
     }
 
 

@@ -18,7 +18,6 @@ from components.deployment.kserve.inference_service import (
     ServiceSettings,
     model_of,
     pod_annotations,
-    render_inference_service,
 )
 from components.deployment.kserve.state import (
     AFTER_REVISION_ANNOTATION,
@@ -27,11 +26,11 @@ from components.deployment.kserve.state import (
     DIGEST_ANNOTATION,
     EVIDENCE_ANNOTATION,
     FIRST_ANNOTATION,
+    OF_A_CANARY,
     REJECTED_ANNOTATION,
     REJECTED_BECAUSE_ANNOTATION,
     SHADOW_ANNOTATION,
     VERSION_ANNOTATION,
-    Mode,
     annotations_of,
     canary_name,
     mode_of,
@@ -42,17 +41,6 @@ _LONGEST_REASON = 1000
 
 _ATTEMPT = "review-sentiment/attempt"
 """Knative, on the pods only: makes a new revision where the same version is tried again."""
-
-
-def first_deployment(
-    name: str, version: str, storage_uri: str, digest: str, mode: Mode, settings: ServiceSettings
-) -> dict[str, Any]:
-    """The service of the very first version, marked as such until `promote`."""
-    service = render_inference_service(
-        name, version, storage_uri, mode=mode, model_digest=digest, settings=settings
-    )
-    service["metadata"]["annotations"][FIRST_ANNOTATION] = "in progress"
-    return service
 
 
 def start(
@@ -141,7 +129,7 @@ def promote(service: Mapping[str, Any]) -> dict[str, Any]:
     if not state.stable:
         return _change(service, {FIRST_ANNOTATION: None})
     notes: dict[str, str | None] = {
-        **_NO_CANARY,
+        **dict.fromkeys(OF_A_CANARY),
         VERSION_ANNOTATION: state.canary,
         DIGEST_ANNOTATION: annotations_of(service).get(CANARY_DIGEST_ANNOTATION),
         REJECTED_ANNOTATION: None,
@@ -163,24 +151,13 @@ def promote(service: Mapping[str, Any]) -> dict[str, Any]:
 def roll_back(service: Mapping[str, Any], reason: str) -> dict[str, Any]:
     """Give all of the traffic to the stable version again and remember why, in one sentence."""
     notes: dict[str, str | None] = {
-        **_NO_CANARY,
+        **dict.fromkeys(OF_A_CANARY),
         REJECTED_ANNOTATION: state_of(service).canary,
         REJECTED_BECAUSE_ANNOTATION: reason[:_LONGEST_REASON],
     }
     if mode_of(service) == "Knative":
         return _change(service, notes, {"predictor": {"canaryTrafficPercent": 0}})
     return _change(service, notes, {"canary": None})
-
-
-_NO_CANARY: dict[str, None] = dict.fromkeys(
-    (
-        CANARY_ANNOTATION,
-        CANARY_DIGEST_ANNOTATION,
-        AFTER_REVISION_ANNOTATION,
-        EVIDENCE_ANNOTATION,
-        SHADOW_ANNOTATION,
-    )
-)
 
 
 def _change(

@@ -14,7 +14,10 @@ from typing import Any
 import tenacity
 
 from components.deployment.kserve import patches
-from components.deployment.kserve.inference_service import ServiceSettings
+from components.deployment.kserve.inference_service import (
+    ServiceSettings,
+    render_inference_service,
+)
 from components.deployment.kserve.state import (
     Mode,
     NeverReady,
@@ -200,9 +203,12 @@ class KServeService:
     def _create(self) -> None:
         """Make the first deployment where nothing serves; what is there already stays."""
         candidate = self.candidate
-        manifest = patches.first_deployment(
-            *(self.name, candidate.version, candidate.uri, candidate.digest),
-            *(self.mode, self.settings),
+        manifest = render_inference_service(
+            *(self.name, candidate.version, candidate.uri),
+            mode=self.mode,
+            model_digest=candidate.digest,
+            settings=self.settings,
+            first=True,
         )
 
         def create() -> None:
@@ -215,17 +221,9 @@ class KServeService:
     def _change(
         self, decide: Callable[[dict[str, Any], ServiceState], dict[str, Any] | None]
     ) -> ServiceState:
-        """Read, decide, patch what was read; on a conflict begin anew.
+        """Read, decide, patch what was read; on a conflict begin anew. The state then.
 
-        Args:
-            decide: The change of the object as it is; None where there is nothing to do.
-
-        Returns:
-            The state of the object as it is then.
-
-        Raises:
-            Interfered: If the object is not there any more.
-            UserError: If someone else changes the object all the time, or the cluster refuses.
+        `decide` returns the change of the object as it is; None where there is nothing to do.
         """
 
         def attempt() -> ServiceState:

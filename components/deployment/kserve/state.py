@@ -30,6 +30,23 @@ FIRST_ANNOTATION = "review-sentiment/first-deployment"  # until the first versio
 SHADOW_ANNOTATION = "review-sentiment/shadow"
 MODE_ANNOTATION = "serving.kserve.io/deploymentMode"  # KServe's own
 
+OF_A_CANARY = (
+    CANARY_ANNOTATION,
+    CANARY_DIGEST_ANNOTATION,
+    AFTER_REVISION_ANNOTATION,
+    EVIDENCE_ANNOTATION,
+    SHADOW_ANNOTATION,
+)
+"""Gone with the canary."""
+
+KEPT_ON_THE_SERVICE = (
+    *OF_A_CANARY,
+    REJECTED_ANNOTATION,
+    REJECTED_BECAUSE_ANNOTATION,
+    FIRST_ANNOTATION,
+)
+"""Must never reach a pod."""
+
 Mode = Literal["Knative", "Standard"]
 
 

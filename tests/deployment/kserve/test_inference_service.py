@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.deployment.kserve import inference_service as subject
+from components.deployment.kserve import state
 from components.deployment.kserve.inference_service import (
     RUNTIME,
     ServiceSettings,
@@ -185,7 +185,7 @@ def test_grpc_and_further_arguments(faults_of):
 def test_bookkeeping_on_the_service_never_reaches_a_pod():
     service = render_inference_service("m", "3", "s3://m/3")
     masked = service["spec"]["predictor"]["annotations"]
-    noted = {value for name, value in vars(subject).items() if name.endswith("_ANNOTATION")}
+    noted = {value for name, value in vars(state).items() if name.endswith("_ANNOTATION")}
     assert {key for key in noted if key.startswith("review-sentiment/")} == set(masked)
 
 

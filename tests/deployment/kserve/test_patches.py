@@ -204,7 +204,7 @@ def test_beside_keda_a_canary_has_no_scaler_of_its_own():
 
 
 def test_the_first_deployment_is_noted_without_a_restart(service):
-    made = patches.first_deployment(NAME, "3", "s3://m/3", "d3", service.mode, ServiceSettings())
+    made = render_inference_service(NAME, "3", "s3://m/3", mode=service.mode, first=True)
     service.apply({"metadata": {"annotations": made["metadata"]["annotations"]}}, 2)
     assert state_of(service.now).stable == ""
     service.apply(patches.promote(service.now), 2)
