@@ -3,14 +3,20 @@
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from components.deployment.local.model_process import ModelProcess, ServedModel
+from components.deployment.local.model_process import (
+    ModelProcess,
+    ServedModel,
+    serving_command,
+)
 
 CRDS = Path(
     os.environ.get("CRDS_DIR") or Path(__file__).resolve().parents[2].parent / "shared" / "crds"
@@ -26,8 +32,15 @@ def mode(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def stub_command(model: ServedModel, port_file: Path) -> list[str]:
-    return [sys.executable, str(STUB), model.version, str(port_file), *model.arguments]
+def until(reached: Callable[[], Any], within: float = 20) -> None:
+    """Wait for what other processes do."""
+    deadline = time.monotonic() + within
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+stub_command = partial(serving_command, program=(sys.executable, str(STUB)))
 
 
 @pytest.fixture

@@ -63,8 +63,8 @@ class Supervisor:
             try:
                 self.step()
             except (UserError, OSError) as error:
-                # What runs goes on serving; the next look may find the cause gone.
-                self._log_once(f"the site cannot follow {self.file.path}: {error}")
+                # The next look may find the cause gone.
+                self._log_once(f"what runs goes on serving as it is: {error}")
             if stop.wait(_LOOK_SECONDS):
                 break
         logger.info("ending: accepted requests are still answered")

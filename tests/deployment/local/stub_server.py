@@ -1,7 +1,7 @@
-"""A stand-in for the model server that starts at once: `stub_server.py VERSION PORT_FILE [FAULT]`.
+"""A stand-in for the model server that starts at once: `stub_server.py [FAULT] ARGUMENTS...`.
 
-It answers each POST with its version, keeps the request ids that it saw (`GET /seen`), and has the
-faults that its arguments plant: `500`, `slow:0.3`, `dies`, `never-ready`, `breaks-off`.
+It takes our server's arguments, answers each POST with its version, keeps the request ids that it
+saw (`GET /seen`), and has a fault: `500`, `slow:0.3`, `dies`, `never-ready` or `breaks-off`.
 """
 
 import json
@@ -13,8 +13,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-VERSION, PORT_FILE = sys.argv[1], Path(sys.argv[2])
-FAULT = "".join(sys.argv[3:])
+VERSION = sys.argv[sys.argv.index("--model-version") + 1]
+PORT_FILE = Path(sys.argv[sys.argv.index("--port-file") + 1])
+FAULT = "" if sys.argv[1].startswith("--") else sys.argv[1]
 SEEN: list[str] = []
 
 

@@ -3,7 +3,6 @@ import os
 import shlex
 import signal
 import sys
-import time
 import urllib.request
 
 import psutil
@@ -17,7 +16,7 @@ from components.deployment.local.model_process import (
     serving_command,
 )
 from components.shared.machine.errors import UserError
-from tests.deployment.conftest import STUB, stub_command
+from tests.deployment.conftest import STUB, stub_command, until
 
 
 @pytest.fixture
@@ -25,9 +24,9 @@ def start(tmp_path):
     """Starts stubs of the model server in a folder; none outlives the test."""
     started = []
 
-    def run(version="1", command=stub_command, fault=""):
+    def run(version="1", command=stub_command, fault="", **options):
         model = ServedModel("m", "/m", version, arguments=(fault,) if fault else ())
-        started.append(ModelProcess.start(model, tmp_path, command))
+        started.append(ModelProcess.start(model, tmp_path, command, **options))
         return started[-1]
 
     yield run
@@ -35,62 +34,49 @@ def start(tmp_path):
         process.kill()
 
 
-def test_a_server_is_started_awaited_and_ended(start, monkeypatch):
+@pytest.mark.parametrize("own_session", [False, True])
+def test_a_server_is_started_awaited_and_ended(start, monkeypatch, own_session):
     monkeypatch.setenv("PASSED_ON", "yes")
-    process = start("7")
+    process = start("7", own_session=own_session)
     port = process.wait_until_ready(10)
     assert process.port == port
     assert process.is_ready()
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/environment") as answer:
         seen = json.load(answer)
     assert (seen["MODEL_VERSION"], seen["PASSED_ON"]) == ("7", "yes")
-    assert os.getpgid(process.pid) == os.getpgid(0)
+    # In a session of its own it is spared the signals of our group.
+    assert (os.getpgid(process.pid) != os.getpgid(0)) == own_session
     process.end(10)
     assert not process.is_running()
     assert not process.is_ready()
     process.kill()  # of one that has ended: nothing
 
 
-def test_a_server_in_a_session_of_its_own_is_spared_the_signals_of_ours(tmp_path):
-    model = ServedModel("m", "/m", "1")
-    process = ModelProcess.start(model, tmp_path, stub_command, own_session=True)
-    try:
-        assert os.getsid(process.pid) != os.getsid(0)
-    finally:
-        process.kill()
-
-
-def test_a_server_that_dies_is_reported_with_its_last_words(start):
+def test_a_server_that_does_not_become_ready_is_reported_with_its_last_words(start):
     with pytest.raises(UserError, match="code 3 before it was ready: the weights are broken"):
         start(fault="dies").wait_until_ready(10)
-
-
-def test_a_server_that_never_gets_ready_is_reported(start):
     process = start(fault="never-ready")
     with pytest.raises(UserError, match=r"not ready within 0 s: it printed nothing"):
         process.wait_until_ready(0.3)
     assert process.is_running()
 
 
-def test_a_server_that_does_not_heed_sigterm_is_reported(start):
-    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True)\n"
-    process = start(command=lambda *_: [sys.executable, "-c", code + "time.sleep(60)"])
-    while process.last_lines() != "deaf":
-        time.sleep(0.01)
-    with pytest.raises(UserError, match="did not end within 0 s of SIGTERM"):
-        process.end(0.1)
+@pytest.mark.parametrize(
+    ("on_sigterm", "within", "words", "code"),
+    [
+        ("signal.SIG_IGN", 0.1, "did not end within 0 s of SIGTERM", -signal.SIGKILL),
+        ("lambda *_: sys.exit(4)", 10, "ended with code 4 after SIGTERM", 4),
+    ],
+)
+def test_a_server_that_does_not_end_well_is_reported(start, on_sigterm, within, words, code):
+    program = f"import signal, sys, time; signal.signal(15, {on_sigterm})\n"
+    program += "print('up', flush=True); time.sleep(60)"
+    process = start(command=lambda *_: [sys.executable, "-c", program])
+    until(lambda: process.last_lines() == "up")
+    with pytest.raises(UserError, match=words):
+        process.end(within)
     process.kill()
-    assert process.exit_code == -signal.SIGKILL
-
-
-def test_a_server_that_ends_badly_is_reported(start):
-    code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(4))\n"
-    code += "print('up', flush=True); time.sleep(60)"
-    process = start(command=lambda *_: [sys.executable, "-c", code])
-    while process.last_lines() != "up":
-        time.sleep(0.01)
-    with pytest.raises(UserError, match="ended with code 4 after SIGTERM"):
-        process.end(10)
+    assert process.exit_code == code
 
 
 def test_a_process_that_was_left_is_found_by_its_folder_and_taken_over(start, tmp_path):
@@ -125,7 +111,8 @@ def test_of_a_script_and_the_server_that_it_starts_the_script_counts(start, tmp_
     inner = shlex.join([sys.executable, str(STUB)])
 
     def script(model, port_file):
-        return ["bash", "-c", f'{inner} "$@" & wait', "bash", model.version, str(port_file)]
+        arguments = serving_command(model, port_file, ())
+        return ["bash", "-c", f'{inner} "$@" & wait', "bash", *arguments]
 
     process = start(command=script)
     process.wait_until_ready(10)
@@ -135,22 +122,17 @@ def test_of_a_script_and_the_server_that_it_starts_the_script_counts(start, tmp_
         child.kill()
 
 
-def test_the_log_is_bounded_while_it_is_written(start):
+def test_the_log_is_bounded_while_it_is_written_and_only_its_end_is_shown(start):
     process = start()
+    process.log_file.write_text("".join(f"line {n}\n" for n in range(100_000)))
+    assert process.last_lines().endswith("line 99998 | line 99999")
+    assert process.last_lines().count("|") == 14
     process.log_file.write_text("an old line\n" * 1000)
     bound_log(process.log_file, most=100_000)
     assert process.last_lines().endswith("an old line")
     bound_log(process.log_file, most=1000)
     assert process.log_file.stat().st_size == 0
     assert process.log_file.with_suffix(".log.1").stat().st_size == 12_000
-
-
-def test_only_the_end_of_a_long_log_is_told(start):
-    process = start()
-    process.log_file.write_text("".join(f"line {n}\n" for n in range(100_000)))
-    told = process.last_lines()
-    assert told.endswith("line 99998 | line 99999")
-    assert told.count("|") == 14
 
 
 def test_our_own_server_listens_on_this_machine_only_on_a_port_of_its_choice(tmp_path):

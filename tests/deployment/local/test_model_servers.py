@@ -1,13 +1,12 @@
 import os
 import sys
-import time
 from dataclasses import replace
 
 import pytest
 
 from components.deployment.local.model_servers import ModelServers
 from components.deployment.local.service_file import ServedModel
-from tests.deployment.conftest import stub_command
+from tests.deployment.conftest import stub_command, until
 
 ONE, TWO = (ServedModel("review-sentiment", f"/m/{version}", version) for version in "12")
 DYING = replace(ONE, arguments=("dies",))
@@ -34,11 +33,7 @@ def servers(tmp_path, clock):
 
 def observed(servers, reached):
     """Looks at the servers until a rule of theirs holds."""
-    deadline = time.monotonic() + 10
-    while not reached() and time.monotonic() < deadline:
-        servers.observe()
-        time.sleep(0.01)
-    assert reached()
+    until(lambda: servers.observe() or reached())
 
 
 def test_a_server_is_seen_from_its_start_to_its_end(servers):
@@ -100,8 +95,7 @@ def test_a_server_that_does_not_end_in_time_is_killed(servers, clock):
     servers.command = lambda *_: [sys.executable, "-c", deaf + "time.sleep(60)"]
     servers.start(ONE)
     (log,) = servers.folder.glob("*.log")
-    while not log.read_text():
-        time.sleep(0.01)
+    until(log.read_text)
     servers.end(servers.seen[0].id)
     servers.observe()
     clock.now += 11

@@ -2,7 +2,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from components.deployment.local.site import serve
 from components.deployment.local.traffic import Load, background_traffic
 from components.deployment.service import Candidate, NotReady
 from components.shared.machine.files import write_json
-from tests.deployment.conftest import STUB, needs_nginx, stub_command
+from tests.deployment.conftest import STUB, needs_nginx, stub_command, until
 
 pytestmark = needs_nginx
 
@@ -56,13 +55,6 @@ def deployed(file):
         file.change(lambda _: Wanted(ONE))
         until(lambda: shares(file) == {"1": 100})
         yield
-
-
-def until(reached, within=20):
-    deadline = time.monotonic() + within
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def shares(file):
@@ -218,20 +210,12 @@ def test_servers_and_nginx_that_are_killed_come_back(file):
             assert file.url == url
 
 
-SITE = """
-import sys
-from components.deployment.local.service_file import ServiceFile
-from components.deployment.local.site import serve
-state, name, stub = sys.argv[1:]
-command = lambda model, port_file: [sys.executable, stub, model.version, str(port_file)]
-serve(ServiceFile(state, name), port=0, command=command)
-"""
-
-
 @contextmanager
-def site_process(file):
-    command = [sys.executable, "-c", SITE, str(file.folder), NAME, str(STUB)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+def site_process(file, log=subprocess.DEVNULL):
+    command = [sys.executable, "-m", "components.deployment.local.site", "--port", "0"]
+    command += ["--state", str(file.folder), "--name", NAME]
+    command += ["--server", shlex.join([sys.executable, str(STUB)])]
+    process = subprocess.Popen(command, stderr=log)
     try:
         yield process
     finally:
@@ -239,7 +223,7 @@ def site_process(file):
         process.wait(30)
 
 
-def test_a_supervisor_that_is_killed_goes_on_where_it_was(file):
+def test_a_supervisor_that_is_killed_goes_on_where_it_was_until_sigterm(file, tmp_path):
     file.change(lambda _: Wanted(ONE, TWO, 20))
     with site_process(file) as site:
         until(lambda: shares(file) == {"1": 80, "2": 20})
@@ -250,7 +234,7 @@ def test_a_supervisor_that_is_killed_goes_on_where_it_was(file):
             assert not file.is_served()
             # Changed while nobody looks.
             file.change(lambda _: Wanted(ONE, TWO, 100))
-            with site_process(file):
+            with (tmp_path / "log").open("wb") as log, site_process(file, log) as site:
                 until(lambda: shares(file) == {"1": 0, "2": 100})
                 assert file.url == url
                 assert {pid_of(file, "1"), pid_of(file, "2")} == pids
@@ -258,6 +242,11 @@ def test_a_supervisor_that_is_killed_goes_on_where_it_was(file):
             # SIGTERM: requests that come after it are refused, those before were answered.
         assert set(count.answers) <= {("1", 200), ("2", 200)}
         assert set(count.lost) <= {"ClientConnectorError"}
+    assert site.returncode == 0
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert "serving" in lines[0]
+    assert any(line.endswith("100 % model 2") for line in lines)
+    assert lines[-1].endswith("ended")
     assert left_running(file) == []
 
 
@@ -275,29 +264,11 @@ def test_a_deleted_service_ends_what_runs_for_it_and_may_come_back(file):
 def test_a_damaged_file_is_reported_once_and_stops_nothing(file, caplog):
     with deployed(file):
         whole = file.path.read_bytes()
-        file.path.write_text("{")
-        time.sleep(0.5)
-        assert answer_of(file.url) == 200
-        file.path.write_bytes(whole)
-    told = [record for record in caplog.records if "cannot follow" in record.getMessage()]
+        for content in (b"{", whole):
+            draft = file.path.with_suffix(".draft")
+            draft.write_bytes(content)
+            draft.replace(file.path)
+            time.sleep(0.5)
+            assert answer_of(file.url) == 200
+    told = [record for record in caplog.records if "goes on serving" in record.getMessage()]
     assert len(told) == 1
-
-
-def test_the_command_line_serves_until_sigterm(file, tmp_path):
-    command = [sys.executable, "-m", "components.deployment.local.site", "--port", "0"]
-    command += ["--state", str(file.folder), "--name", NAME]
-    # Another server gets the arguments of ours.
-    code = "import runpy, sys; a = sys.argv; p = a[a.index('--port-file') + 1];"
-    code += f"sys.argv = ['stub', '9', p]; runpy.run_path({str(STUB)!r}, run_name='__main__')"
-    command += ["--server", shlex.join([sys.executable, "-c", code])]
-    file.change(lambda _: Wanted(ONE))
-    log = tmp_path / "log"
-    with log.open("wb") as stream:
-        site = subprocess.Popen(command, stderr=stream)
-        until(lambda: "100 % model 1" in log.read_text(), 30)
-        site.send_signal(signal.SIGTERM)
-        assert site.wait(30) == 0
-    lines = log.read_text().splitlines()
-    assert "serving" in lines[0]
-    assert lines[-1].endswith("ended")
-    assert left_running(file) == []

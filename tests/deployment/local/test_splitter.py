@@ -14,8 +14,9 @@ from components.deployment.local import splitter as subject
 from components.deployment.local.splitter import Splitter
 from components.deployment.local.splitter_configuration import Backend, Split
 from components.shared.machine.errors import UserError
-from tests.deployment.conftest import needs_nginx
+from tests.deployment.conftest import needs_nginx, until
 
+pytestmark = needs_nginx
 PATH = "/v2/models/review-sentiment/infer"
 
 
@@ -49,29 +50,35 @@ def closed_port():
         return probe.getsockname()[1]
 
 
-@needs_nginx
-def test_requests_are_split_by_independent_draws(start_stub, splitter):
-    one, two = start_stub("1"), start_stub("2")
-    splitter.apply(Split((Backend("1", one, 90), Backend("2", two, 10))))
-    by_version = Counter()
+def at_once(count, call):
+    """Calls in threads of their own; what they return, once they are joined."""
+    returned = []
+    threads = [threading.Thread(target=lambda: returned.append(call())) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+
+    def join():
+        for thread in threads:
+            thread.join()
+        return returned
+
+    return join
+
+
+def test_requests_are_split_by_independent_draws_of_their_ids(start_stub, splitter):
+    splitter.apply(Split((Backend("1", start_stub("1"), 90), Backend("2", start_stub("2"), 10))))
+    went = Counter()
     for _ in range(800):
         status, headers, body = ask(splitter)
         assert status == 200
-        by_version[headers["X-Model-Version"]] += 1
+        went[headers["X-Model-Version"]] += 1
         assert json.loads(body)["outputs"][0]["data"] == [headers["X-Model-Version"]]
-    assert set(by_version) == {"1", "2"}
+    assert set(went) == {"1", "2"}
     # Of a splitter that is right, one run in ten thousand fails.
-    assert binomtest(by_version["2"], 800, 0.1).pvalue > 1e-4
+    assert binomtest(went["2"], 800, 0.1).pvalue > 1e-4
+    assert len({ask(splitter, request_id="r1")[1]["X-Model-Version"] for _ in range(12)}) == 1
 
 
-@needs_nginx
-def test_a_request_that_is_sent_again_goes_the_same_way(start_stub, splitter):
-    splitter.apply(Split((Backend("1", start_stub("1"), 50), Backend("2", start_stub("2"), 50))))
-    went = {ask(splitter, request_id="r1")[1]["X-Model-Version"] for _ in range(12)}
-    assert len(went) == 1
-
-
-@needs_nginx
 def test_a_change_of_the_split_loses_no_request(start_stub, splitter):
     one, two = start_stub("1"), start_stub("2")
     splitter.apply(Split((Backend("1", one, 100),)))
@@ -84,22 +91,18 @@ def test_a_change_of_the_split_loses_no_request(start_stub, splitter):
             except OSError as error:
                 became[repr(error)] += 1
 
-    threads = [threading.Thread(target=hammer) for _ in range(3)]
-    for thread in threads:
-        thread.start()
+    join = at_once(3, hammer)
     for percent in range(0, 101, 10):
         shares = (Backend("1", one, 100 - percent), Backend("2", two, percent))
         splitter.apply(Split(shares))
     # In effect from now on, not some time later.
     assert {ask(splitter)[1]["X-Model-Version"] for _ in range(20)} == {"2"}
     stop.set()
-    for thread in threads:
-        thread.join()
+    join()
     assert set(became) == {200}
     assert became[200] > 50
 
 
-@needs_nginx
 def test_the_faults_of_a_version_are_passed_on_and_named(start_stub, splitter):
     stable, faulty = start_stub("1"), start_stub("2", "500")
     splitter.apply(Split((Backend("1", stable, 0), Backend("2", faulty, 100))))
@@ -108,7 +111,6 @@ def test_the_faults_of_a_version_are_passed_on_and_named(start_stub, splitter):
     assert seen_by(stable) == []
 
 
-@needs_nginx
 @pytest.mark.parametrize("fault", ["not there", "breaks-off"])
 def test_another_version_answers_for_one_that_cannot(start_stub, splitter, fault):
     other = start_stub("1")
@@ -119,7 +121,6 @@ def test_another_version_answers_for_one_that_cannot(start_stub, splitter, fault
         assert (status, headers["X-Model-Version"]) == (200, "1")
 
 
-@needs_nginx
 def test_a_shadow_gets_a_copy_under_the_same_id_and_its_answer_is_thrown_away(start_stub, splitter):
     stable, shadow = start_stub("1"), start_stub("2", "500")
     splitter.apply(Split((Backend("1", stable, 100),), Backend("2", shadow, 0)))
@@ -127,14 +128,11 @@ def test_a_shadow_gets_a_copy_under_the_same_id_and_its_answer_is_thrown_away(st
         status, headers, body = ask(splitter, request_id=request_id)
         assert (status, headers["X-Model-Version"]) == (200, "1")
         assert json.loads(body)["outputs"][0]["data"] == ["1"]
-    deadline = time.monotonic() + 5
-    while len(seen_by(shadow)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: len(seen_by(shadow)) == 3)
     assert sorted(seen_by(shadow)) == sorted(seen_by(stable))
     assert {"r1", "r3"} < set(seen_by(shadow))
 
 
-@needs_nginx
 def test_a_slow_or_absent_shadow_delays_nobody(start_stub, splitter):
     stable = start_stub("1")
     for shadow in (start_stub("2", "slow:2"), closed_port()):
@@ -144,7 +142,6 @@ def test_a_slow_or_absent_shadow_delays_nobody(start_stub, splitter):
         assert time.monotonic() - started < 1.5
 
 
-@needs_nginx
 def test_where_nobody_can_answer_it_says_so_at_once(splitter):
     splitter.apply(Split())
     status, headers, body = ask(splitter)
@@ -152,7 +149,6 @@ def test_where_nobody_can_answer_it_says_so_at_once(splitter):
     assert json.loads(body) == {"error": "no model server is ready"}
 
 
-@needs_nginx
 def test_texts_are_written_nowhere(start_stub, splitter, tmp_path):
     splitter.apply(Split((Backend("1", start_stub("1"), 100),)))
     body = b"a secret text " * 500_000
@@ -165,7 +161,6 @@ def test_texts_are_written_nowhere(start_stub, splitter, tmp_path):
     assert "temporary file" not in splitter.log_file.read_text()
 
 
-@needs_nginx
 def test_a_refused_configuration_leaves_the_one_before(start_stub, splitter, monkeypatch):
     one = start_stub("1")
     splitter.apply(Split((Backend("1", one, 100),)))
@@ -175,58 +170,29 @@ def test_a_refused_configuration_leaves_the_one_before(start_stub, splitter, mon
     assert ask(splitter)[1]["X-Model-Version"] == "1"
 
 
-@needs_nginx
 def test_an_end_answers_what_was_accepted(start_stub, splitter):
     splitter.apply(Split((Backend("1", start_stub("1", "slow:0.6"), 100),)))
-    answers = []
-    threads = [threading.Thread(target=lambda: answers.append(ask(splitter))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
+    join = at_once(3, lambda: ask(splitter)[0])
     time.sleep(0.3)
     splitter.end(10)
-    for thread in threads:
-        thread.join()
-    assert [status for status, *_ in answers] == [200] * 3
+    assert join() == [200] * 3
     assert not splitter.is_running()
     with pytest.raises(urllib.error.URLError):
         ask(splitter)
 
 
-@needs_nginx
 def test_requests_split_as_before_are_seen_to_drain(start_stub, splitter):
     slow, other = start_stub("1", "slow:0.8"), start_stub("2")
     splitter.apply(Split((Backend("1", slow, 100),)))
-    answers = []
-    thread = threading.Thread(target=lambda: answers.append(ask(splitter)))
-    thread.start()
-    while not seen_by(slow):
-        time.sleep(0.01)
+    join = at_once(1, lambda: ask(splitter)[1]["X-Model-Version"])
+    until(lambda: seen_by(slow))
     splitter.apply(Split((Backend("2", other, 100),)))
     assert splitter.is_draining()
     assert ask(splitter)[1]["X-Model-Version"] == "2"
-    thread.join()
-    assert answers[0][1]["X-Model-Version"] == "1"
-    deadline = time.monotonic() + 5
-    while splitter.is_draining() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not splitter.is_draining()
+    assert join() == ["1"]
+    until(lambda: not splitter.is_draining())
 
 
-@needs_nginx
-def test_an_nginx_that_was_left_is_taken_over(start_stub, splitter, tmp_path):
-    one = start_stub("1")
-    splitter.apply(Split((Backend("1", one, 100),)))
-    heir = Splitter(tmp_path / "nginx", "127.0.0.1", 0)
-    assert heir.port == splitter.port
-    assert heir.is_running()
-    heir.apply(Split((Backend("2", one, 100),)))
-    assert ask(heir)[1]["X-Model-Version"] == "2"
-    assert heir._master().pid == splitter._child.pid
-    heir.end(5)
-    assert not heir.is_running()
-
-
-@needs_nginx
 def test_an_nginx_that_died_is_started_again(start_stub, splitter):
     split = Split((Backend("1", start_stub("1"), 100),))
     splitter.apply(split)
@@ -244,7 +210,6 @@ def test_an_nginx_that_died_is_started_again(start_stub, splitter):
         ask(splitter)
 
 
-@needs_nginx
 def test_a_stale_pid_file_is_not_taken_for_nginx(tmp_path):
     folder = tmp_path / "nginx"
     folder.mkdir()
@@ -254,7 +219,6 @@ def test_a_stale_pid_file_is_not_taken_for_nginx(tmp_path):
     splitter.end(1)  # signals nobody
 
 
-@needs_nginx
 def test_a_port_that_is_taken_is_named(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

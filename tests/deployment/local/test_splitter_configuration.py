@@ -2,7 +2,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.deployment.local.splitter_configuration import Backend, Split, render_configuration
@@ -23,6 +23,7 @@ def splits(draw):
     return Split(backends, shadow)
 
 
+@settings(deadline=None)
 @given(splits())
 def test_the_configuration_gives_each_its_share_and_the_last_the_rest(split):
     text = render_configuration(split, Path("/p"), "127.0.0.1", 8080)
