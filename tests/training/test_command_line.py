@@ -11,9 +11,9 @@ from tests.training.test_metrics import read_by_katib
 
 
 def test_every_option_is_an_argument():
-    told = build_parser().format_help()
+    help_text = build_parser().format_help()
     for name in TrainingOptions().to_dict():
-        assert f"--{name.replace('_', '-')}" in told
+        assert f"--{name.replace('_', '-')}" in help_text
 
 
 def test_help_loads_no_heavy_library():
@@ -49,7 +49,7 @@ def test_metrics_are_lines_that_katib_reads(small_set, tiny_bert, tmp_path, caps
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--epochs", "none"], "epochs must be a whole number"),
         (["--base-model", "no/such/place"], "no/such/place"),
@@ -57,25 +57,25 @@ def test_metrics_are_lines_that_katib_reads(small_set, tiny_bert, tmp_path, caps
     ],
 )
 def test_mistakes_end_in_one_sentence_and_code_2(
-    arguments, told, small_set, tiny_bert, tmp_path, capsys
+    arguments, message, small_set, tiny_bert, tmp_path, capsys
 ):
     given = ["--training-set", str(small_set), "--base-model", str(tiny_bert)]
     with pytest.raises(SystemExit) as ended:
         main([*given, "--output", str(tmp_path / "model"), *arguments])
     assert ended.value.code == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert "Traceback" not in error
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [("[1]", "is not a JSON object"), ("{", "is not valid JSON"), (None, "does not exist")],
 )
-def test_facts_that_are_none_are_told(tmp_path, capsys, content, told):
+def test_facts_that_are_none_are_reported(tmp_path, capsys, content, message):
     facts = tmp_path / "facts.json"
     if content is not None:
         facts.write_text(content, encoding="utf-8")
     with pytest.raises(SystemExit, match="2"):
         main(["--training-set", "x", "--output", "y", "--facts-file", str(facts)])
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

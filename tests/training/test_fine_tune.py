@@ -227,7 +227,7 @@ def test_frozen_layers_and_embeddings_stay_as_they_were(small_set, tiny_bert, tm
     )
 
 
-def test_a_diverging_run_is_told_in_words(small_set, tiny_bert, tmp_path, monkeypatch):
+def test_a_diverging_run_is_reported_in_words(small_set, tiny_bert, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "components.training.loop.step.total_loss",
         lambda outputs, *_: outputs[0].sum() * float("nan"),
@@ -238,7 +238,7 @@ def test_a_diverging_run_is_told_in_words(small_set, tiny_bert, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda rows: [r for r in rows if r["split"] != "validation"], "no rows of split valid"),
         (lambda rows: [r for r in rows if r["split"] != "train"], "no rows of split train"),
@@ -250,13 +250,13 @@ def test_a_diverging_run_is_told_in_words(small_set, tiny_bert, tmp_path, monkey
         (lambda rows: [{**r, "copies": 0} for r in rows], "no negative and no neutral"),
     ],
 )
-def test_data_that_cannot_be_trained_on_is_told_in_words(
-    change, told, small_set, tiny_bert, tmp_path
+def test_data_that_cannot_be_trained_on_is_reported_in_words(
+    change, message, small_set, tiny_bert, tmp_path
 ):
     table = pq.read_table(small_set)
     path = tmp_path / "set.parquet"
     pq.write_table(pa.Table.from_pylist(change(table.to_pylist()), schema=table.schema), path)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         fine_tune(path, str(tiny_bert), OPTIONS, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

@@ -29,7 +29,7 @@ def test_to_dict_is_json_and_comes_back():
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"learning_rat": 1}, "no training option learning_rat"),
         ({"epochs": "two"}, "epochs must be a whole number"),
@@ -45,8 +45,8 @@ def test_to_dict_is_json_and_comes_back():
         ({"precision": "int8"}, "precision must be one of"),
     ],
 )
-def test_wrong_options_are_refused_in_words(values, told):
-    with pytest.raises(UserError, match=told):
+def test_wrong_options_are_refused_in_words(values, message):
+    with pytest.raises(UserError, match=message):
         TrainingOptions.from_dict(values)
 
 

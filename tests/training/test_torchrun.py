@@ -214,7 +214,7 @@ def test_a_node_asked_to_end_takes_all_along_and_one_process_can_go_on(
     assert largest_difference(one, tmp_path / "model") < WEIGHT_TOLERANCE
 
 
-def test_nodes_started_differently_are_told_in_words(command, small_set, tmp_path):
+def test_nodes_started_differently_are_reported_in_words(command, small_set, tmp_path):
     fewer = pq.read_table(small_set).slice(1)
     pq.write_table(fewer, tmp_path / "fewer.parquet")
     different = command(tmp_path / "other", seed=4, checkpoint_minutes=7)

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Where they are and how many is in the variables that Trainer sets (`PET_*`).
 
     Args:
-        arguments: Of `python -m components.training`, instead of this process's own.
+        arguments: Arguments of `python -m components.training`; this process's own where None.
 
     Raises:
         SystemExit: With the code of the rank that failed first, or as a shell reports its signal.

@@ -123,7 +123,7 @@ def test_a_lone_process_is_the_first_rank_and_talks_to_no_one(monkeypatch):
         assert ranks.checkpoint_from_first(found := ({}, {"step": 1})) is found
 
 
-def test_more_processes_than_gpus_are_told_in_words(monkeypatch):
+def test_more_processes_than_gpus_are_reported_in_words(monkeypatch):
     for name, value in (("WORLD_SIZE", "4"), ("RANK", "3"), ("LOCAL_RANK", "3")):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)

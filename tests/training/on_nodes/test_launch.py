@@ -150,8 +150,8 @@ def test_the_model_of_a_train_job_is_taken_over(world, caplog):
     assert world.left_behind() == []
     # Until JobSet and snapshot are gone, too: another TrainJob of the name would take them for its.
     assert world.jobs.deletions == [(NAME, "Foreground")]
-    told = [record.getMessage() for record in caplog.records if NAME in record.getMessage()]
-    assert told == [
+    lines = [record.getMessage() for record in caplog.records if NAME in record.getMessage()]
+    assert lines == [
         f"launching TrainJob {NAME}; follow it with: kubectl logs -n reviews -f "
         f"-l jobset.sigs.k8s.io/jobset-name={NAME}",
         f"TrainJob {NAME}: waiting for its pods to run",
@@ -188,13 +188,13 @@ def test_a_step_killed_while_training_finds_its_train_job(world, monkeypatch):
     assert world.jobs.uids == 1
 
 
-def test_a_failed_training_is_told_with_its_last_lines(world):
+def test_a_failed_training_is_reported_with_its_last_lines(world):
     world.trainer.ends, world.trainer.train = "Failed", lambda _: None
     failed_pod(world)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         world.step()
-    assert str(told.value).startswith(f"TrainJob {NAME} failed: ")
-    assert "step 7 of 9 | CUDA out of memory" in str(told.value)
+    assert str(raised.value).startswith(f"TrainJob {NAME} failed: ")
+    assert "step 7 of 9 | CUDA out of memory" in str(raised.value)
     assert world.left_behind() == []
     assert not world.model.exists()
 
@@ -221,14 +221,14 @@ def test_a_training_that_does_not_end_is_ended(world):
     assert world.left_behind() == []
 
 
-def test_a_train_job_that_someone_deletes_is_told(world):
+def test_a_train_job_that_someone_deletes_is_reported(world):
     world.trainer.train = lambda job: world.jobs.delete(job["metadata"]["name"])
     with pytest.raises(UserError, match=rf"TrainJob {NAME} is gone .* someone deleted it"):
         world.step()
     assert world.left_behind() == []
 
 
-def test_a_training_that_leaves_no_model_is_told_and_may_be_tried_again(world):
+def test_a_training_that_leaves_no_model_is_reported_and_may_be_tried_again(world):
     world.trainer.train = lambda _: None
     with pytest.raises(
         UserError, match=rf"ended without a model in .*{NAME}/model; see that Train"
@@ -238,7 +238,7 @@ def test_a_training_that_leaves_no_model_is_told_and_may_be_tried_again(world):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (
             lambda world: world.runtimes.found.clear(),
@@ -255,23 +255,25 @@ def test_a_training_that_leaves_no_model_is_told_and_may_be_tried_again(world):
         ),
     ],
 )
-def test_what_the_cluster_lacks_is_told_and_nothing_is_left(world, spoil, told):
+def test_what_the_cluster_lacks_is_reported_and_nothing_is_left(world, spoil, message):
     spoil(world)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         world.step()
     assert world.left_behind() == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"nodes": 0}, "0 nodes"),
         ({"gpus_per_node": -1}, "-1 GPUs"),
         ({"training_set": "/missing.parquet"}, "/missing.parquet does not exist"),
     ],
 )
-def test_what_is_wrong_with_the_request_is_told_before_the_cluster_is_asked(world, changes, told):
-    with pytest.raises(UserError, match=told):
+def test_what_is_wrong_with_the_request_is_reported_before_the_cluster_is_asked(
+    world, changes, message
+):
+    with pytest.raises(UserError, match=message):
         world.step(**changes)
     assert world.api.asked == []
     assert world.left_behind() == []

@@ -58,7 +58,7 @@ def pods(arguments, nodes):
 
 
 @pytest.mark.slow
-def test_a_mistake_of_the_users_is_told_in_few_lines(tmp_path):
+def test_a_mistake_of_the_users_is_reported_in_few_lines(tmp_path):
     missing = str(tmp_path / "missing.parquet")
     with pods(training_arguments(missing, "minilm", str(tmp_path / "m"), {}), 1) as (pod,):
         said, _ = pod.communicate(timeout=120)

@@ -50,13 +50,13 @@ def test_step_and_pods_name_the_same_place(folder, volume):
     assert list(folder.path.iterdir()) == []
 
 
-def test_without_a_volume_the_remedy_is_told(monkeypatch):
+def test_without_a_volume_the_remedy_is_reported(monkeypatch):
     monkeypatch.delenv("STATE_DIR", raising=False)
     with pytest.raises(UserError, match=r"STATE_DIR is not set.* claim review-sentiment-state"):
         SharedFolder.of("n")
 
 
-def test_a_volume_that_cannot_be_written_to_is_told(volume, monkeypatch):
+def test_a_volume_that_cannot_be_written_to_is_reported(volume, monkeypatch):
     # Root, as whom tests may run, may write anywhere: a file in the place of the folder.
     (volume / "launched").touch()
     with pytest.raises(

@@ -106,11 +106,11 @@ def test_the_job_belongs_to_the_run():
 
 
 @pytest.mark.parametrize(
-    ("nodes", "gpus", "told"),
+    ("nodes", "gpus", "sentence"),
     [(0, 1, "0 nodes"), (-2, 0, "-2 nodes"), (2, -1, "-1 GPUs per node")],
 )
-def test_a_scale_that_cannot_be_is_refused(nodes, gpus, told):
-    with pytest.raises(UserError, match=told):
+def test_a_scale_that_cannot_be_is_refused(nodes, gpus, sentence):
+    with pytest.raises(UserError, match=sentence):
         train_job_spec(ARGUMENTS, nodes, gpus)
 
 

@@ -164,9 +164,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("change", "told"), WRONG)
-def test_what_would_fail_or_mislead_is_named_before_it_is_sent(changed, change, told):
-    with pytest.raises(UserError, match=told):
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_what_would_fail_or_mislead_is_named_before_it_is_sent(changed, change, message):
+    with pytest.raises(UserError, match=message):
         changed(change)
 
 

@@ -135,9 +135,11 @@ def test_a_search_gives_its_trials_in_the_form_of_the_one_on_one_machine(world, 
     assert experiment["metadata"]["ownerReferences"] == [WORKFLOW]
     assert world.left_behind() == [NAME]
     assert world.copied == world.training_set.read_bytes()
-    told = [record.getMessage() for record in caplog.records]
-    assert any(line.startswith("trial 2 finished: learning_rate 3e-05, ") for line in told)
-    assert any("1 of 3 trials done (1 finished, 0 failed, 0 stopped early), 1" in x for x in told)
+    sentence = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("trial 2 finished: learning_rate 3e-05, ") for line in sentence)
+    assert any(
+        "1 of 3 trials done (1 finished, 0 failed, 0 stopped early), 1" in x for x in sentence
+    )
 
 
 def test_a_step_that_was_killed_adopts_its_search(world, monkeypatch):
@@ -153,7 +155,7 @@ def test_a_step_that_was_killed_adopts_its_search(world, monkeypatch):
     assert world.kept.uids == 1
 
 
-def test_trials_that_were_stopped_early_count_and_are_told(world):
+def test_trials_that_were_stopped_early_count_and_are_reported(world):
     world.labels = INJECTED
     world.katib.ends = ("Succeeded", "EarlyStopped", "Succeeded")
     table = world.search()
@@ -199,19 +201,19 @@ def test_a_failed_trial_says_why_and_the_search_goes_on(world):
 
 
 @pytest.mark.parametrize("end", ["Failed", "MetricsUnavailable", "Killed"])
-def test_where_no_trial_finishes_the_last_reason_is_told_and_nothing_stays(world, end):
+def test_where_no_trial_finishes_the_last_reason_is_reported_and_nothing_stays(world, end):
     world.katib.ends = (end,)
     if end == "Failed":
         world.failed_pod(f"{NAME}-x2")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as sentence:
         world.search()
     why = {
         "Failed": "error: CUDA out of memory",
         "MetricsUnavailable": "it printed no metrics",
         "Killed": "it was killed",
     }[end]
-    assert f"Experiment {NAME} failed: 3 of 3 trials failed; the last one: " in str(told.value)
-    assert str(told.value).endswith(why)
+    assert f"Experiment {NAME} failed: 3 of 3 trials failed; the last one: " in str(sentence.value)
+    assert str(sentence.value).endswith(why)
     assert world.left_behind() == []
     assert world.kept.deletions == [(NAME, "Foreground")]
 
@@ -242,7 +244,7 @@ def test_a_search_that_is_cancelled_is_taken_away(world):
     assert world.left_behind() == []
 
 
-def test_a_search_that_someone_deletes_is_told(world):
+def test_a_search_that_someone_deletes_is_reported(world):
     def delete(method, path):
         if method == "WATCH" and NAME in world.kept.found:
             world.kept.delete(NAME)
@@ -253,7 +255,7 @@ def test_a_search_that_someone_deletes_is_told(world):
     assert world.left_behind() == []
 
 
-def test_the_webhooks_refusal_is_told_and_nothing_is_created(world):
+def test_the_webhooks_refusal_is_reported_and_nothing_is_created(world):
     world.kept.webhook = lambda _: "spec.trialTemplate: primaryContainerName must be specified"
     with pytest.raises(UserError, match=r"refuses Experiment .*primaryContainerName must be"):
         world.search()
@@ -268,7 +270,7 @@ def test_the_webhook_is_asked_before_anything_is_copied_or_created(world):
     assert world.kept.uids == 1
 
 
-def test_what_the_cluster_refuses_is_told_and_nothing_stays(world):
+def test_what_the_cluster_refuses_is_reported_and_nothing_stays(world):
     over = f'experiments.kubeflow.org "{NAME}" is forbidden: exceeded quota: ours'
     world.api.plant("POST", Refused(403, "Forbidden", over), 2)  # after the dry run
     with pytest.raises(UserError, match="has no quota left"):
@@ -287,16 +289,16 @@ def event(about, message):
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "sentence"),
     [
         ('pods "x" is forbidden: violates PodSecurity "restricted"', "injectSecurityContext"),
         ("exceeded quota: ours, requested: requests.nvidia.com/gpu=1", "no quota left"),
     ],
 )
-def test_pods_that_cannot_be_made_end_a_search_long_before_its_deadline(world, message, told):
+def test_pods_that_cannot_be_made_end_a_search_long_before_its_deadline(world, message, sentence):
     world.katib.stuck = True
     world.api.events = [event(f"{NAME}-z0", message)]
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=sentence):
         world.search()
     assert world.time.now < 60 * step.DEADLINE_MINUTES / 10
     assert world.left_behind() == []

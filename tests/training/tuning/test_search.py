@@ -85,21 +85,23 @@ def test_what_outlives_a_kill_is_tidied_up_at_the_end(tune, searches, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("given", "backend", "told"),
+    ("given", "backend", "message"),
     [
         ({"trials": 0}, "", "at least 1"),
         ({"hyperparameters": {"epoch": 3}}, "", "no training option epoch"),
         ({}, "Katib", "TUNING_BACKEND is 'Katib'; set it to katib"),
     ],
 )
-def test_mistakes_are_told_before_anything_runs(tune, searches, monkeypatch, given, backend, told):
+def test_mistakes_are_reported_before_anything_runs(
+    tune, searches, monkeypatch, given, backend, message
+):
     monkeypatch.setenv("TUNING_BACKEND", backend)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         tune(**given)
     assert searches == []
 
 
-def test_where_no_trial_finishes_the_last_reason_is_told_and_the_trials_are_written(
+def test_where_no_trial_finishes_the_last_reason_is_reported_and_the_trials_are_written(
     tune, monkeypatch, tmp_path
 ):
     failed = [{**trial, "status": "failed", "reason": f"{trial['trial']}"} for trial in TABLE]
