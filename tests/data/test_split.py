@@ -85,8 +85,11 @@ def test_too_few_texts_of_a_class_raise_an_error(counts):
 
 def test_ten_texts_of_a_class_suffice_and_give_every_split_one():
     y = classes(MIN_TEXTS_PER_CLASS, 50, 50)
-    splits = assign_splits(keys(range(len(y))), y, validation_share=0.01, test_share=0.01)
-    assert np.bincount(splits[y == 0]).tolist() == [8, 1, 1]
+    hashed = keys(range(len(y)))
+    splits = assign_splits(hashed, y, validation_share=0.2, test_share=0.01)
+    assert np.bincount(splits[y == 0]).tolist() == [7, 2, 1]
+    in_order = splits[y == 0][np.argsort(hashed[y == 0])]
+    assert in_order[:3].tolist() == [TEST, VALIDATION, VALIDATION]
 
 
 def test_the_order_of_texts_is_the_same_in_every_process_and_version():
