@@ -16,106 +16,57 @@ def estimate(value: float) -> dict:
 
 def calibration(error: float) -> dict:
     points = [{"confidence": c, "accuracy": c - error, "rows": 50} for c in (0.5, 0.7, 0.9, 0.99)]
-    return {
-        "expected_calibration_error": error,
-        "log_loss": 0.4,
-        "brier_score": 0.2,
-        "reliability": points,
-    }
+    scores = {"expected_calibration_error": error, "log_loss": 0.4, "brier_score": 0.2}
+    return {**scores, "reliability": points}
 
 
+def part(name: str, rows: int, pooled: int, macro_f1: float) -> dict:
+    scores = {"accuracy": estimate(0.88), "macro_f1": estimate(macro_f1)}
+    return {"name": name, "rows": rows, "pooled": pooled, **scores}
+
+
+MISTAKE = {
+    **{"review_id": "r1", "rating": 1, "truth": "negative", "predicted": "positive"},
+    **{"probability": 0.97, "title": '<b>bold</b> & "quoted"'},
+    "review_body": "nice <script>alert('x')</script>\x00\x1b end",
+    "product_category": "<img src=x onerror=alert(1)>",
+}
 EVALUATION = {
     "rows": 200,
     "classes": CLASSES,
     "majority_class": {"name": "positive", "rate": 0.78},
     "majority_scores": {"accuracy": 0.78, "macro_f1": 0.292},
-    "intervals": {"confidence": 0.95, "resamples": 2000, "seed": 0},
+    "intervals": {"confidence": 0.95, "resamples": 2000},
     "scores": {
-        "accuracy": estimate(0.871),
-        "macro_f1": estimate(0.712),
-        "balanced_accuracy": estimate(0.7),
+        name: estimate(value)
+        for name, value in (("accuracy", 0.871), ("macro_f1", 0.712), ("balanced_accuracy", 0.7))
     },
     "per_class": [
-        {
-            "name": name,
-            "support": support,
-            "predicted": support,
-            "precision": estimate(0.7),
-            "recall": estimate(0.7),
-            "f1": estimate(0.7),
-        }
-        for name, support in zip(CLASSES, (20, 24, 156), strict=True)
+        {"name": name, "support": rows}
+        | {score: estimate(0.7) for score in ("precision", "recall", "f1")}
+        for name, rows in zip(CLASSES, (20, 24, 156), strict=True)
     ],
     "confusion_matrix": [[14, 4, 2], [5, 13, 6], [1, 3, 152]],
     "balanced_view": {
         "accuracy": estimate(0.76),
-        "recall": [],
         "confusion_matrix": [[16, 3, 1], [4, 17, 3], [6, 20, 130]],
-        "class_prior": [0.1, 0.12, 0.78],
     },
     "roc": [
-        {
-            "name": name,
-            "auc": 0.93,
-            "false_positive_rate": [0.0, 0.1, 1.0],
-            "true_positive_rate": [0.0, 0.8, 1.0],
-            "threshold": [1.0, 0.5, 0.0],
-        }
+        {"name": name, "auc": 0.93}
+        | {"false_positive_rate": [0.0, 0.1, 1.0], "true_positive_rate": [0.0, 0.8, 1.0]}
         for name in CLASSES
     ],
     "calibration": {
-        "temperature": 1.4,
-        "temperature_refitted": 1.41,
-        "temperature_agrees": True,
-        "decision_offsets": [0.3, 0.2, 0.0],
-        "bins": 15,
-        "binning": "bins of equally many rows",
-        "before": calibration(0.06),
-        "after": calibration(0.01),
+        **{"temperature": 1.4, "temperature_refitted": 1.41, "temperature_agrees": True},
+        **{"bins": 15, "binning": "bins of equally many rows", "decision_offsets": [0.3, 0.2, 0.0]},
+        **{"before": calibration(0.06), "after": calibration(0.01)},
     },
     "slices": {
-        "category": [
-            {
-                "name": "Dresses",
-                "rows": 120,
-                "pooled": 0,
-                "accuracy": estimate(0.88),
-                "macro_f1": estimate(0.72),
-                "supports": [10, 14, 96],
-            },
-            {
-                "name": "other",
-                "rows": 80,
-                "pooled": 7,
-                "accuracy": estimate(0.85),
-                "macro_f1": estimate(0.69),
-                "supports": [10, 10, 60],
-            },
-        ],
-        "length": [],
-        "title": [],
+        "category": [part("Dresses", 120, 0, 0.72), part("other", 80, 7, 0.69)],
+        **{"length": [], "title": []},
     },
-    "tokens": {
-        "mean": 60.0,
-        "largest": 120,
-        "histogram": [
-            {"from": 0, "below": 64, "rows": 90},
-            {"from": 64, "below": 128, "rows": 110},
-        ],
-    },
-    "mistakes": [
-        {
-            "review_id": "r1",
-            "title": '<b>bold</b> & "quoted"',
-            "review_body": "nice <script>alert('x')</script>\x00\x1b end",
-            "product_category": "<img src=x onerror=alert(1)>",
-            "rating": 1,
-            "truth": "negative",
-            "predicted": "positive",
-            "probability": 0.97,
-            "probability_of_truth": 0.01,
-        }
-    ],
+    "tokens": {"histogram": [{"from": 0, "rows": 90}, {"from": 64, "rows": 110}]},
+    "mistakes": [MISTAKE],
     "mistakes_in_all": 26,
     "champion": {"verdict": "no champion", "margin": 0.01},
     "thresholds": {"accuracy": 0.8, "macro_f1": 0.6, "champion_margin": 0.01},
@@ -130,49 +81,32 @@ EVALUATION = {
         "warnings": [],
     },
     "warnings": [],
-    "reviews_per_second": 50.0,
-    "seconds": 4.0,
 }
-
+CATEGORY = {"category": None, "count": 3, "negative": 1, "neutral": 1, "positive": 1}
 INGEST = {
-    "source": "s3://bucket/reviews.csv",
-    "files": [{"name": "reviews.csv", "rows": 2000, "ignored": []}],
-    "rows_in": 2000,
-    "rows_kept": 1900,
-    "duplicates": 60,
-    "quarantined": 40,
+    **{"source": "s3://bucket/reviews.csv", "files": [{"name": "reviews.csv"}]},
+    **{"rows_in": 2000, "rows_kept": 1900, "duplicates": 60, "quarantined": 40},
     "reasons": {"review text is empty": 30, "rating is <script>6</script>": 10},
     "examples": [{"reason": "review text is empty", "line": 17, "source": "reviews.csv"}],
     "fingerprint": "abc123",
     "profile": {
-        "ratings": [{"rating": r, "count": 100 * r} for r in (1, 2, 3, 4, 5)],
-        "categories": [{"category": None, "count": 3, "negative": 1, "neutral": 1, "positive": 1}],
-        "categories_in_all": 0,
-        "missing": {"title": 250, "age": 0},
+        "ratings": [{"rating": stars, "count": 100 * stars} for stars in (1, 2, 3, 4, 5)],
+        **{"categories": [CATEGORY], "categories_in_all": 0, "missing": {"title": 250, "age": 0}},
         "text_length": {
             "quantiles": {"p50": 300, "p100": 508},
-            "histogram": [{"from": 0, "below": 100, "count": 400}],
+            "histogram": [{"from": 0, "count": 400}, {"from": 900, "count": 0}],
         },
     },
 }
-
+SPLIT = {"rows": 10, "negative": 1, "neutral": 1, "positive": 8, "majority_rate": 0.8}
 PREPARE = {
-    "splits": {
-        name: {"rows": 10, "negative": 1, "neutral": 1, "positive": 8, "majority_rate": 0.8}
-        for name in ("train", "validation", "test")
-    },
+    "splits": dict.fromkeys(("train", "validation", "test"), SPLIT),
     "copies": {"shown": 10, "negative": 1, "neutral": 1, "positive": 8},
-    "options": {"seed": 42, "balance": "none"},
-    "unlabelled": 2,
+    **{"options": {"seed": 42, "balance": "none"}, "unlabelled": 2},
 }
-
 FEATURES = {"feature_service": "reviews_1", "rows": 1900, "mean_tokens": 61.5, "truncated": 12}
-
 TRAINING = {
-    "options": {"learning_rate": 5e-5},
-    "facts": {"data_fingerprint": "abc123"},
-    "max_tokens": 128,
-    "class_prior": [0.1, 0.12, 0.78],
+    **{"options": {"learning_rate": 5e-5}, "facts": {"data_fingerprint": "abc123"}},
     "history": [
         {"step": 100, "train_loss": 0.6, "validation_loss": 0.55, "accuracy": 0.8},
         {"step": 200, "train_loss": 0.4, "macro_f1": 0.7, "accuracy": 0.86},
@@ -180,25 +114,14 @@ TRAINING = {
     "best": {"step": 200, "macro_f1": 0.7},
     "speed": {"samples_per_second": 90.0, "seconds": 12.0},
 }
-
 REGISTRATION = {
-    "model_name": "review-sentiment",
-    "version": "7",
-    "run_id": "run-1",
-    "approval": "approved",
-    "lineage": {"data_fingerprint": "abc123"},
-    "tracking_uri": "sqlite:///mlflow.db",
+    **{"model_name": "review-sentiment", "version": "7", "run_id": "run-1", "approval": "approved"},
+    **{"lineage": {"data_fingerprint": "abc123"}, "tracking_uri": "sqlite:///mlflow.db"},
 }
-
 CHECK = {
-    "model_name": "review-sentiment",
-    "protocols": ["v2", "v1"],
-    "reviews_asked": 64,
-    "labels_equal": 64,
-    "max_probability_difference": 2e-6,
-    "engine": "openvino-int8",
-    "latency_ms": {"p50": 14.2, "p95": 20.1},
-    "ready_seconds": 8.0,
+    **{"model_name": "review-sentiment", "protocols": ["v2", "v1"], "engine": "openvino-int8"},
+    **{"reviews_asked": 64, "labels_equal": 64, "max_probability_difference": 2e-6},
+    **{"latency_ms": {"p50": 14.2, "p95": 20.1}, "ready_seconds": 8.0},
 }
 
 
@@ -207,22 +130,11 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.contents = copy.deepcopy(
-            {
-                "ingest": INGEST,
-                "prepare": PREPARE,
-                "features": FEATURES,
-                "evaluation": EVALUATION,
-                "model/training.json": TRAINING,
-                "registration": REGISTRATION,
-                "check": CHECK,
-            }
-        )
+        steps = {"ingest": INGEST, "prepare": PREPARE, "features": FEATURES, "check": CHECK}
+        steps |= {"model/training.json": TRAINING, "evaluation": EVALUATION}
+        self.contents = copy.deepcopy(steps | {"registration": REGISTRATION})
         self.step_seconds = {"ingest-reviews": 2.0, "fine-tune-classifier": 130.0}
-        self.run_facts = {
-            "started": "2026-11-21T05:20:11+00:00",
-            "parameters": {"data_uri": "<script>"},
-        }
+        self.run_facts = {"started": "2026-11-21T05:20:11", "parameters": {"data_uri": "<script>"}}
 
     def compose(self, *, registered: bool = True, checked: bool = True) -> str:
         from components.report.training_page import RunArtifacts, compose_report
@@ -235,13 +147,10 @@ class RunFolder:
             registration=self.folder / "registration" if registered else None,
             deployment_check=self.folder / "check" if checked else None,
         )
-        compose_report(
-            artifacts,
-            self.folder / "report.html",
-            step_seconds=self.step_seconds,
-            run_facts=self.run_facts,
-        )
-        return (self.folder / "report.html").read_text(encoding="utf-8")
+        report = self.folder / "report.html"
+        facts = {"step_seconds": self.step_seconds, "run_facts": self.run_facts}
+        compose_report(artifacts, report, **facts)
+        return report.read_text(encoding="utf-8")
 
 
 @pytest.fixture

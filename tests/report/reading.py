@@ -50,6 +50,15 @@ class Page(HTMLParser):
     def text(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.texts))
 
+    def tells(self, *words: str) -> None:
+        """Has these words in this order."""
+        place = 0
+        for one in words:
+            assert one in self.text[place:], (
+                f"{one!r} does not come after {self.text[:place][-90:]}"
+            )
+            place = self.text.index(one, place)
+
     def attributes(self, tag: str) -> list[dict]:
         return [attributes for name, attributes in self.tags if name == tag]
 
