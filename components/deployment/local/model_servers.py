@@ -8,12 +8,12 @@ from pathlib import Path
 
 from components.deployment.local.model_process import (
     ModelProcess,
+    ServedModel,
     ServerCommand,
     bound_log,
     left_in,
 )
 from components.deployment.local.plan import Seen
-from components.deployment.local.service_file import ServedModel
 
 logger = logging.getLogger(__name__)
 

@@ -28,8 +28,7 @@ from components.deployment.local.model_process import (
 from components.deployment.local.model_servers import ModelServers
 from components.deployment.local.plan import reconcile
 from components.deployment.local.service_file import InEffect, ServiceFile, VersionInEffect, Wanted
-from components.deployment.local.splitter import Splitter
-from components.deployment.local.splitter_configuration import Split
+from components.deployment.local.splitter import Split, Splitter
 from components.shared.machine.errors import UserError, exit_in_words
 
 logger = logging.getLogger(__name__)

@@ -5,12 +5,6 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-VERSION_HEADER = "X-Model-Version"
-"""Header of an answer: the model version that gave it, errors included."""
-
-REQUEST_ID_HEADER = "X-Request-Id"
-"""Header of a request and its answer; made by nginx where the client sends none."""
-
 _TEMPLATE = Path(__file__).with_name("nginx.conf")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:/+-]")
 
@@ -55,7 +49,8 @@ def render_configuration(split: Split, prefix: Path, host: str, port: int) -> st
     an independent draw, and a request that is sent again goes the same way. Where a server cannot
     be reached, or breaks off before it answers, another one is asked
     (`proxy_next_upstream error`): inference has no effect, so a POST may be sent twice. What a
-    server does answer is passed on, its 5xx too: a canary's faults must be seen.
+    server does answer is passed on, its 5xx too: a canary's faults must be seen. Each answer names
+    its request (`X-Request-Id`) and the version that gave it (`X-Model-Version`), errors included.
 
     The prefix is the folder of nginx's own files.
     """

@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.deployment.local.splitter_configuration import REQUEST_ID_HEADER, VERSION_HEADER
 from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.files import read_parquet, write_json
 from components.shared.records.open_inference import infer_path, infer_request, text_in
@@ -155,13 +154,13 @@ async def replay(load: Load, count: TrafficCount, stop: threading.Event) -> None
 
     async def ask(body: bytes, request_id: str, due: float) -> None:
         try:
-            headers = {"Content-Type": "application/json", REQUEST_ID_HEADER: request_id}
+            headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
             async with session.post(target, data=body, headers=headers) as answer:
                 content = await answer.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             count.lost[type(error).__name__] += 1
             return
-        version = answer.headers.get(VERSION_HEADER) or text_in(content, "model_version")
+        version = answer.headers.get("X-Model-Version") or text_in(content, "model_version")
         count.answers[version, answer.status] += 1
         if answer.status == 200:
             values = count.milliseconds.setdefault(version, [])
