@@ -9,8 +9,7 @@ from components.serving.component import export_for_serving
 from components.training.component import fine_tune_classifier
 from pipelines.release import release_pipeline
 from pipelines.running.pipeline import pipeline
-from pipelines.running.step_settings import place
-from pipelines.running.training_scale import scale_of_environment
+from pipelines.running.step_settings import place, scale_of_environment
 from pipelines.tuning import tuning_pipeline
 
 

@@ -9,8 +9,7 @@ from kfp.dsl import Dataset, Input
 
 from components.training.component import chosen_hyperparameters, tune_hyperparameters
 from pipelines.running.pipeline import pipeline
-from pipelines.running.step_settings import place
-from pipelines.running.training_scale import scale_of_environment
+from pipelines.running.step_settings import place, scale_of_environment
 
 
 @pipeline(name="tuning", description="Search the training options, or take those given.")

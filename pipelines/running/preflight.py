@@ -46,7 +46,6 @@ from components.shared.machine.images import predictor_image, step_image, traini
 from components.training.on_nodes import launch as train_job_step
 from components.training.tuning import katib_search
 from pipelines.running.submit import errors_in_words, pipelines_client
-from pipelines.running.training_scale import scale_of_environment
 
 if TYPE_CHECKING:
     from kfp import Client
@@ -86,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from pipelines.running.step_settings import scale_of_environment
+
     scale = scale_of_environment()
 
     parser = argparse.ArgumentParser(

@@ -1,5 +1,11 @@
-"""What each step asks of a Kubernetes cluster, in one table. On one machine none of it applies."""
+"""What each step asks of a Kubernetes cluster, in one table. On one machine none of it applies.
 
+`TRAINING_NODES` and `TRAINING_GPUS` (of each node) are read when a pipeline is compiled. With one
+node and at most one GPU the training step computes in its own pod; otherwise it launches a TrainJob
+and waits. Tuning's trials have the same size.
+"""
+
+import os
 from dataclasses import dataclass
 
 from kfp import kubernetes
@@ -18,8 +24,9 @@ from components.shared.kubernetes.namespace_objects import (
     STATE_CLAIM,
     STATE_PATH,
 )
+from components.shared.machine.errors import UserError
 from components.shared.machine.images import image_variables, step_image, training_image
-from pipelines.running.training_scale import scale_of_environment
+from components.training.on_nodes.train_job import is_one_process
 
 CONFIG_KEYS: tuple[str, ...] = (
     "MLFLOW_TRACKING_URI",
@@ -78,6 +85,35 @@ class StepSettings:
     cached: bool = True
     gpu: bool = False
     launches: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingScale:
+    """How many pods train together, with how many GPUs each; 0 trains on the CPU."""
+
+    nodes: int = 1
+    gpus_per_node: int = 1
+
+    @property
+    def in_own_pod(self) -> bool:
+        """Whether one process is enough, which then is the step itself."""
+        return is_one_process(self.nodes, self.gpus_per_node)
+
+
+def scale_of_environment() -> TrainingScale:
+    """The scale that `TRAINING_NODES` and `TRAINING_GPUS` ask for; one node with one GPU if unset.
+
+    Raises:
+        UserError: If one of them is not a whole number, or there would be no node.
+    """
+    return TrainingScale(_number("TRAINING_NODES", 1), _number("TRAINING_GPUS", 0))
+
+
+def _number(variable: str, least: int) -> int:
+    text = os.environ.get(variable) or "1"
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(f"{variable} is {text!r}; set it to a whole number from {least} up")
+    return int(text)
 
 
 _LAUNCHES = StepSettings("1", "2G", 24 * 60, launches=True)

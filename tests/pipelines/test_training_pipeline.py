@@ -97,9 +97,10 @@ def test_a_version_under_manual_approval_waits(tiny_bert, reviews, tmp_path) -> 
 
 def test_the_best_trial_is_what_training_uses(tiny_bert, reviews, tmp_path) -> None:
     tuned = run(tiny_bert, reviews, tmp_path, {"tune_trials": 2})
-    trials = json.loads(tuned.artifact("tune-hyperparameters", "trials_log").read_text())
-    assert len(trials) == 2
-    best = max(trials, key=lambda trial: trial["metrics"]["macro_f1"])
+    search = json.loads(tuned.artifact("tune-hyperparameters", "trials_log").read_text())
+    assert len(search["trials"]) == 2
+    best = max(search["trials"], key=lambda trial: trial["metrics"]["macro_f1"])
+    assert search["best"] == best["trial"]
     model = tuned.artifact("fine-tune-classifier", "model")
     used = json.loads((model / "training.json").read_text())["options"]
     assert {name: used[name] for name in best["parameters"]} == best["parameters"]

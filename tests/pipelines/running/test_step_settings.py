@@ -5,7 +5,7 @@ import pytest
 from components.shared.machine.errors import UserError
 from pipelines.running import compile as compiling
 from pipelines.running import preflight, run
-from pipelines.running.training_scale import TrainingScale, scale_of_environment
+from pipelines.running.step_settings import TrainingScale, scale_of_environment
 
 
 @pytest.fixture(autouse=True)
