@@ -79,7 +79,7 @@ def test_pod_security_admits_every_pod(applied):
             assert "PodSecurity" in kubectl(*words, given=json.dumps(spoiled)).stderr
 
 
-def test_the_accounts_may_do_what_the_role_says(applied):
+def test_the_accounts_have_exactly_the_roles_permissions(applied):
     _, objects, namespace = applied
 
     def may(account, group, resource, verb, name=""):

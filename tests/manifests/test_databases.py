@@ -65,7 +65,7 @@ def test_each_client_has_a_database_of_its_own_and_no_other(name, other, clients
         connect(clients[name], other)
 
 
-def test_the_script_reads_what_the_statefulset_gives_it():
+def test_the_script_reads_the_statefulsets_variables():
     ((_, pod),) = pods_of(named(build(MANIFESTS / "overlays" / "small"), "StatefulSet"))
     given = {variable["name"] for variable in pod["containers"][0]["env"]}
     read = set(re.findall(r"\$([A-Z_]+)", SCRIPT.read_text()))

@@ -51,7 +51,7 @@ def test_brackets_close_and_every_alert_says_what_to_do(rule):
         assert not kept or any(label in names for names in kept)
 
 
-def test_alerts_cover_what_has_to_be_seen():
+def test_alerts_cover_errors_latency_queue_and_lost_payloads():
     expressions = " ".join(rule["expr"] for rule in rules())
     wanted = ("REQUESTS", "REQUEST_SECONDS", "QUEUED_REVIEWS", "PAYLOADS_DROPPED")
     for metric in wanted:

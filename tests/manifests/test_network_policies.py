@@ -1,4 +1,4 @@
-"""Network policies: what they close, and that they select labels which pods carry."""
+"""Network policies: which traffic they allow, and that their selectors match pods."""
 
 import pytest
 
@@ -124,7 +124,7 @@ def test_a_profile_is_closed_as_a_whole():
         ("state", "feature-store", False),
     ],
 )
-def test_who_talks_to_whom(pod, peer, allowed, overlay):
+def test_allowed_connections(pod, peer, allowed, overlay):
     labels, other = ({**OURS, COMPONENT_LABEL: component} for component in (pod, peer))
     assert may_reach(overlay, labels, other, PORTS[peer]) is allowed
     assert not may_reach(overlay, {"app": "stranger"}, other, PORTS[peer])
@@ -156,7 +156,7 @@ def test_ports_are_those_that_pods_listen_on(overlay):
     assert listening == {component: {port} for component, port in PORTS.items()}
 
 
-def test_selectors_take_labels_that_pods_carry(objects):
+def test_selectors_use_labels_of_existing_pods(objects):
     known = {key for labels in carried(objects) for key in labels} | ELSEWHERE
     known |= {PART_OF_LABEL, COMPONENT_LABEL, "kubernetes.io/metadata.name"}
     selectors = []

@@ -1,4 +1,4 @@
-"""The pipelines' Role grants what the code asks for, and nothing more."""
+"""The pipelines' Role grants the permissions that the code declares, and nothing more."""
 
 import importlib
 from collections import defaultdict
@@ -14,7 +14,7 @@ COMPONENTS = Path(__file__).resolve().parents[2] / "components"
 
 
 def declared():
-    """The modules that say what they ask of the API."""
+    """The modules that declare their permissions."""
     for path in sorted(COMPONENTS.rglob("*.py")):
         if "\nPERMISSIONS" in path.read_text():
             parts = path.relative_to(COMPONENTS.parent).with_suffix("").parts
@@ -31,7 +31,7 @@ def granted(role):
     return dict(found)
 
 
-def test_the_role_is_the_union_of_what_is_asked_for(overlay):
+def test_the_role_is_the_union_of_the_declared_permissions(overlay):
     asked = defaultdict(set)
     for verbs_of in [permissions for _, permissions in declared()]:
         for (group, resource), verbs in verbs_of.items():
@@ -41,7 +41,7 @@ def test_the_role_is_the_union_of_what_is_asked_for(overlay):
     assert granted(named(overlay, "Role")) == dict(asked)
 
 
-def test_rooms_that_talk_to_the_api_say_what_they_ask():
+def test_modules_that_call_the_api_declare_permissions():
     assert "components.deployment.kserve.service" in dict(declared())
 
 
@@ -62,7 +62,7 @@ def test_the_role_is_bound_to_the_account_of_the_pipelines_alone(overlay):
 
 
 @pytest.mark.parametrize("account", ["pipeline-runner"])
-def test_the_default_account_gets_it_only_where_asked_for(account, with_options, overlay):
+def test_the_default_account_gets_the_role_only_as_an_option(account, with_options, overlay):
     binding = named(with_options, "RoleBinding", "review-sentiment-default-runner")
     assert binding["subjects"][0]["name"] == account
     assert binding["roleRef"] == named(with_options, "RoleBinding", SERVICE_ACCOUNT)["roleRef"]

@@ -13,7 +13,7 @@ HOST = ("hostNetwork", "hostPID", "hostIPC", "hostUsers")
 
 
 def faults_of(pod, *, needs_pod_context=True):
-    """What `restricted` refuses, and what we ask for beyond it."""
+    """Violations of `restricted`, and of our own rules beyond it."""
     faults = [field for field in HOST if pod.get(field)]
     for volume in pod.get("volumes") or []:
         faults += [f"volume {kind}" for kind in set(volume) - {"name"} - VOLUMES]
@@ -59,7 +59,7 @@ def test_every_pod_is_restricted(objects):
             assert user == (999 if "postgres" in name else RUN_AS_USER), name
 
 
-def test_all_that_runs_pods_was_looked_at():
+def test_every_kind_that_runs_pods_is_covered():
     kinds = {
         o["kind"] for o in build(MANIFESTS / "overlays" / "gpu") for _ in pods_of(o)
     }  # fmt: skip
@@ -77,7 +77,7 @@ def test_all_that_runs_pods_was_looked_at():
         lambda pod: pod.update(initContainers=[{"name": "more"}]),
     ],
 )
-def test_a_pod_that_asks_for_more_is_found(spoil):
+def test_a_pod_with_more_rights_is_reported(spoil):
     deployment = named(build(MANIFESTS / "overlays" / "gpu"), "Deployment")
     pod = copy.deepcopy(deployment["spec"]["template"]["spec"])
     assert faults_of(pod) == []

@@ -1,4 +1,4 @@
-"""What an object names exists: in the manifests, in the code, or among what a user makes."""
+"""Referenced objects exist: in the manifests, in the code, or among those a user creates."""
 
 import re
 
@@ -64,14 +64,14 @@ def test_the_steps_find_their_environment(overlay):
         assert data[folder].startswith(f"{STATE_PATH}/")
 
 
-def test_the_folders_of_the_volume_are_made_first(overlay):
+def test_the_job_makes_the_folders_of_the_volume(overlay):
     data = named(overlay, "ConfigMap", CONFIG_MAP)["data"]
     ((_, pod),) = pods_of(named(overlay, "Job"))
     made = set(pod["containers"][0]["command"])
     assert {data[key] for key in ("FEATURE_STORE_DIR", "CHECKPOINT_DIR", "HF_HOME")} <= made
 
 
-def test_what_a_pod_names_is_there(objects):
+def test_objects_that_a_pod_references_exist(objects):
     # A root of its own is applied beside an overlay.
     there = (*objects, *build(MANIFESTS / "overlays" / "gpu"))
     found = {(o["kind"], o["metadata"]["name"]): o for o in there}

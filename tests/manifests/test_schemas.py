@@ -1,4 +1,4 @@
-"""Each object against the schema that an API server would hold it against, strictly."""
+"""Each object against the API server's schema, strictly."""
 
 from functools import cache
 
@@ -48,7 +48,7 @@ def faults_of(manifest):
     return []
 
 
-def test_every_object_is_what_the_api_server_wants(objects):
+def test_every_object_is_valid(objects):
     assert objects
     found = {f"{o['kind']} {o['metadata']['name']}": faults_of(o) for o in objects}
     assert {name: faults for name, faults in found.items() if faults} == {}
@@ -61,7 +61,7 @@ def test_the_check_is_strict():
     assert faults_of({**service, "metadata": {"name": "a"}, "spec": {"container": []}})
 
 
-def test_overlays_hold_no_kind_that_a_cluster_of_ours_may_lack(overlay):
+def test_overlays_use_only_kinds_of_the_required_operators(overlay):
     custom = {group for group, _, _ in schemas()}
     groups = {o["apiVersion"].rpartition("/")[0] for o in overlay}
     assert {group for group in groups if "." in group and not group.endswith(".k8s.io")} <= custom
@@ -74,7 +74,7 @@ def test_names_are_unique_and_in_one_namespace(objects):
     assert len({o["metadata"].get("namespace") for o in objects} - {None}) <= 1
 
 
-def test_the_list_of_roots_is_whole():
+def test_the_list_of_roots_is_complete():
     from tests.manifests.conftest import MANIFESTS
 
     overlays = {f"overlays/{path.name}" for path in (MANIFESTS / "overlays").iterdir()}

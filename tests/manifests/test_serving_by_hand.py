@@ -4,7 +4,7 @@ from components.deployment.service import ServiceState
 from tests.manifests.conftest import MANIFESTS, build, named
 
 
-def test_the_service_is_what_a_rollout_makes_and_takes_over():
+def test_a_rollout_makes_the_same_service():
     service = named(build(MANIFESTS / "serving-by-hand"), "InferenceService")
     model = service["spec"]["predictor"]["model"]
     made = render_inference_service(service["metadata"]["name"], "1", model["storageUri"])

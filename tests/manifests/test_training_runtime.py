@@ -15,9 +15,7 @@ from components.shared.kubernetes.namespace_objects import (
 )
 from components.shared.machine.images import training_image
 from components.training.on_nodes.train_job import NODE, train_job_spec
-from tests.deployment.conftest import CRDS
 from tests.manifests.test_pod_security import faults_of
-from tests.stand_ins.kept_objects import crd_validator
 
 FILE = Path(__file__).parents[2] / "manifests" / "base" / "training" / "trainingruntime.yaml"
 
@@ -64,14 +62,6 @@ def job(request, runtime):
     return job_of(runtime, train_job_spec(["--training-set=/state/t"], nodes, gpus))
 
 
-def test_trainer_takes_it(runtime):
-    validator = crd_validator("trainer.kubeflow.org", "v1alpha1", "trainingruntimes")
-    if validator is None:
-        pytest.skip(f"the published CRDs are not at {CRDS} (set CRDS_DIR)")
-    faults = validator.iter_errors(runtime)
-    assert [f"{fault.json_path}: {fault.message}" for fault in faults] == []
-
-
 def test_it_is_the_runtime_that_train_jobs_name(runtime):
     assert runtime["metadata"]["name"] == TRAINING_RUNTIME
     assert runtime["spec"]["mlPolicy"]["torch"] == {}
@@ -86,7 +76,7 @@ def test_it_is_the_runtime_that_train_jobs_name(runtime):
 
 
 @pytest.mark.parametrize("version", ["1.32", "1.36"])
-def test_kubernetes_takes_the_job(job, version):
+def test_kubernetes_accepts_the_job(job, version):
     kubernetes_validate.validate(job, version, strict=True)
 
 
@@ -134,12 +124,12 @@ def action(policy, reason, message):
         ({"exit_code": 22}, "RestartJobSet"),
     ],
 )
-def test_what_becomes_of_a_training_whose_pod_failed(runtime, job, pod, then):
+def test_the_action_after_a_pod_failed(runtime, job, pod, then):
     policy = runtime["spec"]["template"]["spec"]["failurePolicy"]
     assert action(policy, *job_failure(job["spec"]["podFailurePolicy"], **pod)) == then
 
 
-def test_what_kubernetes_asks_of_a_pod_failure_policy(runtime, job):
+def test_the_pod_failure_policy_is_valid_for_kubernetes(runtime, job):
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     # Any failure ends the Job at once: the pods of a training live and die together.
     assert job["spec"]["backoffLimit"] == 0
@@ -151,7 +141,7 @@ def test_pods_are_restricted(job):
     assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
 
 
-def test_pods_have_what_training_reads_and_writes(job):
+def test_pods_have_the_volumes_and_variables_of_training(job):
     pods = job["spec"]["template"]["spec"]
     (container,) = pods["containers"]
     claims = {
@@ -169,7 +159,7 @@ def test_pods_have_what_training_reads_and_writes(job):
     assert pods["terminationGracePeriodSeconds"] > waits
 
 
-def test_gpus_come_with_the_train_job_alone(runtime):
+def test_only_the_train_job_adds_gpus(runtime):
     def settings(gpus):
         job = job_of(runtime, train_job_spec([], 2, gpus))
         pods = job["spec"]["template"]["spec"]
