@@ -48,18 +48,12 @@ class BufferLimits:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An answered request that waits to be written: n texts and what the model predicted."""
+    """An answered request that waits to be written."""
 
     microseconds: int  # When it was answered, since 1970.
     request_id: str
-    texts: Sequence[str]
-    classes: list[int]
-    probabilities: list[list[float]]
-    truncated: list[bool]
-
-    @property
-    def characters(self) -> int:
-        return sum(map(len, self.texts))
+    rows: list[tuple[str, int, list[float], bool]]  # Text, class, probabilities, whether cut.
+    characters: int
 
     @property
     def time(self) -> datetime:
@@ -141,18 +135,10 @@ class PayloadLog:
         if not rows:
             return
         try:
-            answer = _Answer(
-                time.time_ns() // 1000,
-                request_id,
-                texts,
-                np.asarray(classes).tolist(),
-                np.asarray(probabilities).tolist(),
-                np.asarray(truncated).tolist(),
-            )
-            characters = answer.characters
-            lengths = {len(answer.classes), len(answer.probabilities), len(answer.truncated)}
-            if lengths != {rows}:
-                raise ValueError(f"{rows} texts, but {lengths} answers")
+            predicted = (np.asarray(part).tolist() for part in (classes, probabilities, truncated))
+            characters = sum(map(len, texts))
+            whole = list(zip(texts, *predicted, strict=True))
+            answer = _Answer(time.time_ns() // 1000, request_id, whole, characters)
         except Exception as error:
             self._drop(rows, f"an answer could not be taken: {error!r}")
             return
@@ -193,12 +179,12 @@ class PayloadLog:
         """Write batches until closed and empty."""
         # What Arrow imports at its first table (pandas) takes its time: now, while the server
         # starts, not under load.
-        self._parquet([_Answer(0, "", [""], [0], [[0.0] * len(CLASS_NAMES)], [False])])
+        self._parquet([_Answer(0, "", [("", 0, [0.0] * len(CLASS_NAMES), False)], 0)])
         while True:
             self._enough.wait(self._limits.flush_seconds)
             self._enough.clear()
             while answers := self._next_batch():
-                rows = sum(len(answer.texts) for answer in answers)
+                rows = sum(len(answer.rows) for answer in answers)
                 characters = sum(answer.characters for answer in answers)
                 self._write(answers)
                 with self._lock:
@@ -215,7 +201,7 @@ class PayloadLog:
         answers, rows = [], 0
         with self._lock:
             while self._answers:
-                size = len(self._answers[0].texts)
+                size = len(self._answers[0].rows)
                 if answers and rows + size > self._limits.flush_rows:
                     break
                 answers.append(self._answers.popleft())
@@ -227,7 +213,7 @@ class PayloadLog:
         """Write answers, a file for each day; drop what cannot be written after a few attempts."""
         for day, group in itertools.groupby(answers, key=lambda answer: answer.time.date()):
             of_day = list(group)
-            rows = sum(len(answer.texts) for answer in of_day)
+            rows = sum(len(answer.rows) for answer in of_day)
             try:
                 content = self._parquet(of_day)
             except Exception as error:
@@ -276,20 +262,20 @@ class PayloadLog:
         """The answers as the bytes of a Parquet file."""
         import pyarrow.parquet as pq
 
-        rows, digests, texts = [], [], []
+        rows = []
         for number, answer in enumerate(answers):
             if number % _ANSWERS_AT_A_STRETCH == 0:
                 # Hands the interpreter to the event loop, which would wait up to 5 ms for it.
                 time.sleep(0)
             request_id = _utf8(answer.request_id).decode()
-            for position, text in enumerate(map(_utf8, answer.texts)):
-                rows.append((answer.microseconds, request_id, position))
-                digests.append(hashlib.sha256(text).hexdigest())
-                texts.append(text.decode() if self._keep_texts else None)
-        times, ids, positions = zip(*rows, strict=True)
-        classes = [index for answer in answers for index in answer.classes]
-        chances = [row for answer in answers for row in answer.probabilities]
-        columns = [
+            for position, (text, *predicted) in enumerate(answer.rows):
+                encoded = _utf8(text)
+                known = encoded.decode() if self._keep_texts else None
+                digest = hashlib.sha256(encoded).hexdigest()
+                rows.append((answer.microseconds, request_id, position, digest, known, *predicted))
+        columns = zip(*rows, strict=True)
+        times, ids, positions, digests, texts, classes, chances, truncated = columns
+        arrays = [
             pa.array(times, pa.int64()).cast(PAYLOAD_SCHEMA.field("time").type),
             ids,
             pa.array(positions, pa.int32()),
@@ -298,10 +284,10 @@ class PayloadLog:
             pa.array(texts, pa.string()),
             pa.array(CLASS_NAMES).take(pa.array(classes, pa.int64())),
             *np.asarray(chances, dtype=np.float32).T,
-            [cut for answer in answers for cut in answer.truncated],
+            truncated,
         ]
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(columns, schema=PAYLOAD_SCHEMA), sink, compression="zstd")
+        pq.write_table(pa.table(arrays, schema=PAYLOAD_SCHEMA), sink, compression="zstd")
         return memoryview(sink.getvalue())
 
     def _drop(self, rows: int, reason: str) -> None:
