@@ -33,7 +33,6 @@ from components.deployment.judging.canary_analysis import (
     Limits,
     Standing,
 )
-from components.deployment.judging.observations import ObservationSource, Verdict
 from components.deployment.place import Place
 from components.deployment.tryout import Look, Outcome, Tryout
 from components.shared.machine.errors import UserError
@@ -80,7 +79,7 @@ class AbJudge:
     """A `Judge` that decides at the planned sample, or before where the candidate does harm.
 
     Attributes:
-        source: What is seen of each version.
+        read: What is seen of a version up to now (`ObservationSource.read`).
         b: The candidate's version.
         options: Plan and pace.
         reviews: To ask, in this order, each once.
@@ -91,7 +90,7 @@ class AbJudge:
         stopped: Whether the test ended before its sample because B did harm.
     """
 
-    source: ObservationSource
+    read: Callable[[str], Any]
     b: str
     options: AbTestOptions
     reviews: Sequence[LabelledReview]
@@ -140,8 +139,8 @@ class AbJudge:
     def look(self) -> Look:
         """As `Judge.look`; other classes and times are what a better candidate may have."""
         if self._remembered is not None:
-            return Look(Verdict.PROMOTE, str(self._remembered["reason"]))
-        readings = self.source.read(self._a), self.source.read(self.b)
+            return Look.promote(str(self._remembered["reason"]))
+        readings = self.read(self._a), self.read(self.b)
         if self._watch is None:
             self._watch = CanaryWatch(Limits(), *readings)
         else:
@@ -150,16 +149,15 @@ class AbJudge:
             self._failed = failed.stable, failed.canary
             if failed.standing is Standing.BEYOND:
                 self.stopped = True
-                reason = f"stopped before the planned sample, {failed.in_words()}"
-                return Look(Verdict.ROLL_BACK, reason)
+                return Look.roll_back(f"stopped before the planned sample, {failed.in_words()}")
         result = self.result()
         if self._enough():
-            promote = result.winner is Winner.B
-            return Look(Verdict.PROMOTE if promote else Verdict.ROLL_BACK, result.reason)
+            decide = Look.promote if result.winner is Winner.B else Look.roll_back
+            return decide(result.reason)
         if self._left is None:
             reason = f"all {len(self.reviews):,} labelled reviews were asked: {result.reason}"
-            return Look(Verdict.ROLL_BACK, reason)
-        return Look(Verdict.HOLD, result.reason)
+            return Look.roll_back(reason)
+        return Look.hold(result.reason)
 
     def use(self, seconds: float) -> None:
         """As `Judge.use`: ask reviews, while failures are watched and some are missing."""
@@ -235,7 +233,7 @@ def run_ab_test(
     service, reviews = place.service, read_labelled_reviews(labelled)
     state, url = service.state(), options.url or place.url()
     ask = asker_of(url, service.name)
-    judge = AbJudge(place.source, service.candidate.version, options, reviews, ask, sleep)
+    judge = AbJudge(place.source.read, service.candidate.version, options, reviews, ask, sleep)
     if state is not None and state.stable:
         if not url:
             raise UserError(

@@ -10,7 +10,6 @@ from typing import Any
 
 from components.deployment.asking.labelled import SideBySide
 from components.deployment.judging.canary_analysis import CanaryWatch, Limits
-from components.deployment.judging.observations import Observations, ObservationSource, Verdict
 from components.deployment.judging.shadow import describe_shadow
 from components.deployment.place import Place
 from components.deployment.tryout import Look, Outcome, Step, Tryout
@@ -57,7 +56,7 @@ class CanaryJudge:
     """A `Judge` that compares the canary with the stable version, and looks as often as it likes.
 
     Attributes:
-        source: What is seen of each version.
+        read: What is seen of a version up to now (`ObservationSource.read`).
         canary: The canary's version.
         options: `alpha` is for the whole rollout, and shared evenly between the steps.
         labelled: Given both versions, of each labelled review whether they are right, and why
@@ -65,7 +64,7 @@ class CanaryJudge:
         sleep: Waits that many seconds.
     """
 
-    source: ObservationSource
+    read: Callable[[str], Any]
     canary: str
     options: RolloutOptions
     labelled: Callable[..., tuple[Sequence[tuple[bool, bool]], str]] = lambda *_: ([], "")
@@ -74,7 +73,7 @@ class CanaryJudge:
     _percent: int = 0
     _before: Mapping[str, Any] = field(default_factory=dict)
     _watch: CanaryWatch | None = None
-    _reading: Observations = field(default_factory=Observations)
+    _reading: Any = None
 
     def shares(self, percent: int | None, evidence: Mapping[str, Any]) -> Sequence[int]:
         """As `Judge.shares`; after a crash from the share that the canary has."""
@@ -86,7 +85,7 @@ class CanaryJudge:
     def begin(self, stable: str, percent: int, evidence: Mapping[str, Any]) -> None:
         """As `Judge.begin`; the first look that sees both versions begins the watch."""
         self._stable, self._percent, self._before = stable, percent, evidence
-        self._watch, self._reading = None, Observations()
+        self._watch = None
 
     def look(self) -> Look:
         """As `Judge.look`.
@@ -95,19 +94,18 @@ class CanaryJudge:
         A server that fails at them is judged by its other numbers, but not promoted.
         """
         labelled, unasked = self.labelled(self._stable, self.canary)
-        canary = self.source.read(self.canary)
+        canary = self.read(self.canary)
         if self._percent < 100:
-            self._reading = self.source.read(self._stable)
+            self._reading = self.read(self._stable)
         if self._watch is None:
             limits = replace(self.options, alpha=self.options.alpha / len(self.options.steps))
             if self._percent < 100:
                 self._watch = CanaryWatch(limits, self._reading, canary)
             else:
                 self._watch, self._reading = CanaryWatch.resumed(self._before, canary, limits)
-            return Look(Verdict.HOLD, "nothing was seen of it")
+            return Look.hold("nothing was seen of it")
         self._watch, analysis = self._watch.look(self._reading, canary, labelled)
-        if unasked and analysis.verdict is Verdict.PROMOTE:
-            analysis = replace(analysis, verdict=Verdict.HOLD, reason=unasked)
+        analysis = analysis.held_by(unasked)
         return Look(analysis.verdict, analysis.reason, analysis)
 
     def use(self, seconds: float) -> None:
@@ -155,7 +153,7 @@ def roll_out_model(
 
     outcome = Tryout(
         place.service,
-        CanaryJudge(place.source, version, options, side_by_side, sleep),
+        CanaryJudge(place.source.read, version, options, side_by_side, sleep),
         options.look_every_seconds,
         options.step_deadline_seconds,
         options.retry_rejected,

@@ -38,6 +38,21 @@ class Look:
     reason: str
     analysis: Any = None
 
+    @classmethod
+    def promote(cls, reason: str) -> "Look":
+        """Without an analysis: it is good enough."""
+        return cls(Verdict.PROMOTE, reason)
+
+    @classmethod
+    def hold(cls, reason: str) -> "Look":
+        """Without an analysis: it is too early to tell."""
+        return cls(Verdict.HOLD, reason)
+
+    @classmethod
+    def roll_back(cls, reason: str) -> "Look":
+        """Without an analysis: it is too bad."""
+        return cls(Verdict.ROLL_BACK, reason)
+
 
 class Judge(Protocol):
     """Decides what becomes of a version; asked again and again while it has a share."""
@@ -249,7 +264,7 @@ class Tryout:
             try:
                 look = self.judge.look()
             except NotObserved as error:
-                look = Look(Verdict.HOLD, str(error))
+                look = Look.hold(str(error))
             if look.analysis is not None:
                 analyses.append(look.analysis)
             now = self.clock()

@@ -145,7 +145,7 @@ class World:
 
     def roll_out(self, version="4", after_step=lambda _: None, labelled=None, **options):
         chosen = RolloutOptions(**{"step_deadline_seconds": 1200.0, **options})
-        judge = CanaryJudge(self.time, version, chosen, sleep=self.time.sleep)
+        judge = CanaryJudge(self.time.read, version, chosen, sleep=self.time.sleep)
         judge.labelled = labelled or judge.labelled
         pace = chosen.look_every_seconds, chosen.step_deadline_seconds, chosen.retry_rejected
         return Tryout(
@@ -227,7 +227,9 @@ class Lab(World):
 
     def test(self, version="4", reviews=REVIEWS, ask=None, **options):
         chosen = AbTestOptions(**{**PLAN, **options})
-        self.judge = AbJudge(self.time, version, chosen, reviews, ask or self.ask, self.time.sleep)
+        self.judge = AbJudge(
+            self.time.read, version, chosen, reviews, ask or self.ask, self.time.sleep
+        )
         pace = chosen.look_every_seconds, chosen.deadline_seconds, chosen.retry_rejected
         return Tryout(
             self.service(version), self.judge, *pace, first_deployment=False, clock=self.time.clock

@@ -47,8 +47,7 @@ from components.shared.machine.options import Options, option
 from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
-FAILED_REQUESTS = "failed requests"
-"""Name of the measure."""
+FAILED_REQUESTS = "failed requests"  # name of the measure
 
 
 @dataclass(frozen=True)
@@ -150,6 +149,11 @@ class Analysis:
     stable: Observations
     canary: Observations
 
+    def held_by(self, reason: str) -> "Analysis":
+        """The same, but to hold where it would promote and there is a reason not to."""
+        holds = reason and self.verdict is Verdict.PROMOTE
+        return replace(self, verdict=Verdict.HOLD, reason=reason) if holds else self
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
         return {
@@ -163,11 +167,7 @@ class Analysis:
 
 @dataclass(frozen=True)
 class LatencyEvidence:
-    """What was seen of both versions since the thresholds were fixed that judge it.
-
-    The thresholds, the stable's stretched median and 99th percentile, are indices in
-    `SECONDS_BUCKETS`.
-    """
+    """What was seen of both versions since the thresholds (edges of buckets) were fixed."""
 
     median_edge: int
     p99_edge: int
@@ -179,11 +179,11 @@ class LatencyEvidence:
 class CanaryWatch:
     """What has to be remembered between looks; it never changes, each look gives the next one.
 
-    Begin a watch when the canary begins to get its share of the traffic, and a new one when the
-    share changes. After a crash begin a new one too: what was seen before is lost, what is promised
-    holds. The latency thresholds are read from the stable's first `answers_for_threshold` answers
-    of the watch, and fixed when the canary has given its `warm_up_answers` too; answers given
-    afterwards, of either version, are judged by them.
+    Begin one when the canary begins to get its share of the traffic, and a new one when the share
+    changes or after a crash: what was seen is lost then, what is promised holds. The latency
+    thresholds are read from the stable's first `answers_for_threshold` answers of the watch, and
+    fixed when the canary has given its `warm_up_answers` too; answers given afterwards, of either
+    version, are judged by them.
 
     `frozen` holds the thresholds with the readings at which they were fixed; None before.
     """

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.deployment.kserve.state import (
+    AUTOSCALER_ANNOTATION,
     DIGEST_ANNOTATION,
     FIRST_ANNOTATION,
-    KEPT_ON_THE_SERVICE,
     MODE_ANNOTATION,
     VERSION_ANNOTATION,
     Mode,
+    pod_annotations,
 )
 from components.shared.kubernetes.namespace_objects import (
     PART_OF,
@@ -25,8 +26,6 @@ from components.shared.records.payloads import check_no_password
 
 RUNTIME = "review-sentiment"
 """ServingRuntime and model format of `manifests/base/serving/servingruntime.yaml`."""
-
-AUTOSCALER_ANNOTATION = "serving.kserve.io/autoscalerClass"
 
 # RFC 1123 label, short enough for the suffixes that KServe and Knative append.
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -208,21 +207,6 @@ def model_of(
         # The pod is taken off the endpoints while it still answers; then SIGTERM drains it.
         model["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", str(_PRE_STOP_SECONDS)]}}}
     return model
-
-
-def pod_annotations(version: str, model_digest: str) -> dict[str, str]:
-    """Annotations of one version's pods: `spec.predictor.annotations`.
-
-    KServe copies a service's own annotations to its pods, where a change makes a new Knative
-    revision or restarts a Deployment. Those of `spec.predictor` come before them (buildObjectMeta
-    in KServe's components/predictor.go), so each annotation that a rollout changes has a fixed
-    value here: the service's bookkeeping then never touches a pod.
-    """
-    return {
-        VERSION_ANNOTATION: version,
-        DIGEST_ANNOTATION: model_digest,
-        **dict.fromkeys(KEPT_ON_THE_SERVICE, "see the InferenceService"),
-    }
 
 
 def storage_uri_of(artifact_uri: str, model_name: str, version: str) -> str:

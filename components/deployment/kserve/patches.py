@@ -13,14 +13,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from components.deployment.kserve.inference_service import (
-    AUTOSCALER_ANNOTATION,
-    ServiceSettings,
-    model_of,
-    pod_annotations,
-)
 from components.deployment.kserve.state import (
     AFTER_REVISION_ANNOTATION,
+    AUTOSCALER_ANNOTATION,
     CANARY_ANNOTATION,
     CANARY_DIGEST_ANNOTATION,
     DIGEST_ANNOTATION,
@@ -34,6 +29,7 @@ from components.deployment.kserve.state import (
     annotations_of,
     canary_name,
     mode_of,
+    pod_annotations,
     state_of,
 )
 
@@ -46,9 +42,8 @@ _ATTEMPT = "review-sentiment/attempt"
 def start(
     service: Mapping[str, Any],
     version: str,
-    storage_uri: str,
     digest: str,
-    settings: ServiceSettings,
+    model: Mapping[str, Any],
     *,
     first_percent: int,
     shadow: bool = False,
@@ -56,10 +51,9 @@ def start(
     """Start a version beside the stable one, without any traffic.
 
     Replicas and scaling stay as the object has them; in Standard mode the canary gets the pods for
-    the share that it gets next. Of the settings only the pod's resources and arguments count.
+    the share that it gets next. `model` is its `spec.predictor.model`.
     """
     state, mode = state_of(service), mode_of(service)
-    model = model_of(version, storage_uri, mode, settings)
     notes: dict[str, str | None] = {
         VERSION_ANNOTATION: state.stable,
         CANARY_ANNOTATION: version,

@@ -16,6 +16,7 @@ import tenacity
 from components.deployment.kserve import patches
 from components.deployment.kserve.inference_service import (
     ServiceSettings,
+    model_of,
     render_inference_service,
 )
 from components.deployment.kserve.state import (
@@ -115,9 +116,9 @@ class KServeService:
                 return None
             if state.canary is not None or state.stable == version:
                 raise interference(self, state)
+            model = model_of(version, self.candidate.uri, self.mode, self.settings)
             return patches.start(
-                service,
-                *(version, self.candidate.uri, self.candidate.digest, self.settings),
+                *(service, version, self.candidate.digest, model),
                 first_percent=first_percent,
                 shadow=shadow,
             )

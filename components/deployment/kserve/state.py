@@ -29,6 +29,7 @@ FIRST_ANNOTATION = "review-sentiment/first-deployment"  # until the first versio
 # `true`: a canary at 0 percent gets a copy of each request, where something mirrors traffic.
 SHADOW_ANNOTATION = "review-sentiment/shadow"
 MODE_ANNOTATION = "serving.kserve.io/deploymentMode"  # KServe's own
+AUTOSCALER_ANNOTATION = "serving.kserve.io/autoscalerClass"  # KServe's own
 
 OF_A_CANARY = (
     CANARY_ANNOTATION,
@@ -129,6 +130,21 @@ def _evidence(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return evidence if isinstance(evidence, dict) else {}
+
+
+def pod_annotations(version: str, model_digest: str) -> dict[str, str]:
+    """Annotations of one version's pods: `spec.predictor.annotations`.
+
+    KServe copies a service's own annotations to its pods, where a change makes a new Knative
+    revision or restarts a Deployment. Those of `spec.predictor` come before them (buildObjectMeta
+    in KServe's components/predictor.go), so each annotation that a rollout changes has a fixed
+    value here: the service's bookkeeping then never touches a pod.
+    """
+    return {
+        VERSION_ANNOTATION: version,
+        DIGEST_ANNOTATION: model_digest,
+        **dict.fromkeys(KEPT_ON_THE_SERVICE, "see the InferenceService"),
+    }
 
 
 def canary_name(version: str) -> str:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from components.deployment.kserve import patches
 from components.deployment.kserve.inference_service import (
     ServiceSettings,
+    model_of,
     render_inference_service,
 )
 from components.deployment.kserve.state import (
@@ -52,9 +53,9 @@ class Service:
         return self.look(looks) if looks else self.now
 
     def start(self, version="4", looks=4, digest="", **more):
-        uri, settings = f"s3://m/{version}", ServiceSettings()
+        model = model_of(version, f"s3://m/{version}", self.mode, ServiceSettings())
         more = {"first_percent": 10, **more}
-        return self.apply(patches.start(self.now, version, uri, digest, settings, **more), looks)
+        return self.apply(patches.start(self.now, version, digest, model, **more), looks)
 
     def shift(self, percent, following=100, looks=2):
         return self.apply(
