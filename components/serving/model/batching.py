@@ -42,11 +42,7 @@ class Engine(Protocol):
 
 
 class OverloadedError(Exception):
-    """The server has more work than it can do in time.
-
-    Attributes:
-        retry_after: Seconds after which there should be room, at least 1.
-    """
+    """The server has more work than it can do in time; `retry_after` seconds make room."""
 
     def __init__(self, retry_after: float) -> None:
         """Round up the seconds of work that lie before a new request."""
@@ -69,15 +65,10 @@ class _Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request gets.
+    """What a request gets."""
 
-    Attributes:
-        logits: [n, classes].
-        queue_seconds: Longest time that one of its reviews waited for its forward pass.
-    """
-
-    logits: NDArray[np.float32]
-    queue_seconds: float
+    logits: NDArray[np.float32]  # [n, classes]
+    queue_seconds: float  # Longest time that one of its reviews waited for its forward pass.
 
 
 @dataclass(eq=False)
@@ -127,10 +118,7 @@ class Batcher:
         return self._queued_tokens / self._tokens_per_second
 
     async def logits(self, input_ids: Sequence[Sequence[int]]) -> Answer:
-        """Logits of the reviews of one request.
-
-        Args:
-            input_ids: [n] rows of token ids, unpadded.
+        """Logits of the reviews of one request: n rows of token ids, unpadded.
 
         Raises:
             OverloadedError: If the queue is full, at once; or if the request waited too long.

@@ -69,11 +69,8 @@ class OpenVinoEngine:
     """A network that `components.serving.export` wrote, compiled twice.
 
     A pass that runs alone is shared by all cores, so that a lone request is answered soonest.
-    Passes side by side have a core each, so that none waits for another's slower half.
-
-    Attributes:
-        name: Name of the engine in the folder.
-        parallel: Forward passes that may run side by side.
+    Passes side by side, at most `parallel`, have a core each, so that none waits for another's
+    slower half.
     """
 
     def __init__(self, model_folder: Path, check: EngineCheck, threads: int) -> None:

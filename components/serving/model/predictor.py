@@ -49,21 +49,15 @@ class Predictions:
 class Predictor:
     """A loaded model folder: tokenizer, engine and calibration.
 
-    Attributes:
-        max_tokens: Longest input in tokens; longer texts are cut at their end, as in training.
-        engine: Computes the logits.
-        feature_service: Feature service that training read, '' where the folder names none.
+    Texts of more than `max_tokens` are cut at their end, as in training. `feature_service` is what
+    training read, '' where the folder names none.
     """
 
     def __init__(self, model_folder: str | Path, engine: str = AUTO) -> None:
-        """Load the folder.
-
-        Args:
-            model_folder: What training or `components.serving.export` wrote.
-            engine: As in `components.serving.model.engine.load_engine`.
+        """Load a folder that training or `components.serving.export` wrote.
 
         Raises:
-            UserError: If the folder is incomplete or cannot be loaded.
+            UserError: If it is incomplete or cannot be loaded, or `load_engine` refuses the engine.
         """
         from tokenizers import Tokenizer
 

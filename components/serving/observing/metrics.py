@@ -68,13 +68,7 @@ class ServingMetrics:
         return self._requests.labels(*self._model, protocol, str(code))
 
     def answered(self, protocol: str, code: int, seconds: float) -> None:
-        """Count an answered request.
-
-        Args:
-            protocol: `v1`, `v2` or `grpc`.
-            code: HTTP status of the answer, or the one that stands for a gRPC status.
-            seconds: From the request's arrival to the answer's last byte.
-        """
+        """Count an answer with its HTTP status, and the seconds from arrival to its last byte."""
         child = self._answered.get((protocol, code))
         if child is None:
             child = self._answered[protocol, code] = self._child(protocol, code)

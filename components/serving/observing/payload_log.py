@@ -87,8 +87,8 @@ class PayloadLog:
         Args:
             uri: Folder or object prefix, any that fsspec writes; credentials come from the
                 environment, never in the URI.
-            model_name: Part of each row.
-            model_version: Part of each row.
+            model_name: Like `model_version`, part of each row.
+            model_version: Version in the registry.
             keep_texts: Whether the texts themselves are written, not their SHA-256 alone.
             limits: Limits of the buffer.
             on_dropped: Called with the number of rows dropped, from any thread; for a metric.

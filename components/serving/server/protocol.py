@@ -60,14 +60,10 @@ class Review(NamedTuple):
 
 
 def reviews_of_v1(body: Any) -> list[Review]:
-    """The reviews of a v1 request, one for each instance.
+    """The reviews of a v1 request: `{"instances": [...]}`, decoded or as JSON bytes.
 
-    Args:
-        body: `{"instances": [...]}`, decoded or as JSON bytes; each instance is a text, a mapping
-            with `review_body`, `title` or both, or one with `review_id` alone.
-
-    Raises:
-        UserError: If the request is not of that form, or an instance is blank.
+    Each instance is a text, a mapping with `review_body`, `title` or both, or one with `review_id`
+    alone. Raises `UserError` for all else, and for blank texts.
     """
     if isinstance(body, bytes | str):
         try:
@@ -110,15 +106,10 @@ def predictions_of_v1(
 
 
 def reviews_of_v2(request: "InferRequest") -> list[Review]:
-    """The n reviews of a v2 request.
+    """The n reviews of a v2 request: the tensors of `V2_INPUTS` as BYTES [n] or [n, 1].
 
-    Args:
-        request: With the tensor `text`, and `title` where there are titles, or with `review_id`;
-            each BYTES of shape [n] or [n, 1], as JSON or binary data.
-
-    Raises:
-        UserError: If a tensor is missing, unknown, repeated, of another type or shape, not UTF-8,
-            or if a text is blank.
+    Raises `UserError` if a tensor is missing, unknown, repeated, of another type or shape, or not
+    UTF-8, and for blank texts.
     """
     known = [tensor["name"] for tensor in V2_INPUTS]
     tensors: dict[str, list[str]] = {}

@@ -41,13 +41,7 @@ class Refusal(GrpcException):
 
 
 class SentimentModel(Model):
-    """The model of one folder behind KServe's protocols, ready to answer once it is made.
-
-    Attributes:
-        version: Version in the registry, part of every answer.
-        engine_name: Name of what computes the forward pass.
-        batcher: The queue before the engine.
-    """
+    """The model of one folder behind KServe's protocols, ready to answer once it is made."""
 
     def __init__(
         self,
@@ -64,11 +58,11 @@ class SentimentModel(Model):
         """Load the folder and predict once, so that the first request finds a warm model.
 
         Args:
-            name: Name in the URLs.
-            version: Version in the registry.
+            name: Like `version`, `engine` and `features`, one of `ModelOptions`.
+            version: Part of every answer.
             model_folder: What training wrote.
-            engine: As in `components.serving.model.engine.load_engine`.
-            features: Whether reviews may be asked for by their key in the feature store.
+            engine: As in `load_engine`.
+            features: Whether to open the feature store.
             limits: Limits of the queue, by the names of `Batcher`.
             on_batch: As in `Batcher`.
             on_answer: Called with the texts, what was predicted for them, and the longest time in
@@ -99,9 +93,9 @@ class SentimentModel(Model):
         """Answer a request in its own protocol: v1 (a mapping or bytes) or v2 (`InferRequest`).
 
         Raises:
-            InvalidInput: If the client sent something else; becomes status 400.
-            ModelNotFound: If the client asks for another version; becomes status 404.
-            Refusal: If there is more to do than can be done in time; becomes status 503.
+            InvalidInput: If the client sent something else (400).
+            ModelNotFound: If the client asks for another version (404).
+            Refusal: If there is more to do than can be done in time (503).
         """
         is_v2 = isinstance(payload, InferRequest)
         if is_v2 and payload.model_version not in (None, "", self.version):
