@@ -50,7 +50,6 @@ def explain(
     name: str,
     found: dict[str, Any] | None,
     pods: str,
-    timeout: tuple[float, float],
 ) -> str:
     """Say in words what the cluster knows of an object's state. Never raises.
 
@@ -60,10 +59,6 @@ def explain(
         name: Name of the object.
         found: The object; None where there is none.
         pods: Label selector of its pods; empty leaves them out.
-        timeout: Seconds to connect and to wait for an answer.
-
-    Returns:
-        Sentences separated by semicolons.
     """
     if found is None:
         return f"{name} does not exist"
@@ -75,7 +70,7 @@ def explain(
     if pods:
 
         def of_pods() -> list[str]:
-            listed = _pods_of(core, namespace, pods, timeout)
+            listed = _pods_of(core, namespace, pods)
             failed.extend([pod for pod in listed if any(_broken(pod))][:_PODS])
             unplaced = [(pod, _unschedulable(pod)) for pod in listed]
             said = [f"pod {pod.metadata.name} finds no node: {why}" for pod, why in unplaced if why]
@@ -86,7 +81,7 @@ def explain(
     def of_events() -> list[str]:
         said = [
             f"event {event.reason} of {event.involved_object.name}: {(event.message or '').strip()}"
-            for event in _warnings_about(core, namespace, name, timeout)
+            for event in _warnings_about(core, namespace, name)
         ]
         return list(dict.fromkeys(said))[-_EVENTS:]
 
@@ -95,7 +90,7 @@ def explain(
         for status in _broken(pod):
             parts += _or_why_not(
                 f"the log of pod {pod.metadata.name}",
-                partial(_last_lines, core, pod, status, timeout),
+                partial(_last_lines, core, pod, status),
             )
     return "; ".join(parts) or "it has neither conditions nor events yet"
 
@@ -157,11 +152,11 @@ class StartWatch:
         from urllib3.exceptions import HTTPError
 
         try:
-            pods = _pods_of(self.core, self.namespace, self.selector, _TIMEOUT)
+            pods = _pods_of(self.core, self.namespace, self.selector)
             running = any(pod.status and pod.status.phase == "Running" for pod in pods)
             found = [obstacle for pod in pods for obstacle in _of_pod(pod)]
             seen = {pod.metadata.name for pod in pods}
-            for event in _warnings_about(self.core, self.namespace, self.name, _TIMEOUT):
+            for event in _warnings_about(self.core, self.namespace, self.name):
                 found += _of_event(event, seen)
         except (ApiException, HTTPError, OSError) as error:
             logger.debug("the pods of %s cannot be read: %s", self.name, error)
@@ -219,22 +214,18 @@ def _of_event(event: "CoreV1Event", seen: set[str]) -> Iterator[Obstacle]:
         yield Obstacle(f"image {name}", text, may_pass=True)
 
 
-def _pods_of(
-    core: "CoreV1Api", namespace: str, selector: str, timeout: tuple[float, float]
-) -> "list[V1Pod]":
-    found = core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=timeout)
+def _pods_of(core: "CoreV1Api", namespace: str, selector: str) -> "list[V1Pod]":
+    found = core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=_TIMEOUT)
     return list(found.items)
 
 
-def _warnings_about(
-    core: "CoreV1Api", namespace: str, name: str, timeout: tuple[float, float]
-) -> "list[CoreV1Event]":
+def _warnings_about(core: "CoreV1Api", namespace: str, name: str) -> "list[CoreV1Event]":
     """Warnings about an object and what it made, oldest first.
 
     What controllers make of an object (jobs, pods) bears its name followed by a hyphen and more.
     """
     found = core.list_namespaced_event(
-        namespace, field_selector="type=Warning", _request_timeout=timeout
+        namespace, field_selector="type=Warning", _request_timeout=_TIMEOUT
     ).items
     about = [e for e in found if f"{e.involved_object.name or ''}-".startswith(f"{name}-")]
     return sorted(about, key=lambda event: _last_seen(event) or datetime.min.replace(tzinfo=UTC))
@@ -278,9 +269,7 @@ def _broken(pod: "V1Pod") -> "Iterator[V1ContainerStatus]":
             yield container
 
 
-def _last_lines(
-    core: "CoreV1Api", pod: "V1Pod", status: "V1ContainerStatus", timeout: tuple[float, float]
-) -> list[str]:
+def _last_lines(core: "CoreV1Api", pod: "V1Pod", status: "V1ContainerStatus") -> list[str]:
     """What a failed container printed last, and its state."""
     name, waits = pod.metadata.name, status.state.waiting if status.state else None
     said = f"container {status.name} of pod {name}{f' is {waits.reason}' if waits else ' failed'}"
@@ -293,7 +282,7 @@ def _last_lines(
         container=status.name,
         tail_lines=_LINES,
         previous=waits is not None,
-        _request_timeout=timeout,
+        _request_timeout=_TIMEOUT,
     )
     lines = " | ".join(line.strip() for line in log.strip().splitlines()[-_LINES:])
     return [f"{said}, its last lines: {lines or 'none'}"]

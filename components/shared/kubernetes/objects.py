@@ -260,9 +260,7 @@ class Objects:
             found = self.read(name)
         except UserError as error:
             return str(error)
-        return explain(
-            self.client, self.namespace, name, found, self.pods.format(name=name), _TIMEOUT
-        )
+        return explain(self.client, self.namespace, name, found, self.pods.format(name=name))
 
     def _ask(
         self,
