@@ -49,13 +49,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Api:
-    """Asks a cluster in the name of the user.
-
-    Attributes:
-        client: Client of the cluster's API.
-        namespace: The namespace that is checked.
-        retry_policy: How to ask again, and the clock to wait by.
-    """
+    """Asks a cluster, in the name of the user, about one namespace."""
 
     client: "ApiClient"
     namespace: str
@@ -87,12 +81,7 @@ class Api:
     ) -> Answer:
         """Make one request, and return the answer also where it is a refusal.
 
-        Args:
-            method: HTTP method.
-            path: Address below the host.
-            body: Sent as JSON.
-            accept: Media type of the answer.
-            impersonate: User in whose name to ask; needs a right of its own.
+        To ask in the name of another user (`impersonate`) needs a right of its own.
 
         Raises:
             UserError: If the cluster cannot be reached, does not accept the credentials, or

@@ -119,13 +119,7 @@ def _field(
 
 
 def has_field(openapi: dict[str, Any], kind: str, path: str) -> bool:
-    """Whether a kind has a field.
-
-    Args:
-        openapi: The document at `/openapi/v3/apis/<group>/<version>`.
-        kind: As in a manifest.
-        path: Names from the top, separated by dots.
-    """
+    """Whether a kind has a field, such as `spec.canary`, by its group's OpenAPI document."""
     schemas = (openapi.get("components") or {}).get("schemas") or {}
     for schema in schemas.values():
         kinds = schema.get("x-kubernetes-group-version-kind") or []

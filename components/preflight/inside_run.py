@@ -13,15 +13,9 @@ _LOOK_EVERY_SECONDS = 2.0
 ENDED = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED", "ERROR"})
 """States of a run of Kubeflow Pipelines that do not change any more."""
 
-_PERMANENT = frozenset(
-    {
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ErrImageNeverPull",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "RunContainerError",
-    }
+_PERMANENT = (
+    *("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"),
+    *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
 )
 """Reasons to wait that time alone does not end."""
 
@@ -58,7 +52,7 @@ def follow(
         run_id: KFP's id of the run, which its pods carry as a label.
         state_of_run: Asks KFP for the run's state.
         images: The image of each step by the name of its finding.
-        deadline_seconds: After which the run is given up.
+        deadline_seconds: Time after which the run is given up.
         say: Called with what is waited for, whenever that changes.
     """
     until = api.retry_policy.clock() + deadline_seconds

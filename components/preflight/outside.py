@@ -17,11 +17,8 @@ APPLY = "kubectl apply -k manifests/overlays/small   # or the overlay of your cl
 class Permission:
     """One thing that the pipelines' service account does in its namespace.
 
-    Attributes:
-        group: API group; empty for Kubernetes' own core objects.
-        resource: Plural, with the subresource as in `pods/log`.
-        verb: As a Role grants it.
-        name: Name of the one object that is meant; empty for all.
+    As a Role grants it: the resource with its subresource, as in `pods/log`, and the name of the
+    one object that is meant; empty for all.
     """
 
     group: str
