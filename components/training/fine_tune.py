@@ -16,7 +16,6 @@ from components.training.export import write_model_folder
 from components.training.loop.data import read_training_set
 from components.training.loop.distributed import joined_ranks
 from components.training.loop.run import Metrics, TrainingRun
-from components.training.loop.validation import calibrate
 from components.training.options import TrainingOptions
 
 logger = logging.getLogger(__name__)
@@ -143,23 +142,15 @@ def _export(
 
     The others compute the same meanwhile, which costs nothing: they would only wait.
     """
-    from components.shared.machine.inference import predict_logits
-
-    classifier = run.keep_best()
-    validation = run.validation
-    # In fp32 and by the plain forward pass, as evaluation and serving will compute.
-    logits = predict_logits(classifier, [validation.row(index) for index in range(len(validation))])
-    calibration, scores = calibrate(
-        logits, validation.classes, tune_decisions=run.options.tune_decisions
-    )
-    longest = int(max(run.training.lengths.max(), validation.lengths.max()))
+    classifier, calibration, scores = run.best_model()
+    longest = int(max(run.training.lengths.max(), run.validation.lengths.max()))
     content = {
         "base_model": base_model,
         "options": run.options.to_dict(),
         "facts": facts,
         "max_tokens": int(facts.get("max_tokens") or longest),
         "class_prior": (run.class_counts / run.class_counts.sum()).tolist(),
-        "rows": {"train": int(run.training.copies.sum()), "validation": len(validation)},
+        "rows": {"train": int(run.training.copies.sum()), "validation": len(run.validation)},
         "precision": run.learner.precision,
         "best": {**run.best, **scores},
         "history": run.history,

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.shared.machine.files import read_parquet, sha256_of_file
+from components.shared.machine.resumable import place_for
 from components.shared.records.model_folder import read_training_facts
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
-from components.training.loop.checkpoint import place_for
 from components.training.on_nodes.train_job import is_one_process
 from components.training.options import TrainingOptions
 

@@ -254,7 +254,7 @@ def compare_quality(training: TokenisedReviews, validation: TokenisedReviews, wo
     our_seconds = time.perf_counter() - begun
     for title, model, seconds in (
         ("Trainer as it comes", trainer.model.eval(), plain_seconds),
-        ("ours", run.keep_best(), our_seconds),
+        ("ours", run.best_model()[0], our_seconds),
     ):
         found = score(predict_logits(model, rows), validation.classes)
         print(

@@ -1,13 +1,10 @@
-"""What outlives a step that is killed, so that it goes on when it starts again.
+"""Checkpoints: one safetensors file, replaced in one rename, from which a run goes on exactly.
 
-A run's checkpoint is one safetensors file, replaced in one rename. Tensors and numbers travel in
-the same file (the numbers as JSON in its header), so there is no moment at which half of a state
-is new. Nothing is pickled.
+Tensors and numbers travel in the same file (the numbers as JSON in its header), so there is no
+moment at which half of a state is new. Nothing is pickled.
 """
 
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,23 +14,7 @@ from components.shared.machine.files import replaced_when_whole
 if TYPE_CHECKING:
     import torch
 
-CHECKPOINT_DIR = "CHECKPOINT_DIR"
-"""Environment variable that names the folder for what must outlive a killed step."""
-
 FILE_NAME = "checkpoint.safetensors"
-
-
-def place_for(*facts: Any) -> Path | None:
-    """A folder below `CHECKPOINT_DIR` that belongs to these facts alone; None where that is unset.
-
-    Args:
-        facts: JSON-ready values; all that decides what is computed.
-    """
-    root = os.environ.get(CHECKPOINT_DIR)
-    if not root:
-        return None
-    name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
-    return Path(root) / name
 
 
 @dataclass(frozen=True)

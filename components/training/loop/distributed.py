@@ -13,7 +13,7 @@ each parameter for a gradient, which the last batch of an epoch and the options 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -69,17 +69,13 @@ class Ranks:
 
     def sum(self, *tensors: torch.Tensor) -> None:
         """Put the sum over all ranks in the place of each tensor, the same bits on every rank."""
-        if self.count > 1:
-            with self._others_expected():
-                for tensor in tensors:
-                    dist.all_reduce(tensor)
+        for tensor in tensors:
+            self._talk(dist.all_reduce, tensor)
 
     def copy_from_first(self, tensors: Iterable[torch.Tensor]) -> None:
         """Overwrite tensors, the same shapes on every rank, with those of the first rank."""
-        if self.count > 1:
-            with self._others_expected():
-                for tensor in tensors:
-                    dist.broadcast(tensor.data, 0)
+        for tensor in tensors:
+            self._talk(dist.broadcast, tensor.data, 0)
 
     def checkpoint_from_first(self, saved: Saved | None) -> Saved | None:
         """Give every rank the checkpoint that the first one read; what others pass is ignored."""
@@ -105,8 +101,7 @@ class Ranks:
         digests = b"".join(hashlib.sha256(fact.encode()).digest() for fact in facts.values())
         mine = torch.tensor(list(digests), dtype=torch.uint8, device=self.device)
         every = [torch.empty_like(mine) for _ in range(self.count)]
-        with self._others_expected():
-            dist.all_gather(every, mine)
+        self._talk(dist.all_gather, every, mine)
         table = torch.stack(every).view(self.count, len(facts), -1).cpu()
         differs = (table != table[0]).any(dim=2)
         for rank in range(self.count):
@@ -119,9 +114,7 @@ class Ranks:
 
     def wait(self) -> None:
         """Wait until every rank is here."""
-        if self.count > 1:
-            with self._others_expected():
-                dist.barrier()
+        self._talk(dist.barrier)
 
     def _text_from_first(self, text: str) -> str:
         """The first rank's text, on every rank."""
@@ -133,11 +126,12 @@ class Ranks:
         self.copy_from_first([content])
         return bytes(content.tolist()).decode()
 
-    @contextmanager
-    def _others_expected(self) -> Iterator[None]:
-        """Say in words what the libraries below say when another rank is gone."""
+    def _talk(self, operation: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """Do what needs the other ranks, and say it in words when one is gone."""
+        if self.count == 1:
+            return
         try:
-            yield
+            operation(*arguments, **named)
         except RuntimeError as error:
             reason = str(error).strip().split(". ")[0]
             raise ConnectionError(
@@ -175,12 +169,12 @@ def joined_ranks() -> Iterator[Ranks]:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     ranks = Ranks(number, count, device)
-    with ranks._others_expected():
-        dist.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo",
-            timeout=TIMEOUT,
-            device_id=device if device.type == "cuda" else None,
-        )
+    ranks._talk(
+        dist.init_process_group,
+        "nccl" if device.type == "cuda" else "gloo",
+        timeout=TIMEOUT,
+        device_id=device if device.type == "cuda" else None,
+    )
     yield ranks
     # Not after an error: others may be gone, and leaving in order waits for them.
     dist.destroy_process_group()

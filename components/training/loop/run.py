@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from components.shared.machine.errors import UserError
+from components.shared.machine.inference import predict_logits
 from components.training.loop.checkpoint import Checkpoint
 from components.training.loop.data import (
     TokenisedReviews,
@@ -26,11 +27,13 @@ from components.training.loop.data import (
 from components.training.loop.distributed import Ranks
 from components.training.loop.progress import SpeedMeter, TrainingProgress
 from components.training.loop.step import Learner
-from components.training.loop.validation import score
+from components.training.loop.validation import calibrate, score
 from components.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from components.shared.records.decision import Calibration
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a run that ended on request, as a shell reports SIGTERM. It is not 0, so that
@@ -181,9 +184,14 @@ class TrainingRun:
         self.meter.add(lengths, time.perf_counter() - begun)
         return self._loss_sum / self._loss_steps
 
-    def keep_best(self) -> "PreTrainedModel":
-        """The plain classifier with the best weights, ready to predict."""
-        return self.learner.classifier_with(self._best_weights)
+    def best_model(self) -> "tuple[PreTrainedModel, Calibration, dict[str, float]]":
+        """The plain classifier with the best weights, its calibration, its validation scores."""
+        classifier, reviews = self.learner.classifier_with(self._best_weights), self.validation
+        # In fp32 and by the plain forward pass, as evaluation and serving will compute.
+        logits = predict_logits(classifier, [reviews.row(index) for index in range(len(reviews))])
+        return classifier, *calibrate(
+            logits, reviews.classes, tune_decisions=self.options.tune_decisions
+        )
 
     def resume(self, folder: str | Path | None, key: str) -> int:
         """Go on from the checkpoint of this key, if the first rank finds it in the folder.

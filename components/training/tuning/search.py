@@ -16,7 +16,7 @@ import numpy as np
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, sha256_of_file, write_json
-from components.training.loop.checkpoint import place_for
+from components.shared.machine.resumable import place_for
 from components.training.options import TrainingOptions
 from components.training.tuning.experiment import (
     FAILED,
