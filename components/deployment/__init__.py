@@ -1,1 +1,1 @@
-"""What a cluster is told to serve, and the check that a model serves as it was evaluated."""
+"""What serves, how another version takes over, and whether a model serves as evaluated."""

@@ -78,16 +78,9 @@ class AbTestOptions(Options, called="A/B test option"):
 class AbJudge:
     """A `Judge` that decides at the planned sample, or before where the candidate does harm.
 
-    Attributes:
-        read: What is seen of a version up to now (`ObservationSource.read`).
-        b: The candidate's version.
-        options: Plan and pace.
-        reviews: To ask, in this order, each once.
-        ask: Asks the service where the traffic is split.
-        sleep: Waits that many seconds.
-        asked: Labelled reviews that were sent, `unanswered` of them without an answer of status
-            200 by one of the arms.
-        stopped: Whether the test ended before its sample because B did harm.
+    `read` is `ObservationSource.read`; `ask` sends the reviews in their order, each once, to where
+    the traffic is split. `unanswered` are those without an answer of status 200 by one of the
+    arms; `stopped` says whether the test ended before its sample because B did harm.
     """
 
     read: Callable[[str], Any]

@@ -32,13 +32,9 @@ PROMETHEUS_VARIABLE = "PROMETHEUS_URL"
 class Place:
     """A service, and how its versions are seen.
 
-    Attributes:
-        service: The service, and the version that is to be tried on it.
-        source: What is seen of each version.
-        mode: KServe's deployment mode.
-        url: Where the service's traffic is split; '' where it does not say.
-        addresses: Direct addresses of each version now, past the split; none in a cluster.
-        payload_uri: Payload log that the version writes to; '' where there is none.
+    `url` is where its traffic is split, '' where it does not say; `addresses` are those of each
+    version's servers now, past the split, none in a cluster; `payload_uri` is the log that the
+    version writes to, '' for none.
     """
 
     service: Service

@@ -22,11 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RolloutOptions(Limits, called="rollout option"):
-    """How a version is rolled out, and how much worse it may be.
-
-    Raises:
-        UserError: If the steps do not rise to 100, with one between 0 and 100 to compare at.
-    """
+    """How a version is rolled out, and how much worse it may be."""
 
     steps: tuple[int, ...] = option(
         (10, 50, 100), "percent of the traffic that the canary gets in turn; a first 0 is a shadow"
@@ -55,13 +51,8 @@ class RolloutOptions(Limits, called="rollout option"):
 class CanaryJudge:
     """A `Judge` that compares the canary with the stable version, and looks as often as it likes.
 
-    Attributes:
-        read: What is seen of a version up to now (`ObservationSource.read`).
-        canary: The canary's version.
-        options: `alpha` is for the whole rollout, and shared evenly between the steps.
-        labelled: Given both versions, of each labelled review whether they are right, and why
-            they could not be asked; see `SideBySide`.
-        sleep: Waits that many seconds.
+    `read` is `ObservationSource.read`, `labelled` a `SideBySide`; the options' `alpha` is for the
+    whole rollout, and shared evenly between the steps.
     """
 
     read: Callable[[str], Any]

@@ -78,7 +78,7 @@ class Judge(Protocol):
         ...
 
     def evidence(self) -> dict[str, Any]:
-        """What the next share is judged with, JSON-ready; kept on the service."""
+        """What the next share is judged with, JSON-ready; the service holds it."""
         ...
 
 

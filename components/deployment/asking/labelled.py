@@ -63,14 +63,7 @@ class SideBySide:
     go one at a time, so that they take no longer than live requests. After `seconds` no more are
     asked, so that a canary that is slow is not tried longer for the sake of its labels.
 
-    Attributes:
-        labelled: Parquet, as for `read_labelled_reviews`.
-        model_name: In the URLs.
-        count: Most reviews to ask; 0 asks none.
-        addresses: For each version its servers now, past the traffic split.
-        seconds: How long one call may ask.
-        sleep: Waits that many seconds.
-        clock: Seconds that only grow.
+    At most `count` are asked, of each version's servers past the traffic split.
     """
 
     labelled: str | Path

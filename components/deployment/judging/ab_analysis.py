@@ -125,18 +125,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Proportions:
-    """Two independent proportions compared, b minus a.
+    """Two independent proportions compared, b minus a, with Wilson intervals of both rates.
 
-    Attributes:
-        a: Count of arm A.
-        b: Count of arm B.
-        interval_a: Wilson interval of A's rate.
-        interval_b: Wilson interval of B's rate.
-        difference: Of the rates; None where an arm has no observations.
-        interval: Newcombe interval of the difference.
-        cohens_h: Effect size; about 0.2 is small, 0.5 medium, 0.8 large.
-        p_value: Two-sided, of equal rates.
-        test: Name of the test.
+    The difference and Cohen's h (about 0.2 is small, 0.5 medium, 0.8 large) are None where an arm
+    has no observations; the interval is Newcombe's, the p-value two-sided, of equal rates.
     """
 
     a: Count

@@ -36,8 +36,7 @@ class ShadowComparison:
         interval: Always-valid interval of the share that agrees.
         changes: Count of reviews [stable's class, canary's class].
         probability_change: Mean over reviews of the largest change of a class's probability.
-        only_stable: Reviews that the stable version alone has answered.
-        only_canary: Reviews that the canary alone has answered.
+        only_stable: Reviews that the stable version alone has answered, as `only_canary`.
         mismatched: Reviews that share request and position but not the text; they are left out.
     """
 

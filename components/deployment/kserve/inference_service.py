@@ -71,7 +71,7 @@ class ServiceSettings(Options, called="service setting"):
         86400,
     )
     grace_seconds: int = option(
-        60, "time that a pod has to end in Standard mode, of at least 55 likewise", 55, 86400
+        60, "time that a pod has to end in Standard mode; at least 55 too", 55, 86400
     )
     grpc: bool = option(False, "serve gRPC on port 8081 too; Standard mode only")
     server_arguments: tuple[str, ...] = option((), "further arguments of the model server")
@@ -210,10 +210,9 @@ def model_of(
 
 
 def storage_uri_of(artifact_uri: str, model_name: str, version: str) -> str:
-    """Where a cluster fetches the model from.
+    """The artifact's URI in KServe's spelling (MinIO speaks S3).
 
-    The artifact's URI in KServe's spelling (MinIO speaks S3); where the artifact lies on one
-    machine only, the place in a bucket `models` that it has to be copied to.
+    Where the artifact lies on one machine only, the place in a bucket `models` to copy it to.
     """
     if artifact_uri.startswith("minio://"):
         return "s3://" + artifact_uri.removeprefix("minio://")

@@ -75,15 +75,9 @@ def inference_services(namespace: str = "", *, kubeconfig: str = "") -> Objects:
 class KServeService:
     """A `Service` in a cluster.
 
-    Attributes:
-        objects: The InferenceServices of the namespace.
-        name: Name of the service.
-        candidate: The version that is tried; KServe fetches its folder from its URI.
-        settings: The candidate's resources and arguments; of a first deployment size and scaling
-            too.
-        mode: KServe's deployment mode, which must be that of a service that is there.
-        ready_within_seconds: Time that the cluster has for each change.
-        sleep: Waits that many seconds.
+    The settings are the candidate's resources and arguments; of a first deployment size and scaling
+    too. The mode must be that of a service that is there. The cluster has `ready_within_seconds`
+    for each change.
     """
 
     objects: Objects
