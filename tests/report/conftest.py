@@ -1,11 +1,13 @@
 """Summaries of a made-up run, in the shapes that the steps write."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 
 from components.shared.machine.files import write_json
+from tests.report.reading import Page
 
 CLASSES = ["negative", "neutral", "positive"]
 
@@ -25,6 +27,7 @@ def part(name: str, rows: int, pooled: int, macro_f1: float) -> dict:
     return {"name": name, "rows": rows, "pooled": pooled, **scores}
 
 
+REASONS = ["Macro-F1 0.712 reaches the threshold 0.600.", "There is no champion yet."]
 MISTAKE = {
     **{"review_id": "r1", "rating": 1, "truth": "negative", "predicted": "positive"},
     **{"probability": 0.97, "title": '<b>bold</b> & "quoted"'},
@@ -37,20 +40,15 @@ EVALUATION = {
     "majority_class": {"name": "positive", "rate": 0.78},
     "majority_scores": {"accuracy": 0.78, "macro_f1": 0.292},
     "intervals": {"confidence": 0.95, "resamples": 2000},
-    "scores": {
-        name: estimate(value)
-        for name, value in (("accuracy", 0.871), ("macro_f1", 0.712), ("balanced_accuracy", 0.7))
-    },
+    "scores": {"accuracy": estimate(0.871), "macro_f1": estimate(0.712)}
+    | {"balanced_accuracy": estimate(0.7)},
     "per_class": [
         {"name": name, "support": rows}
         | {score: estimate(0.7) for score in ("precision", "recall", "f1")}
         for name, rows in zip(CLASSES, (20, 24, 156), strict=True)
     ],
     "confusion_matrix": [[14, 4, 2], [5, 13, 6], [1, 3, 152]],
-    "balanced_view": {
-        "accuracy": estimate(0.76),
-        "confusion_matrix": [[16, 3, 1], [4, 17, 3], [6, 20, 130]],
-    },
+    "balanced_view": {"accuracy": estimate(0.76), "confusion_matrix": [[9, 3, 1]] * 3},
     "roc": [
         {"name": name, "auc": 0.93}
         | {"false_positive_rate": [0.0, 0.1, 1.0], "true_positive_rate": [0.0, 0.8, 1.0]}
@@ -61,27 +59,16 @@ EVALUATION = {
         **{"bins": 15, "binning": "bins of equally many rows", "decision_offsets": [0.3, 0.2, 0.0]},
         **{"before": calibration(0.06), "after": calibration(0.01)},
     },
-    "slices": {
-        "category": [part("Dresses", 120, 0, 0.72), part("other", 80, 7, 0.69)],
-        **{"length": [], "title": []},
-    },
+    "slices": {"category": [part("Dresses", 120, 0, 0.72), part("other", 80, 7, 0.69)]},
     "tokens": {"histogram": [{"from": 0, "rows": 90}, {"from": 64, "rows": 110}]},
     "mistakes": [MISTAKE],
     "mistakes_in_all": 26,
     "champion": {"verdict": "no champion", "margin": 0.01},
     "thresholds": {"accuracy": 0.8, "macro_f1": 0.6, "champion_margin": 0.01},
-    "gate": {
-        "passed": True,
-        "reasons": [
-            "Accuracy 0.871 reaches the threshold 0.800.",
-            "Macro-F1 0.712 reaches the threshold 0.600.",
-            "There is no champion yet to compare with.",
-        ],
-        "met": [True, True, True],
-        "warnings": [],
-    },
+    "gate": {"passed": True, "reasons": REASONS, "met": [True, True], "warnings": []},
     "warnings": [],
 }
+LENGTHS = [{"from": 0, "count": 400}, {"from": 900, "count": 0}]
 CATEGORY = {"category": None, "count": 3, "negative": 1, "neutral": 1, "positive": 1}
 INGEST = {
     **{"source": "s3://bucket/reviews.csv", "files": [{"name": "reviews.csv"}]},
@@ -92,10 +79,7 @@ INGEST = {
     "profile": {
         "ratings": [{"rating": stars, "count": 100 * stars} for stars in (1, 2, 3, 4, 5)],
         **{"categories": [CATEGORY], "categories_in_all": 0, "missing": {"title": 250, "age": 0}},
-        "text_length": {
-            "quantiles": {"p50": 300, "p100": 508},
-            "histogram": [{"from": 0, "count": 400}, {"from": 900, "count": 0}],
-        },
+        "text_length": {"quantiles": {"p50": 300, "p100": 508}, "histogram": LENGTHS},
     },
 }
 SPLIT = {"rows": 10, "negative": 1, "neutral": 1, "positive": 8, "majority_rate": 0.8}
@@ -151,6 +135,18 @@ class RunFolder:
         facts = {"step_seconds": self.step_seconds, "run_facts": self.run_facts}
         compose_report(artifacts, report, **facts)
         return report.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def page_of(tmp_path):
+    """Writes an artifact and the page of it, and reads that page."""
+
+    def read(write, content, artifact="artifact.json") -> Page:
+        (tmp_path / artifact).write_text(json.dumps(content))
+        write(tmp_path / artifact if artifact == "artifact.json" else tmp_path, tmp_path / "page")
+        return Page((tmp_path / "page").read_text(encoding="utf-8"))
+
+    return read
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
-from pathlib import Path
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 LARGEST_PAGE = 300_000
@@ -61,10 +60,6 @@ class Page(HTMLParser):
 
     def attributes(self, tag: str) -> list[dict]:
         return [attributes for name, attributes in self.tags if name == tag]
-
-
-def read_page(path: Path) -> Page:
-    return Page(path.read_text(encoding="utf-8"))
 
 
 def check_chart(chart: ElementTree.Element) -> None:

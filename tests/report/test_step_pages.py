@@ -1,12 +1,10 @@
 """The pages of single steps: the curves of a training, the trials of a search."""
 
-import json
-
 import pytest
 
 from components.report.curves_page import curves_of, write_training_curves
 from components.report.trials_page import write_trials_page
-from tests.report.reading import places, read_page
+from tests.report.reading import places
 
 
 def test_each_number_of_the_history_is_a_curve_over_the_steps():
@@ -14,22 +12,17 @@ def test_each_number_of_the_history_is_a_curve_over_the_steps():
         {"step": 5, "epoch": 0.5, "train_loss": 1.0, "macro_f1": float("nan")},
         {"step": 10, "epoch": 1.0, "train_loss": 0.5, "macro_f1": 0.6, "note": "best"},
     ]
-    assert curves_of(history) == {
-        "train_loss": [(5.0, 1.0), (10.0, 0.5)],
-        "macro_f1": [(10.0, 0.6)],
-    }
+    loss = [(5.0, 1.0), (10.0, 0.5)]
+    assert curves_of(history) == {"train_loss": loss, "macro_f1": [(10.0, 0.6)]}
     assert curves_of([{"loss": 1}]) == {"loss": [(0.0, 1.0)]}
     assert curves_of(None) == curves_of([]) == {}
 
 
 @pytest.fixture
-def curves(tmp_path):
-    def write(history, **facts):
-        (tmp_path / "training.json").write_text(json.dumps({"history": history, **facts}))
-        write_training_curves(tmp_path, tmp_path / "curves.html")
-        return read_page(tmp_path / "curves.html")
-
-    return write
+def curves(page_of):
+    return lambda history, **facts: page_of(
+        write_training_curves, {"history": history, **facts}, "training.json"
+    )
 
 
 def test_a_falling_loss_falls(curves):
@@ -55,21 +48,11 @@ def trial(number, status="finished", **more):
     return told | {"parameters": {"dropout": number / 10}} | more
 
 
-@pytest.fixture
-def trials(tmp_path):
-    def write(search):
-        (tmp_path / "trials.json").write_text(json.dumps(search))
-        write_trials_page(tmp_path / "trials.json", tmp_path / "trials.html")
-        return read_page(tmp_path / "trials.html")
-
-    return write
-
-
 TRIALS = [trial(1), trial(2, "failed", reason="<script>"), trial(3, "stopped early"), trial(4)]
 
 
-def test_the_best_trial_comes_first_and_is_marked(trials):
-    read = trials({"objective": "macro_f1", "best": 4, "trials": TRIALS})
+def test_the_best_trial_comes_first_and_is_marked(page_of):
+    read = page_of(write_trials_page, {"objective": "macro_f1", "best": 4, "trials": TRIALS})
     assert "Trial 4 is the best" in read.text
     assert "2 of 4 trials finished. Trial 4 won with macro f1 0.4000 on validation." in read.text
     assert [row.get("class") for row in read.attributes("tr")] == [None] * 4 + ["best"]
@@ -77,9 +60,10 @@ def test_the_best_trial_comes_first_and_is_marked(trials):
     read.tells("reason", "1", "finished", "0.1", "2", "failed", "<script>", "stopped early")
 
 
-def test_a_list_of_trials_and_a_search_without_a_best_have_a_page(trials):
-    read = trials(TRIALS)
+def test_a_list_of_trials_and_a_search_without_a_best_have_a_page(page_of):
+    read = page_of(write_trials_page, TRIALS)
     assert "2 of 4 trials finished." in read.text
     assert "is the best" not in read.text
-    assert "0 of 0" in trials([]).text
-    assert "0 of 1" in trials({"objective": "macro_f1", "best": None, "trials": TRIALS[1:2]}).text
+    assert "0 of 0" in page_of(write_trials_page, []).text
+    failed = {"objective": "macro_f1", "best": None, "trials": TRIALS[1:2]}
+    assert "0 of 1" in page_of(write_trials_page, failed).text
