@@ -9,6 +9,7 @@ import pytest
 from components.shared.machine.files import write_json
 from tests.report.reading import Page
 
+SCORES = {"accuracy": 0.871, "macro_f1": 0.712, "balanced_accuracy": 0.7}
 CLASSES = ["negative", "neutral", "positive"]
 
 
@@ -22,12 +23,10 @@ def calibration(error: float) -> dict:
     return {**scores, "reliability": points}
 
 
-def part(name: str, rows: int, pooled: int, macro_f1: float) -> dict:
-    scores = {"accuracy": estimate(0.88), "macro_f1": estimate(macro_f1)}
-    return {"name": name, "rows": rows, "pooled": pooled, **scores}
-
-
 REASONS = ["Macro-F1 0.712 reaches the threshold 0.600.", "There is no champion yet."]
+ROC = {"auc": 0.9, "false_positive_rate": [0, 0.1, 1], "true_positive_rate": [0, 0.8, 1]}
+PART = {"name": "other", "rows": 120, "pooled": 7}
+PART |= {"accuracy": estimate(0.88), "macro_f1": estimate(0.72)}
 MISTAKE = {
     **{"review_id": "r1", "rating": 1, "truth": "negative", "predicted": "positive"},
     **{"probability": 0.97, "title": '<b>bold</b> & "quoted"'},
@@ -40,26 +39,20 @@ EVALUATION = {
     "majority_class": {"name": "positive", "rate": 0.78},
     "majority_scores": {"accuracy": 0.78, "macro_f1": 0.292},
     "intervals": {"confidence": 0.95, "resamples": 2000},
-    "scores": {"accuracy": estimate(0.871), "macro_f1": estimate(0.712)}
-    | {"balanced_accuracy": estimate(0.7)},
+    "scores": {name: estimate(value) for name, value in SCORES.items()},
     "per_class": [
-        {"name": name, "support": rows}
-        | {score: estimate(0.7) for score in ("precision", "recall", "f1")}
-        for name, rows in zip(CLASSES, (20, 24, 156), strict=True)
+        {"name": name, "support": 20, **dict.fromkeys(("precision", "recall", "f1"), estimate(0.7))}
+        for name in CLASSES
     ],
     "confusion_matrix": [[14, 4, 2], [5, 13, 6], [1, 3, 152]],
     "balanced_view": {"accuracy": estimate(0.76), "confusion_matrix": [[9, 3, 1]] * 3},
-    "roc": [
-        {"name": name, "auc": 0.93}
-        | {"false_positive_rate": [0.0, 0.1, 1.0], "true_positive_rate": [0.0, 0.8, 1.0]}
-        for name in CLASSES
-    ],
+    "roc": [ROC | {"name": name} for name in CLASSES],
     "calibration": {
         **{"temperature": 1.4, "temperature_refitted": 1.41, "temperature_agrees": True},
         **{"bins": 15, "binning": "bins of equally many rows", "decision_offsets": [0.3, 0.2, 0.0]},
         **{"before": calibration(0.06), "after": calibration(0.01)},
     },
-    "slices": {"category": [part("Dresses", 120, 0, 0.72), part("other", 80, 7, 0.69)]},
+    "slices": {"category": [PART | {"name": "Dresses", "pooled": 0}, PART]},
     "tokens": {"histogram": [{"from": 0, "rows": 90}, {"from": 64, "rows": 110}]},
     "mistakes": [MISTAKE],
     "mistakes_in_all": 26,
@@ -125,12 +118,9 @@ class RunFolder:
 
         for name, content in self.contents.items():
             write_json(self.folder / name, content)
-        artifacts = RunArtifacts(
-            *(self.folder / name for name in ("ingest", "prepare", "features", "model")),
-            self.folder / "evaluation",
-            registration=self.folder / "registration" if registered else None,
-            deployment_check=self.folder / "check" if checked else None,
-        )
+        names = "ingest", "prepare", "features", "model", "evaluation", "registration", "check"
+        there = dict.fromkeys(names, True) | {"registration": registered, "check": checked}
+        artifacts = RunArtifacts(*(self.folder / name if there[name] else None for name in names))
         report = self.folder / "report.html"
         facts = {"step_seconds": self.step_seconds, "run_facts": self.run_facts}
         compose_report(artifacts, report, **facts)

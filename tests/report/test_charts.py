@@ -19,6 +19,7 @@ shares = st.floats(-1, 1)
 intervals = st.tuples(shares, shares).map(sorted)
 LONG = "a measure with a very long name, and then some more of it " * 4
 TOLERATED = [(-1, 0.02), (-0.1, 0.1), (-0.03, 1), (-1, 1)]
+looks = st.tuples(st.integers(0, 10**6), intervals, st.none() | shares)
 few = settings(max_examples=15, deadline=None)
 
 
@@ -116,12 +117,14 @@ def test_a_scale_shows_score_and_marks_inside(value, threshold, baseline):
 
 
 @few
-@given(st.none() | shares, intervals, st.sampled_from(TOLERATED), st.none() | intervals)
-def test_an_interval_is_drawn_inside_its_picture(difference, interval, tolerated, wide):
-    seen = measure(difference, interval, tolerated=tolerated, wide_interval=wide)
-    chart = drawn(interval_chart(seen))
+@given(st.lists(looks, min_size=1), st.sampled_from(TOLERATED), st.none() | intervals)
+def test_a_difference_and_its_course_are_drawn_inside(course, tolerated, wide):
+    limits = {"tolerated": tolerated, "wide_interval": wide}
+    seen = [(n, measure(difference, ends, **limits)) for n, ends, difference in course]
+    chart = drawn(interval_chart(seen[0][1]))
     assert inside(chart)
-    assert len(chart.findall("circle")) == (difference is not None)
+    assert len(chart.findall("circle")) == (course[0][2] is not None)
+    assert inside(drawn(funnel_chart(sorted(seen, key=lambda look: look[0]))))
 
 
 @pytest.mark.parametrize(("difference", "side"), [(0.05, 1), (-0.05, -1)])
@@ -132,19 +135,12 @@ def test_the_dot_lies_on_its_side_of_the_limit(difference, side):
 
 
 def test_a_funnel_narrows_and_is_thinned_out():
-    looks = [(n, measure(interval=(-(n**-0.5), n**-0.5))) for n in range(10, 20_010, 20)]
-    _, upper, lower, course, dot = places(drawn(funnel_chart(looks)), "accent")
+    course = [(n, measure(interval=(-(n**-0.5), n**-0.5))) for n in range(10, 20_010, 20)]
+    _, upper, lower, line, dot = places(drawn(funnel_chart(course)), "accent")
     assert len(upper) <= MOST_LOOKS_DRAWN + 1
     assert upper[-1][0] == lower[-1][0] == max(x for x, _ in upper)
     assert lower[-1][1] - upper[-1][1] < (lower[0][1] - upper[0][1]) / 2
-    assert course[-1] == pytest.approx(dot[0], abs=0.2)
-
-
-@few
-@given(st.lists(st.tuples(st.integers(0, 10**6), intervals, st.none() | shares), min_size=1))
-def test_any_course_is_drawn_inside(looks):
-    course = [(n, measure(difference, ends)) for n, ends, difference in sorted(looks, key=str)]
-    assert inside(drawn(funnel_chart(course)))
+    assert line[-1] == pytest.approx(dot[0], abs=0.2)
 
 
 def test_the_palette_gives_light_and_dark_to_each_role():
