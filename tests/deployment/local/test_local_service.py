@@ -1,6 +1,5 @@
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,35 +16,30 @@ class Killed(BaseException):
 
 
 class Supervisor:
-    """Stands for the supervisor: it follows a service's file while others wait.
+    """A stand-in that follows a service's file while others wait, at no time at all.
 
     Attributes:
         broken: Versions whose servers never become ready.
-        interferes: Called before each wait.
-        calls: Changes and reads of the file up to now.
-        kill_at: Number of the one before which the process is killed.
+        kill_at: Number of the read or change of the file before which a run is killed.
     """
 
     def __init__(self, folder):
         self.file = ServiceFile(folder, NAME)
-        self.now, self.calls = 0.0, 0
-        self.broken, self.interferes, self.kill_at = set(), lambda: None, None
+        self.now, self.calls, self.kill_at, self.broken = 0.0, 0, None, set()
 
     def sleep(self, seconds):
         self.now += seconds
-        self.interferes()
         self.follow()
 
     def follow(self):
-        wanted = self.file.read()
-        versions = {}
+        wanted, shown = self.file.read(), {}
         for model in wanted.models.values() if wanted else ():
-            share = wanted.percent if model is wanted.canary else 100 - wanted.percent
-            broken = model.version in self.broken
-            versions[model.version] = VersionInEffect(
-                *((None, 0, "the weights are broken") if broken else (20_000, share))
+            percent = wanted.percent if model is wanted.canary else 100 - wanted.percent
+            up = model.version not in self.broken
+            shown[model.version] = VersionInEffect(
+                *((1, percent) if up else (None, 0, "no weights"))
             )
-        self.file.show(InEffect("http://127.0.0.1:8080", versions=versions))
+        self.file.show(InEffect("http://127.0.0.1:8080", versions=shown))
 
     def service(self, version="2", arguments=()):
         """The service with a version to try, whose model folder is made."""
@@ -55,8 +49,7 @@ class Supervisor:
         made = LocalService(
             self.file.folder, NAME, candidate, arguments, 5, lambda: self.now, self.sleep
         )
-        for name in ("read", "change"):
-            setattr(made, name, self.counted(getattr(made, name)))
+        made.read, made.change = self.counted(made.read), self.counted(made.change)
         return made
 
     def counted(self, method):
@@ -68,13 +61,20 @@ class Supervisor:
 
         return call
 
+    def deploy(self, version="1", arguments=()):
+        service = self.service(version, arguments)
+        service.start(100)
+        service.ready(100)
+        service.promote()
 
-def deployed(supervisor, version="1", arguments=()):
-    """A first version that serves."""
-    service = supervisor.service(version, arguments)
-    service.start(100)
-    service.ready(100)
-    service.promote()
+    def start(self, percent=0):
+        """The service with version 2 started beside 1, at a share."""
+        self.deploy()
+        service = self.service()
+        service.start(10)
+        if percent:
+            service.shift(0, percent, following=100, evidence={"seen": 1})
+        return service
 
 
 @pytest.fixture
@@ -87,28 +87,22 @@ def test_a_first_deployment_is_a_canary_with_all_of_the_traffic_until_it_is_prom
     assert service.state() is None
     service.start(100)
     assert service.state() == ServiceState("", "1", 100)
-    service.ready(100)
     service.roll_back("it never became ready")
     assert service.state() is None
-    service.roll_back("it never became ready")
-    deployed(supervisor)
+    supervisor.deploy()
     assert service.state() == ServiceState("1")
 
 
 def test_a_canary_is_started_shifted_and_rolled_back_or_promoted(supervisor):
-    deployed(supervisor)
-    service = supervisor.service()
-    service.start(10, shadow=True)
-    assert service.state() == ServiceState("1", "2", 0)
-    assert service.read().shadow
-    service.shift(0, 10, following=50, evidence={"seen": 1})
+    service = supervisor.start(10)
     service.shift(10, 50, following=100)
     assert service.state() == ServiceState("1", "2", 50, evidence={"seen": 1})
     service.roll_back("it was slow" + "." * 2000)
     reason = "it was slow" + "." * 989
     assert service.state() == ServiceState("1", rejected="2", rejected_because=reason)
     assert supervisor.file.in_effect().versions.keys() == {"1"}
-    service.start(10)
+    service.start(10, shadow=True)
+    assert service.read().shadow
     assert service.state() == ServiceState("1", "2", 0)
     service.shift(0, 100, following=100)
     service.promote()
@@ -120,7 +114,7 @@ def test_the_model_folder_is_copied_once_and_whole(supervisor, monkeypatch):
     service = supervisor.service("7")
     (service.candidate.folder / "exported").mkdir()
     (service.candidate.folder / "exported" / "engine.xml").write_text("engine")
-    copy = service.folder / "models" / service.name / "7-d7d7d7d7d7d7"
+    copy = service.folder / "models" / NAME / "7-d7d7d7d7d7d7"
 
     def breaks_off(_, target):
         target.mkdir()
@@ -130,14 +124,14 @@ def test_the_model_folder_is_copied_once_and_whole(supervisor, monkeypatch):
     with pytest.raises(OSError, match="disk is full"):
         service.start(100)
     monkeypatch.undo()
-    assert service.state() is None
     assert not copy.exists()
+    assert service.state() is None
     service.start(100)
-    assert service.read().canary.folder == str(copy)
     shutil.rmtree(service.candidate.folder)
     assert (copy / "exported" / "engine.xml").read_text() == "engine"
     service.roll_back("it was slow")
-    service.start(100)  # from the copy
+    service.start(100)
+    assert service.read().canary.folder == str(copy)
     service.roll_back("it was slow")
     service.candidate = replace(service.candidate, digest="other" * 10, folder=copy)
     service.start(100)
@@ -145,12 +139,11 @@ def test_the_model_folder_is_copied_once_and_whole(supervisor, monkeypatch):
 
 
 def test_a_canary_has_the_arguments_of_the_stable_version_unless_it_is_given_others(supervisor):
-    deployed(supervisor, arguments=("--engine=torch",))
-    supervisor.service("2").start(10)
-    assert supervisor.file.read().canary.arguments == ("--engine=torch",)
-    supervisor.service("2").roll_back("it was slow")
-    supervisor.service("3", ("--drain-seconds=5",)).start(10)
-    assert supervisor.file.read().canary.arguments == ("--drain-seconds=5",)
+    supervisor.deploy(arguments=("--engine=torch",))
+    for given, served in (((), ("--engine=torch",)), (("--threads=1",), ("--threads=1",))):
+        supervisor.service("2", given).start(10)
+        assert supervisor.file.read().canary.arguments == served
+        supervisor.service("2").roll_back("it was slow")
 
 
 VERBS = {
@@ -186,9 +179,7 @@ OTHERS = {
 @pytest.mark.parametrize("what", OTHERS)
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_someone_else_did_stays_and_is_named(supervisor, verb, what):
-    deployed(supervisor)
-    service = supervisor.service()
-    service.start(10)
+    service = supervisor.start()
     interfere, goes_on = OTHERS[what]
     interfere(supervisor)
     before = supervisor.file.read()
@@ -200,43 +191,26 @@ def test_what_someone_else_did_stays_and_is_named(supervisor, verb, what):
     assert supervisor.file.read() == before
 
 
-def test_a_first_deployment_beside_another_that_came_first_is_refused(supervisor):
-    deployed(supervisor)
-    with pytest.raises(Interfered, match="1 serves alone"):
-        supervisor.service().start(100)
-    assert supervisor.file.state() == ServiceState("1")
-
-
-def test_someone_who_interferes_while_it_waits_is_noticed(supervisor):
-    deployed(supervisor)
-    service = supervisor.service()
-    service.start(10)
-    supervisor.interferes = lambda: supervisor.file.change(lambda now: replace(now, percent=7))
+def test_someone_who_came_first_or_comes_while_it_waits_is_noticed(supervisor):
+    service = supervisor.start()
+    supervisor.follow = lambda: supervisor.file.change(lambda now: replace(now, percent=7))
     with pytest.raises(Interfered, match="gave version 2 7 percent"):
         service.ready(0)
+    with pytest.raises(Interfered, match="is trying version 2 instead"):
+        supervisor.service("3").start(100)
 
 
-def test_a_canary_that_never_becomes_ready_is_reported_with_the_reason(supervisor):
-    deployed(supervisor)
+@pytest.mark.parametrize("verb", ["ready", "promote", "roll_back"])
+def test_what_does_not_come_into_effect_in_time_is_reported_with_the_reason(supervisor, verb):
     supervisor.broken = {"2"}
-    service = supervisor.service()
-    service.start(10)
-    with pytest.raises(NotReady, match=r"not as wanted within 5 s; .*the weights are broken"):
-        service.ready(0)
-    assert service.state().canary == "2"
-    service.roll_back("it never became ready")
-
-
-@pytest.mark.parametrize("verb", ["promote", "roll_back"])
-def test_a_supervisor_that_does_not_follow_is_reported(supervisor, verb):
-    deployed(supervisor)
-    service = supervisor.service()
-    service.start(10)
-    service.shift(0, 100, following=100)
-    service.ready(100)
+    service = supervisor.start(100 if verb == "promote" else 0)
+    supervisor.follow()
     supervisor.follow = lambda: None
-    with pytest.raises(UserError, match=r"not as wanted within 5 s; no site runs"):
+    before = supervisor.now
+    error = NotReady if verb == "ready" else UserError
+    with pytest.raises(error, match=r"not as wanted within 5 s; .*no weights"):
         VERBS[verb](service)
+    assert supervisor.now - before == pytest.approx(5, abs=0.2)
 
 
 def ready_where_without_a_share(service):
@@ -245,21 +219,12 @@ def ready_where_without_a_share(service):
         service.ready(0)
 
 
+BEGUN = (VERBS["start"], ready_where_without_a_share)
 RUNS = {
     "first deployment": (lambda s: s.start(100), lambda s: s.ready(100), VERBS["promote"]),
     "first deployment undone": (lambda s: s.start(100), VERBS["roll_back"]),
-    "promotion": (
-        VERBS["start"],
-        ready_where_without_a_share,
-        lambda s: s.shift(0, 100, following=100, evidence={"seen": 1}),
-        VERBS["promote"],
-    ),
-    "rollback": (
-        VERBS["start"],
-        ready_where_without_a_share,
-        VERBS["shift"],
-        VERBS["roll_back"],
-    ),
+    "promotion": (*BEGUN, lambda s: s.shift(0, 100, following=100), VERBS["promote"]),
+    "rollback": (*BEGUN, VERBS["shift"], VERBS["roll_back"]),
 }
 
 
@@ -268,7 +233,7 @@ def test_killed_before_any_call_and_repeated_each_verb_ends_the_same(tmp_path, n
     def end(kill_at):
         supervisor = Supervisor(tmp_path / str(kill_at) / "site")
         if "first" not in name:
-            deployed(supervisor)
+            supervisor.deploy()
         supervisor.calls, supervisor.kill_at = 0, kill_at
         for verb in RUNS[name]:
             try:
@@ -276,10 +241,7 @@ def test_killed_before_any_call_and_repeated_each_verb_ends_the_same(tmp_path, n
             except Killed:
                 verb(supervisor.service())
             supervisor.follow()
-        wanted = supervisor.file.read()
-        models = wanted.models.values() if wanted else ()
-        copied = [Path(model.folder).relative_to(supervisor.file.folder) for model in models]
-        return supervisor.calls, (wanted and wanted.state, copied)
+        return supervisor.calls, supervisor.file.state()
 
     calls, whole = end(None)
     assert calls > 3

@@ -1,7 +1,6 @@
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,17 +14,16 @@ import pytest
 from scipy.stats import binomtest
 
 from components.deployment.local.local_service import LocalService
-from components.deployment.local.model_process import serving_command
 from components.deployment.local.service_file import ServedModel, ServiceFile, Wanted
 from components.deployment.local.site import serve
 from components.deployment.local.traffic import Load, background_traffic
 from components.deployment.service import Candidate, NotReady
-from components.shared.machine.files import write_json
 from tests.deployment.conftest import STUB, needs_nginx, stub_command, until
 
 pytestmark = needs_nginx
 
 NAME = "review-sentiment"
+BODIES = [(None, "a body")]
 ONE, TWO = (ServedModel(NAME, f"/m/{version}", version) for version in "12")
 
 
@@ -35,26 +33,19 @@ def file(tmp_path):
 
 
 @contextmanager
-def running(file, command=stub_command):
-    """A supervisor in a thread."""
+def deployed(file):
+    """A supervisor in a thread, with a version 1 that serves."""
     stop = threading.Event()
-    options = {"port": 0, "command": command, "stop": stop, "drain_seconds": 10.0}
+    options = {"port": 0, "command": stub_command, "stop": stop, "drain_seconds": 10.0}
     site = threading.Thread(target=serve, args=(file,), kwargs=options)
     site.start()
     try:
+        file.change(lambda _: Wanted(ONE))
+        until(lambda: shares(file) == {"1": 100})
         yield
     finally:
         stop.set()
         site.join()
-
-
-@contextmanager
-def deployed(file):
-    """A supervisor in a thread, with a version 1 that serves."""
-    with running(file):
-        file.change(lambda _: Wanted(ONE))
-        until(lambda: shares(file) == {"1": 100})
-        yield
 
 
 def shares(file):
@@ -63,9 +54,9 @@ def shares(file):
     return {version: one.percent for version, one in versions if one.port}
 
 
-def service(file, version, *arguments, folder=None, ready_within=20):
+def service(file, version, *arguments, ready_within=20):
     """The service with a version to try."""
-    folder = folder or file.folder.parent / f"run-{version}"
+    folder = file.folder.parent / f"run-{version}"
     folder.mkdir(exist_ok=True)
     candidate = Candidate(version, folder, "", f"d{version}")
     return LocalService(file.folder, NAME, candidate, arguments, ready_within)
@@ -97,30 +88,10 @@ def answer_of(url):
         return None
 
 
-@pytest.fixture(params=["stubs", pytest.param("real servers", marks=pytest.mark.slow)])
-def versions(request, file, tmp_path):
-    """What starts servers, and versions 1 to 3 to try with them."""
-    if request.param == "stubs":
-        return stub_command, [service(file, version) for version in "123"]
-    folder = tmp_path / "model"
-    shutil.copytree(request.getfixturevalue("tiny_bert"), folder)
-    write_json(folder / "training.json", {"facts": {}, "max_tokens": 32})
-    write_json(
-        folder / "calibration.json", {"temperature": 1.5, "decision_offsets": [0.0, 0.0, 0.0]}
-    )
-    (folder / "model_card.md").write_text("# A tiny model\n")
-    real = [service(file, version, folder=folder, ready_within=120) for version in "123"]
-    return serving_command, real
-
-
-def test_a_rollout_and_a_rollback_lose_no_request(file, versions):
-    command, (first, second, third) = versions
-    reviews = [("Title", "lovely dress, fits very good"), (None, "awful and itchy " * 8)]
-    with running(file, command):
-        first.start(100)
-        first.ready(100)
-        first.promote()
-        with background_traffic(Load(file.url, reviews, 30, timeout_seconds=60)) as count:
+def test_a_rollout_and_a_rollback_lose_no_request(file):
+    second, third = service(file, "2"), service(file, "3")
+    with deployed(file):
+        with background_traffic(Load(file.url, BODIES, 60)) as count:
             second.start(10)
             heard, before = {}, 0
             for percent in (0, 50, 100):
@@ -129,12 +100,9 @@ def test_a_rollout_and_a_rollback_lose_no_request(file, versions):
                 second.ready(percent)
                 assert shares(file) == {"1": 100 - percent, "2": percent}
                 assert file.addresses().keys() == {"1", "2"}
-                asked = count.answered_by("1"), count.answered_by("2")
-                time.sleep(2)
-                heard[percent] = (
-                    count.answered_by("1") - asked[0],
-                    count.answered_by("2") - asked[1],
-                )
+                one, two = count.answered_by("1"), count.answered_by("2")
+                time.sleep(1.5)
+                heard[percent] = count.answered_by("1") - one, count.answered_by("2") - two
                 before = percent
             pid = pid_of(file, "2")
             # An interrupt at the terminal is the site's to act on.
@@ -142,21 +110,19 @@ def test_a_rollout_and_a_rollback_lose_no_request(file, versions):
             second.promote()
             assert pid_of(file, "2") == pid
             third.start(50)
-            third.ready(0)
             third.shift(0, 50, following=100)
             third.ready(50)
             third.roll_back("it was slow")
             assert shares(file) == {"2": 100}
         # One server, and nginx (whose worker does not name the folder).
         until(lambda: len(left_running(file)) == 2)
-    assert count.sent == count.answered
+    assert count.sent == count.answered > 20
     assert count.failed == 0, count
     assert heard[0][1] == 0
     assert heard[100][0] <= 5  # on their way when the split changed
     assert binomtest(heard[50][1], sum(heard[50]), 0.5).pvalue > 1e-4, heard
     assert left_running(file) == []
     assert (file.url, file.addresses()) == ("", {})
-    assert "no site runs" in file.explain()
 
 
 def test_a_shadow_answers_a_copy_and_is_scraped_but_never_heard(file):
@@ -164,7 +130,7 @@ def test_a_shadow_answers_a_copy_and_is_scraped_but_never_heard(file):
         shadow = service(file, "2")
         shadow.start(10, shadow=True)
         shadow.ready(0)
-        with background_traffic(Load(file.url, [(None, "a body")], 100)) as count:
+        with background_traffic(Load(file.url, BODIES, 100)) as count:
             time.sleep(0.3)
         assert set(count.answers) == {("1", 200)}
         assert len(count.lost) == 0
@@ -178,7 +144,7 @@ def test_a_shadow_answers_a_copy_and_is_scraped_but_never_heard(file):
 
 
 def test_a_canary_that_dies_is_tried_again_and_harms_nobody(file):
-    with deployed(file), background_traffic(Load(file.url, [(None, "a body")], 100)) as count:
+    with deployed(file), background_traffic(Load(file.url, BODIES, 100)) as count:
         dying = service(file, "2", "dies", ready_within=4)
         dying.start(50)
         with pytest.raises(NotReady, match=r"version 2 is not ready.*the weights are broken"):
@@ -228,7 +194,7 @@ def test_a_supervisor_that_is_killed_goes_on_where_it_was_until_sigterm(file, tm
     with site_process(file) as site:
         until(lambda: shares(file) == {"1": 80, "2": 20})
         url, pids = file.url, {pid_of(file, "1"), pid_of(file, "2")}
-        with background_traffic(Load(url, [(None, "a body")], 50)) as count:
+        with background_traffic(Load(url, BODIES, 50)) as count:
             site.kill()
             site.wait()
             assert not file.is_served()
