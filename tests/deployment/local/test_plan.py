@@ -38,6 +38,8 @@ def test_a_canary_gets_its_share_once_it_is_ready():
     wanted = Wanted(ONE, TWO, 10)
     plan = reconcile(wanted, [seen(ONE)], ONE.key, alone(ONE))
     assert plan == Plan((TWO,), alone(ONE), (), ONE.key)
+    # One that failed is held back for a while, and another is not.
+    assert reconcile(wanted, [], None, None, held_back={TWO.key}).start == (ONE,)
     both = reconcile(wanted, [seen(ONE), seen(TWO)], ONE.key, alone(ONE))
     assert both.start == both.end == ()
     assert shares(both.split) == {"1": 90, "2": 10}
@@ -96,17 +98,9 @@ def test_a_shadow_gets_a_copy_only_where_it_has_no_share():
         assert reconcile(wanted, processes, ONE.key, None).split.shadow is None
 
 
-def test_a_model_that_failed_is_held_back_and_another_is_not():
-    wanted = Wanted(ONE, TWO, 10)
-    assert reconcile(wanted, [], None, None, held_back={TWO.key}).start == (ONE,)
-
-
-def test_a_second_process_of_the_same_model_ends():
+def test_what_is_not_wanted_ends():
     processes = [seen(ONE, 1), seen(ONE, 2)]
     assert reconcile(Wanted(ONE), processes, ONE.key, alone(ONE)).end == (seen(ONE, 2).id,)
-
-
-def test_where_nothing_is_wanted_everything_ends():
     plan = reconcile(None, [seen(ONE)], ONE.key, alone(ONE))
     assert (plan.split, plan.end, plan.serving) == (Split(), (), None)
     assert reconcile(None, [seen(ONE)], None, Split()).end == (seen(ONE).id,)

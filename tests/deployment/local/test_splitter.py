@@ -185,23 +185,6 @@ def test_requests_split_as_before_are_seen_to_drain(start_stub, splitter):
     until(lambda: not splitter.is_draining())
 
 
-def test_an_nginx_that_died_is_started_again(start_stub, splitter):
-    split = Split((Backend("1", start_stub("1"), 100),))
-    splitter.apply(split)
-    port = splitter.port
-    splitter._child.kill()  # its worker goes on, and would keep the port
-    splitter._child.wait()
-    assert not splitter.is_running()
-    splitter.apply(split)
-    assert splitter.port == port
-    assert [ask(splitter)[0] for _ in range(10)] == [200] * 10
-    splitter._child.kill()
-    splitter._child.wait()
-    splitter.end(5)
-    with pytest.raises(urllib.error.URLError):
-        ask(splitter)
-
-
 def test_a_stale_pid_file_is_not_taken_for_nginx(tmp_path):
     folder = tmp_path / "nginx"
     folder.mkdir()
