@@ -65,8 +65,7 @@ class Page(HTMLParser):
 def check_chart(chart: ElementTree.Element) -> None:
     """It has words for a screen reader, only the page's colours, and only finite numbers."""
     assert chart.get("role") == "img"
-    assert chart.findtext("title")
-    assert chart.findtext("desc")
+    assert all(chart.findtext(name) for name in ("title", "desc"))
     for element in chart.iter():
         assert element.tag in ("svg", "title", "desc", "path", "circle", "text")
         assert "#" not in element.get("style", "")
@@ -78,10 +77,8 @@ def places(chart: ElementTree.Element, role: str) -> list[list[tuple[float, floa
     """The points of each path and circle that is drawn in a role's colour."""
     found = []
     for element in chart.iter():
-        if f"var(--{role})" in element.get("style", ""):
-            if element.tag == "circle":
-                found.append([(float(element.get("cx")), float(element.get("cy")))])
-            elif element.tag == "path":
-                numbers = [float(number) for number in re.findall(r"-?[\d.]+", element.get("d"))]
-                found.append(list(zip(numbers[::2], numbers[1::2], strict=True)))
+        where = element.get("d") or f"{element.get('cx')} {element.get('cy')}"
+        numbers = [float(number) for number in re.findall(r"-?[\d.]+", where)]
+        if numbers and f"var(--{role})" in element.get("style", ""):
+            found.append(list(zip(numbers[::2], numbers[1::2], strict=True)))
     return found

@@ -9,8 +9,7 @@ from tests.report.reading import Page
 
 
 def test_tells_the_story_in_order(run_folder):
-    page = Page(run_folder.compose())
-    page.tells(
+    Page(run_folder.compose()).tells(
         *("run of 2026-11-21 05:20", "Version 7 is champion", "64 of 64 reviews", "2 min 12 s"),
         *("The gate opened", "Macro-F1 0.712 reaches", "threshold 0.600", "What went in"),
         *("1,900 kept", "1 ★", "review text is empty", "line 17", "no category", "title 250"),
@@ -59,8 +58,7 @@ def test_without_optional_parts(run_folder):
         del run_folder.contents[name]
     run_folder.contents["model/training.json"] = {}
     run_folder.step_seconds, run_folder.run_facts = None, None
-    page = Page(run_folder.compose(registered=False, checked=False))
-    page.tells(
+    Page(run_folder.compose(registered=False, checked=False)).tells(
         *("Passed the gate", "Ingest: its summary was not given"),
         *("Splits: the summary of prepare was not given", "Curves: training wrote no history"),
         *("Registration: not part of this report", "Time of each step: known to the runner only"),
@@ -142,6 +140,5 @@ def test_the_headline_of_each_ending(gate, approval, checked, state, title, word
     evaluation = EVALUATION | ({"gate": gate} if gate else {})
     registration = REGISTRATION | {"approval": approval} if approval else None
     headline = headline_of(evaluation, registration, CHECK if checked else None)
-    assert headline.state == state
-    assert title in headline.title
+    assert (headline.state, title in headline.title) == (state, True)
     assert all(told in headline.sentence for told in (words, "0.871", "0.780"))
