@@ -75,19 +75,8 @@ def test_caching_can_be_switched_off(api, package) -> None:
 
 def test_a_schedule_takes_the_place_of_the_one_before(api, package, capsys) -> None:
     api.schedules |= {"s1": "weekly", "s0": "another"}
-    submit.main(
-        [
-            package,
-            "--endpoint",
-            api.url,
-            "--name",
-            "weekly",
-            "--cron",
-            "0 0 3 * * 1",
-            "count=1",
-            "text=7",
-        ]
-    )
+    when = ["--name", "weekly", "--cron", "0 0 3 * * 1"]
+    submit.main([package, "--endpoint", api.url, *when, "count=1", "text=7"])
     made = posted(api, "recurringruns")
     assert made["service_account"] == SERVICE_ACCOUNT
     assert made["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * 1"

@@ -8,6 +8,8 @@ import pytest
 from components.shared.kubernetes.launch import run_to_end
 from components.shared.machine.errors import UserError
 from tests.shared.kubernetes.conftest import conditions, train_job
+from tests.shared.kubernetes.test_objects import event as warning
+from tests.stand_ins.api_server import Refused
 
 
 def pod(phase="Pending", waiting=None, unschedulable="", name="job-node-0-x"):
@@ -23,10 +25,8 @@ def pod(phase="Pending", waiting=None, unschedulable="", name="job-node-0-x"):
 
 
 def event(reason, message, name="job-node-0", ago=None):
-    told = {"metadata": {"name": "e"}, "involvedObject": {"name": name}}
-    if ago is not None:
-        told["lastTimestamp"] = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat()
-    return {**told, "reason": reason, "message": message}
+    seen = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat() if ago is not None else None
+    return warning(name, reason, message, lastTimestamp=seen)
 
 
 @pytest.fixture
@@ -157,8 +157,6 @@ def test_a_trouble_that_passes_is_forgotten(jobs, run):
 
 
 def test_pods_that_may_not_be_read_do_not_end_the_wait(jobs, run):
-    from tests.stand_ins.api_server import Refused
-
     def extra(method, path, query, body):
         if path.endswith("/pods"):
             raise Refused(403, "Forbidden", "no")

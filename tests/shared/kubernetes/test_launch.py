@@ -128,22 +128,9 @@ def test_every_other_request_fails_and_all_is_done_once(jobs, run, method, fault
     assert jobs.kept.uids == len(jobs.kept.deletions) == 1
 
 
-@pytest.mark.parametrize(
-    ("refusal", "words"),
-    [
-        (Refused(401, "Unauthorized", "Unauthorized"), "does not accept the credentials"),
-        (Refused(403, "Forbidden", 'User "bot" cannot create'), "bot may not create trainjobs"),
-        (Refused(403, "Forbidden", "exceeded quota: x"), "no quota left"),
-        (Refused(422, "Invalid", "spec.y"), "refuses TrainJob job"),
-        (
-            Refused(404, "", "404 page not found"),
-            "does not serve trainjobs.*install Kubeflow Trainer",
-        ),
-    ],
-)
-def test_a_refused_creation_leaves_nothing(jobs, run, refusal, words):
-    jobs.api.plant("POST", refusal)
-    with pytest.raises(UserError, match=words):
+def test_a_refused_creation_leaves_nothing(jobs, run):
+    jobs.api.plant("POST", Refused(422, "Invalid", "spec.y"))
+    with pytest.raises(UserError, match="refuses TrainJob job"):
         run()
     assert jobs.kept.found == {}
     assert jobs.time.slept == []

@@ -188,6 +188,11 @@ def test_a_cluster_that_is_not_there_is_told_after_a_while(cluster, tmp_path):
     assert 10 < sum(cluster.time.slept) < 30
 
 
+def event(about, reason, message, **more):
+    said = {"metadata": {"name": "e"}, "reason": reason, "message": message}
+    return {**said, "involvedObject": {"name": about}, **more}
+
+
 def test_a_wait_in_vain_explains(cluster):
     made = cluster.objects.create(service())
     cluster.kept.found["reviews"]["status"] = {
@@ -196,17 +201,12 @@ def test_a_wait_in_vain_explains(cluster):
             {"type": "IngressReady", "status": "True"},
         ]
     }
-    failing = {
-        "name": "kserve-container",
-        "image": "i",
-        "imageID": "",
-        "ready": False,
-        "restartCount": 2,
-        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
-        "lastState": {"terminated": {"exitCode": 3}},
-    }
-    unpullable = {**failing, "name": "sidecar", "lastState": {}}
-    unpullable["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    container = {"image": "i", "imageID": "", "ready": False, "restartCount": 2}
+    looping = {"reason": "CrashLoopBackOff", "message": "back-off"}
+    failing = {"name": "kserve-container", "state": {"waiting": looping}, **container}
+    failing["lastState"] = {"terminated": {"exitCode": 3}}
+    no_image = {"reason": "ImagePullBackOff", "message": "no such image"}
+    unpullable = {"name": "sidecar", "state": {"waiting": no_image}, **container}
     cluster.api.pods = [
         {
             "metadata": {"name": "reviews-pod-1", "namespace": "reviews"},
@@ -215,16 +215,8 @@ def test_a_wait_in_vain_explains(cluster):
     ]
     cluster.api.logs["reviews-pod-1"] = "loading\ncannot read model.safetensors\n"
     cluster.api.events = [
-        {
-            "metadata": {"name": "e"},
-            "involvedObject": {"name": name},
-            "reason": reason,
-            "message": message,
-        }
-        for name, reason, message in (
-            ("reviews", "InternalError", "no runtime"),
-            ("reviews-pod-1", "BackOff", "restarting"),
-        )
+        event("reviews", "InternalError", "no runtime"),
+        event("reviews-pod-1", "BackOff", "restarting"),
     ]
     with pytest.raises(UserError) as told:
         cluster.objects.wait("reviews", lambda found: False, 10)
@@ -246,13 +238,7 @@ def test_a_wait_in_vain_explains(cluster):
 def test_the_last_warnings_are_told_by_their_time(cluster):
     cluster.objects.create(service())
     cluster.api.events = [
-        {
-            "metadata": {"name": "e"},
-            "involvedObject": {"name": "reviews-1"},
-            "reason": "BackOff",
-            "message": str(hour),
-            "lastTimestamp": f"2026-01-01T{hour:02}:00:00Z",
-        }
+        event("reviews-1", "BackOff", str(hour), lastTimestamp=f"2026-01-01T{hour:02}:00:00Z")
         for hour in (7, 3, 3, 1, 9, 5, 8)
     ]
     told = [f"event BackOff of reviews-1: {hour}" for hour in (3, 5, 7, 8, 9)]
