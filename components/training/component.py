@@ -115,7 +115,7 @@ def fine_tune_classifier(
     from components.report.curves_page import write_training_curves
     from components.shared.machine.images import code_version
     from components.shared.records.labels import CLASS_NAMES
-    from components.training.fine_tune_step import fine_tune_at_scale
+    from components.training.fine_tune import fine_tune_at_scale
 
     result = fine_tune_at_scale(
         training_set.path,

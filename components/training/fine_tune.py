@@ -1,8 +1,9 @@
-"""Fine-tuning from a training set to a model folder: the loop and what is kept of it."""
+"""Fine-tuning from a training set to a model folder, in this process or in a TrainJob."""
 
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,16 @@ from typing import Any, Self
 import torch
 
 from components.shared.machine.base_model import resolve_base_model
-from components.shared.machine.files import sha256_of_file
+from components.shared.machine.files import read_parquet, sha256_of_file
+from components.shared.machine.resumable import place_for
+from components.shared.records.model_folder import read_training_facts
+from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.training.export import write_model_folder
 from components.training.loop.data import read_training_set
 from components.training.loop.distributed import joined_ranks
 from components.training.loop.run import Metrics, TrainingRun
+from components.training.on_nodes import launch
+from components.training.on_nodes.train_job import is_one_process
 from components.training.options import TrainingOptions
 
 logger = logging.getLogger(__name__)
@@ -60,6 +66,70 @@ class TrainingResult:
             speed=training["speed"],
             resumed_at=training["resumed_at"],
         )
+
+
+def fine_tune_at_scale(
+    training_set: str | Path,
+    base_model: str,
+    hyperparameters: Mapping[str, Any],
+    model_folder: str | Path,
+    facts: Mapping[str, str],
+    max_tokens: int = 0,
+    *,
+    nodes: int = 1,
+    gpus_per_node: int = 1,
+) -> TrainingResult:
+    """Fine-tune where the scale asks for it: in this process, or in a TrainJob.
+
+    The same call after a kill goes on from the checkpoints; a finished one leaves none.
+
+    Args:
+        training_set: Training set Parquet.
+        base_model: `minilm`, a folder, or a hub id.
+        hyperparameters: Training options by name.
+        model_folder: Folder to write.
+        facts: Lineage for the model folder.
+        max_tokens: Where the features were cut, so that the predictor cuts there too; 0 takes
+            the longest row of the training set, whatever its split.
+        nodes: Pods that train together.
+        gpus_per_node: GPUs of each; 0 trains on the CPU.
+
+    Raises:
+        UserError: If an option, the training set, the base model or the scale is wrong, or the
+            cluster refuses.
+    """
+    options = TrainingOptions.from_dict(hyperparameters)
+    lineage = {**facts, "max_tokens": max_tokens or longest_row(training_set)}
+    if not is_one_process(nodes, gpus_per_node):
+        launch.fine_tune_on_nodes(
+            training_set,
+            base_model,
+            options.to_dict(),
+            model_folder,
+            lineage,
+            nodes=nodes,
+            gpus_per_node=gpus_per_node,
+        )
+        return TrainingResult.of(model_folder, read_training_facts(model_folder))
+    checkpoints = place_for(
+        "fine-tune",
+        facts.get("data_fingerprint", ""),
+        sha256_of_file(training_set),
+        base_model,
+        options.under_former_names(),
+    )
+    result = fine_tune(training_set, base_model, options, model_folder, checkpoints, lineage)
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return result
+
+
+def longest_row(training_set: str | Path) -> int:
+    """Tokens of the longest row of a training set, in all splits."""
+    import pyarrow.compute as pc
+
+    lengths = read_parquet(training_set, TRAINING_SET_SCHEMA, columns=["n_tokens"])["n_tokens"]
+    return int(pc.max(lengths).as_py() or 0)
 
 
 def fine_tune(

@@ -213,7 +213,7 @@ def test_tuning_in_katib(namespace, small_set, tmp_path, monkeypatch, nodes, gpu
 
 
 def test_training_in_a_train_job(namespace, small_set, tmp_path) -> None:  # noqa: F811
-    from components.training.fine_tune_step import fine_tune_at_scale
+    from components.training.fine_tune import fine_tune_at_scale
 
     def train(job: dict) -> None:
         folder = tmp_path / "state" / "launched" / job["metadata"]["name"] / "model"

@@ -73,13 +73,9 @@ class TokenisedReviews:
 
 
 def read_training_set(path: str | Path) -> tuple[TokenisedReviews, TokenisedReviews]:
-    """Read the training and the validation split; the test split is not looked at.
+    """Read the training and the validation split of a file of `TRAINING_SET_SCHEMA`, in its order.
 
-    Args:
-        path: Parquet file of `TRAINING_SET_SCHEMA`.
-
-    Returns:
-        Training rows, validation rows; both in the order of the file.
+    The test split is not looked at.
 
     Raises:
         UserError: If the file lacks a column, a split is empty, the training rows lack a class, or
@@ -139,17 +135,11 @@ def epoch_batches(
     seed: int,
     epoch: int,
 ) -> list[NDArray[np.int64]]:
-    """Row numbers of each batch of an epoch; every row comes exactly `copies` times.
+    """Row numbers of each batch of an epoch, from 0; every row comes exactly `copies` times.
 
-    Rows are shuffled, sorted by length within pools of `POOL_BATCHES` batches, cut into batches,
-    and the batches shuffled. The same seed and epoch give the same batches.
-
-    Args:
-        lengths: [n] tokens of each row.
-        copies: [n] how often the epoch shows each row.
-        batch_size: Rows in a batch; the last of a pool may have fewer.
-        seed: Seed of the run.
-        epoch: Counted from 0.
+    Rows are shuffled, sorted by their lengths [n] within pools of `POOL_BATCHES` batches, cut into
+    batches (the last of a pool may have fewer rows), and the batches shuffled. The same seed and
+    epoch give the same batches.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(np.repeat(np.arange(len(lengths)), copies))

@@ -105,14 +105,8 @@ class TrainingRun:
     def train(self, on_metrics: Callable[[Metrics], None] = lambda _: None) -> None:
         """Step until the end or until validation has stopped improving.
 
-        After SIGTERM to one rank, all end behind the same step, with a checkpoint.
-
-        Args:
-            on_metrics: Called on the first rank after each evaluation, with its entry of the
-                history.
-
-        Raises:
-            SystemExit: With the code `TERMINATED`, after SIGTERM.
+        After SIGTERM to one rank, all end behind the same step, with a checkpoint and the exit code
+        `TERMINATED`. `on_metrics` gets each entry of the history, on the first rank.
         """
         saved = time.monotonic()
         epoch, batches = -1, []

@@ -138,11 +138,9 @@ class Learner:
 
 
 def class_weights(counts: NDArray[np.int64], rule: str) -> NDArray[np.float32]:
-    """Weight of each class in the loss; the mean over the rows is 1.
+    """Weight of each class in the loss, of training rows of each; the mean over the rows is 1.
 
-    Args:
-        counts: [classes] training rows of each class, each at least 1.
-        rule: `none`; `balanced`, inverse to the frequency; or `sqrt`, inverse to its root.
+    By the rule `none`; `balanced`, inverse to the frequency; or `sqrt`, inverse to its root.
     """
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[rule]
     weights = (counts.sum() / counts) ** power

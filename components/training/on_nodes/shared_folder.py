@@ -118,14 +118,9 @@ class SharedFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def remove_forgotten(self, prefix: str, now: float | None = None) -> list[str]:
-        """Delete the folders of trainings that failed, and that no one has retried for long.
+        """Delete the folders of trainings that failed and were not retried for long; their names.
 
-        Args:
-            prefix: How names of trainings begin; other folders are left alone.
-            now: Seconds since 1970; the present where None.
-
-        Returns:
-            Names of the folders that are gone.
+        Only those whose names begin with the prefix; `now` is in seconds since 1970.
         """
         oldest = (time.time() if now is None else now) - KEPT_DAYS * _DAY_SECONDS
         gone = []

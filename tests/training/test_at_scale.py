@@ -7,7 +7,7 @@ from components.shared.machine.files import write_parquet
 from components.shared.machine.resumable import place_for
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.training import fine_tune as loop
-from components.training.fine_tune_step import fine_tune_at_scale, longest_row
+from components.training.fine_tune import fine_tune_at_scale, longest_row
 from components.training.on_nodes import launch
 from components.training.options import TrainingOptions
 from tests.training.on_nodes.test_launch import MADE
