@@ -90,21 +90,12 @@ def test_a_process_that_was_left_is_found_by_its_folder_and_taken_over(start, tm
     (unknown,) = left_in(tmp_path, {})
     assert unknown.is_running()
     assert unknown.model.key != process.model.key
-    found.terminate()
-    process._process.wait(10)
-    assert not found.is_running()
-    assert list(left_in(tmp_path, {})) == []
-    found.terminate()
     found.kill()
-
-
-def test_a_zombie_is_not_taken_over(start, tmp_path):
-    process = start()
-    (found,) = left_in(tmp_path, {})
-    os.kill(process.pid, signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and not reaped
     assert not found.is_running()
     assert list(left_in(tmp_path, {})) == []
+    process.kill()
+    found.terminate()
 
 
 def test_of_a_script_and_the_server_that_it_starts_the_script_counts(start, tmp_path):

@@ -12,21 +12,10 @@ ONE, TWO = (ServedModel("review-sentiment", f"/m/{version}", version) for versio
 DYING = replace(ONE, arguments=("dies",))
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def servers(tmp_path, clock):
-    made = ModelServers(tmp_path / "servers", stub_command, 10.0, clock)
+def servers(tmp_path):
+    made = ModelServers(tmp_path / "servers", stub_command, 10.0, lambda: made.now)
+    made.now = 1000.0
     yield made
     made.end_all()
 
@@ -47,50 +36,50 @@ def test_a_server_is_seen_from_its_start_to_its_end(servers):
     assert servers.failures == {}
 
 
-def test_a_server_that_dies_is_tried_again_at_once_and_then_later_and_later(servers, clock):
+def test_a_server_that_dies_is_tried_again_at_once_and_then_later_and_later(servers):
     for count, pause in ((1, 0.0), (2, 1.0), (3, 2.0), (4, 4.0)):
         servers.start(DYING)
         observed(servers, lambda: not servers.seen)
         failure = servers.failures[DYING.key]
-        assert (failure.count, failure.retry_at - clock.now) == (count, pause)
+        assert (failure.count, failure.retry_at - servers.now) == (count, pause)
         assert "the weights are broken" in failure.message
         assert servers.held_back == ({DYING.key} if pause else set())
-        clock.now += pause
+        servers.now += pause
         assert servers.held_back == set()
     servers.forget_failures([TWO.key])
     assert servers.failures == {}
 
 
-def test_a_server_that_stays_ready_is_forgiven(servers, clock):
+def test_a_server_that_stays_ready_is_forgiven(servers):
     servers.start(DYING)
     observed(servers, lambda: servers.failures)
     failure = servers.failures.pop(DYING.key)
     servers.start(ONE)
     servers.failures[ONE.key] = failure
     observed(servers, lambda: servers.seen[0].port)
-    clock.now += 59
+    servers.now += 59
     servers.observe()
     assert servers.failures
-    clock.now += 2
+    servers.now += 2
     servers.observe()
     assert servers.failures == {}
 
 
-def test_servers_of_a_killed_supervisor_are_taken_over(servers, clock):
+def test_servers_of_a_killed_supervisor_are_taken_over(servers):
     servers.start(ONE)
     observed(servers, lambda: servers.seen[0].port)
-    successor = ModelServers(servers.folder, stub_command, 10.0, clock)
+    successor = ModelServers(servers.folder, stub_command, 10.0)
     successor.adopt({ONE.key: ONE})
     successor.observe()
     assert successor.seen == servers.seen
-    other = ModelServers(servers.folder, stub_command, 10.0, clock)
+    other = ModelServers(servers.folder, stub_command, 10.0)
     other.adopt({})
     # Nobody knows what it serves: it is not among the wanted, so that `reconcile` ends it.
     assert [one.id for one in other.seen] == [one.id for one in servers.seen]
     assert other.seen[0].key != ONE.key
 
 
-def test_a_server_that_does_not_end_in_time_is_killed(servers, clock):
+def test_a_server_that_does_not_end_in_time_is_killed(servers):
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True)\n"
     servers.command = lambda *_: [sys.executable, "-c", deaf + "time.sleep(60)"]
     servers.start(ONE)
@@ -98,7 +87,7 @@ def test_a_server_that_does_not_end_in_time_is_killed(servers, clock):
     until(log.read_text)
     servers.end(servers.seen[0].id)
     servers.observe()
-    clock.now += 11
+    servers.now += 11
     observed(servers, lambda: not servers.seen)
     assert servers.failures == {}
 
