@@ -106,6 +106,7 @@ def gpu_limits(gpus):
 def healthy():
     """Objects by their address."""
     reference = {"secretKeyRef": {"name": "review-sentiment-mlflow", "key": "PGUSER"}}
+    user = {"name": "PGUSER", "valueFrom": reference}
     found = {
         "/version": {"gitVersion": "v1.34.2"},
         "/apis/argoproj.io/v1alpha1": group("workflows", "workflowtaskresults"),
@@ -118,30 +119,6 @@ def healthy():
         "/openapi/v3/apis/trainer.kubeflow.org/v1alpha1": schema(
             "TrainJob", "spec", "runtimePatches"
         ),
-        "/apis/apps/v1/namespaces/kubeflow/deployments": {
-            "items": [
-                deployment("ml-pipeline", "kubeflow", "ghcr.io/kubeflow/kfp-api-server:2.17.0"),
-                deployment("katib-controller", "kubeflow", "ghcr.io/kubeflow/katib:v0.19.0"),
-            ]
-        },
-        "/apis/apps/v1/namespaces/kubeflow-system/deployments": {
-            "items": [
-                deployment(
-                    "kubeflow-trainer-controller-manager",
-                    "kubeflow-system",
-                    "ghcr.io/kubeflow/trainer:v2.3.0",
-                )
-            ]
-        },
-        "/apis/apps/v1/namespaces/kserve/deployments": {
-            "items": [
-                deployment(
-                    "kserve-controller-manager",
-                    "kserve",
-                    f"docker.io/kserve/controller:v0.21.0@sha256:{'0' * 64}",
-                )
-            ]
-        },
         "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/apis/v2beta1/healthz": {
             "multi_user": True
         },
@@ -157,16 +134,7 @@ def healthy():
             "status": {"phase": "Bound", "capacity": {"storage": "20Gi"}},
         },
         DEPLOYMENTS: {
-            "items": [
-                deployment(
-                    "mlflow",
-                    NAMESPACE,
-                    "mlflow:1",
-                    replicas=2,
-                    ready=2,
-                    env=[{"name": "PGUSER", "valueFrom": reference}],
-                )
-            ]
+            "items": [deployment("mlflow", NAMESPACE, "mlflow:1", replicas=2, ready=2, env=[user])]
         },
         f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets": {"items": []},
         RUNTIMES: {"items": [{"template": [{"spec": {"priorityClassName": "low"}}]}]},
@@ -180,6 +148,17 @@ def healthy():
         "/api/v1/nodes": {"items": [gpu_node(), {"metadata": {"name": "cpu-1"}}]},
         "/api/v1/pods": {"items": [gpu_pod(1)]},
     }
+    for namespace, *images in (
+        (
+            "kubeflow",
+            ("ml-pipeline", "ghcr.io/kubeflow/kfp-api-server:2.17.0"),
+            ("katib-controller", "ghcr.io/kubeflow/katib:v0.19.0"),
+        ),
+        ("kubeflow-system", ("kubeflow-trainer-controller-manager", "kubeflow/trainer:v2.3.0")),
+        ("kserve", ("kserve-controller-manager", f"kserve/controller:v0.21.0@sha256:{'0' * 64}")),
+    ):
+        items = [deployment(name, namespace, image) for name, image in images]
+        found[f"/apis/apps/v1/namespaces/{namespace}/deployments"] = {"items": items}
     for group_version, plural, name in (
         ("serving.kserve.io/v1alpha1", "servingruntimes", "review-sentiment"),
         ("trainer.kubeflow.org/v1alpha1", "trainingruntimes", names.TRAINING_RUNTIME),

@@ -27,9 +27,7 @@ def test_what_is_wrong_is_named_with_its_remedy(cluster, row, change, wanted):
         cluster.server.objects[path] = content
         if content is None:
             del cluster.server.objects[path]
-
     finding = next(one for one in bad() if one.state is state)
-
     assert text in finding.text
     assert remedy in finding.remedy
     assert bool(finding.remedy) == bool(remedy)
@@ -39,7 +37,6 @@ def test_what_is_wrong_is_named_with_its_remedy(cluster, row, change, wanted):
 def test_what_is_just_enough_is_enough(cluster, row, change, text):
     cluster.server.objects |= change
     name, expected = (row, {}) if isinstance(row, str) else row
-
     assert cluster.bad(name, **expected) == []
     assert text in cluster.findings(name, **expected)[-1].text
 
@@ -64,30 +61,24 @@ UNREADABLE = (
 @pytest.mark.parametrize(("address", "row", "what"), UNREADABLE)
 def test_what_the_user_may_not_read_is_skipped(cluster, address, row, what):
     cluster.server.refused[address] = (403, 'User "kim" cannot get it')
-
     bad = [one for one in cluster.bad(row) if one.state is SKIPPED]
-
     assert f"you may not read {what}" in bad[0].text
 
 
 def test_free_gpus_are_unknown_where_pods_may_not_be_listed(cluster):
     cluster.server.refused["GET /api/v1/pods"] = (403, "no")
-
     (finding,) = cluster.findings("GPUs")
-
     assert finding.state is State.PASSED
     assert "you may not list all pods" in finding.text
 
 
 def test_versions_name_the_namespaces_that_are_closed(cluster):
     cluster.server.refused["GET .*/kserve/deployments"] = (403, "no")
-
     assert cluster.bad("versions")[-1].text == "KServe: you may not list Deployments in kserve"
 
 
 def test_no_value_of_a_secret_is_asked_for(cluster):
     cluster.findings("server")
-
     asked = [headers for path, headers, _ in cluster.server.sent if "/secrets/" in path]
     assert asked
     assert all("PartialObjectMetadata" in headers["Accept"] for headers in asked)
@@ -106,13 +97,11 @@ def test_the_secrets_that_a_pod_cannot_start_without():
             {"emptyDir": {}},
         ],
     }
-
     assert secrets_of(pod) == {"a": {"X", "W"}, "b": set(), "c": {"tls.crt"}}
 
 
 def test_a_field_is_looked_for_in_its_own_kind():
     document = schema("TrainJob", "spec", "runtimePatches")
-
     assert has_field(document, "TrainJob", "spec.runtimePatches")
     assert not has_field(document, "TrainJob", "spec.podTemplateOverrides")
     assert not has_field(document, "TrainJobList", "spec")

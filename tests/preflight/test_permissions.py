@@ -26,9 +26,7 @@ def test_each_verb_is_asked_of_the_service_account(cluster, closed):
     if closed:
         cluster.server.refused[closed] = (403, "no")
     cluster.server.may = only_for(ACCOUNT)
-
     first, second = check(cluster)
-
     assert (first.state, second.state) == (State.FAILED, State.FAILED)
     assert first.text == "review-sentiment-pipeline may not delete experiments.kubeflow.org"
     assert second.text == "review-sentiment-pipeline may not get pods/log"
@@ -39,7 +37,6 @@ def test_each_verb_is_asked_of_the_service_account(cluster, closed):
 def test_the_account_is_asked_about_with_its_groups(cluster):
     """Rights that all service accounts have would not be found without them."""
     check(cluster)
-
     specs = [body["spec"] for _, _, body in cluster.server.sent]
     assert {spec["user"] for spec in specs} == {ACCOUNT}
     assert set(specs[0]["groups"]) == {
@@ -51,7 +48,6 @@ def test_the_account_is_asked_about_with_its_groups(cluster):
 
 def test_all_is_one_line(cluster):
     (found,) = check(cluster)
-
     assert found.state is State.PASSED
     assert found.text == "review-sentiment-pipeline may do all 4 things it has to"
     reviews = cluster.server.asked
@@ -60,9 +56,7 @@ def test_all_is_one_line(cluster):
 
 def test_nothing_is_one_line_too(cluster):
     cluster.server.may = lambda wanted, user: False
-
     (found,) = check(cluster)
-
     assert found.state is State.FAILED
     assert "may do nothing" in found.text
     assert "kubectl apply -k" in found.remedy
@@ -84,9 +78,7 @@ def test_a_user_who_may_ask_neither_way_learns_that_nothing_is_known(cluster):
 
     cluster.server.extra = as_kim
     cluster.server.may = lambda wanted, user: wanted["verb"] == "get"
-
     (found,) = check(cluster)
-
     assert found.state is State.SKIPPED
     assert "you may do 2 of the 4 things yourself" in found.text
 
@@ -94,10 +86,8 @@ def test_a_user_who_may_ask_neither_way_learns_that_nothing_is_known(cluster):
 def test_the_name_of_the_object_is_asked_for(cluster):
     wanted = []
     cluster.server.may = lambda attributes, user: not wanted.append(attributes)
-
     check(cluster)
     cluster.server.may = lambda attributes, user: not attributes["name"]
-
     assert check(cluster)[0].text.endswith("may not get configmaps/kfp-launcher")
     assert {"resource": "configmaps", "name": "kfp-launcher", "verb": "get"}.items() <= max(
         wanted, key=lambda attributes: attributes["name"]
@@ -108,7 +98,6 @@ def test_the_rooms_permissions_are_joined():
     joined = permissions_of(
         [{("", "pods"): ("get", "list")}, {("", "pods"): ("list",), ("g", "jobs"): ("create",)}]
     )
-
     assert joined == (
         Permission("", "pods", "get"),
         Permission("", "pods", "list"),

@@ -66,15 +66,12 @@ def check(api, wanted):
 
 def test_the_role_of_the_manifests_is_enough(api):
     (found,) = check(api, permissions())
-
     assert found.state is State.PASSED
 
 
 def test_what_the_role_does_not_grant_is_named(api):
     beyond = (Permission("kubeflow.org", "experiments", "update"), Permission("", "secrets", "get"))
-
     told = [finding.text for finding in check(api, (*permissions(), *beyond))]
-
     account = names.SERVICE_ACCOUNT
     assert told == [
         f"{account} may not update experiments.kubeflow.org",
@@ -84,6 +81,5 @@ def test_what_the_role_does_not_grant_is_named(api):
 
 def test_a_field_is_found_in_the_schema_that_the_server_publishes(api):
     document = api.get("/openapi/v3/apis/apps/v1").found
-
     assert has_field(document, "Deployment", "spec")
     assert not has_field(document, "Deployment", "spec.canary")

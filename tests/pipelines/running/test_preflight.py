@@ -80,7 +80,6 @@ def run(server, pipelines, tmp_path, monkeypatch, capsys):
 
 def test_a_healthy_cluster_is_0(run, server):
     code, said, errors = run("--gpus", "1")
-
     assert (code, errors) == (0, "")
     assert said.startswith(f"Preflight of namespace {NAMESPACE} at {server.url}\n\nCluster\n")
     assert said.endswith(" passed. Ready.\n")
@@ -89,9 +88,7 @@ def test_a_healthy_cluster_is_0(run, server):
 
 def test_a_sick_cluster_is_1(run, server):
     del server.objects[CONFIG]
-
     code, said, errors = run("--gpus", "1")
-
     assert (code, errors) == (1, "")
     assert "there is no ConfigMap review-sentiment-config" in said
     assert said.endswith("Fix what FAILED, then check again.\n")
@@ -100,9 +97,7 @@ def test_a_sick_cluster_is_1(run, server):
 def test_it_asks_for_what_the_pipelines_use(run, server):
     asked = []
     server.may = lambda attributes, user: not asked.append(attributes)
-
     run("--no-pods")
-
     wanted = {(one["group"], one["resource"], one["verb"]) for one in asked}
     assert ("serving.kserve.io", "inferenceservices", "patch") in wanted
     assert ("argoproj.io", "workflowtaskresults", "create") in wanted
@@ -119,15 +114,12 @@ def test_it_asks_for_what_the_role_grants():
         for verb in rule["verbs"]
         for name in rule.get("resourceNames", [""])
     }
-
     asked = {(one.group, one.resource, one.verb, one.name) for one in preflight.permissions()}
-
     assert asked == granted
 
 
 def test_the_run_is_the_pipelines_own_and_is_removed(run, pipelines):
     code, said, errors = run("--gpus", "1")
-
     assert (code, errors) == (0, "")
     for line in ("steps image", "MLflow", "training image", "predictor image"):
         assert f"\n  passed    {line} " in said
@@ -141,7 +133,6 @@ def test_the_run_is_the_pipelines_own_and_is_removed(run, pipelines):
 
 def test_where_pipelines_cannot_be_reached_that_is_a_finding(run):
     code, said, _ = run("--kfp-endpoint", "http://127.0.0.1:9")
-
     assert code == 1
     assert "FAILED    pipeline run" in said
     assert "skipped   from inside             not tried" in said
@@ -149,9 +140,7 @@ def test_where_pipelines_cannot_be_reached_that_is_a_finding(run):
 
 def test_a_run_that_cannot_be_removed_is_named(run, pipelines, monkeypatch):
     monkeypatch.setattr(pipelines, "delete", lambda path: (500, {"error": "no"}))
-
     code, said, _ = run()
-
     assert code == 0
     assert "run r1 could not be removed" in said
     assert "$ kfp run delete r1" in said
@@ -159,16 +148,13 @@ def test_a_run_that_cannot_be_removed_is_named(run, pipelines, monkeypatch):
 
 def test_without_pods_nothing_is_started(run, pipelines):
     _, said, _ = run("--no-pods")
-
     assert "nothing was started (--no-pods)" in said
     assert pipelines.asked == []
 
 
 def test_wrong_credentials_are_one_sentence(run, server):
     server.refused[".*"] = (401, "Unauthorized")
-
     code, said, errors = run()
-
     assert (code, said) == (2, "")
     assert errors.count("\n") == 1
     assert "log in again" in errors
@@ -192,9 +178,7 @@ def test_a_cluster_that_cannot_be_asked_is_2(run, server, tmp_path, monkeypatch,
     config = tmp_path / "kubeconfig"
     break_it(config, server.url)
     monkeypatch.setattr("components.preflight.api._SECONDS_TO_GIVE_UP", 0.0)
-
     code, said, errors = run(config=config)
-
     assert (code, said) == (2, "")
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1
@@ -203,7 +187,6 @@ def test_a_cluster_that_cannot_be_asked_is_2(run, server, tmp_path, monkeypatch,
 
 def test_a_wrong_context_is_2(run):
     code, _, errors = run("--context", "nosuch")
-
     assert code == 2
     assert "nosuch" in errors
 
@@ -228,7 +211,6 @@ def test_nothing_is_left_behind_by_a_signal(server, pipelines, tmp_path, by):
         assert followed.wait(timeout=120)
         process.send_signal(by)
         _, errors = process.communicate(timeout=60)
-
     assert process.returncode == 130
     assert errors.endswith("interrupted\n")
     assert pipelines.removed == ["terminate r1", "delete r1"]
@@ -236,8 +218,6 @@ def test_nothing_is_left_behind_by_a_signal(server, pipelines, tmp_path, by):
 
 def test_the_secret_of_the_feature_store_is_looked_for(run, server):
     del server.objects[f"/api/v1/namespaces/{NAMESPACE}/secrets/{names.FEATURE_STORE_SECRET}"]
-
     code, said, _ = run("--no-pods")
-
     assert code == 1
     assert "--from-literal=PGHOST=…" in said
