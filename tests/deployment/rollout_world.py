@@ -126,22 +126,20 @@ class Traffic(Time):
 class World:
     """A cluster with version 3 on it, unless told otherwise."""
 
-    def __init__(self, mode, broken=(), empty=False):
+    def __init__(self, mode, broken=(), empty=False, settings=None):
         self.kserve = KServe(broken=broken)
         self.kept = Objects(self.kserve)
         self.time = Traffic(self.kserve)
         self.objects = MemoryObjects(self.kept, self.time)
-        self.mode = mode
+        self.mode, self.settings = mode, settings or ServiceSettings()
         if not empty:
             self.roll_out("3")
         self.objects.calls = 0
 
     def service(self, version="4"):
         candidate = Candidate(version, FOLDER, f"s3://m/{version}", f"d{version}")
-        settings = ServiceSettings()
-        return KServeService(
-            self.objects, NAME, candidate, settings, self.mode, 60, self.time.sleep
-        )
+        given = self.settings, self.mode, 60, self.time.sleep
+        return KServeService(self.objects, NAME, candidate, *given)
 
     def roll_out(self, version="4", after_step=lambda _: None, labelled=None, **options):
         chosen = RolloutOptions(**{"step_deadline_seconds": 1200.0, **options})

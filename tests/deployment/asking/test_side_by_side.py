@@ -1,9 +1,7 @@
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,50 +12,36 @@ from tests.stand_ins.api_server import Time
 NAMES = ("negative", "neutral", "positive")
 
 
-class Model:
-    """A v2 server that calls a review by the last word of its title and body."""
+class Models:
+    """v2 servers that call a review by the last word of its body, whatever its title."""
 
-    def __init__(self, wrong_on: str = "") -> None:
-        self.wrong_on = wrong_on
-        self.asked: list[str] = []
-        self.statuses: list[int] = []
-        self.body: bytes | None = None
+    def __init__(self, monkeypatch):
+        self.asked, self.statuses, self.body, self.down = [], [], None, False
+        monkeypatch.setattr(
+            httpx, "Client", partial(httpx.Client, transport=httpx.MockTransport(self.answer))
+        )
 
-    @contextmanager
-    def listening(self) -> Iterator[str]:
-        model = self
+    def answer(self, request):
+        if self.down:
+            raise httpx.ConnectError("refused")
+        assert request.url.path == "/v2/models/reviews/infer"
+        inputs = {one["name"]: one["data"][0] for one in json.loads(request.content)["inputs"]}
+        status = self.statuses.pop(0) if self.statuses else 200
+        if status == 200:
+            self.asked.append((request.url.host, inputs["text"]))
+        wrong = request.url.host == "bad" and "odd 4" in inputs.get("title", "")
+        label = "neutral" if wrong else inputs["text"].split()[-1]
+        outputs = [{"name": "label_id", "data": [0]}, {"name": "label", "data": [label]}]
+        content = self.body or json.dumps({"outputs": outputs}).encode()
+        return httpx.Response(status, content=content, headers={"Retry-After": "0"})
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                inputs = {one["name"]: one["data"] for one in content["inputs"]}
-                status = model.statuses.pop(0) if model.statuses else 200
-                if self.path != "/v2/models/reviews/infer":
-                    status = 404
-                labels = []
-                for title, text in zip(inputs.get("title", [""]), inputs["text"], strict=True):
-                    word = text.split()[-1]
-                    labels.append("neutral" if model.wrong_on and model.wrong_on in title else word)
-                if status == 200:
-                    model.asked += inputs["text"]
-                self.send_response(status)
-                self.send_header("Retry-After", "0")
-                self.end_headers()
-                outputs = [{"name": "label_id", "data": [0]}, {"name": "label", "data": labels}]
-                self.wfile.write(model.body or json.dumps({"outputs": outputs}).encode())
+    def asked_of(self, host):
+        return [text for asked, text in self.asked if asked == host]
 
-            def log_message(self, *_: object) -> None:
-                pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+@pytest.fixture
+def models(monkeypatch):
+    return Models(monkeypatch)
 
 
 @pytest.fixture
@@ -76,23 +60,19 @@ def reviews(tmp_path):
     return path
 
 
-def asker(reviews, stable, canary, count=512):
+def asker(reviews, count=512):
     time = Time()
-    addresses = {"1": [stable, "http://another"], "2": [canary], "3": []}
-    made = SideBySide(
-        reviews, "reviews", count, lambda: addresses, sleep=time.sleep, clock=time.clock
-    )
-    return made, time
+    addresses = {"1": ["http://good", "http://another"], "2": ["http://bad"], "3": []}
+    given = reviews, "reviews", count, lambda: addresses
+    return SideBySide(*given, sleep=time.sleep, clock=time.clock), time
 
 
-def test_both_are_asked_the_same_reviews_once_and_compared_with_the_truth(reviews):
-    good, bad = Model(), Model(wrong_on="odd 4")
-    with good.listening() as stable, bad.listening() as canary:
-        ask, _ = asker(reviews, stable, canary)
-        right, unasked = ask("1", "2")
-        assert ask("1", "2") == (right, "")
-    assert good.asked == bad.asked
-    assert sorted(good.asked) == sorted(
+def test_both_are_asked_the_same_reviews_once_and_compared_with_the_truth(reviews, models):
+    ask, _ = asker(reviews)
+    right, unasked = ask("1", "2")
+    assert ask("1", "2") == (right, "")
+    assert models.asked_of("good") == models.asked_of("bad")
+    assert sorted(models.asked_of("good")) == sorted(
         f"number {i} is {NAMES[i % 3]}" for i in range(50) if i != 7
     )
     wrong = sum(i % 10 == 4 and i % 3 != 1 for i in range(50))
@@ -101,39 +81,33 @@ def test_both_are_asked_the_same_reviews_once_and_compared_with_the_truth(review
     assert right.count((True, True)) == 49 - wrong
 
 
-def test_no_more_are_asked_than_wanted_and_none_without_addresses(reviews):
-    model = Model()
-    with model.listening() as address:
-        assert len(asker(reviews, address, address, count=20)[0]("1", "2")[0]) == 20
-        assert len(model.asked) == 40
-        assert asker(reviews, address, address, count=0)[0]("1", "2") == ([], "")
-        for versions in (("1", "3"), ("4", "2")):
-            assert asker(reviews, address, address)[0](*versions) == ([], "")
-    assert len(model.asked) == 40
+def test_no_more_are_asked_than_wanted_and_none_without_addresses(reviews, models):
+    assert len(asker(reviews, count=20)[0]("1", "2")[0]) == 20
+    assert asker(reviews, count=0)[0]("1", "2") == ([], "")
+    for versions in (("1", "3"), ("4", "2")):
+        assert asker(reviews)[0](*versions) == ([], "")
+    assert len(models.asked) == 40
 
 
-def test_a_slow_version_is_asked_for_a_while_only(reviews):
-    model = Model()
-    with model.listening() as address:
-        ask, time = asker(reviews, address, address)
-        ask.clock = lambda: time.now + 2.0 * len(model.asked)
-        right, _ = ask("1", "2")
-        assert len(right) == 8
-        assert ask("1", "2") == (right, "")
+def test_a_slow_version_is_asked_for_a_while_only(reviews, models):
+    ask, time = asker(reviews)
+    ask.clock = lambda: time.now + 2.0 * len(models.asked)
+    right, _ = ask("1", "2")
+    assert len(right) == 8
+    assert ask("1", "2") == (right, "")
 
 
-def test_a_full_server_is_asked_again_when_it_says(reviews):
-    model = Model()
-    with model.listening() as address:
-        model.statuses = [503, 503]
-        ask, time = asker(reviews, address, address, count=3)
-        assert len(ask("1", "2")[0]) == 3
-        assert time.slept == [0.1, 0.1]
+def test_a_full_server_is_asked_again_when_it_says(reviews, models):
+    models.statuses = [503, 503]
+    ask, time = asker(reviews, count=3)
+    assert len(ask("1", "2")[0]) == 3
+    assert time.slept == [0.1, 0.1]
 
 
 @pytest.mark.parametrize(
     ("statuses", "body", "words"),
     [
+        ([], None, "ConnectError"),
         ([503] * 5, None, "status 503"),
         ([500], None, "status 500"),
         ([], b"<html>", "names no class"),
@@ -142,25 +116,15 @@ def test_a_full_server_is_asked_again_when_it_says(reviews):
     ],
 )
 def test_a_server_that_gives_no_label_is_named_and_asked_again_where_it_broke_off(
-    reviews, statuses, body, words
+    reviews, models, statuses, body, words
 ):
-    model = Model()
-    with model.listening() as address:
-        ask, _ = asker(reviews, address, address, count=9)
-        model.statuses = [200] * 6 + statuses
-        model.body = body if not statuses else None
-        right, unasked = ask("1", "2")
-        assert right == []
-        assert words in unasked
-        assert address in unasked
-        model.body, asked = None, len(model.asked)
-        right, unasked = ask("1", "2")
-        assert (len(right), unasked) == (9, "")
-        assert asked == (6 if statuses else 1)
-
-
-def test_a_server_that_is_down_is_said(reviews):
-    ask, _ = asker(reviews, "http://127.0.0.1:9", "http://127.0.0.1:9")
+    ask, _ = asker(reviews, count=9)
+    models.statuses, models.body = [200] * 6 + statuses, body
+    models.down = words == "ConnectError"
     right, unasked = ask("1", "2")
-    assert right == []
-    assert "ConnectError" in unasked
+    assert (right, words in unasked, "http://good/v2" in unasked) == ([], True, True)
+    asked = len(models.asked)
+    models.body, models.down = None, False
+    right, unasked = ask("1", "2")
+    assert (len(right), unasked) == (9, "")
+    assert len(models.asked) == asked + 18 - (6 if statuses else 0)

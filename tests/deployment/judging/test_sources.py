@@ -1,13 +1,12 @@
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
+from components.deployment.judging import observations
 from components.deployment.judging.observations import (
     NotObserved,
     Observations,
@@ -135,10 +134,10 @@ def test_a_class_that_is_not_known_is_an_error():
 class Prometheus:
     """Answers an instant query for a range vector from samples put into it."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch) -> None:
         self.samples: dict[str, tuple[dict[str, str], list[tuple[float, str]]]] = {}
         self.queries: list[str] = []
-        self.answer: tuple[int, bytes] | None = None
+        monkeypatch.setattr(observations.httpx, "get", self.get)
 
     def scrape(self, at: float, pod: str, values: dict[tuple[str, str], int]) -> None:
         for (name, code), value in values.items():
@@ -146,44 +145,16 @@ class Prometheus:
             key = json.dumps(labels | {"code": code})
             self.samples.setdefault(key, (labels | {"code": code}, []))[1].append((at, str(value)))
 
-    @contextmanager
-    def listening(self) -> Iterator[str]:
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                asked = parse_qs(urlsplit(self.path).query)
-                fake.queries.append(asked["query"][0])
-                until, seconds = (
-                    float(asked["time"][0]),
-                    float(asked["query"][0][:-2].split("[")[1]),
-                )
-                series = [
-                    {
-                        "metric": labels,
-                        "values": [v for v in values if until - seconds < v[0] <= until],
-                    }
-                    for labels, values in fake.samples.values()
-                ]
-                found = [one for one in series if one["values"]]
-                body = {"status": "success", "data": {"resultType": "matrix", "result": found}}
-                code, content = fake.answer or (200, json.dumps(body).encode())
-                self.send_response(code)
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = HTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+    def get(self, url, params, timeout):
+        assert url == "http://prometheus/api/v1/query"
+        self.queries.append(params["query"])
+        until, seconds = float(params["time"]), float(params["query"][:-2].split("[")[1])
+        series = [
+            {"metric": labels, "values": [v for v in values if until - seconds < v[0] <= until]}
+            for labels, values in self.samples.values()
+        ]
+        found = [one for one in series if one["values"]]
+        return httpx.Response(200, json={"status": "success", "data": {"result": found}})
 
 
 @pytest.fixture
@@ -193,38 +164,40 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_prometheus_counts_through_restarts_and_vanished_pods(clock):
-    prometheus = Prometheus()
-    with prometheus.listening() as url:
-        source = PrometheusServer(url, model_name="reviews", lookback_seconds=60)
-        prometheus.scrape(980, "a", {(REQUESTS, "200"): 100})
-        prometheus.scrape(990, "b", {(REQUESTS, "200"): 10, (REQUESTS, "500"): 1})
-        start = source.read("7")
-        assert 'model_version="7"' in prometheus.queries[0]
-        assert 'model_name="reviews"' in prometheus.queries[0]
-        # a ends after 20 more; b restarts and has overtaken its old count of answers; c is new.
-        prometheus.scrape(1010, "a", {(REQUESTS, "200"): 120})
-        prometheus.scrape(1010, "b", {(REQUESTS, "200"): 15})
-        prometheus.scrape(1020, "c", {(REQUESTS, "200"): 7, (REQUESTS, "503"): 2})
-        clock[0] = 1030.0
-        seen = source.read("7") - start
-        assert (seen.requests, seen.errors, seen.refused) == (20 + 15 + 9, 2, 2)
-        assert source.read("7") - start == seen
+def test_prometheus_counts_through_restarts_and_vanished_pods(clock, monkeypatch):
+    prometheus = Prometheus(monkeypatch)
+    source = PrometheusServer("http://prometheus/", model_name="reviews", lookback_seconds=60)
+    prometheus.scrape(980, "a", {(REQUESTS, "200"): 100})
+    prometheus.scrape(990, "b", {(REQUESTS, "200"): 10, (REQUESTS, "500"): 1})
+    start = source.read("7")
+    assert 'model_version="7"' in prometheus.queries[0]
+    assert 'model_name="reviews"' in prometheus.queries[0]
+    # a ends after 20 more; b restarts and has overtaken its old count of answers; c is new.
+    prometheus.scrape(1010, "a", {(REQUESTS, "200"): 120})
+    prometheus.scrape(1010, "b", {(REQUESTS, "200"): 15})
+    prometheus.scrape(1020, "c", {(REQUESTS, "200"): 7, (REQUESTS, "503"): 2})
+    clock[0] = 1030.0
+    seen = source.read("7") - start
+    assert (seen.requests, seen.errors, seen.refused) == (20 + 15 + 9, 2, 2)
+    assert source.read("7") - start == seen
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ((400, json.dumps({"status": "error", "error": "parse error"}).encode()), "parse error"),
-        ((403, b"{}"), "403"),
-        ((502, b"<html>"), "does not answer"),
-        ((200, b"[]"), "200"),
+        (httpx.Response(400, json={"status": "error", "error": "parse error"}), "parse error"),
+        (httpx.Response(403, json={}), "403"),
+        (httpx.Response(502, content=b"<html>"), "does not answer"),
+        (httpx.Response(200, json=[]), "200"),
+        (httpx.ConnectError("refused"), "does not answer .ConnectError"),
     ],
 )
-def test_prometheus_that_gives_no_counts_is_an_error(answer, words):
-    prometheus = Prometheus()
-    prometheus.answer = answer
-    with prometheus.listening() as url, pytest.raises(NotObserved, match=words):
-        PrometheusServer(url).read("7")
-    with pytest.raises(NotObserved, match="does not answer"):
-        PrometheusServer(url).read("7")
+def test_prometheus_that_gives_no_counts_is_an_error(answer, words, monkeypatch):
+    def get(*_, **__):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(observations.httpx, "get", get)
+    with pytest.raises(NotObserved, match=words):
+        PrometheusServer("http://prometheus").read("7")

@@ -96,13 +96,6 @@ def test_a_deleted_service_ends_the_rollout(mode):
     assert world.kept.found == {}
 
 
-def test_a_service_in_the_other_mode_is_refused(mode):
-    world = World(mode)
-    world.mode = {"Standard": "Knative", "Knative": "Standard"}[mode]
-    with pytest.raises(UserError, match=f"runs in {mode} mode, not in {world.mode}"):
-        world.roll_out()
-
-
 def test_a_service_that_changes_all_the_time_is_given_up(mode):
     world = World(mode)
     world.objects.before = lambda what: (
