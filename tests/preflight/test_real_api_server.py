@@ -71,9 +71,9 @@ def test_the_role_of_the_manifests_is_enough(api):
 
 def test_what_the_role_does_not_grant_is_named(api):
     beyond = (Permission("kubeflow.org", "experiments", "update"), Permission("", "secrets", "get"))
-    told = [finding.text for finding in check(api, (*permissions(), *beyond))]
+    said = [finding.text for finding in check(api, (*permissions(), *beyond))]
     account = names.SERVICE_ACCOUNT
-    assert told == [
+    assert said == [
         f"{account} may not update experiments.kubeflow.org",
         f"{account} may not get secrets",
     ]

@@ -160,7 +160,7 @@ def test_registering_stands_behind_all_three_conditions(compiled) -> None:
 @pytest.mark.parametrize(
     ("pipeline", "step"), [("rollout", "roll-out-model"), ("ab-test", "run-ab-test")]
 )
-def test_the_registry_is_told_what_came_of_it(compiled, pipeline, step) -> None:
+def test_the_registry_is_reported_what_came_of_it(compiled, pipeline, step) -> None:
     """Decision, reason and stable version go on, and only an approved version is tried."""
     found = tasks(compiled[pipeline][0])
     inputs = found["record-rollout"]["inputs"]["parameters"]

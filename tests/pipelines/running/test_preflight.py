@@ -161,7 +161,7 @@ def test_wrong_credentials_are_one_sentence(run, server):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "told"),
+    ("break_it", "words"),
     [
         (lambda config, url: config.unlink(), "set KUBECONFIG"),
         (lambda config, url: config.write_text("{"), "set KUBECONFIG"),
@@ -174,7 +174,7 @@ def test_wrong_credentials_are_one_sentence(run, server):
     ],
     ids=["no kubeconfig", "a broken kubeconfig", "no network"],
 )
-def test_a_cluster_that_cannot_be_asked_is_2(run, server, tmp_path, monkeypatch, break_it, told):
+def test_a_cluster_that_cannot_be_asked_is_2(run, server, tmp_path, monkeypatch, break_it, words):
     config = tmp_path / "kubeconfig"
     break_it(config, server.url)
     monkeypatch.setattr("components.preflight.api._SECONDS_TO_GIVE_UP", 0.0)
@@ -182,7 +182,7 @@ def test_a_cluster_that_cannot_be_asked_is_2(run, server, tmp_path, monkeypatch,
     assert (code, said) == (2, "")
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1
-    assert told in errors
+    assert words in errors
 
 
 def test_a_wrong_context_is_2(run):

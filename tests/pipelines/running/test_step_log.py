@@ -60,14 +60,14 @@ def test_the_file_keeps_everything_without_colours(log) -> None:
     assert "\x1b[" not in kept
 
 
-def test_times_and_the_error_are_told(log) -> None:
-    told, _, _ = log
-    assert list(told.seconds) == ["ingest", "prepare"]
-    assert told.failed_step == "prepare"
-    assert told.error == "reviews.csv has no column rating; name it"
+def test_times_and_the_error_are_reported(log) -> None:
+    read, _, _ = log
+    assert list(read.seconds) == ["ingest", "prepare"]
+    assert read.failed_step == "prepare"
+    assert read.error == "reviews.csv has no column rating; name it"
 
 
-def test_an_error_of_another_kind_is_told_with_its_name(tmp_path: Path) -> None:
+def test_an_error_of_another_kind_is_reported_with_its_name(tmp_path: Path) -> None:
     log = StepLog(tmp_path / "log.txt", io.StringIO())
     log.write("    Traceback (most recent call last):\n    MemoryError: too much\n")
     log.close()

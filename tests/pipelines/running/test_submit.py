@@ -88,7 +88,7 @@ def test_a_schedule_takes_the_place_of_the_one_before(api, package, capsys) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "refuse", "told"),
+    ("words", "refuse", "said"),
     [
         (["trials"], 0, "'trials' is not of the form name=value"),
         (["trails=3"], 0, "has no parameter trails; it has count, text, trials"),
@@ -98,21 +98,21 @@ def test_a_schedule_takes_the_place_of_the_one_before(api, package, capsys) -> N
         (["count=1"], 500, "answered 500"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_sentence(api, package, capsys, words, refuse, told) -> None:
+def test_what_is_wrong_is_reported_in_a_sentence(api, package, capsys, words, refuse, said) -> None:
     api.refuse = refuse
     with pytest.raises(SystemExit) as ended:
         submit.main([package, "--endpoint", api.url, *words])
     assert ended.value.code not in (0, None)
-    assert told in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert not api.schedules
 
 
 def test_an_endpoint_that_does_not_answer(package, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         submit.main([package, "--endpoint", "http://127.0.0.1:1", "count=1"])
-    told = capsys.readouterr().err
-    assert told.startswith("error: Kubeflow Pipelines at http://127.0.0.1:1 cannot be reached")
-    assert told.count("\n") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: Kubeflow Pipelines at http://127.0.0.1:1 cannot be reached")
+    assert said.count("\n") == 1
 
 
 def test_a_pipeline_that_is_not_compiled(capsys) -> None:

@@ -23,7 +23,7 @@ def test_address_and_namespace_are_the_kubeconfigs(tmp_path):
 
 
 @pytest.mark.parametrize("text", [None, "", "not: [yaml", "apiVersion: v1\nkind: Config\n"])
-def test_no_credentials_are_told_in_one_sentence(tmp_path, text):
+def test_no_credentials_are_reported_in_one_sentence(tmp_path, text):
     file = tmp_path / "config"
     if text is not None:
         file.write_text(text)
@@ -31,13 +31,13 @@ def test_no_credentials_are_told_in_one_sentence(tmp_path, text):
         connect(kubeconfig=str(file))
 
 
-def test_an_unknown_context_is_told(tmp_path):
+def test_an_unknown_context_is_reported(tmp_path):
     file = kubeconfig(tmp_path, "http://127.0.0.1:1234")
     with pytest.raises(UserError, match="no context elsewhere; `kubectl config get-contexts`"):
         connect(kubeconfig=file, context="elsewhere")
 
 
-def test_a_pod_without_its_token_is_told(monkeypatch):
+def test_a_pod_without_its_token_is_reported(monkeypatch):
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     with pytest.raises(UserError, match="no credentials for a cluster"):

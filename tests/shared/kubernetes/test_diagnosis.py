@@ -48,9 +48,9 @@ def run(jobs):
         ("CreateContainerConfigError", "create the Secret or ConfigMap that it names"),
     ],
 )
-def test_what_does_not_mend_itself_ends_the_wait_in_minutes(jobs, run, reason, remedy):
+def test_what_is_permanent_ends_the_wait_in_minutes(jobs, run, reason, remedy):
     jobs.api.pods = [pod(waiting=reason), pod("Running", name="other")]
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         run()
     for words in (
         "job has not started for",
@@ -58,7 +58,7 @@ def test_what_does_not_mend_itself_ends_the_wait_in_minutes(jobs, run, reason, r
         f"{reason}: said {reason}",
         remedy,
     ):
-        assert words in str(told.value)
+        assert words in str(raised.value)
     assert 180 <= jobs.time.now < 300
     assert jobs.kept.found == {}
 
@@ -94,7 +94,9 @@ def test_what_does_not_mend_itself_ends_the_wait_in_minutes(jobs, run, reason, r
         ),
     ],
 )
-def test_what_may_become_free_is_told_once_and_waited_for(jobs, run, caplog, pods, events, words):
+def test_what_may_become_free_is_reported_once_and_waited_for(
+    jobs, run, caplog, pods, events, words
+):
     jobs.api.pods, jobs.api.events = pods, events
     with caplog.at_level(logging.WARNING), pytest.raises(UserError, match=words):
         run(stuck_seconds=900)
@@ -132,7 +134,7 @@ def test_a_pod_that_cannot_be_made_for_another_reason_ends_it(jobs, run):
         ([pod(waiting="ContainerCreating"), pod(waiting="CrashLoopBackOff")], []),
     ],
 )
-def test_what_is_no_standstill_goes_on(jobs, run, pods, events):
+def test_a_wait_with_a_prospect_goes_on(jobs, run, pods, events):
     jobs.api.pods, jobs.api.events = pods, events
     with pytest.raises(UserError, match="did not end within 3600 s"):
         run()

@@ -63,7 +63,7 @@ def test_a_retried_step_goes_on_with_its_object(jobs, run):
     assert jobs.kept.found == {}
 
 
-def test_another_object_of_the_name_is_told_and_not_touched(jobs, run):
+def test_another_object_of_the_name_is_reported_and_not_touched(jobs, run):
     jobs.kept.create(train_job(image="training:0"))
     with pytest.raises(UserError, match=r"another TrainJob job in namespace reviews.*kubectl del"):
         run()
@@ -85,7 +85,7 @@ def test_the_end_of_one_that_is_being_deleted_is_waited_for(jobs, run):
         run()
 
 
-def test_a_failure_is_told_with_its_reasons_and_leaves_nothing(jobs, run):
+def test_a_failure_is_reported_with_its_reasons_and_leaves_nothing(jobs, run):
     failed = {
         "name": "node",
         "image": "training:1",
@@ -101,9 +101,9 @@ def test_a_failure_is_told_with_its_reasons_and_leaves_nothing(jobs, run):
     jobs.api.logs["job-node-0-x"] = "epoch 1\nCUDA out of memory\n"
     said = conditions(Failed=True)
     said["conditions"][0] |= {"reason": "JobsFailed", "message": "job job-node-0 failed"}
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         run(said)
-    assert str(told.value) == (
+    assert str(raised.value) == (
         "TrainJob job failed: Failed is True (JobsFailed: job job-node-0 failed); "
         "container node of pod job-node-0-x failed, its last lines: epoch 1 | CUDA out of memory"
     )
@@ -184,10 +184,10 @@ def test_a_cancel_removes_what_runs(jobs, number, raised, at):
 
     jobs.api.before = cancel
     jobs.api.hold_seconds = 30.0
-    with pytest.raises(raised) as told:
+    with pytest.raises(raised) as raised:
         run_to_end(jobs.objects, train_job(), outcome, deadline_seconds=600)
     if number == signal.SIGTERM:
-        assert told.value.code == 143
+        assert raised.value.code == 143
     assert jobs.kept.deletions == [("job", "Foreground")]
     # Once it runs, one request is all there is time for; whether it does is looked up else.
     after = {"POST": ["GET", "DELETE"], "WATCH": ["DELETE"]}[at]

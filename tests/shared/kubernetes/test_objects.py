@@ -150,14 +150,14 @@ def test_retries_end_in_time(cluster):
         (Refused(422, "Invalid", "spec.y unknown"), "refuses InferenceService .*spec.y unknown"),
     ],
 )
-def test_a_refusal_is_told_at_once_in_words(cluster, refusal, words):
+def test_a_refusal_is_reported_at_once_in_words(cluster, refusal, words):
     cluster.api.plant("POST", refusal)
     with pytest.raises(UserError, match=words):
         cluster.objects.create(service())
     assert cluster.time.slept == []
 
 
-def test_a_webhook_that_does_not_answer_is_told_after_a_while(cluster):
+def test_a_webhook_that_does_not_answer_is_reported_after_a_while(cluster):
     refusal = Refused(500, "InternalError", 'failed calling webhook "v.kserve": no endpoints')
     for nth in range(1, 50):
         cluster.api.plant("POST", refusal, nth)
@@ -166,7 +166,7 @@ def test_a_webhook_that_does_not_answer_is_told_after_a_while(cluster):
     assert 10 < sum(cluster.time.slept) < 30
 
 
-def test_a_missing_kind_namespace_and_object_are_told_apart(cluster):
+def test_a_missing_kind_namespace_and_object_are_reported_apart(cluster):
     with pytest.raises(UserError, match="there is no namespace elsewhere in the cluster"):
         cluster.in_namespace("elsewhere").create(service())
     assert cluster.objects.read("reviews") is None
@@ -180,7 +180,7 @@ def test_a_missing_kind_namespace_and_object_are_told_apart(cluster):
     assert cluster.time.slept == []
 
 
-def test_a_cluster_that_is_not_there_is_told_after_a_while(cluster, tmp_path):
+def test_a_cluster_that_is_not_there_is_reported_after_a_while(cluster, tmp_path):
     (tmp_path / "nowhere").mkdir()
     client, _ = connect(kubeconfig=kubeconfig(tmp_path / "nowhere", "http://127.0.0.1:9"))
     with pytest.raises(UserError, match=r"at http://127.0.0.1:9 cannot be reached"):
@@ -218,9 +218,9 @@ def test_a_wait_in_vain_explains(cluster):
         event("reviews", "InternalError", "no runtime"),
         event("reviews-pod-1", "BackOff", "restarting"),
     ]
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         cluster.objects.wait("reviews", lambda found: False, 10)
-    text = str(told.value)
+    text = str(raised.value)
     assert text.startswith("InferenceService reviews did not get there within 10 s: ")
     for words in (
         "Ready is False (Pods: not up)",
@@ -235,14 +235,14 @@ def test_a_wait_in_vain_explains(cluster):
     assert made["metadata"]["name"] == "reviews"
 
 
-def test_the_last_warnings_are_told_by_their_time(cluster):
+def test_the_last_warnings_are_reported_by_their_time(cluster):
     cluster.objects.create(service())
     cluster.api.events = [
         event("reviews-1", "BackOff", str(hour), lastTimestamp=f"2026-01-01T{hour:02}:00:00Z")
         for hour in (7, 3, 3, 1, 9, 5, 8)
     ]
-    told = [f"event BackOff of reviews-1: {hour}" for hour in (3, 5, 7, 8, 9)]
-    assert cluster.objects.explain("reviews") == "; ".join(["it has no pods", *told])
+    said = [f"event BackOff of reviews-1: {hour}" for hour in (3, 5, 7, 8, 9)]
+    assert cluster.objects.explain("reviews") == "; ".join(["it has no pods", *said])
 
 
 def test_what_cannot_be_read_is_said(cluster):

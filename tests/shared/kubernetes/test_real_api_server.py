@@ -103,7 +103,7 @@ class Cluster:
                 "type": kind,
                 "status": str(value),
                 "reason": "Test",
-                "message": "as told",
+                "message": "as said",
                 "lastTransitionTime": "2026-01-01T00:00:00Z",
             }
             for kind, value in holds.items()
@@ -203,15 +203,15 @@ def test_a_job_is_adopted_and_another_one_refused(real):
 def test_a_failure_is_explained_and_nothing_left(real):
     real.break_pod()
     worker = later(lambda: real.set_status(Failed=True))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         run_to_end(real.jobs, train_job(), outcome, deadline_seconds=60)
     worker.join()
     for words in (
-        "TrainJob job failed: Failed is True (Test: as told)",
+        "TrainJob job failed: Failed is True (Test: as said)",
         "event OOMKilling of job-node-0-x: out of memory",
         "container node of pod job-node-0-x failed, its last lines: none",
     ):
-        assert words in str(told.value)
+        assert words in str(raised.value)
     assert real.gone()
 
 
@@ -223,7 +223,7 @@ def test_one_that_is_deleted_meanwhile_ends_the_wait(real):
     worker.join()
 
 
-def test_a_finalizer_keeps_it_and_that_is_told(real):
+def test_a_finalizer_keeps_it_and_that_is_reported(real):
     job = train_job()
     job["metadata"]["finalizers"] = ["example.com/keep"]
     made = real.jobs.create(job)
@@ -262,7 +262,7 @@ def test_a_watch_from_a_forgotten_version_is_begun_anew(real):
     assert old.left == 0
 
 
-def test_refusals_are_told_in_words(real, tmp_path):
+def test_refusals_are_reported_in_words(real, tmp_path):
     jobs = real.jobs
     other = replace(TRAIN_JOBS, plural="nothings", kind="Nothing")
     admins = replace(jobs, client=real.admin)
@@ -288,7 +288,7 @@ def test_refusals_are_told_in_words(real, tmp_path):
     assert jobs.read("job") is None
 
 
-def test_a_quota_and_a_missing_verb_are_told(real):
+def test_a_quota_and_a_missing_verb_are_reported(real):
     hard = {f"count/{TRAIN_JOBS.in_full}": "1"}
     real.core.create_namespaced_resource_quota(
         real.namespace, {"metadata": {"name": "few"}, "spec": {"hard": hard}}

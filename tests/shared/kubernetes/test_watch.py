@@ -23,7 +23,7 @@ def finish(jobs, at_watch=1):
     jobs.api.before = before
 
 
-def test_a_change_is_told_by_the_watch_without_another_look(jobs):
+def test_a_change_is_reported_by_the_watch_without_another_look(jobs):
     jobs.objects.create(train_job())
     finish(jobs)
     assert ready(jobs.objects.wait("job", ready, 60))
@@ -31,7 +31,7 @@ def test_a_change_is_told_by_the_watch_without_another_look(jobs):
     assert jobs.time.slept == []
 
 
-def test_every_change_is_told_once_and_in_order(jobs):
+def test_every_change_is_reported_once_and_in_order(jobs):
     jobs.objects.create(train_job())
 
     def before(method, path):
@@ -106,7 +106,7 @@ def test_a_forgotten_version_is_read_anew(jobs):
     assert len(looks) == 3
 
 
-def test_an_outage_of_minutes_is_borne_and_a_longer_one_told(jobs):
+def test_an_outage_of_minutes_is_borne_and_a_longer_one_reported(jobs):
     jobs.objects.create(train_job())
     for nth in range(1, 30):
         jobs.api.plant("GET", "drop", nth)
@@ -131,7 +131,7 @@ def test_an_outage_of_minutes_is_borne_and_a_longer_one_told(jobs):
         ),
     ],
 )
-def test_a_watch_that_is_not_allowed_is_told_at_once(jobs, refusal, words):
+def test_a_watch_that_is_not_allowed_is_reported_at_once(jobs, refusal, words):
     jobs.objects.create(train_job())
     jobs.api.plant("WATCH", refusal)
     with pytest.raises(UserError, match=words):

@@ -86,7 +86,7 @@ def test_drafts_and_other_files_are_not_read(tmp_path):
     assert len(read_payloads(str(tmp_path))) == 1
 
 
-def test_an_empty_log_has_no_rows_and_a_missing_one_is_told(tmp_path):
+def test_an_empty_log_has_no_rows_and_a_missing_one_is_reported(tmp_path):
     assert read_payloads(str(tmp_path)).schema == PAYLOAD_SCHEMA
     assert len(read_payloads(str(tmp_path))) == 0
     with pytest.raises(UserError, match=r"no payload log at .*nothing"):
@@ -105,7 +105,7 @@ def test_a_file_that_is_not_of_the_log_is_named(tmp_path):
         read_payloads(str(tmp_path))
 
 
-def test_a_file_system_that_fails_in_its_own_way_is_told_in_words(monkeypatch):
+def test_a_file_system_that_fails_in_its_own_way_is_reported_in_words(monkeypatch):
     class BotoCoreError(Exception):
         pass
 
