@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from components.serving.model.batching import OverloadedError
 from components.serving.observing.observer import ObservedApp
 from components.serving.server.app import ForgivingDataPlane, rest_application
-from components.serving.server.sentiment_model import SentimentModel
+from components.serving.server.sentiment_model import Refusal, SentimentModel
 from tests.serving.conftest import NAME, anything, ask, counted
 
 V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
@@ -200,6 +200,7 @@ def test_an_overload_gets_503_and_when_to_come_again(app, model, monkeypatch):
     status, headers, answer = asked(app, V2, v2())
     assert (status, headers[b"retry-after"]) == (503, b"4")
     assert "try again in 4 s" in json.loads(answer)["error"]
+    assert Refusal(OverloadedError(3.2)).status_code.name == "RESOURCE_EXHAUSTED"
 
 
 def test_a_client_that_leaves_in_its_sentence_is_no_fault(app):

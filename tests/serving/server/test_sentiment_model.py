@@ -7,9 +7,8 @@ import pytest
 from kserve import InferInput, InferRequest
 from kserve.errors import InvalidInput, ModelNotFound
 
-from components.serving.model.batching import OverloadedError
 from components.serving.model.predictor import Tokens
-from components.serving.server.sentiment_model import Refusal, SentimentModel
+from components.serving.server.sentiment_model import SentimentModel
 from components.shared.records.labels import CLASS_NAMES
 
 SMALL = {"content-length": "100"}
@@ -92,17 +91,6 @@ def test_another_version_is_not_found(model):
     assert ask(model, v2("okay", version="")).model_version == "3"
     with pytest.raises(ModelNotFound, match="version 4"):
         ask(model, v2("okay", version="4"))
-
-
-def test_an_overload_is_a_refusal_that_says_when_to_come_again(model, monkeypatch):
-    async def full(_):
-        raise OverloadedError(3.2)
-
-    monkeypatch.setattr(model.batcher, "logits", full)
-    with pytest.raises(Refusal) as refused:
-        ask(model, v2("okay"))
-    assert refused.value.retry_after == 4
-    assert refused.value.status_code.name == "RESOURCE_EXHAUSTED"
 
 
 def test_each_answer_is_reported_with_the_text_that_the_model_read(model, answered):
