@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -67,32 +67,16 @@ def training_set(served_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(served_folder / "tokenizer.json"))
-    words = [word for word in tokenizer.get_vocab() if word.isalpha() and len(word) > 1]
+    words = sorted(word for word in tokenizer.get_vocab() if word.isalpha() and len(word) > 1)
     random = np.random.default_rng(0)
-    rows = 120
-    ids = [
-        tokenizer.encode(" ".join(random.choice(sorted(words), random.integers(1, 31)))).ids
-        for _ in range(rows)
-    ]
-    columns = {
-        "review_id": [f"r{row:03d}" for row in range(rows)],
-        "split": ["train" if row % 3 else "validation" for row in range(rows)],
-        "sentiment": [row % 3 - 1 for row in range(rows)],
-        "copies": [1] * rows,
-        "input_ids": ids,
-        "n_tokens": [len(row) for row in ids],
-    }
+    rows = []
+    for row in range(120):
+        ids = tokenizer.encode(" ".join(random.choice(words, random.integers(1, 31)))).ids
+        known = {"review_id": f"r{row:03d}", "split": "train" if row % 3 else "validation"}
+        known |= {"sentiment": row % 3 - 1, "copies": 1, "input_ids": ids, "n_tokens": len(ids)}
+        rows.append({**dict.fromkeys(TRAINING_SET_SCHEMA.names), **known})
     path = tmp_path_factory.mktemp("training") / "set.parquet"
-    write_parquet(
-        path,
-        pa.table(
-            {
-                field.name: pa.array(columns.get(field.name, [None] * rows), field.type)
-                for field in TRAINING_SET_SCHEMA
-            },
-            schema=TRAINING_SET_SCHEMA,
-        ),
-    )
+    write_parquet(path, pa.Table.from_pylist(rows, schema=TRAINING_SET_SCHEMA))
     return path
 
 
@@ -124,18 +108,16 @@ class Server:
         body: Any = None,
         headers: dict[str, str] | None = None,
         method: str | None = None,
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers (names in lower case) and body; objects are sent as JSON."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
-        sent = json.dumps(body) if isinstance(body, dict | list) else body
-        headers = {"Content-Type": "application/json"} if headers is None else headers
-        try:
-            connection.request(method or ("GET" if body is None else "POST"), path, sent, headers)
-            response = connection.getresponse()
-            named = {name.lower(): value for name, value in response.getheaders()}
-            return response.status, named, response.read()
-        finally:
-            connection.close()
+    ) -> tuple[int, httpx.Headers, bytes]:
+        """Status, headers and body; objects are sent as JSON."""
+        response = httpx.request(
+            method or ("GET" if body is None else "POST"),
+            f"http://127.0.0.1:{self.port}{path}",
+            content=json.dumps(body) if isinstance(body, dict | list) else body,
+            headers={"Content-Type": "application/json"} if headers is None else headers,
+            timeout=60,
+        )
+        return response.status_code, response.headers, response.content
 
     def ask(self, path: str, body: Any = None, **how: Any) -> tuple[int, Any]:
         """Status and decoded JSON."""

@@ -129,42 +129,14 @@ def test_the_days_of_a_batch_are_parted(tmp_path, monkeypatch):
     assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["yesterday", "today"]
 
 
-def test_texts_are_not_kept_unless_asked(tmp_path):
-    log = opened(tmp_path)
-    record(log, text="lovely dress")
-    log.close()
-    (path,) = files(tmp_path)
-    assert b"lovely" not in path.read_bytes()
-    (digest,) = read_payloads(str(tmp_path))["text_sha256"].to_pylist()
-    assert digest == hashlib.sha256(b"lovely dress").hexdigest()
-
-
-def test_rows_that_cannot_be_encoded_do_not_end_the_log(tmp_path, caplog):
+def test_a_malformed_answer_costs_itself_alone_and_a_failing_metric_nothing(tmp_path):
     lost = []
-    log = opened(tmp_path, flush_rows=1, on_dropped=lost.append)
-    log.record("a", ["x"], np.array([9]), CHANCES, np.array([False]))
-    record(log, "b")
-    log.close()
-    assert lost == [1]
-    assert "do not fit the schema" in caplog.text
-    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["b"]
 
+    def dropped(rows):
+        lost.append(rows)
+        raise RuntimeError
 
-def test_after_closing_nothing_is_taken_and_closing_twice_is_no_error(tmp_path):
-    lost = []
-    log = opened(tmp_path, on_dropped=lost.append)
-    record(log, "a")
-    log.close()
-    log.close()
-    record(log, "b")
-    assert lost == [1]
-    assert not log._answers
-    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["a"]
-
-
-def test_a_malformed_answer_costs_itself_alone(tmp_path):
-    lost = []
-    log = opened(tmp_path, on_dropped=lost.append)
+    log = opened(tmp_path, on_dropped=dropped)
     log.record("a", ["x", "y"], np.array([2]), CHANCES, np.array([False]))
     log.record("b", [None], np.array([2]), CHANCES, np.array([False]))
     log.record("c", ["x"], object(), CHANCES, np.array([False]))
@@ -173,6 +145,20 @@ def test_a_malformed_answer_costs_itself_alone(tmp_path):
     log.close()
     assert lost == [2, 1, 1]
     assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["e"]
+
+
+def test_rows_that_do_not_fit_the_schema_end_nothing_nor_does_closing_twice(tmp_path, caplog):
+    lost = []
+    log = opened(tmp_path, flush_rows=1, on_dropped=lost.append)
+    log.record("a", ["x"], np.array([9]), CHANCES, np.array([False]))
+    record(log, "b")
+    log.close()
+    log.close()
+    record(log, "c")
+    assert lost == [1, 1]
+    assert "do not fit the schema" in caplog.text
+    assert not log._answers
+    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["b"]
 
 
 def test_memory_of_the_engine_may_be_used_again(tmp_path):
@@ -186,15 +172,6 @@ def test_memory_of_the_engine_may_be_used_again(tmp_path):
     (row,) = read_payloads(str(tmp_path)).to_pylist()
     assert row["label"] == "positive"
     assert row["p_positive"] == pytest.approx(0.7)
-
-
-def test_a_metric_that_fails_does_not_reach_the_request(tmp_path):
-    def fail(rows):
-        raise RuntimeError
-
-    log = opened(tmp_path, rows=0, on_dropped=fail)
-    record(log)
-    log.close()
 
 
 def test_many_threads_lose_nothing(tmp_path):

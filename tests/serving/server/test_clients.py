@@ -41,25 +41,21 @@ def as_text(values):
     return [value.decode() if isinstance(value, bytes) else value for value in flat]
 
 
-def check_response(expected, response):
-    tensors = {output.name: output for output in response.outputs}
-    check(
-        expected,
-        as_text(tensors["label"].as_numpy()),
-        tensors["label_id"].as_numpy(),
-        tensors["probabilities"].as_numpy(),
-        as_text(tensors["model_version"].as_numpy()),
-    )
-
-
 @pytest.mark.parametrize("binary", [False, True])
-def test_kserves_rest_client(server, expected, binary):
-    from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+def test_kserves_own_clients(server, expected, binary):
+    from kserve import (
+        InferenceGRPCClient,
+        InferenceRESTClient,
+        InferInput,
+        InferRequest,
+        RESTConfig,
+    )
 
     tensor = InferInput("text", [3], "BYTES")
     texts = np.array([text.encode() for text in TEXTS], dtype=np.object_)
     tensor.set_data_from_numpy(texts, binary_data=binary)
     url = f"http://127.0.0.1:{server.port}"
+    request = InferRequest(NAME, [tensor], request_id="7")
 
     async def ask():
         async with InferenceRESTClient(RESTConfig(protocol="v1")) as v1:
@@ -68,34 +64,27 @@ def test_kserves_rest_client(server, expected, binary):
             assert await v2.is_server_live(url)
             assert await v2.is_server_ready(url)
             assert await v2.is_model_ready(url, NAME)
-            request = InferRequest(NAME, [tensor], request_id="7")
-            return first, await v2.infer(url, request, model_name=NAME)
+            second = await v2.infer(url, request, model_name=NAME)
+        async with InferenceGRPCClient(f"127.0.0.1:{server.grpc_port}") as grpc:
+            assert await grpc.is_server_live()
+            assert await grpc.is_server_ready()
+            assert await grpc.is_model_ready(NAME)
+            return first, second, await grpc.infer(request)
 
-    first, second = asyncio.run(ask())
+    first, second, third = asyncio.run(ask())
     rows = first["predictions"]
     assert [(row["label"], list(row["probabilities"].values())) for row in rows] == expected
     assert second.id == "7"  # Its from_bytes leaves out the model_version that was sent.
-    check_response(expected, second)
-
-
-@pytest.mark.parametrize("binary", [False, True])
-def test_kserves_grpc_client(server, expected, binary):
-    from kserve import InferenceGRPCClient, InferInput, InferRequest
-
-    tensor = InferInput("text", [3], "BYTES")
-    texts = np.array([text.encode() for text in TEXTS], dtype=np.object_)
-    tensor.set_data_from_numpy(texts, binary_data=binary)
-
-    async def ask():
-        async with InferenceGRPCClient(f"127.0.0.1:{server.grpc_port}") as client:
-            assert await client.is_server_live()
-            assert await client.is_server_ready()
-            assert await client.is_model_ready(NAME)
-            return await client.infer(InferRequest(NAME, [tensor], request_id="7"))
-
-    response = asyncio.run(ask())
-    assert (response.id, response.model_version) == ("7", "3")
-    check_response(expected, response)
+    assert (third.id, third.model_version) == ("7", "3")
+    for response in (second, third):
+        tensors = {output.name: output.as_numpy() for output in response.outputs}
+        check(
+            expected,
+            as_text(tensors["label"]),
+            tensors["label_id"],
+            tensors["probabilities"],
+            as_text(tensors["model_version"]),
+        )
 
 
 @pytest.mark.parametrize("protocol", ["http", "http-json", "grpc"])

@@ -122,7 +122,7 @@ GRPC_MISTAKES = {
 @pytest.mark.parametrize("name", GRPC_MISTAKES)
 def test_grpc_says_what_is_wrong(stub, name):
     texts, changed = GRPC_MISTAKES[name]
-    code = changed.pop("code", "INVALID_ARGUMENT")
+    code = (changed := dict(changed)).pop("code", "INVALID_ARGUMENT")
     with pytest.raises(grpc.RpcError) as refused:
         stub.ModelInfer(message(*texts, **changed), timeout=30)
     assert refused.value.code().name == code
