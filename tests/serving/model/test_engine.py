@@ -176,39 +176,27 @@ def test_a_missing_network_is_refused(tmp_path):
         OpenVinoEngine(tmp_path, check, threads=1)
 
 
-@pytest.fixture
-def eight_cores(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-
-
 @pytest.mark.parametrize(
-    ("content", "cores"),
+    ("v2", "v1", "cores"),
     [
-        ("200000 100000\n", 2),
-        ("150000 100000\n", 2),
-        ("10000 100000\n", 1),
-        ("6400000 100000\n", 8),
-        ("max 100000\n", 8),
-        ("", 8),
+        *(("200000 100000", None, 2), ("150000 100000", None, 2), ("10000 100000", None, 1)),
+        *(("6400000 100000", None, 8), ("max 100000", None, 8), ("", None, 8)),
+        *((None, "300000", 3), (None, "250000", 3), (None, "-1", 8), (None, "0", 8)),
+        (None, None, 8),
     ],
 )
-def test_version_2(eight_cores, tmp_path, content, cores):
-    limit = tmp_path / "cpu.max"
-    limit.write_text(content)
-    assert cpu_limit(limit, tmp_path / "none") == cores
-
-
-@pytest.mark.parametrize(("quota", "cores"), [("300000", 3), ("250000", 3), ("-1", 8), ("0", 8)])
-def test_version_1(eight_cores, tmp_path, quota, cores):
-    (tmp_path / "cpu.cfs_quota_us").write_text(f"{quota}\n")
-    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
-    assert cpu_limit(tmp_path / "none", tmp_path) == cores
-
-
-def test_without_control_groups_the_scheduler_decides(eight_cores, tmp_path, monkeypatch):
-    assert cpu_limit(tmp_path / "none", tmp_path / "none") == 8
+def test_the_containers_limit_counts_up_to_the_cores_that_may_be_used(
+    tmp_path, monkeypatch, v2, v1, cores
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    if v2 is not None:
+        (tmp_path / "cpu.max").write_text(f"{v2}\n")
+    if v1 is not None:
+        (tmp_path / "cpu.cfs_quota_us").write_text(f"{v1}\n")
+        (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
+    assert cpu_limit(tmp_path / "cpu.max", tmp_path) == cores
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
-    assert cpu_limit(tmp_path / "none", tmp_path / "none") == 1
+    assert cpu_limit(tmp_path / "cpu.max", tmp_path) == 1
 
 
 @given(st.integers(1, 10**8), st.integers(1000, 10**6))

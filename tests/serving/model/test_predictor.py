@@ -71,22 +71,14 @@ REVIEWS = {"r1": ("Nice", "lovely dress"), "r2": (None, LONG), "r3": (None, " Tr
 
 @pytest.fixture
 def prepared(tmp_path):
-    rows = len(REVIEWS)
-    columns = {
-        "review_id": list(REVIEWS),
-        "title": [title for title, _ in REVIEWS.values()],
-        "review_body": [body for _, body in REVIEWS.values()],
-        "sentiment": [1, -1, 0],
-        "event_timestamp": [datetime(2024, 1, 1, tzinfo=UTC)] * rows,
-        "split": ["train"] * rows,
-        "copies": [1] * rows,
-    }
+    known = {"event_timestamp": datetime(2024, 1, 1, tzinfo=UTC), "split": "train", "copies": 1}
+    rows = [
+        {**dict.fromkeys(PREPARED_SCHEMA.names), **known, "review_id": review_id}
+        | {"title": title, "review_body": body, "sentiment": 1}
+        for review_id, (title, body) in REVIEWS.items()
+    ]
     path = tmp_path / "prepared.parquet"
-    arrays = {
-        field.name: pa.array(columns.get(field.name, [None] * rows), field.type)
-        for field in PREPARED_SCHEMA
-    }
-    write_parquet(path, pa.table(arrays, schema=PREPARED_SCHEMA))
+    write_parquet(path, pa.Table.from_pylist(rows, schema=PREPARED_SCHEMA))
     return path
 
 
