@@ -9,7 +9,6 @@ from components.deployment import ab_test, component, place, rollout
 from components.deployment.asking.labelled import Answer
 from components.deployment.place import Place
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import write_json
 from tests.deployment.rollout_world import NAME, REVIEWS, Lab, World
 
 
@@ -24,19 +23,7 @@ class Artifact:
 
 
 @pytest.fixture
-def model(tmp_path):
-    """A whole model folder, as far as a rollout looks at it."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for name in ("model.safetensors", "config.json", "tokenizer.json", "model_card.md"):
-        (folder / name).write_text(name)
-    write_json(folder / "training.json", {})
-    write_json(folder / "calibration.json", {})
-    return folder
-
-
-@pytest.fixture
-def step(model, tmp_path, monkeypatch):
+def step(tmp_path, monkeypatch):
     """Runs a step in a world, on its clock; the outputs, the JSON and the metrics."""
 
     def run(world, name, **parameters):
@@ -59,7 +46,7 @@ def step(model, tmp_path, monkeypatch):
         written = {"roll_out_model": "rollout", "run_ab_test": "ab_test"}[name]
         outputs = getattr(component, name).python_func(
             **{
-                "model": Artifact(model),
+                "model": Artifact("/model"),
                 "labelled": Artifact(tmp_path / "labelled.parquet"),
                 "model_name": NAME,
                 "version": "4",
@@ -73,7 +60,7 @@ def step(model, tmp_path, monkeypatch):
                 **parameters,
             }
         )
-        assert asked == [(NAME, "4", str(model), Artifact.uri, world.mode, {"cpu": 4}, "there")]
+        assert asked == [(NAME, "4", "/model", Artifact.uri, world.mode, {"cpu": 4}, "there")]
         return outputs, json.loads((tmp_path / written).read_text()), metrics.logged
 
     return run

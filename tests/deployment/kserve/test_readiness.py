@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from components.deployment.kserve.inference_service import render_inference_service
 from components.deployment.kserve.state import (
     NeverReady,
     rolled_back,
@@ -11,49 +12,23 @@ from components.deployment.kserve.state import (
     share_in_force,
 )
 
-STANDARD = {
-    "metadata": {
-        "name": "reviews",
-        "annotations": {"serving.kserve.io/deploymentMode": "Standard"},
-    },
-    "spec": {
-        "predictor": {"model": {"env": [{"name": "MODEL_VERSION", "value": "3"}]}},
-        "canary": [
-            {
-                "trafficPercent": 10,
-                "predictor": {
-                    "name": "v4",
-                    "model": {"env": [{"name": "MODEL_VERSION", "value": "4"}]},
-                },
-            }
-        ],
-    },
+
+def described(version, mode, **spec):
+    service = render_inference_service("reviews", version, "s3://m", mode=mode)
+    service["spec"] |= spec
+    return service
+
+
+CANARY = described("4", "Standard")["spec"]["predictor"] | {"name": "v4"}
+STANDARD = described("3", "Standard", canary=[{"trafficPercent": 10, "predictor": CANARY}]) | {
     "status": {
         "conditions": [{"type": "Ready", "status": "True"}],
         "canaryStatuses": [{"name": "v4", "ready": True, "trafficPercent": 10}],
-    },
+    }
 }
-
-KNATIVE = {
-    "metadata": {
-        "name": "reviews",
-        "annotations": {
-            "serving.kserve.io/deploymentMode": "Knative",
-            "review-sentiment/model-version": "3",
-            "review-sentiment/canary-after-revision": "r1",
-        },
-    },
-    "spec": {
-        "predictor": {
-            "canaryTrafficPercent": 10,
-            "model": {"env": [{"name": "MODEL_VERSION", "value": "4"}]},
-        }
-    },
+KNATIVE = described("4", "Knative") | {
     "status": {
-        "conditions": [
-            {"type": "PredictorReady", "status": "True"},
-            {"type": "Ready", "status": "True"},
-        ],
+        "conditions": [{"type": kind, "status": "True"} for kind in ("PredictorReady", "Ready")],
         "components": {
             "predictor": {
                 "latestCreatedRevision": "r2",
@@ -65,8 +40,10 @@ KNATIVE = {
                 ],
             }
         },
-    },
+    }
 }
+KNATIVE["spec"]["predictor"]["canaryTrafficPercent"] = 10
+KNATIVE["metadata"]["annotations"]["review-sentiment/canary-after-revision"] = "r1"
 
 
 def changed(service, path, value):
@@ -82,12 +59,13 @@ def changed(service, path, value):
 PREDICTOR = ("components", "predictor")
 
 
-def test_a_share_is_in_force():
-    assert share_in_force(STANDARD, "4", 10) == ""
-    assert share_in_force(KNATIVE, "4", 10) == ""
-    assert share_in_force(STANDARD, "4", 50) != ""
-    assert share_in_force(KNATIVE, "4", 50) != ""
-    assert share_in_force(STANDARD, "5", 10) != ""
+@pytest.mark.parametrize("service", [STANDARD, KNATIVE])
+def test_a_share_is_in_force(service):
+    assert share_in_force(service, "4", 10) == ""
+    assert share_in_force(service, "4", 50).endswith("gets 10 percent")
+    bare = {key: value for key, value in service.items() if key != "status"}
+    assert share_in_force(bare, "4", 10) != ""
+    assert serving_alone(bare) != ""
 
 
 @pytest.mark.parametrize(
@@ -109,15 +87,6 @@ def test_a_share_is_in_force():
 )
 def test_one_thing_missing_is_not_yet(service, path, value):
     assert share_in_force(changed(service, path, value), "4", 10)
-
-
-def test_without_a_status_something_is_missing():
-    for service in (STANDARD, KNATIVE):
-        bare = {key: value for key, value in service.items() if key != "status"}
-        assert share_in_force(bare, "4", 10) != ""
-        assert serving_alone(bare) != ""
-    bare = {key: value for key, value in KNATIVE.items() if key != "status"}
-    assert rolled_back(bare) != ""
 
 
 def test_the_revision_from_before_is_not_the_canary():
@@ -146,6 +115,8 @@ def test_a_spec_that_can_never_work_has_failed():
 
 
 def test_all_of_the_traffic_and_none_of_it():
+    assert rolled_back({**KNATIVE, "status": {}}) != ""
+    assert share_in_force(STANDARD, "5", 10) != ""
     assert serving_alone(KNATIVE) != ""
     assert rolled_back(KNATIVE) != ""
     alone = changed(
