@@ -1,142 +1,144 @@
-"""A site of this machine and the registry beside it, for pipelines that change what is served."""
+"""A site of this machine, a registry and models of made-up reviews, for pipelines that serve."""
 
 import json
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pyarrow as pa
 import pytest
 
 from components.deployment.local.service_file import ServiceFile
-from components.deployment.local.traffic import Load, Review, TrafficCount, background_traffic
+from components.deployment.local.traffic import Load, background_traffic
 from components.registry.registration import register
 from components.registry.versions import list_versions
-from components.shared.machine.files import write_json, write_parquet
+from components.shared.machine.files import read_json, write_json, write_parquet
 from components.shared.records.reviews import PREDICTIONS_SCHEMA
 from pipelines.running.environment import local_environment
-from pipelines.running.local import Run, run_locally
+from pipelines.running.local import run_locally
+from tests.deployment.conftest import until
+from tests.pipelines.made_up_model import made_up_reviews, trained
 
 MODEL = "review-sentiment"
 
 
 @dataclass
 class SmallSite:
-    """A site and a registry.
+    """A site and a registry, with the models `good` and `shuffled` (trained on shuffled labels).
 
     Attributes:
         home: Folder of everything.
         file: What is served.
-        models: Model folders by name.
-        labelled: Labelled reviews that each version is registered with.
-        reviews: What the traffic sends.
     """
 
     home: Path
     file: ServiceFile
-    models: Mapping[str, Path]
-    labelled: Path
-    reviews: list[Review]
 
-    def register(self, model: str) -> str:
-        """A new version in the registry."""
+    def register(self, model, **fault):
+        """A new version in the registry; served with a fault, if any (see `faulty_server`)."""
         write_json(self.home / "summary.json", {"accuracy": 0.9, "macro_f1": 0.9})
-        return register(
-            self.models[model],
+        version = register(
+            self.home / model,
             self.home / "summary.json",
-            self.labelled,
+            self.home / "predictions.parquet",
             self.home / "registration.json",
             model_name=MODEL,
             approval="auto",
             facts={"pipeline_run": f"run-{time.time_ns()}"},
         ).version
+        faults = self.home / "faults.json"
+        write_json(faults, {**read_json(faults), version: fault})
+        return version
 
-    def run(self, pipeline: Any, version: str, **parameters: Any) -> Run:
-        """Run a pipeline with a version."""
-        return run_locally(
+    def run(self, pipeline, version, **parameters):
+        """Run a pipeline with a version; what its step wrote, and the report."""
+        run = run_locally(
             pipeline,
             {"version": version, **parameters},
             runs=self.home / "runs",
             state=self.home / "state",
             quiet=True,
         )
+        (report,) = (path for path in run.folder.glob("*/report") if path.parent.name in STEPS)
+        written = report.parent / STEPS[report.parent.name]
+        return json.loads(written.read_text()), report.read_text()
 
-    def traffic(self, rate: float) -> AbstractContextManager[TrafficCount]:
+    def traffic(self, rate):
         """Requests of other clients for as long as the block runs."""
-        return background_traffic(Load(self.file.url, self.reviews, rate))
+        reviews = [(None, text) for text, _ in made_up_reviews(500, seed=2)]
+        # On a busy machine answers take long, and none is to count as lost for that.
+        return background_traffic(Load(self.file.url, reviews, rate, timeout_seconds=120))
 
-    def stable(self) -> str:
+    def stable(self):
         """The version that serves, alone."""
         state = self.file.state()
-        assert state
         assert state.canary is None
         assert list(self.file.addresses()) == [state.stable]
         return state.stable
 
+    def percent_of(self, version):
+        """A version's share of the traffic; 0 where it is not ready."""
+        shown = self.file.in_effect().versions.get(version)
+        return shown.percent if shown and shown.port else 0
+
+    def server_of(self, version):
+        """Process id of a version's server."""
+        start = f"{self.file.site_folder}/servers/v{version}-"
+        for process in psutil.process_iter(["cmdline"]):
+            if any(part.startswith(start) for part in process.info["cmdline"] or []):
+                return process.pid
+        raise LookupError(version)
+
+
+STEPS = {"roll-out-model": "rollout", "run-ab-test": "ab_test"}
+"""The steps that change what is served, and the artifact of each."""
+
 
 @contextmanager
-def environment_below(home: Path) -> Iterator[pytest.MonkeyPatch]:
-    """All state of the pipelines below a folder; nothing that this machine has set comes in."""
-    with pytest.MonkeyPatch.context() as patch:
+def small_site(base_model, home):
+    """A site that serves nothing yet, below a folder; it ends with the block."""
+    write_json(home / "faults.json", {})
+    file = ServiceFile(home / "state" / "site", MODEL)
+    faulty = [sys.executable, str(Path(__file__).with_name("faulty_server.py"))]
+    # On a machine that does other work too, requests wait rather than being refused.
+    server = shlex.join([*faulty, str(home / "faults.json"), "--max-wait-seconds", "30"])
+    command = [sys.executable, "-m", "components.deployment.local.site", "--port", "0"]
+    command += ["--state", str(file.folder), "--server", server]
+    with pytest.MonkeyPatch.context() as patch, (home / "site.log").open("w") as log:
+        # All state lies below the folder; nothing that this machine has set comes in.
         for name in local_environment(home):
             patch.setenv(name, "")
         for name, value in local_environment(home / "state").items():
             patch.setenv(name, value)
-        yield patch
-
-
-@contextmanager
-def running_site(home: Path, *arguments: str) -> Iterator[ServiceFile]:
-    """A site that serves nothing yet; it ends with the block."""
-    file = ServiceFile(home / "state" / "site", MODEL)
-    command = [sys.executable, "-m", "components.deployment.local.site", "--port", "0"]
-    command += ["--state", str(file.folder), *arguments]
-    with (home / "site.log").open("w") as log:
+        trained(base_model, home / "good", shuffled=False)
+        trained(base_model, home / "shuffled", shuffled=True)
+        rows = [
+            {
+                "review_id": str(number),
+                "review_body": text,
+                "sentiment": sentiment,
+                **{"predicted": sentiment, "label": "not looked at"},
+                **{"p_negative": 0.0, "p_neutral": 0.0, "p_positive": 1.0},
+            }
+            for number, (text, sentiment) in enumerate(made_up_reviews(600, seed=1))
+        ]
+        table = pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA)
+        write_parquet(home / "predictions.parquet", table)
         site = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 60
-        while not file.is_served():
+        try:
+            until(lambda: file.is_served() or site.poll() is not None, 60)
             assert site.poll() is None, (home / "site.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield file
-    finally:
-        site.terminate()
-        site.wait(60)
+            yield SmallSite(home, file)
+        finally:
+            site.terminate()
+            site.wait(90)
 
 
-def write_labelled(path: Path, reviews: Sequence[tuple[str, int]]) -> Path:
-    """The predictions that a version is registered with, of texts and sentiments."""
-    rows = [
-        {
-            "review_id": str(number),
-            "review_body": text,
-            "sentiment": sentiment,
-            **{"predicted": sentiment, "label": "not looked at"},
-            **{"p_negative": 0.0, "p_neutral": 0.0, "p_positive": 1.0},
-        }
-        for number, (text, sentiment) in enumerate(reviews)
-    ]
-    write_parquet(path, pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA))
-    return path
-
-
-def told_by(run: Run, step: str, name: str) -> dict[str, Any]:
-    """What a step wrote."""
-    told: dict[str, Any] = json.loads((run.folder / step / name).read_text())
-    return told
-
-
-def page_of(run: Run, step: str) -> str:
-    """A step's report."""
-    return (run.folder / step / "report").read_text()
-
-
-def champions() -> list[str]:
+def champions():
     """Versions that the registry calls champion."""
     return [version.version for version in list_versions(MODEL) if "champion" in version.aliases]
