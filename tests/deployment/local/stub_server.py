@@ -57,29 +57,19 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Server(ThreadingHTTPServer):
-    request_queue_size = 256
-
-    def handle_error(self, request, client_address):
-        pass  # a client that has gone
-
-    daemon_threads = False  # so that server_close waits for the answers that are being given
-
-
 if FAULT == "dies":
     print("the weights are broken", flush=True)
     raise SystemExit(3)
-server = Server(("127.0.0.1", 0), Handler)
+ThreadingHTTPServer.request_queue_size = 256
+ThreadingHTTPServer.daemon_threads = False  # server_close waits for the answers that are given
+ThreadingHTTPServer.handle_error = lambda *_: None  # a client that has gone
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 Handler.timeout = 1.0 if FAULT.startswith("slow") else None
 PORT_FILE.with_suffix(".draft").write_text(str(server.server_address[1]))
 PORT_FILE.with_suffix(".draft").replace(PORT_FILE)
 
 
-def drain(*_):
-    threading.Thread(target=server.shutdown).start()
-
-
-signal.signal(signal.SIGTERM, drain)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 server.serve_forever(0.02)
 time.sleep(0.05)
 os._exit(0)

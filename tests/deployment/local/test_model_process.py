@@ -87,6 +87,7 @@ def test_a_process_that_was_left_is_found_by_its_folder_and_taken_over(start, tm
     assert (found.id, found.pid, found.model) == (process.id, process.pid, process.model)
     assert found.is_running()
     assert found.is_ready()
+    # Where nobody knows what it serves, it is not among the wanted: `reconcile` ends it.
     (unknown,) = left_in(tmp_path, {})
     assert unknown.is_running()
     assert unknown.model.key != process.model.key

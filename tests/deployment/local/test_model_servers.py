@@ -65,20 +65,6 @@ def test_a_server_that_stays_ready_is_forgiven(servers):
     assert servers.failures == {}
 
 
-def test_servers_of_a_killed_supervisor_are_taken_over(servers):
-    servers.start(ONE)
-    observed(servers, lambda: servers.seen[0].port)
-    successor = ModelServers(servers.folder, stub_command, 10.0)
-    successor.adopt({ONE.key: ONE})
-    successor.observe()
-    assert successor.seen == servers.seen
-    other = ModelServers(servers.folder, stub_command, 10.0)
-    other.adopt({})
-    # Nobody knows what it serves: it is not among the wanted, so that `reconcile` ends it.
-    assert [one.id for one in other.seen] == [one.id for one in servers.seen]
-    assert other.seen[0].key != ONE.key
-
-
 def test_a_server_that_does_not_end_in_time_is_killed(servers):
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True)\n"
     servers.command = lambda *_: [sys.executable, "-c", deaf + "time.sleep(60)"]

@@ -56,6 +56,7 @@ def test_what_is_not_answered_well_is_counted_and_gives_no_latency(server):
     assert {status for _, status in errors.answers} == {500}
     assert errors.failed == errors.sent > 5
     assert errors.milliseconds == {}
+    assert errors.answered_by("what it says itself") == errors.sent
     broken = sent_to(server(fault="breaks-off"))
     assert broken.failed == broken.lost.total() == broken.sent > 5
     slow = sent_to(server(fault="slow:1"), timeout_seconds=0.2)
@@ -117,16 +118,6 @@ def test_what_cannot_be_sent_is_refused_in_words(tmp_path, columns, words):
         read_reviews(tmp_path / "reviews.parquet")
 
 
-def test_the_counts_add_up():
-    count = TrafficCount(sent=5)
-    count.answers |= {("1", 200): 2, ("2", 500): 1, ("", 502): 1}
-    count.lost["TimeoutError"] = 1
-    assert (count.answered, count.failed, count.answered_by("1")) == (4, 3, 2)
-    told = count.to_dict()
-    assert told["answers"][0] == {"model_version": "", "status": 502, "count": 1}
-    assert told["lost"] == {"TimeoutError": 1}
-
-
 def seen_by(url):
     with urllib.request.urlopen(f"{url}/seen") as answer:
         return len(json.load(answer))
@@ -149,10 +140,3 @@ def test_the_command_line_sends_and_prints_the_counts(server, tmp_path):
     refused = subprocess.run([*command, "--rate", "0"], capture_output=True, text=True)
     assert refused.returncode == 2
     assert "--rate 0.0 is not a rate" in refused.stderr
-
-
-def test_traffic_that_was_stopped_before_it_began_sends_nothing():
-    stop, count = threading.Event(), TrafficCount()
-    stop.set()
-    asyncio.run(replay(Load("http://127.0.0.1:9", REVIEWS, 10), count, stop))
-    assert count == TrafficCount()
