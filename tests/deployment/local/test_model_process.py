@@ -1,10 +1,9 @@
-import json
 import os
 import shlex
 import signal
 import sys
-import urllib.request
 
+import httpx
 import psutil
 import pytest
 
@@ -41,8 +40,7 @@ def test_a_server_is_started_awaited_and_ended(start, monkeypatch, own_session):
     port = process.wait_until_ready(10)
     assert process.port == port
     assert process.is_ready()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/environment") as answer:
-        seen = json.load(answer)
+    seen = httpx.get(f"http://127.0.0.1:{port}/environment").json()
     assert (seen["MODEL_VERSION"], seen["PASSED_ON"]) == ("7", "yes")
     # In a session of its own it is spared the signals of our group.
     assert (os.getpgid(process.pid) != os.getpgid(0)) == own_session

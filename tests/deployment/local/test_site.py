@@ -4,10 +4,9 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import httpx
 import psutil
 import pytest
 from scipy.stats import binomtest
@@ -78,13 +77,8 @@ def pid_of(file, version):
 
 
 def answer_of(url):
-    try:
-        with urllib.request.urlopen(f"{url}/v2/models/m/infer", data=b"{}", timeout=5) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return None
+    with suppress(httpx.TransportError):
+        return httpx.post(f"{url}/v2/models/m/infer", content=b"{}").status_code
 
 
 def test_a_rollout_and_a_rollback_lose_no_request(file):

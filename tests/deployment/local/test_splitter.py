@@ -3,10 +3,10 @@ import os
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from scipy.stats import binomtest
 
@@ -17,7 +17,7 @@ from components.shared.machine.errors import UserError
 from tests.deployment.conftest import needs_nginx, until
 
 pytestmark = needs_nginx
-PATH = "/v2/models/review-sentiment/infer"
+CLIENT = httpx.Client(timeout=20)
 
 
 @pytest.fixture
@@ -29,19 +29,14 @@ def splitter(tmp_path):
 
 def ask(splitter, body=b"{}", request_id=None):
     """Status, headers and body of an answer."""
-    request = urllib.request.Request(f"http://127.0.0.1:{splitter.port}{PATH}", data=body)
-    if request_id:
-        request.add_header("X-Request-Id", request_id)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, dict(answer.headers), answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, dict(error.headers), error.read()
+    headers = {"X-Request-Id": request_id} if request_id else {}
+    url = f"{splitter.url}/v2/models/review-sentiment/infer"
+    answer = CLIENT.post(url, content=body, headers=headers)
+    return answer.status_code, answer.headers, answer.content
 
 
 def seen_by(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/seen") as answer:
-        return json.load(answer)
+    return CLIENT.get(f"http://127.0.0.1:{port}/seen").json()
 
 
 def closed_port():
@@ -51,18 +46,10 @@ def closed_port():
 
 
 def at_once(count, call):
-    """Calls in threads of their own; what they return, once they are joined."""
-    returned = []
-    threads = [threading.Thread(target=lambda: returned.append(call())) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-
-    def join():
-        for thread in threads:
-            thread.join()
-        return returned
-
-    return join
+    """Calls in threads of their own; what they return, once they have ended."""
+    pool = ThreadPoolExecutor(count)
+    calls = [pool.submit(call) for _ in range(count)]
+    return lambda: [one.result() for one in calls]
 
 
 def test_requests_are_split_by_independent_draws_of_their_ids(start_stub, splitter):
@@ -88,7 +75,7 @@ def test_a_change_of_the_split_loses_no_request(start_stub, splitter):
         while not stop.is_set():
             try:
                 became[ask(splitter)[0]] += 1
-            except OSError as error:
+            except httpx.TransportError as error:
                 became[repr(error)] += 1
 
     join = at_once(3, hammer)
@@ -165,7 +152,7 @@ def test_an_end_answers_what_was_accepted_and_where_nobody_can_it_says_so(start_
     splitter.end(10)
     assert join() == [200] * 3
     assert not splitter.is_running()
-    with pytest.raises(urllib.error.URLError):
+    with pytest.raises(httpx.TransportError):
         ask(splitter)
     splitter.apply(Split())
     status, headers, body = ask(splitter)

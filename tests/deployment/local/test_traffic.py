@@ -5,9 +5,9 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from itertools import islice, pairwise
 
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -118,11 +118,6 @@ def test_what_cannot_be_sent_is_refused_in_words(tmp_path, columns, words):
         read_reviews(tmp_path / "reviews.parquet")
 
 
-def seen_by(url):
-    with urllib.request.urlopen(f"{url}/seen") as answer:
-        return len(json.load(answer))
-
-
 def test_the_command_line_sends_and_prints_the_counts(server, tmp_path):
     path, report, url = tmp_path / "reviews.parquet", tmp_path / "r.json", server()
     pq.write_table(pa.table({"review_body": ["a", "b"]}), path)
@@ -134,7 +129,7 @@ def test_the_command_line_sends_and_prints_the_counts(server, tmp_path):
     assert told["sent"] > 5
     assert json.loads(report.read_text()) == told
     endless = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    until(lambda: seen_by(url) > told["sent"] + 5)
+    until(lambda: len(httpx.get(f"{url}/seen").json()) > told["sent"] + 5)
     endless.send_signal(signal.SIGTERM)
     assert json.loads(endless.communicate(timeout=20)[0])["sent"] > 5
     refused = subprocess.run([*command, "--rate", "0"], capture_output=True, text=True)
