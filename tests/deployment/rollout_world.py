@@ -33,12 +33,7 @@ class Killed(BaseException):
 
 
 class MemoryObjects:
-    """The stand-in's objects without HTTP, as `Objects` of one kind.
-
-    Attributes:
-        kill_at: Number of the call before which the process is killed.
-        before: Called with each call's name before it is carried out.
-    """
+    """The stand-in's objects without HTTP; the process is killed before call number `kill_at`."""
 
     def __init__(self, kept, time):
         self.kept, self.time = kept, time
@@ -95,10 +90,7 @@ class MemoryObjects:
 class Traffic(Time):
     """Requests that are split as the cluster says, while time passes.
 
-    Attributes:
-        errors: Share of failed requests, by version.
-        edges: Index of the bucket of a version's answers.
-        blind: Versions whose counts cannot be read.
+    By version: the share of failed requests, the bucket of the answers, and who is not seen.
     """
 
     def __init__(self, kserve, per_second=400):
@@ -195,14 +187,7 @@ class World:
 
 
 class Lab(World):
-    """A world whose versions are right more or less often.
-
-    Attributes:
-        right: Share of right answers, by version.
-        lost: Share of labelled reviews without an answer.
-        asked: Bodies of the reviews that were asked.
-        judge: Of the last test.
-    """
+    """A world whose versions are right more or less often, and where answers may be lost."""
 
     def __init__(self, mode, b=0.9, a=0.6, broken=()):
         super().__init__(mode, broken=broken)
