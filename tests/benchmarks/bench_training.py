@@ -162,10 +162,7 @@ def our_turn(run: TrainingRun, turn: int) -> dict[str, float]:
     for index in range(OUR_STEPS_PER_TURN):
         run.train_step(batches[index % len(batches)])
         run.step += 1
-    return {
-        "samples": meter.samples_per_second,
-        "flops": meter.flops / meter.totals["seconds"],
-    }
+    return {"samples": meter.samples_per_second, "flops": meter.flops / meter.totals["seconds"]}
 
 
 class CountingMeter(SpeedMeter):

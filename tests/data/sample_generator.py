@@ -10,35 +10,13 @@ as in the real set.
 """
 
 import csv
-import io
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 from components.data.sources import SAMPLE
 from components.shared.machine.files import replaced_when_whole
-from tests.data.sample_words import (
-    COLORS,
-    FACTS,
-    FAULT,
-    FAULT_PARTS,
-    OCCASIONS,
-    OPENERS,
-    PLURALS,
-    PRAISE,
-    PRAISE_PARTS,
-    PRODUCTS,
-    QUALITIES,
-    RARE,
-    SAME,
-    SIZES,
-    TITLES,
-    TURN,
-    UNWELCOME,
-    VERDICTS,
-    WELCOME,
-    Product,
-)
+from tests.data import sample_words as phrases
 
 SEED = 20_261
 ROWS = 1_500
@@ -53,42 +31,36 @@ NOISE = 0.03
 """Share of reviews whose rating is that of a neighbouring mood."""
 
 
+def _is_plural(name: str) -> bool:
+    return name.endswith("s") and not name.endswith("ss")
+
+
 class _Reviewer:
     """Writes about one product."""
 
-    def __init__(self, rng: random.Random, product: Product) -> None:
+    def __init__(self, rng: random.Random, product: phrases.Product) -> None:
         self._rng = rng
         noun = rng.choice(product.nouns)
         part = rng.choice(product.parts)
-        color, color2 = rng.sample(COLORS, 2)
-        several = noun in PLURALS
-        many_parts = part.endswith("s") and not part.endswith("ss")
-        self._qualities = list(QUALITIES)
+        color, color2 = rng.sample(phrases.COLORS, 2)
+        several, many_parts = map(_is_plural, (noun, part))
+        self._qualities = list(phrases.QUALITIES)
         rng.shuffle(self._qualities)
         self.words = {
             "noun": noun,
             "these": f"these {noun}" if several else f"this {noun}",
             "it": f"the {noun}",
-            "they": "they" if several else "it",
-            "them": "them" if several else "it",
-            "are": "are" if several else "is",
-            "itis": "they are" if several else "it is",
-            "another": "another pair" if several else "another one",
             "a": "a pair of" if several else "an" if noun[0] in "aeiou" else "a",
-            "s": "" if several else "s",
-            "es": "" if several else "es",
             "part": part,
-            "pis": "are" if many_parts else "is",
-            "ps": "" if many_parts else "s",
-            "pes": "" if many_parts else "es",
-            "pthey": "they" if many_parts else "it",
             "color": color,
             "Color": color.capitalize(),
             "color2": color2,
-            "size": rng.choice(SIZES),
+            "size": rng.choice(phrases.SIZES),
             "number": str(rng.choice((2, 4, 6, 8, 10, 12, 14))),
-            "occasion": rng.choice(OCCASIONS),
+            "occasion": rng.choice(phrases.OCCASIONS),
         }
+        for name, forms in phrases.FORMS.items():
+            self.words |= {name: forms[several], f"p{name}": forms[many_parts]}
 
     def say(self, template: str, **more: str) -> str:
         """Fill a template with this review's words."""
@@ -101,14 +73,14 @@ class _Reviewer:
         if kind < 0.5 and self._qualities:
             subject, good, bad = self._qualities.pop()
             goods, bads = rng.sample(good, 2), rng.sample(bad, 2)
-            template = rng.choice(PRAISE if praise else FAULT)
+            template = rng.choice(phrases.PRAISE if praise else phrases.FAULT)
             return self.say(
                 template, q=subject, good=goods[0], good2=goods[1], bad=bads[0], bad2=bads[1]
             )
         if kind < 0.78:
-            fact = rng.choice(FACTS)
-            return self.say(fact + rng.choice(WELCOME if praise else UNWELCOME))
-        return self.say(rng.choice(PRAISE_PARTS if praise else FAULT_PARTS))
+            fact = rng.choice(phrases.FACTS)
+            return self.say(fact + rng.choice(phrases.WELCOME if praise else phrases.UNWELCOME))
+        return self.say(rng.choice(phrases.PRAISE_PARTS if praise else phrases.FAULT_PARTS))
 
     def text(self, rating: int, clauses: int | None = None) -> str:
         """The review."""
@@ -127,11 +99,11 @@ class _Reviewer:
         pieces = [self.clause(praise) for praise in judged]
         text = pieces[0]
         for before, now, piece in zip(judged, judged[1:], pieces[1:], strict=False):
-            text += rng.choice(SAME if before == now else TURN) + piece
+            text += rng.choice(phrases.SAME if before == now else phrases.TURN) + piece
         if rng.random() < 0.5:
-            text = f"{self.say(rng.choice(OPENERS))}. {text}"
+            text = f"{self.say(rng.choice(phrases.OPENERS))}. {text}"
         if rng.random() < (0.6 if rating == 3 else 0.4):
-            text += rng.choice((". ", ". ", "; ")) + self.say(rng.choice(VERDICTS[mood]))
+            text += rng.choice((". ", ". ", "; ")) + self.say(rng.choice(phrases.VERDICTS[mood]))
         return text + rng.choice((".", ".", ".", "!", "...", ""))
 
     def title(self, rating: int) -> str:
@@ -139,7 +111,7 @@ class _Reviewer:
         mood: int | None = (rating > 3) - (rating < 3)
         if self._rng.random() < 0.4:
             mood = None
-        return self.say(self._rng.choice(TITLES[mood]))
+        return self.say(self._rng.choice(phrases.TITLES[mood]))
 
 
 def _styled(rng: random.Random, text: str, rating: int) -> str:
@@ -167,20 +139,13 @@ def _styled(rng: random.Random, text: str, rating: int) -> str:
 
 
 def generate(rows: int = ROWS, seed: int = SEED) -> Iterator[list[str]]:
-    """Rows of the sample, without the header: reviews, and among them some dirt.
-
-    Args:
-        rows: How many; any number, texts hardly ever repeat.
-        seed: Another seed, other reviews.
-
-    Yields:
-        The fields of `HEADER` as text.
-    """
+    """Rows of the sample, without the header, as text: reviews, and among them some dirt."""
     rng = random.Random(seed)
-    shares = [product.share for product in PRODUCTS]
+    shares = [product.share for product in phrases.PRODUCTS]
     recent: list[list[str]] = []
     for number in range(rows):
-        product = rng.choices(PRODUCTS, shares)[0] if number != rows // 2 else RARE
+        rare = number == rows // 2
+        product = phrases.RARE if rare else rng.choices(phrases.PRODUCTS, shares)[0]
         rating = rng.choices(list(RATINGS), list(RATINGS.values()))[0]
         reviewer = _Reviewer(rng, product)
         long = rng.random() < 0.002
@@ -189,23 +154,14 @@ def generate(rows: int = ROWS, seed: int = SEED) -> Iterator[list[str]]:
         if rng.random() < NOISE:
             rating = rng.choice((3, 4) if rating < 3 else (2, 4) if rating == 3 else (3, 2))
         recommended = rng.random() < {5: 0.995, 4: 0.96, 3: 0.42, 2: 0.06, 1: 0.02}[rating]
-        row = [
-            str(number),
-            str(700 + 50 * PRODUCTS.index(product) + min(49, int(rng.expovariate(0.08))))
-            if product in PRODUCTS
-            else "1400",
-            str(min(94, max(18, round(rng.gauss(43, 12))))),
-            title,
-            text,
-            str(rating),
-            str(int(recommended)),
-            str(int(rng.expovariate(0.4))),
-            rng.choices(("General", "General Petite"), (0.62, 0.38))[0]
-            if product.department != "Intimate"
-            else "Intimates",
-            product.department,
-            product.category,
-        ]
+        item = 0 if rare else min(49, int(rng.expovariate(0.08)))
+        item += 1_400 if rare else 700 + 50 * phrases.PRODUCTS.index(product)
+        age = min(94, max(18, round(rng.gauss(43, 12))))
+        facts = number, item, age, title, text, rating, int(recommended), int(rng.expovariate(0.4))
+        division = "Intimates"
+        if product.department != "Intimate":
+            division = rng.choices(("General", "General Petite"), (0.62, 0.38))[0]
+        row = [*map(str, facts), division, product.department, product.category]
         dirt = rng.random()
         if dirt < 0.03:
             row[3] = row[4] = ""
@@ -226,11 +182,7 @@ def generate(rows: int = ROWS, seed: int = SEED) -> Iterator[list[str]]:
 def write_sample(path: str | Path = SAMPLE, rows: int = ROWS, seed: int = SEED) -> None:
     """Write the sample as CSV in UTF-8 with LF line ends."""
     with replaced_when_whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as out:
-        buffer = io.StringIO(newline="")
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(HEADER)
-        writer.writerows(generate(rows, seed))
-        out.write(buffer.getvalue())
+        csv.writer(out, lineterminator="\n").writerows([HEADER, *generate(rows, seed)])
 
 
 if __name__ == "__main__":

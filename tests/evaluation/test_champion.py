@@ -9,12 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from components.evaluation.champion import compare, mcnemar_p_value, verdict_of
-from components.evaluation.metrics import (
-    Estimate,
-    confusion_matrix,
-    percentile_interval,
-    scores_of,
-)
+from components.evaluation.metrics import Estimate, confusion_matrix, percentile_interval, scores_of
 
 
 def noisy(truth, share_right, seed):

@@ -15,14 +15,7 @@ from components.shared.kubernetes.namespace_objects import (
     PREDICTOR_SERVICE_ACCOUNT,
     SERVICE_ACCOUNT,
 )
-from tests.manifests.conftest import (
-    MANIFESTS,
-    OVERLAYS,
-    build,
-    named,
-    pods_of,
-    write_kustomization,
-)
+from tests.manifests.conftest import MANIFESTS, OVERLAYS, build, named, pods_of, write_kustomization
 from tests.manifests.test_permissions import granted
 
 KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")

@@ -8,11 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.shared.kubernetes.namespace_objects import (
-    STATE_CLAIM,
-    STATE_PATH,
-    TRAINING_RUNTIME,
-)
+from components.shared.kubernetes.namespace_objects import STATE_CLAIM, STATE_PATH, TRAINING_RUNTIME
 from components.shared.machine.images import training_image
 from components.training.on_nodes.train_job import NODE, train_job_spec
 from tests.manifests.test_pod_security import faults_of
