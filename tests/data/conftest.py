@@ -17,15 +17,8 @@ KAGGLE = (
 
 
 def kaggle_row(text="Fits well.", rating="5", number=0, **changes):
-    row = dict(
-        zip(
-            KAGGLE,
-            [str(number), "7", "40", "Nice", text, rating, "1", "0", "General", "Tops", "Knits"],
-            strict=True,
-        )
-    )
-    row.update(changes)
-    return list(row.values())
+    values = (str(number), "7", "40", "Nice", text, rating, "1", "0", "General", "Tops", "Knits")
+    return list((dict(zip(KAGGLE, values, strict=True)) | changes).values())
 
 
 def as_csv(*rows, header=KAGGLE, delimiter=","):

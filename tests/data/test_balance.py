@@ -43,15 +43,12 @@ def test_classes_come_out_even(rows, balance, rng):
 def test_each_complete_category_is_balanced_by_itself():
     # Category 0 has 4, 2, 6; category 1 has 1, 1, 3; category 2 lacks a class.
     cells = {(0, 0): 4, (0, 1): 2, (0, 2): 6, (1, 0): 1, (1, 1): 1, (1, 2): 3, (2, 2): 5}
-    rows = [cell for cell, n in cells.items() for _ in range(n)]
-    categories = np.array([k for k, _ in rows], np.int32)
-    classes = np.array([c for _, c in rows], np.int8)
-    order = np.arange(len(rows), dtype=np.uint64)
-    over = copies_for_balance(classes, categories, order, "oversample_by_category")
-    assert shown(classes[categories == 1], over[categories == 1]) == [3, 3, 3]
+    cells = [cell for cell, n in cells.items() for _ in range(n)]
+    categories = np.array([k for k, _ in cells], np.int32)
+    classes = np.array([c for _, c in cells], np.int8)
+    order = np.arange(len(cells), dtype=np.uint64)
     # Category 2 joins the largest, 0, where class 2 has 6 + 5 then.
-    joined = categories != 1
-    assert shown(classes[joined], over[joined]) == [11, 11, 11]
-    under = copies_for_balance(classes, categories, order, "undersample_by_category")
-    assert shown(classes[categories == 1], under[categories == 1]) == [1, 1, 1]
-    assert shown(classes[joined], under[joined]) == [2, 2, 2]
+    for way, alone, joined in (("oversample", 3, 11), ("undersample", 1, 2)):
+        copies = copies_for_balance(classes, categories, order, f"{way}_by_category")
+        for rows, count in ((categories == 1, alone), (categories != 1, joined)):
+            assert shown(classes[rows], copies[rows]) == [count] * 3

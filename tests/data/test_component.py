@@ -16,8 +16,7 @@ def artifact(path):
 
 def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path):
     made = {
-        name: artifact(tmp_path / name)
-        for name in ("reviews", "quarantine", "ingest_summary", "metrics")
+        n: artifact(tmp_path / n) for n in ("reviews", "quarantine", "ingest_summary", "metrics")
     }
     outputs = ingest_reviews.python_func(**made)
     summary = read_json(tmp_path / "ingest_summary")

@@ -16,26 +16,21 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, REVIEW_SCHEMA, SPLITS
 
-CATEGORIES = ("Dresses", "Knits", None, "Pants")
-
 
 def records(n=400, seed=0):
-    rng = random.Random(seed)
-    made = []
-    for i in range(n):
-        sentiment = rng.choices((-1, 0, 1), (0.12, 0.12, 0.76))[0]
-        made.append(
-            {
-                "review_id": f"id{i}",
-                "review_body": f"Review  number {i} &amp; more",
-                "title": None if i % 5 else "  A\u200b  title ",
-                "sentiment": sentiment,
-                "rating": {-1: 1, 0: 3, 1: 5}[sentiment],
-                "product_category": CATEGORIES[i % 4],
-                "event_timestamp": UNDATED,
-            }
-        )
-    return made
+    sentiments = random.Random(seed).choices((-1, 0, 1), (0.12, 0.12, 0.76), k=n)
+    return [
+        {
+            "review_id": f"id{i}",
+            "review_body": f"Review  number {i} &amp; more",
+            "title": None if i % 5 else "  A\u200b  title ",
+            "sentiment": sentiment,
+            "rating": {-1: 1, 0: 3, 1: 5}[sentiment],
+            "product_category": ("Dresses", "Knits", None, "Pants")[i % 4],
+            "event_timestamp": UNDATED,
+        }
+        for i, sentiment in enumerate(sentiments)
+    ]
 
 
 @pytest.fixture
@@ -146,12 +141,8 @@ def test_a_kill_while_writing_leaves_no_artifact(tmp_path):
     write_parquet(tmp_path / "r", pa.Table.from_pylist(records(), schema=REVIEW_SCHEMA))
     code = (
         "import os, sys; from components.data import prepare as p; "
-        "p.write_json = lambda *_: os.kill(os.getpid(), 9); "
-        "p.prepare(*sys.argv[1:])"
+        "p.write_json = lambda *_: os.kill(os.getpid(), 9); p.prepare('r', 'p', 's')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *(str(tmp_path / name) for name in "rps")], check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert not (tmp_path / "p").exists()
-    assert not (tmp_path / "s").exists()
+    assert not {"p", "s"} & {path.name for path in tmp_path.iterdir()}

@@ -2,13 +2,13 @@ import gzip
 import http.server
 import importlib
 import threading
-from typing import ClassVar
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.data.ingest import ingest
 from components.data.sources import SAMPLE, explained, find_sources, without_credentials
 from components.shared.machine.errors import UserError
 
@@ -16,8 +16,7 @@ from components.shared.machine.errors import UserError
 @pytest.mark.parametrize("uri", ["", "sample", " sample "])
 def test_no_uri_means_the_bundled_sample(uri):
     (source,) = find_sources(uri)
-    assert source.path == str(SAMPLE)
-    assert source.format == "csv"
+    assert (source.path, source.format) == (str(SAMPLE), "csv")
 
 
 def test_folder_and_glob_are_sorted_by_name(tmp_path):
@@ -25,12 +24,9 @@ def test_folder_and_glob_are_sorted_by_name(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "sub.csv").mkdir()
     found = find_sources(str(tmp_path))
-    assert [(s.path.rsplit("/", 1)[1], s.format) for s in found] == [
-        ("a.tsv", "tsv"),
-        ("b.csv", "csv"),
-        ("c.jsonl.gz", "jsonl"),
-        ("d.pq", "parquet"),
-    ]
+    names = ("a.tsv", "b.csv", "c.jsonl.gz", "d.pq")
+    assert tuple(s.path.rsplit("/", 1)[1] for s in found) == names
+    assert [s.format for s in found] == ["tsv", "csv", "jsonl", "parquet"]
     assert [s.path for s in find_sources(f"{tmp_path}/*.csv")] == [str(tmp_path / "b.csv")]
 
 
@@ -88,8 +84,8 @@ def test_an_unreachable_host_raises_an_error():
 
 
 def test_credentials_are_not_shown():
-    shown = without_credentials("https://me:word@host:80/a/b.csv?X-Signature=abc#f")
-    assert shown == "https://host:80/a/b.csv"
+    given = "https://me:word@host:80/a/b.csv?X-Signature=abc#f"
+    assert without_credentials(given) == "https://host:80/a/b.csv"
     assert without_credentials("/a/b?.csv") == "/a/b?.csv"
 
 
@@ -101,10 +97,8 @@ def test_our_own_bugs_are_not_disguised():
 class _Site(http.server.BaseHTTPRequestHandler):
     """Serves without ranges, as simple servers do."""
 
-    pages: ClassVar[dict[str, bytes]] = {}
-
     def do_GET(self):
-        page = self.pages.get(self.path.split("?")[0])
+        page = self.server.pages.get(self.path.split("?")[0])
         self.send_response(200 if page is not None else 404)
         self.send_header("Content-Length", str(len(page or b"")))
         self.end_headers()
@@ -121,7 +115,7 @@ class _Site(http.server.BaseHTTPRequestHandler):
 def site():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield server
     server.shutdown()
     server.server_close()
 
@@ -129,15 +123,15 @@ def site():
 def test_the_web_is_read_from_start_to_end(site, run_ingest, tmp_path):
     text = "review_body,rating\n" + "".join(f"{i}{'x' * 90_000},5\n" for i in range(80))
     pq.write_table(pa.table({"review_body": ["a", "b"], "rating": [1, 5]}), tmp_path / "p.parquet")
-    _Site.pages = {
+    site.pages = {
         "/a.csv": text.encode(),
         "/a.csv.gz": gzip.compress(text.encode()),
         "/p.parquet": (tmp_path / "p.parquet").read_bytes(),
     }
-    from components.data.ingest import ingest
 
     def rows(name):
-        done = ingest(f"{site}/{name}", tmp_path / "r", tmp_path / "q", tmp_path / "s")
+        uri = f"http://127.0.0.1:{site.server_port}/{name}"
+        done = ingest(uri, tmp_path / "r", tmp_path / "q", tmp_path / "s")
         assert "secret" not in (tmp_path / "s").read_text()
         return done.rows_kept
 

@@ -3,21 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data.split import (
-    MIN_TEXTS_PER_CLASS,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    assign_splits,
-    keyed_order,
-)
+from components.data import split as dividing
 from components.shared.machine.errors import UserError
 
 SHARES = {"validation_share": 0.1, "test_share": 0.1}
 
 
 def keys(texts, seed=42):
-    return np.array([keyed_order(str(t), seed) for t in texts], np.uint64)
+    return np.array([dividing.keyed_order(str(t), seed) for t in texts], np.uint64)
 
 
 def classes(*counts):
@@ -26,8 +19,8 @@ def classes(*counts):
 
 def test_quotas_are_exact_where_texts_do_not_repeat():
     y = classes(104, 125, 771)
-    splits = assign_splits(keys(range(1000)), y, **SHARES)
-    for split in (TEST, VALIDATION):
+    splits = dividing.assign_splits(keys(range(1000)), y, **SHARES)
+    for split in (dividing.TEST, dividing.VALIDATION):
         assert np.bincount(y[splits == split]).tolist() == [10, 12, 77]
 
 
@@ -42,71 +35,75 @@ def test_no_leak_and_no_dependence_on_order(texts, seed, rng):
     texts = [*range(1_000, 1_090), *texts]
     y = np.array([i % 3 for i in range(90)] + [rng.randrange(3) for _ in texts[90:]], np.int8)
     hashed = keys(texts, seed)
-    splits = assign_splits(hashed, y, **SHARES)
+    splits = dividing.assign_splits(hashed, y, **SHARES)
     split_of = dict(zip(texts, splits, strict=True))
     assert splits.tolist() == [split_of[text] for text in texts]
-    for split in (TRAIN, VALIDATION, TEST):
+    for split in (dividing.TRAIN, dividing.VALIDATION, dividing.TEST):
         assert set(y[splits == split]) == {0, 1, 2}
     order = list(range(len(texts)))
     rng.shuffle(order)
-    again = assign_splits(hashed[order], y[order], **SHARES)
+    again = dividing.assign_splits(hashed[order], y[order], **SHARES)
     assert (again == splits[order]).all()
 
 
 def test_a_text_that_many_wrote_lands_in_train():
     texts = keys([*range(300), *["nice"] * 200])
     y = np.concatenate([classes(100, 100, 100), np.full(200, 2, np.int8)])
-    splits = assign_splits(texts, y, **SHARES)
-    assert set(splits[300:]) == {TRAIN}
-    assert (splits == TEST).sum() == 50
+    splits = dividing.assign_splits(texts, y, **SHARES)
+    assert set(splits[300:]) == {dividing.TRAIN}
+    assert (splits == dividing.TEST).sum() == 50
 
 
 def test_another_seed_divides_otherwise():
     y = classes(100, 100, 100)
-    one = assign_splits(keys(range(300), 1), y, **SHARES)
-    other = assign_splits(keys(range(300), 2), y, **SHARES)
+    one = dividing.assign_splits(keys(range(300), 1), y, **SHARES)
+    other = dividing.assign_splits(keys(range(300), 2), y, **SHARES)
     assert (one != other).any()
 
 
 def test_most_rows_stay_in_their_split_while_the_data_grow():
     y = np.tile(np.array([0, 1, 2], np.int8), 1_100)
-    small = assign_splits(keys(range(3_000)), y[:3_000], **SHARES)
-    grown = assign_splits(keys(range(3_300)), y, **SHARES)
+    small = dividing.assign_splits(keys(range(3_000)), y[:3_000], **SHARES)
+    grown = dividing.assign_splits(keys(range(3_300)), y, **SHARES)
     assert (small == grown[:3_000]).mean() > 0.96
-    tested = small == TEST
-    assert (grown[:3_000][tested] == TEST).mean() > 0.9
+    tested = small == dividing.TEST
+    assert (grown[:3_000][tested] == dividing.TEST).mean() > 0.9
 
 
 @pytest.mark.parametrize("counts", [(0, 50, 50), (3, 3, 4), (9, 100, 100)])
 def test_too_few_texts_of_a_class_raise_an_error(counts):
     with pytest.raises(UserError, match=f"{counts[0]} negative, {counts[1]} neutral"):
-        assign_splits(keys(range(sum(counts))), classes(*counts), **SHARES)
+        dividing.assign_splits(keys(range(sum(counts))), classes(*counts), **SHARES)
 
 
 def test_ten_texts_of_a_class_suffice_and_give_every_split_one():
-    y = classes(MIN_TEXTS_PER_CLASS, 50, 50)
+    y = classes(dividing.MIN_TEXTS_PER_CLASS, 50, 50)
     hashed = keys(range(len(y)))
-    splits = assign_splits(hashed, y, validation_share=0.2, test_share=0.01)
+    splits = dividing.assign_splits(hashed, y, validation_share=0.2, test_share=0.01)
     assert np.bincount(splits[y == 0]).tolist() == [7, 2, 1]
     in_order = splits[y == 0][np.argsort(hashed[y == 0])]
-    assert in_order[:3].tolist() == [TEST, VALIDATION, VALIDATION]
+    assert in_order[:3].tolist() == [dividing.TEST, dividing.VALIDATION, dividing.VALIDATION]
 
 
 def test_the_order_of_texts_is_the_same_in_every_process_and_version():
     # Written down: another number would move the rows of every data set to other splits.
-    assert keyed_order("fits well", 42) == 3448346005592858238
-    assert keyed_order("fits well", -1) == 7030421029232214000
+    assert dividing.keyed_order("fits well", 42) == 3448346005592858238
+    assert dividing.keyed_order("fits well", -1) == 7030421029232214000
 
 
 def test_a_repeated_text_counts_once_towards_the_minimum():
     texts = keys([*["same"] * 50, *range(100)])
     with pytest.raises(UserError, match="1 negative"):
-        assign_splits(texts, classes(50, 50, 50), **SHARES)
+        dividing.assign_splits(texts, classes(50, 50, 50), **SHARES)
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 0.41, 1.0, float("nan")])
 def test_shares_out_of_bounds_raise_an_error(share):
     with pytest.raises(UserError, match="test_share is"):
-        assign_splits(keys(range(60)), classes(20, 20, 20), validation_share=0.1, test_share=share)
+        dividing.assign_splits(
+            keys(range(60)), classes(20, 20, 20), validation_share=0.1, test_share=share
+        )
     with pytest.raises(UserError, match="validation_share is"):
-        assign_splits(keys(range(60)), classes(20, 20, 20), validation_share=share, test_share=0.1)
+        dividing.assign_splits(
+            keys(range(60)), classes(20, 20, 20), validation_share=share, test_share=0.1
+        )

@@ -6,19 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from components.evaluation.metrics import (
-    confusion_matrix,
-    percentile_interval,
-    resampled_counts,
-    score_intervals,
-    scores_of,
-)
+from components.evaluation import metrics as scoring
 
 labels = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
 
 
 def test_rows_are_the_truth():
-    confusion = confusion_matrix(np.array([0, 0, 0, 2]), np.array([1, 1, 0, 2]))
+    confusion = scoring.confusion_matrix(np.array([0, 0, 0, 2]), np.array([1, 1, 0, 2]))
     assert confusion.tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
 
 
@@ -26,7 +20,7 @@ def test_rows_are_the_truth():
 @given(labels)
 def test_agrees_with_scikit_learn(pairs):
     truth, predicted = np.array(pairs).T
-    scores = scores_of(confusion_matrix(truth, predicted))
+    scores = scoring.scores_of(scoring.confusion_matrix(truth, predicted))
     every = {"labels": [0, 1, 2], "average": None, "zero_division": 0}
     np.testing.assert_allclose(
         scores.f1, sklearn_metrics.f1_score(truth, predicted, **every), atol=1e-12
@@ -49,15 +43,15 @@ def test_agrees_with_scikit_learn(pairs):
 
 def test_a_stack_is_scored_matrix_by_matrix():
     stack = np.random.default_rng(0).integers(0, 9, (5, 3, 3)) + 1
-    together = scores_of(stack)
+    together = scoring.scores_of(stack)
     for index, matrix in enumerate(stack):
-        alone = scores_of(matrix)
+        alone = scoring.scores_of(matrix)
         assert together.macro_f1[index] == pytest.approx(float(alone.macro_f1))
         np.testing.assert_allclose(together.f1[index], alone.f1)
 
 
 def test_always_the_same_answer_scores_its_rate():
-    scores = scores_of(np.array([[0, 0, 10], [0, 0, 12], [0, 0, 78]]))
+    scores = scoring.scores_of(np.array([[0, 0, 10], [0, 0, 12], [0, 0, 78]]))
     assert scores.accuracy == pytest.approx(0.78)
     assert scores.macro_f1 == pytest.approx((2 * 0.78 / 1.78) / 3)
     assert scores.balanced_accuracy == pytest.approx(1 / 3)
@@ -77,28 +71,28 @@ def test_agrees_with_resampling_the_rows_themselves(decisions):
     accuracies, macro_f1s = [], []
     for _ in range(1500):
         rows = generator.integers(0, len(truth), len(truth))
-        scores = scores_of(confusion_matrix(truth[rows], predicted[rows]))
+        scores = scoring.scores_of(scoring.confusion_matrix(truth[rows], predicted[rows]))
         accuracies.append(scores.accuracy)
         macro_f1s.append(scores.macro_f1)
-    fast = score_intervals(confusion_matrix(truth, predicted))
+    fast = scoring.score_intervals(scoring.confusion_matrix(truth, predicted))
     for estimate, slow in ((fast.accuracy, accuracies), (fast.macro_f1, macro_f1s)):
         assert (estimate.low, estimate.high) == pytest.approx(
-            percentile_interval(np.array(slow)), abs=0.012
+            scoring.percentile_interval(np.array(slow)), abs=0.012
         )
 
 
 def test_every_resample_has_as_many_rows(decisions):
-    confusion = confusion_matrix(*decisions)
-    drawn = resampled_counts(confusion, 50, seed=0)
+    confusion = scoring.confusion_matrix(*decisions)
+    drawn = scoring.resampled_counts(confusion, 50, seed=0)
     assert drawn.shape == (50, 3, 3)
     assert (drawn.sum(axis=(1, 2)) == 300).all()
     assert (drawn[:, confusion == 0] == 0).all()
 
 
 def test_value_lies_inside_and_equals_the_score(decisions):
-    confusion = confusion_matrix(*decisions)
-    intervals = score_intervals(confusion)
-    scores = scores_of(confusion)
+    confusion = scoring.confusion_matrix(*decisions)
+    intervals = scoring.score_intervals(confusion)
+    scores = scoring.scores_of(confusion)
     assert intervals.accuracy.value == scores.accuracy
     assert [estimate.value for estimate in intervals.f1] == scores.f1.tolist()
     for estimate in (intervals.accuracy, intervals.macro_f1, *intervals.f1, *intervals.recall):
@@ -106,14 +100,14 @@ def test_value_lies_inside_and_equals_the_score(decisions):
 
 
 def test_the_same_seed_gives_the_same_interval(decisions):
-    confusion = confusion_matrix(*decisions)
-    assert score_intervals(confusion, seed=3) == score_intervals(confusion, seed=3)
-    assert score_intervals(confusion, seed=3) != score_intervals(confusion, seed=4)
+    confusion = scoring.confusion_matrix(*decisions)
+    assert scoring.score_intervals(confusion, seed=3) == scoring.score_intervals(confusion, seed=3)
+    assert scoring.score_intervals(confusion, seed=3) != scoring.score_intervals(confusion, seed=4)
 
 
 def test_more_rows_narrow_the_interval(decisions):
-    confusion = confusion_matrix(*decisions)
-    few, many = score_intervals(confusion), score_intervals(confusion * 16)
+    confusion = scoring.confusion_matrix(*decisions)
+    few, many = scoring.score_intervals(confusion), scoring.score_intervals(confusion * 16)
     width = few.accuracy.high - few.accuracy.low
     assert many.accuracy.high - many.accuracy.low == pytest.approx(width / 4, rel=0.15)
 
@@ -123,7 +117,7 @@ def test_covers_the_truth_about_as_often_as_it_says():
     covered = 0
     for trial in range(200):
         right = generator.binomial(400, 0.8)
-        estimate = score_intervals(
+        estimate = scoring.score_intervals(
             np.array([[right, 400 - right], [0, 0]]), resamples=400, seed=trial
         ).accuracy
         covered += estimate.low <= 0.8 <= estimate.high

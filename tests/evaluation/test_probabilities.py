@@ -5,15 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluation.probabilities import (
-    ReliabilityPoint,
-    brier_score,
-    calibration_report,
-    expected_calibration_error,
-    log_loss,
-    reliability,
-    roc_curve_of,
-)
+from components.evaluation import probabilities as scoring
 from components.shared.records.decision import Calibration, probabilities
 
 
@@ -27,37 +19,40 @@ def drawn(count, seed, temperature=1.0):
 
 
 def test_honest_probabilities_have_almost_no_error():
-    points = reliability(*drawn(60_000, seed=0))
-    assert expected_calibration_error(points) < 0.01
+    points = scoring.reliability(*drawn(60_000, seed=0))
+    assert scoring.expected_calibration_error(points) < 0.01
 
 
 def test_overconfidence_is_seen_on_its_side():
-    points = reliability(*drawn(20_000, seed=1, temperature=0.4))
-    assert expected_calibration_error(points) > 0.08
+    points = scoring.reliability(*drawn(20_000, seed=1, temperature=0.4))
+    assert scoring.expected_calibration_error(points) > 0.08
     assert all(point.confidence > point.accuracy for point in points[:-3])
 
 
 def test_error_by_hand():
-    points = [ReliabilityPoint(0.6, 0.5, 10), ReliabilityPoint(0.9, 1.0, 30)]
-    assert expected_calibration_error(points) == pytest.approx(0.1)
+    points = [scoring.ReliabilityPoint(0.6, 0.5, 10), scoring.ReliabilityPoint(0.9, 1.0, 30)]
+    assert scoring.expected_calibration_error(points) == pytest.approx(0.1)
 
 
 def test_bins_have_equal_mass_and_rising_confidence():
-    points = reliability(*drawn(1000, seed=2))
+    points = scoring.reliability(*drawn(1000, seed=2))
     assert {point.rows for point in points} <= {66, 67}
     assert sum(point.rows for point in points) == 1000
     assert [p.confidence for p in points] == sorted(p.confidence for p in points)
 
 
 def test_fewer_rows_than_bins():
-    points = reliability(*drawn(4, seed=3))
+    points = scoring.reliability(*drawn(4, seed=3))
     assert [point.rows for point in points] == [1, 1, 1, 1]
 
 
 def test_right_temperature_lowers_error_and_loss():
     classes, sharp = drawn(5000, seed=4, temperature=0.5)
     _, honest = drawn(5000, seed=4)
-    before, after = calibration_report(classes, sharp), calibration_report(classes, honest)
+    before, after = (
+        scoring.calibration_report(classes, sharp),
+        scoring.calibration_report(classes, honest),
+    )
     for name in ("expected_calibration_error", "log_loss", "brier_score"):
         assert after[name] < before[name]
 
@@ -68,7 +63,7 @@ def test_roc_is_finite_monotone_and_spans_the_square(seed, rows, decimals):
     generator = np.random.default_rng(seed)
     belongs = generator.random(rows) < 0.4
     probability = generator.random(rows).round(decimals)  # ties, zeros and ones
-    curve = roc_curve_of(belongs, probability, most_points=50)
+    curve = scoring.roc_curve_of(belongs, probability, most_points=50)
     if belongs.all() or not belongs.any():
         assert curve["auc"] is None
         return
@@ -86,18 +81,18 @@ def test_roc_is_finite_monotone_and_spans_the_square(seed, rows, decimals):
 def test_auc_of_a_perfect_and_of_a_reversed_ranking():
     belongs = np.array([False, False, True, True])
     probability = np.array([0.1, 0.2, 0.8, 0.9])
-    assert roc_curve_of(belongs, probability)["auc"] == 1
-    assert roc_curve_of(belongs, 1 - probability)["auc"] == 0
+    assert scoring.roc_curve_of(belongs, probability)["auc"] == 1
+    assert scoring.roc_curve_of(belongs, 1 - probability)["auc"] == 0
 
 
 def test_log_loss_and_brier_score_by_hand():
     truth = np.array([0, 2])
     chances = np.array([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]])
-    assert log_loss(truth, chances) == pytest.approx(-(np.log(0.5) + np.log(0.6)) / 2)
-    assert brier_score(truth, chances) == pytest.approx(
+    assert scoring.log_loss(truth, chances) == pytest.approx(-(np.log(0.5) + np.log(0.6)) / 2)
+    assert scoring.brier_score(truth, chances) == pytest.approx(
         ((0.25 + 2 * 0.0625) + (2 * 0.04 + 0.16)) / 2
     )
 
 
 def test_log_loss_of_an_impossible_truth_is_finite():
-    assert np.isfinite(log_loss(np.array([0]), np.array([[0.0, 0.0, 1.0]])))
+    assert np.isfinite(scoring.log_loss(np.array([0]), np.array([[0.0, 0.0, 1.0]])))

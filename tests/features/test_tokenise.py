@@ -7,13 +7,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.features import tokenise
-from components.features.tokenise import (
-    TOKENS_SCHEMA,
-    ReviewTokenizer,
-    _frame_of_word_pieces,
-    check_tokens,
-    tokenise_reviews,
-)
 from components.shared.machine.base_model import load_tokenizer
 from components.shared.machine.errors import UserError
 from components.shared.records.text import TEXT_RULE_VERSION, model_text
@@ -23,7 +16,7 @@ MAX_TOKENS = 12
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_bert):
-    return ReviewTokenizer(str(tiny_bert), MAX_TOKENS)
+    return tokenise.ReviewTokenizer(str(tiny_bert), MAX_TOKENS)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -52,7 +45,7 @@ def test_word_by_word_equals_the_tokenizer_on_whole_texts(model, tiny_bert):
         "good " * 500,
         "[CLS] [PAD] [UNK] ##s",
     ]
-    tokenizer = ReviewTokenizer(model if model == "minilm" else str(tiny_bert), 32)
+    tokenizer = tokenise.ReviewTokenizer(model if model == "minilm" else str(tiny_bert), 32)
     assert tokenizer._frame is not None
     fast, cut = tokenizer.encode(texts)
     tokenizer._frame = None
@@ -66,7 +59,7 @@ def test_a_tokenizer_that_reads_across_spaces_is_left_alone():
 
     core = Tokenizer(models.BPE(vocab={"a": 0, "Ġ": 1}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel()
-    assert _frame_of_word_pieces(core) is None
+    assert tokenise._frame_of_word_pieces(core) is None
 
 
 _LOADED: dict[str, object] = {}
@@ -74,7 +67,7 @@ _LOADED: dict[str, object] = {}
 
 def _cached(folder):
     if "ours" not in _LOADED:
-        _LOADED["ours"] = ReviewTokenizer(str(folder), MAX_TOKENS)
+        _LOADED["ours"] = tokenise.ReviewTokenizer(str(folder), MAX_TOKENS)
     return _LOADED["ours"]
 
 
@@ -86,9 +79,9 @@ def _slow(folder):
 
 def test_the_file_is_the_same_whatever_the_batch(tokenizer, make_prepared, tmp_path, monkeypatch):
     prepared = make_prepared(rows=50)
-    whole = tokenise_reviews(prepared, tokenizer, tmp_path / "whole.parquet")
+    whole = tokenise.tokenise_reviews(prepared, tokenizer, tmp_path / "whole.parquet")
     monkeypatch.setattr(tokenise, "BATCH_ROWS", 7)
-    parts = tokenise_reviews(prepared, tokenizer, tmp_path / "parts.parquet")
+    parts = tokenise.tokenise_reviews(prepared, tokenizer, tmp_path / "parts.parquet")
     assert pq.read_table(tmp_path / "whole.parquet").equals(
         pq.read_table(tmp_path / "parts.parquet")
     )
@@ -101,9 +94,9 @@ def test_the_file_is_the_same_whatever_the_batch(tokenizer, make_prepared, tmp_p
 
 def test_rows_keep_their_ids_and_read_title_and_body(tokenizer, make_prepared, tmp_path):
     prepared = make_prepared(rows=9)
-    counts = tokenise_reviews(prepared, tokenizer, tmp_path / "tokens.parquet")
+    counts = tokenise.tokenise_reviews(prepared, tokenizer, tmp_path / "tokens.parquet")
     written = pq.read_table(tmp_path / "tokens.parquet")
-    assert written.schema.equals(TOKENS_SCHEMA)
+    assert written.schema.equals(tokenise.TOKENS_SCHEMA)
     reviews = pq.read_table(prepared).to_pylist()
     for review, row in zip(reviews, written.to_pylist(), strict=True):
         ids, _ = tokenizer.encode([model_text(review["title"], review["review_body"])])
@@ -115,16 +108,16 @@ def test_rows_keep_their_ids_and_read_title_and_body(tokenizer, make_prepared, t
 
 
 def test_the_fingerprint_follows_the_limit_and_the_vocabulary(tiny_bert, tmp_path):
-    one = ReviewTokenizer(str(tiny_bert), 12).fingerprint
-    assert ReviewTokenizer(str(tiny_bert), 12).fingerprint == one
-    assert ReviewTokenizer(str(tiny_bert), 13).fingerprint != one
+    one = tokenise.ReviewTokenizer(str(tiny_bert), 12).fingerprint
+    assert tokenise.ReviewTokenizer(str(tiny_bert), 12).fingerprint == one
+    assert tokenise.ReviewTokenizer(str(tiny_bert), 13).fingerprint != one
     other = tmp_path / "other"
     tokenizer = load_tokenizer(str(tiny_bert))
     tokenizer.add_tokens(["newword"])
     tokenizer.save_pretrained(other)
     for name in ("config.json", "model.safetensors"):
         (other / name).write_bytes((tiny_bert / name).read_bytes())
-    assert ReviewTokenizer(str(other), 12).fingerprint != one
+    assert tokenise.ReviewTokenizer(str(other), 12).fingerprint != one
 
 
 def test_a_changed_text_rule_needs_a_new_version():
@@ -145,7 +138,7 @@ def test_a_changed_text_rule_needs_a_new_version():
 
 
 def test_a_minilm_review_is_not_padded():
-    tokenizer = ReviewTokenizer("minilm", 128)
+    tokenizer = tokenise.ReviewTokenizer("minilm", 128)
     ids, truncated = tokenizer.encode(["Lovely dress", "word " * 500])
     assert ids.to_pylist()[0] == [101, 8403, 4377, 102]
     assert [len(row) for row in ids.to_pylist()] == [4, 128]
@@ -155,15 +148,15 @@ def test_a_minilm_review_is_not_padded():
 @pytest.mark.parametrize(("limit", "words"), [(2, "no room"), (65, "at most 64")])
 def test_an_impossible_limit_is_refused(tiny_bert, limit, words):
     with pytest.raises(UserError, match=words):
-        ReviewTokenizer(str(tiny_bert), limit)
+        tokenise.ReviewTokenizer(str(tiny_bert), limit)
 
 
 def test_a_file_that_is_not_parquet_raises_an_error(tokenizer, tmp_path):
     (tmp_path / "x.parquet").write_text("no")
     with pytest.raises(UserError, match=r"x\.parquet is not a Parquet file"):
-        tokenise_reviews(tmp_path / "x.parquet", tokenizer, tmp_path / "t.parquet")
+        tokenise.tokenise_reviews(tmp_path / "x.parquet", tokenizer, tmp_path / "t.parquet")
     with pytest.raises(UserError, match=r"none\.parquet does not exist"):
-        tokenise_reviews(tmp_path / "none.parquet", tokenizer, tmp_path / "t.parquet")
+        tokenise.tokenise_reviews(tmp_path / "none.parquet", tokenizer, tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +181,7 @@ def test_wrong_tokens_raise_an_error(ids, n_tokens, words):
         }
     )
     with pytest.raises(UserError, match=words):
-        check_tokens(table, vocab_size=10, max_tokens=3, source="here")
+        tokenise.check_tokens(table, vocab_size=10, max_tokens=3, source="here")
 
 
 def test_valid_tokens_pass():
@@ -199,5 +192,5 @@ def test_valid_tokens_pass():
             "n_tokens": pa.array([3], pa.int32()),
         }
     )
-    check_tokens(table, vocab_size=10, max_tokens=3, source="here")
-    check_tokens(table.slice(0, 0), vocab_size=10, max_tokens=3, source="here")
+    tokenise.check_tokens(table, vocab_size=10, max_tokens=3, source="here")
+    tokenise.check_tokens(table.slice(0, 0), vocab_size=10, max_tokens=3, source="here")

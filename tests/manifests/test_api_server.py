@@ -11,10 +11,7 @@ import uuid
 
 import pytest
 
-from components.shared.kubernetes.namespace_objects import (
-    PREDICTOR_SERVICE_ACCOUNT,
-    SERVICE_ACCOUNT,
-)
+from components.shared.kubernetes import namespace_objects as names
 from tests.manifests.conftest import MANIFESTS, OVERLAYS, build, named, pods_of, write_kustomization
 from tests.manifests.test_permissions import granted
 
@@ -92,8 +89,8 @@ def test_the_accounts_have_exactly_the_roles_permissions(applied):
 
     for (group, resource, name), verbs in granted(named(objects, "Role")).items():
         for verb in verbs:
-            assert may(SERVICE_ACCOUNT, group, resource, verb, name)
-            assert not may(PREDICTOR_SERVICE_ACCOUNT, group, resource, verb, name)
+            assert may(names.SERVICE_ACCOUNT, group, resource, verb, name)
+            assert not may(names.PREDICTOR_SERVICE_ACCOUNT, group, resource, verb, name)
     for group, resource, verb in [
         ("", "secrets", "list"),
         ("", "secrets", "get"),
@@ -103,4 +100,4 @@ def test_the_accounts_have_exactly_the_roles_permissions(applied):
         ("serving.kserve.io", "inferenceservices", "update"),
         ("rbac.authorization.k8s.io", "rolebindings", "create"),
     ]:
-        assert not may(SERVICE_ACCOUNT, group, resource, verb)
+        assert not may(names.SERVICE_ACCOUNT, group, resource, verb)

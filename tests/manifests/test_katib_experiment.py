@@ -8,16 +8,7 @@ import re
 import pytest
 import yaml
 
-from components.shared.kubernetes.namespace_objects import (
-    COMPONENT_LABEL,
-    GPU,
-    GPU_NODE_LABEL,
-    PART_OF,
-    PART_OF_LABEL,
-    RUN_AS_USER,
-    STATE_CLAIM,
-    STATE_PATH,
-)
+from components.shared.kubernetes import namespace_objects as names
 from components.shared.machine.images import training_image
 from components.training.__main__ import METRICS, build_parser
 from components.training.on_nodes.shared_folder import LAUNCHED, TRAINING_SET
@@ -75,24 +66,24 @@ def test_the_trial_is_our_image_restricted_and_meets_no_sidecar(experiment, cont
     assert container["image"] == training_image(1)
     assert container["name"] == template["primaryContainerName"]
     assert pod["metadata"]["labels"] == {
-        PART_OF_LABEL: PART_OF,
-        COMPONENT_LABEL: "trial",
+        names.PART_OF_LABEL: names.PART_OF,
+        names.COMPONENT_LABEL: "trial",
         "sidecar.istio.io/inject": "false",
     }
     assert pod["spec"]["restartPolicy"] == "Never"
     assert pod["spec"]["automountServiceAccountToken"] is False
     security = pod["spec"]["securityContext"]
     assert security["runAsNonRoot"] is True
-    assert {security[key] for key in ("runAsUser", "runAsGroup", "fsGroup")} == {RUN_AS_USER}
+    assert {security[key] for key in ("runAsUser", "runAsGroup", "fsGroup")} == {names.RUN_AS_USER}
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert container["resources"]["limits"][GPU] == "1"
-    assert pod["spec"]["nodeSelector"] == dict([GPU_NODE_LABEL])
-    assert [one["key"] for one in pod["spec"]["tolerations"]] == [GPU]
+    assert container["resources"]["limits"][names.GPU] == "1"
+    assert pod["spec"]["nodeSelector"] == dict([names.GPU_NODE_LABEL])
+    assert [one["key"] for one in pod["spec"]["tolerations"]] == [names.GPU]
 
 
 def test_the_trial_reads_the_shared_volume_and_writes_in_its_own(experiment, container):
@@ -100,12 +91,12 @@ def test_the_trial_reads_the_shared_volume_and_writes_in_its_own(experiment, con
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     mounted = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     assert {mount["name"] for mount in mounted.values()} == set(volumes)
-    state = mounted[STATE_PATH]
+    state = mounted[names.STATE_PATH]
     assert state["readOnly"] is True
-    assert volumes[state["name"]]["persistentVolumeClaim"]["claimName"] == STATE_CLAIM
+    assert volumes[state["name"]]["persistentVolumeClaim"]["claimName"] == names.STATE_CLAIM
     assert "emptyDir" in volumes[mounted["/tmp"]["name"]]
     arguments = dict(argument.split("=", 1) for argument in container["args"])
-    folder = f"{STATE_PATH}/{LAUNCHED}/{experiment['metadata']['name']}"
+    folder = f"{names.STATE_PATH}/{LAUNCHED}/{experiment['metadata']['name']}"
     assert arguments["--training-set"] == f"{folder}/{TRAINING_SET}"
     assert arguments["--output"] == MODEL_FOLDER
     assert MODEL_FOLDER.startswith("/tmp/")

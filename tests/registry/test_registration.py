@@ -2,15 +2,8 @@ import json
 
 import pytest
 
+from components.registry import versions as registry
 from components.registry.registration import numbers_of
-from components.registry.versions import (
-    approve,
-    fetch_champion,
-    fetch_version,
-    list_versions,
-    promote,
-    show_version,
-)
 from components.shared.machine.errors import UserError
 from components.shared.machine.tracking import tracking_client
 from components.shared.records.model_folder import NO_CHAMPION
@@ -33,7 +26,7 @@ def test_a_version_carries_lineage_scores_curves_and_files(registered, tmp_path,
     curve = client.get_metric_history(result.run_id, "training.loss")
     assert [(point.step, point.value) for point in curve] == [(10, 0.9), (20, 0.5)]
 
-    version = show_version(NAME, "challenger")
+    version = registry.show_version(NAME, "challenger")
     assert version.version == result.version == "1"
     assert version.tags["data_fingerprint"] == "data-1"
     assert version.tags["base_model"] == "minilm"
@@ -45,7 +38,7 @@ def test_a_version_carries_lineage_scores_curves_and_files(registered, tmp_path,
     assert written["version"] == "1"
     assert written["approval"] == "approved"
 
-    fetch_version(NAME, "1", tmp_path / "back", tmp_path / "back.parquet")
+    registry.fetch_version(NAME, "1", tmp_path / "back", tmp_path / "back.parquet")
     assert (tmp_path / "back" / "model.safetensors").read_bytes() == b"weights"
     assert (tmp_path / "back.parquet").read_bytes() == predictions.read_bytes()
 
@@ -54,7 +47,7 @@ def test_the_same_run_registers_once_and_another_run_again(registered):
     assert registered().version == "1"
     assert registered().version == "1"
     assert registered(pipeline_run="run-2").version == "2"
-    assert [version.version for version in list_versions(NAME)] == ["2", "1"]
+    assert [version.version for version in registry.list_versions(NAME)] == ["2", "1"]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +65,8 @@ def test_a_failed_step_leaves_no_version_and_a_failed_run(registered, monkeypatc
         patch.setattr(MlflowClient, step, fail)
         with pytest.raises(OSError, match="disk full"):
             registered(pipeline_run="run-2")
-    assert [version.version for version in list_versions(NAME)] == ["1"]
-    assert show_version(NAME, "challenger").version == "1"
+    assert [version.version for version in registry.list_versions(NAME)] == ["1"]
+    assert registry.show_version(NAME, "challenger").version == "1"
     client = tracking_client()
     runs = client.search_runs([client.get_experiment_by_name(NAME).experiment_id])
     assert {run.info.run_name: run.info.status for run in runs} == {
@@ -92,7 +85,7 @@ def test_a_version_without_its_alias_does_not_stay(registered, monkeypatch):
         patch.setattr(MlflowClient, "set_registered_model_alias", fail)
         with pytest.raises(OSError, match="gone"):
             registered()
-    assert list_versions(NAME) == []
+    assert registry.list_versions(NAME) == []
 
 
 def test_an_injected_run_is_used_and_left_open(registered, monkeypatch, tmp_path):
@@ -110,7 +103,7 @@ def test_an_injected_run_is_used_and_left_open(registered, monkeypatch, tmp_path
 def test_lineage_that_contradicts_the_model_is_refused(registered):
     with pytest.raises(UserError, match=r"data_fingerprint data-1, but .* data-2"):
         registered(data_fingerprint="data-2")
-    assert list_versions(NAME) == []
+    assert registry.list_versions(NAME) == []
 
 
 def test_unknown_approval_and_missing_inputs_are_refused(registered, predictions, tmp_path):
@@ -125,25 +118,25 @@ def test_unknown_approval_and_missing_inputs_are_refused(registered, predictions
 
 def test_promotion_waits_for_approval(registered, make_model_folder, tmp_path):
     registered()
-    assert fetch_champion(NAME, tmp_path / "champion") == ""
+    assert registry.fetch_champion(NAME, tmp_path / "champion") == ""
     assert [path.name for path in (tmp_path / "champion").iterdir()] == [NO_CHAMPION]
-    promote(NAME, "1")
-    assert show_version(NAME, "1").aliases == ("champion",)
+    registry.promote(NAME, "1")
+    assert registry.show_version(NAME, "1").aliases == ("champion",)
 
     registered(make_model_folder(tmp_path / "second", b"better"), "manual", "run-2")
     with pytest.raises(UserError, match="make approve VERSION=2"):
-        promote(NAME, "2")
-    assert fetch_champion(NAME, tmp_path / "champion") == "1"
+        registry.promote(NAME, "2")
+    assert registry.fetch_champion(NAME, tmp_path / "champion") == "1"
     with pytest.raises(UserError, match="who approves"):
-        approve(NAME, "2", " ")
-    approve(NAME, "2", "ada")
-    promote(NAME, "2")
-    assert fetch_champion(NAME, tmp_path / "champion") == "2"
+        registry.approve(NAME, "2", " ")
+    registry.approve(NAME, "2", "ada")
+    registry.promote(NAME, "2")
+    assert registry.fetch_champion(NAME, tmp_path / "champion") == "2"
     assert (tmp_path / "champion" / "model.safetensors").read_bytes() == b"better"
-    assert show_version(NAME, "previous").version == "1"
-    assert show_version(NAME, "2").tags["approved_by"] == "ada"
-    promote(NAME, "2")
-    assert show_version(NAME, "previous").version == "1"
+    assert registry.show_version(NAME, "previous").version == "1"
+    assert registry.show_version(NAME, "2").tags["approved_by"] == "ada"
+    registry.promote(NAME, "2")
+    assert registry.show_version(NAME, "previous").version == "1"
 
 
 def test_changed_weights_are_refused_and_the_target_is_unchanged(registered, mlflow_file, tmp_path):
@@ -153,16 +146,16 @@ def test_changed_weights_are_refused_and_the_target_is_unchanged(registered, mlf
     (tmp_path / "back").mkdir()
     (tmp_path / "back" / "kept").touch()
     with pytest.raises(UserError, match="changed or damaged"):
-        fetch_version(NAME, "1", tmp_path / "back", tmp_path / "back.parquet")
+        registry.fetch_version(NAME, "1", tmp_path / "back", tmp_path / "back.parquet")
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["kept"]
 
 
 def test_an_unknown_version_raises_an_error_with_the_known_ones(registered, mlflow_file):
     with pytest.raises(UserError, match="no versions yet"):
-        promote(NAME, "1")
+        registry.promote(NAME, "1")
     registered()
     with pytest.raises(UserError, match="no version '7'; it has versions 1"):
-        promote(NAME, "7")
+        registry.promote(NAME, "7")
 
 
 def test_numbers_of_keeps_finite_numbers_with_their_path():

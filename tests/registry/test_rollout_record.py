@@ -3,13 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.registry import component
-from components.registry.versions import (
-    approve,
-    list_versions,
-    promote,
-    record_rollout,
-    show_version,
-)
+from components.registry import versions as registry
 from components.shared.machine.errors import UserError
 from tests.registry.conftest import NAME
 
@@ -20,20 +14,20 @@ def versions(mlflow_file, make_model_folder, register_version, tmp_path):
     for number in ("1", "2", "3"):
         folder = make_model_folder(tmp_path / f"model-{number}", number.encode())
         assert register_version(folder, pipeline_run=f"run-{number}").version == number
-    promote(NAME, "1")
+    registry.promote(NAME, "1")
 
 
 def aliases():
-    return {alias: one.version for one in list_versions(NAME) for alias in one.aliases}
+    return {alias: one.version for one in registry.list_versions(NAME) for alias in one.aliases}
 
 
 def tags(version):
-    registered = show_version(NAME, version).tags
+    registered = registry.show_version(NAME, version).tags
     return registered.get("rollout"), registered.get("rollout_reason")
 
 
 def test_a_promotion_moves_the_champion(versions):
-    record_rollout(NAME, "2", "promote", "the numbers are good", "1")
+    registry.record_rollout(NAME, "2", "promote", "the numbers are good", "1")
     assert aliases() == {"champion": "2", "previous": "1", "challenger": "3"}
     assert tags("2") == ("promote", "the numbers are good")
     assert tags("1") == (None, None)
@@ -41,28 +35,28 @@ def test_a_promotion_moves_the_champion(versions):
 
 @pytest.mark.parametrize("decision", ["first_deployment", "already_serving"])
 def test_the_serving_version_is_the_champion(versions, decision):
-    record_rollout(NAME, "3", decision, "it serves", "3")
+    registry.record_rollout(NAME, "3", decision, "it serves", "3")
     assert aliases() == {"champion": "3", "previous": "1"}
     assert tags("3") == (decision, "it serves")
 
 
 @pytest.mark.parametrize("before", ["promote", "first_deployment"])
 def test_run_again_the_record_keeps_how_the_version_came_to_serve(versions, before):
-    record_rollout(NAME, "2", before, "the numbers", "1")
-    record_rollout(NAME, "2", "already_serving", "version 2 serves already", "2")
+    registry.record_rollout(NAME, "2", before, "the numbers", "1")
+    registry.record_rollout(NAME, "2", "already_serving", "version 2 serves already", "2")
     assert tags("2") == (before, "the numbers")
     assert aliases()["champion"] == "2"
     # Rolled back once and then tried again: the old record is no longer true.
-    record_rollout(NAME, "3", "roll_back", "it was slow", "2")
-    record_rollout(NAME, "3", "already_serving", "version 3 serves already", "3")
+    registry.record_rollout(NAME, "3", "roll_back", "it was slow", "2")
+    registry.record_rollout(NAME, "3", "already_serving", "version 3 serves already", "3")
     assert tags("3") == ("already_serving", "version 3 serves already")
     assert aliases()["champion"] == "3"
 
 
 def test_a_rollback_gives_the_alias_back(versions):
-    promote(NAME, "2")
+    registry.promote(NAME, "2")
     for _ in range(2):  # a step that was killed is run again
-        record_rollout(NAME, "2", "roll_back", "it was slow", "1")
+        registry.record_rollout(NAME, "2", "roll_back", "it was slow", "1")
         assert aliases() == {"champion": "1", "previous": "2", "challenger": "3"}
     assert tags("2") == ("roll_back", "it was slow")
     assert tags("1") == (None, None)
@@ -70,24 +64,24 @@ def test_a_rollback_gives_the_alias_back(versions):
 
 def test_rolling_back_another_version_leaves_the_champion(versions):
     before = aliases()
-    record_rollout(NAME, "3", "roll_back", "it was slow", "1")
+    registry.record_rollout(NAME, "3", "roll_back", "it was slow", "1")
     assert aliases() == before
     # Nor does it bring back a version that serves but was replaced as champion.
-    record_rollout(NAME, "3", "roll_back", "it was slow", "2")
+    registry.record_rollout(NAME, "3", "roll_back", "it was slow", "2")
     assert aliases() == before
     assert tags("3") == ("roll_back", "it was slow")
 
 
 @pytest.mark.parametrize("stable", ["41", "2", ""])
 def test_without_a_registered_stable_version_there_is_no_champion(versions, stable):
-    promote(NAME, "2")
-    record_rollout(NAME, "2", "roll_back", "it was slow", stable)
+    registry.promote(NAME, "2")
+    registry.record_rollout(NAME, "2", "roll_back", "it was slow", stable)
     assert "champion" not in aliases()
     assert aliases()["previous"] == "1"
 
 
 def test_long_reasons_are_cut_to_mlflows_limit(versions):
-    record_rollout(NAME, "2", "promote", "x" * 9000, "1")
+    registry.record_rollout(NAME, "2", "promote", "x" * 9000, "1")
     assert tags("2")[1] == "x" * 5000
 
 
@@ -95,7 +89,7 @@ def test_long_reasons_are_cut_to_mlflows_limit(versions):
 def test_a_version_that_is_not_registered_raises_an_error(versions, decision):
     before = aliases()
     with pytest.raises(UserError, match="has no version '9'; it has versions 1, 2, 3"):
-        record_rollout(NAME, "9", decision, "why", "1")
+        registry.record_rollout(NAME, "9", decision, "why", "1")
     assert aliases() == before
 
 
@@ -110,7 +104,7 @@ def test_a_pending_version_is_not_fetched_for_a_rollout(
         fetch(NAME, "4", *outputs, approved_only=True)
     assert not (tmp_path / "fetched").exists()
     assert fetch(NAME, "4", *outputs).version == "4"
-    approve(NAME, "4", "ada")
+    registry.approve(NAME, "4", "ada")
     assert fetch(NAME, "4", *outputs, approved_only=True).version == "4"
 
 
