@@ -100,13 +100,6 @@ def test_the_weights_with_the_best_validation_score_are_kept(trained):
     assert trained.macro_f1 == pytest.approx(best["macro_f1"])
 
 
-def test_a_run_repeats_exactly(trained, small_set, tiny_bert, tmp_path):
-    again = fine_tune(small_set, str(tiny_bert), LONGER, tmp_path / "model")
-    first, second = weights(trained.model_folder), weights(again.model_folder)
-    assert first.keys() == second.keys()
-    assert all(np.array_equal(first[name], second[name]) for name in first)
-
-
 @pytest.mark.parametrize("evaluations_before_the_kill", [1, 3])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
@@ -281,14 +274,3 @@ def test_rows_without_a_rating_train_too(small_set, tiny_bert, tmp_path):
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     result = fine_tune(path, str(tiny_bert), OPTIONS, tmp_path / "model")
     assert result.history[-1]["train_loss"] < result.history[0]["train_loss"]
-
-
-def test_pickled_weights_are_refused(small_set, tiny_bert, tmp_path):
-    folder = tmp_path / "pickled"
-    folder.mkdir()
-    for file in tiny_bert.iterdir():
-        if file.suffix != ".safetensors":
-            (folder / file.name).write_bytes(file.read_bytes())
-    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    with pytest.raises(UserError, match="pickled weights only"):
-        fine_tune(small_set, str(folder), OPTIONS, tmp_path / "model")

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from components.shared.machine.base_model import resolve_base_model
-from components.shared.machine.first_token_layer import compute_first_token_only
 from components.training.loop.network import (
     build_network,
     dropout_mask,
@@ -64,28 +62,6 @@ def some_batch():
     mask[2, 2:] = 0
     tokens[mask == 0] = 1
     return tokens, mask
-
-
-@pytest.mark.parametrize("with_mask", [True, False])
-def test_the_shortened_last_layer_changes_neither_logits_nor_gradients(model_folder, with_mask):
-    plain = load_classifier(str(model_folder), seed=1).eval()
-    short = copy.deepcopy(plain)
-    possible = compute_first_token_only(short)
-    assert possible == (plain.config.model_type != "distilbert")
-    tokens, mask = some_batch()
-    gradients = []
-    for model in (plain, short):
-        logits = model(input_ids=tokens, attention_mask=mask if with_mask else None).logits
-        logits.square().sum().backward()
-        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
-    assert torch.allclose(
-        plain(input_ids=tokens, attention_mask=mask).logits,
-        short(input_ids=tokens, attention_mask=mask).logits,
-        atol=1e-6,
-    )
-    assert gradients[0].keys() == gradients[1].keys()
-    for name in gradients[0]:
-        assert torch.allclose(gradients[0][name], gradients[1][name], atol=1e-6), name
 
 
 def test_the_network_gives_the_classifiers_own_logits_and_ratings(model_folder):
@@ -239,7 +215,3 @@ def test_the_frozen_share_is_rounded_down_to_layers(share, layers, tiny_bert):
         any(p.requires_grad for p in layer.parameters()) for layer in encoder_layers(classifier)
     ]
     assert trained == [False] * layers + [True] * (2 - layers)
-
-
-def test_the_packaged_encoder_resolves():
-    assert resolve_base_model("minilm").endswith("model")

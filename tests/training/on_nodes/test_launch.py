@@ -6,30 +6,25 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.namespace_objects import TRAINING_RUNTIME
-from components.shared.kubernetes.objects import Objects
-from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from components.shared.records.model_folder import check_model_folder, read_training_facts
 from components.training.fine_tune import TrainingResult
 from components.training.on_nodes import launch as train_job_step
 from components.training.on_nodes.launch import PERMISSIONS, describe, fine_tune_on_nodes
 from components.training.on_nodes.shared_folder import SharedFolder
-from tests.stand_ins.api_server import ApiServer, Refused, Time, kubeconfig
 from tests.stand_ins.api_server import Objects as Kept
+from tests.stand_ins.api_server import Refused
 from tests.stand_ins.trainer import Trainer
 from tests.training.on_nodes.test_shared_folder import write_model
+from tests.training.step_world import WORKFLOW, StepWorld
 
-RUN = "0123abcd-4567-4000-8000-0123456789ab"
 NAME = "review-sentiment-train-0123abcd"
 GROUP = "trainer.kubeflow.org"
-WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x", "uid": "u-1"}
 BEST = {"macro_f1": 0.7, "accuracy": 0.8, "validation_loss": 0.5, "step": 30}
 MADE = {"best": BEST, "history": [{"step": 30}], "speed": {"samples_per_second": 9.0}}
 KIND = f"trainjobs.{GROUP}"
@@ -37,24 +32,17 @@ OVER_QUOTA = f'{KIND} "{NAME}" is forbidden: exceeded quota: ours, used: count/{
 LAST_LINES = "step 7 of 9\nCUDA out of memory\n"
 
 
-class World:
-    """A cluster with a Trainer, and the volume that a step and the pods of TrainJobs share."""
+class World(StepWorld):
+    """The world of a step in which a Trainer works."""
 
     def __init__(self, folder, training_set):
-        self.volume = folder / "state"
-        self.volume.mkdir()
         self.model = folder / "model"
-        self.training_set = training_set
         self.trainer = Trainer(self.write_model)
         kind = (GROUP, "v1alpha1")
         self.jobs = Kept(self.trainer, resource=(*kind, "trainjobs"))
         self.runtimes = Kept(resource=(*kind, "trainingruntimes"))
         self.runtimes.found[TRAINING_RUNTIME] = {"metadata": {"name": TRAINING_RUNTIME}}
-        self.api = ApiServer(self.jobs, self.runtimes)
-        labels = {"pipeline/runid": RUN}
-        own = {"name": "step", "namespace": "reviews", "labels": labels}
-        self.api.pods = [{"metadata": {**own, "ownerReferences": [WORKFLOW]}}]
-        self.launched = self.volume / "launched"
+        super().__init__(folder, training_set, self.jobs, self.runtimes)
 
     def arguments(self, job):
         """What the pods were started with, paths as they are here."""
@@ -89,10 +77,11 @@ class World:
         fine_tune_on_nodes(**{**given, **changes})
         return TrainingResult.of(self.model, read_training_facts(self.model))
 
-    def left_behind(self):
-        """What of the step is still there."""
-        folders = [path.name for path in self.launched.iterdir()] if self.launched.is_dir() else []
-        return [*self.jobs.found, *folders]
+    def fail(self):
+        """Let the training fail, and its pod stay."""
+        self.trainer.__init__(lambda _: None, ends="Failed")
+        labels = {"jobset.sigs.k8s.io/jobset-name": NAME}
+        self.failed_pod(f"{NAME}-node-0-1-abcde", labels, LAST_LINES, "node")
 
 
 def train_options(changes):
@@ -103,32 +92,10 @@ def train_options(changes):
 
 @pytest.fixture
 def world(tmp_path, small_set, monkeypatch):
-    world, time = World(tmp_path, small_set), Time()
-    monkeypatch.setenv("STATE_DIR", str(world.volume))
-    monkeypatch.setenv("KFP_POD_NAME", "step")
-    config = kubeconfig(tmp_path, world.api.url)
-    monkeypatch.setattr(train_job_step, "connect", partial(connect, kubeconfig=config))
-    policy = RetryPolicy(30.0, time.clock, time.sleep, lambda: 1.0)
-    monkeypatch.setattr(train_job_step, "Objects", partial(Objects, retry_policy=policy))
+    world = World(tmp_path, small_set)
+    world.enter(monkeypatch, train_job_step)
     yield world
     world.api.close()
-
-
-def failed_pod(world):
-    """A pod of the TrainJob whose container has failed."""
-    name = f"{NAME}-node-0-1-abcde"
-    ended = {"terminated": {"exitCode": 1}}
-    container = {"name": "node", "image": "i", "imageID": "", "ready": False, "restartCount": 0}
-    world.api.pods.append(
-        {
-            "metadata": {
-                **{"name": name, "namespace": "reviews"},
-                "labels": {"jobset.sigs.k8s.io/jobset-name": NAME},
-            },
-            "status": {"containerStatuses": [{**container, "state": ended}]},
-        }
-    )
-    world.api.logs[name] = LAST_LINES
 
 
 def test_the_model_of_a_train_job_is_taken_over(world, caplog):
@@ -189,8 +156,7 @@ def test_a_step_killed_while_training_finds_its_train_job(world, monkeypatch):
 
 
 def test_a_failed_training_is_reported_with_its_last_lines(world):
-    world.trainer.ends, world.trainer.train = "Failed", lambda _: None
-    failed_pod(world)
+    world.fail()
     with pytest.raises(UserError) as raised:
         world.step()
     assert str(raised.value).startswith(f"TrainJob {NAME} failed: ")
@@ -211,20 +177,6 @@ def test_a_retry_goes_on_from_the_checkpoints_of_a_failed_training(world):
 
     world.trainer.__init__(resume)
     assert world.step().macro_f1 == 0.7
-    assert world.left_behind() == []
-
-
-def test_a_training_that_does_not_end_is_ended(world):
-    world.trainer.ends = ""
-    with pytest.raises(UserError, match=rf"TrainJob {NAME} did not end within 60 s"):
-        world.step(deadline_minutes=1)
-    assert world.left_behind() == []
-
-
-def test_a_train_job_that_someone_deletes_is_reported(world):
-    world.trainer.train = lambda job: world.jobs.delete(job["metadata"]["name"])
-    with pytest.raises(UserError, match=rf"TrainJob {NAME} is gone .* someone deleted it"):
-        world.step()
     assert world.left_behind() == []
 
 
@@ -281,8 +233,7 @@ def test_what_is_wrong_with_the_request_is_reported_before_the_cluster_is_asked(
 
 def test_the_step_asks_for_what_it_says_and_for_nothing_more(world):
     world.step()
-    world.trainer.__init__(lambda _: None, ends="Failed")
-    failed_pod(world)
+    world.fail()
     with pytest.raises(UserError):
         world.step()
     assert world.api.permissions() == PERMISSIONS

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 
 import pytest
 
@@ -105,19 +104,6 @@ def test_half_a_model_is_not_taken(folder, tmp_path, missing):
     assert not (tmp_path / "model").exists()
 
 
-def test_a_copy_that_breaks_off_leaves_nothing(folder, tmp_path, monkeypatch):
-    write_model(folder.model)
-
-    def fail(*_):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(shutil, "copytree", fail)
-    with pytest.raises(OSError, match="no space left"):
-        folder.take_model(tmp_path / "model")
-    assert not (tmp_path / "model").exists()
-    assert folder.holds_model()
-
-
 def test_what_nobody_retries_goes_after_a_while(volume, folder):
     forgotten = SharedFolder.of("review-sentiment-train-forgotten").path
     (forgotten / "checkpoints").mkdir()
@@ -129,10 +115,3 @@ def test_what_nobody_retries_goes_after_a_while(volume, folder):
     assert folder.remove_forgotten("review-sentiment-train-", now) == [forgotten.name]
     assert sorted(volume.joinpath("launched").iterdir()) == sorted([folder.path, active, other])
     assert folder.remove_forgotten("review-sentiment-train-") == []
-
-
-def test_in_the_end_nothing_stays(volume, folder, training_set):
-    folder.put(training_set, FACTS)
-    write_model(folder.model)
-    folder.remove()
-    assert list(volume.joinpath("launched").iterdir()) == []

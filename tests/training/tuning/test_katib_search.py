@@ -4,24 +4,19 @@ import json
 import logging
 import signal
 import sys
-from functools import partial
 
 import pytest
 
-from components.shared.kubernetes.connection import connect
-from components.shared.kubernetes.objects import Objects
-from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from components.training.options import TrainingOptions
 from components.training.tuning import katib_search as step
 from components.training.tuning.experiment import experiment_file
 from components.training.tuning.katib_search import PERMISSIONS, katib_search
-from tests.stand_ins.api_server import ApiServer, Refused, Time, kubeconfig
+from tests.stand_ins.api_server import Refused
 from tests.stand_ins.katib import Experiments, Katib
+from tests.training.step_world import WORKFLOW, StepWorld
 
-RUN = "0123abcd-4567-4000-8000-0123456789ab"
 NAME = "review-sentiment-tune-0123abcd"
-WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x", "uid": "u-1"}
 INJECTED = {"katib.kubeflow.org/metrics-collector-injection": "enabled"}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 COLLECTOR_LOG = """\
@@ -34,28 +29,22 @@ goroutine 1 [running]:
 """
 
 
-class World:
-    """A cluster with a Katib, and the volume that a step and the pods of trials share."""
+class World(StepWorld):
+    """The world of a step in which a Katib works."""
 
     def __init__(self, folder, training_set):
-        self.volume = folder / "state"
-        self.volume.mkdir()
-        self.training_set = training_set
         self.katib = Katib()
-        self.time = Time()
         self.labels = {**INJECTED, **RESTRICTED}
         self.seen = []
-        self.kept = Experiments(self)
-        self.api = ApiServer(self.kept)
-        self.api.extra = self.answer
-        own = {"name": "step", "namespace": "reviews", "labels": {"pipeline/runid": RUN}}
-        self.api.pods = [{"metadata": {**own, "ownerReferences": [WORKFLOW]}}]
         self.copied = None
+        self.kept = Experiments(self)
+        super().__init__(folder, training_set, self.kept)
+        self.api.extra = self.answer
 
     def status(self, experiment):
         if not self.seen:
             self.seen.append(experiment)
-            path = self.volume / "launched" / NAME / "training_set.parquet"
+            path = self.launched / NAME / "training_set.parquet"
             self.copied = path.read_bytes()
         return self.katib.status(experiment)
 
@@ -73,41 +62,18 @@ class World:
             self.training_set, "minilm", given.pop("options"), experiment_file(), trials, **given
         )
 
-    def failed_pod(self, trial):
-        """A pod of a trial whose containers have failed."""
-        ended = {"terminated": {"exitCode": 1}}
-        status = {"image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": ended}
-        names = ("training", "metrics-logger-and-collector")
-        labels = {
-            "katib.kubeflow.org/experiment": NAME,
-            "katib.kubeflow.org/trial": trial,
-        }
-        self.api.pods.append(
-            {
-                "metadata": {"name": f"{trial}-p", "namespace": "reviews", "labels": labels},
-                "status": {
-                    "phase": "Failed",
-                    "containerStatuses": [{**status, "name": name} for name in names],
-                },
-            }
-        )
-        self.api.logs[f"{trial}-p"] = COLLECTOR_LOG
-
-    def left_behind(self):
-        """What of the step is still there."""
-        return [*self.kept.found, *(path.name for path in (self.volume / "launched").iterdir())]
+    def fail(self, trial):
+        """Let the pod of a failed trial stay."""
+        of = "katib.kubeflow.org"
+        labels = {f"{of}/experiment": NAME, f"{of}/trial": trial}
+        containers = ("training", "metrics-logger-and-collector")
+        self.failed_pod(f"{trial}-p", labels, COLLECTOR_LOG, *containers)
 
 
 @pytest.fixture
 def world(tmp_path, small_set, monkeypatch):
     world = World(tmp_path, small_set)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("STATE_DIR", str(world.volume))
-    monkeypatch.setenv("KFP_POD_NAME", "step")
-    config = kubeconfig(tmp_path, world.api.url)
-    monkeypatch.setattr(step, "connect", partial(connect, kubeconfig=config))
-    policy = RetryPolicy(30.0, world.time.clock, world.time.sleep, lambda: 1.0)
-    monkeypatch.setattr(step, "Objects", partial(Objects, retry_policy=policy))
+    world.enter(monkeypatch, step)
     yield world
     world.api.close()
 
@@ -190,7 +156,7 @@ def test_a_namespace_that_may_not_be_read_stops_nothing_early(world):
 
 def test_a_failed_trial_says_why_and_the_search_goes_on(world):
     world.katib.ends = ("Failed", "Succeeded")
-    world.failed_pod(f"{NAME}-z0")
+    world.fail(f"{NAME}-z0")
     failed, *others = world.search()
     assert (
         failed["reason"] == "Trial Name: x | epoch 0.5: validation macro-F1 0.4 | "
@@ -204,7 +170,7 @@ def test_a_failed_trial_says_why_and_the_search_goes_on(world):
 def test_where_no_trial_finishes_the_last_reason_is_reported_and_nothing_stays(world, end):
     world.katib.ends = (end,)
     if end == "Failed":
-        world.failed_pod(f"{NAME}-x2")
+        world.fail(f"{NAME}-x2")
     with pytest.raises(UserError) as sentence:
         world.search()
     why = {
@@ -225,13 +191,6 @@ def test_too_many_failures_end_a_search(world):
     assert world.left_behind() == []
 
 
-def test_a_search_that_does_not_end_in_time_is_taken_away(world):
-    world.katib.stuck = True
-    with pytest.raises(UserError, match=f"Experiment {NAME} did not end within 3600 s"):
-        world.search(deadline_minutes=60)
-    assert world.left_behind() == []
-
-
 def test_a_search_that_is_cancelled_is_taken_away(world):
     def cancel(method, path):
         if path.endswith("/trials"):
@@ -240,17 +199,6 @@ def test_a_search_that_is_cancelled_is_taken_away(world):
     world.api.before = cancel
     world.katib.stuck = True
     with pytest.raises(SystemExit):
-        world.search()
-    assert world.left_behind() == []
-
-
-def test_a_search_that_someone_deletes_is_reported(world):
-    def delete(method, path):
-        if method == "WATCH" and NAME in world.kept.found:
-            world.kept.delete(NAME)
-
-    world.api.before = delete
-    with pytest.raises(UserError, match=rf"Experiment {NAME} .*deleted"):
         world.search()
     assert world.left_behind() == []
 
@@ -268,14 +216,6 @@ def test_the_webhook_is_asked_before_anything_is_copied_or_created(world):
     posts = [path for method, path in world.api.asked if method == "POST"]
     assert len(posts) == 2
     assert world.kept.uids == 1
-
-
-def test_what_the_cluster_refuses_is_reported_and_nothing_stays(world):
-    over = f'experiments.kubeflow.org "{NAME}" is forbidden: exceeded quota: ours'
-    world.api.plant("POST", Refused(403, "Forbidden", over), 2)  # after the dry run
-    with pytest.raises(UserError, match="has no quota left"):
-        world.search()
-    assert world.left_behind() == []
 
 
 def event(about, message):
@@ -314,7 +254,7 @@ def test_a_namespace_without_katibs_label_is_refused(world):
 
 def test_its_permissions_are_what_it_asks_for(world):
     world.katib.ends = ("Failed",)
-    world.failed_pod(f"{NAME}-z0")
+    world.fail(f"{NAME}-z0")
     with pytest.raises(UserError):
         world.search()
     world.katib.stuck = True
