@@ -1,87 +1,133 @@
+"""The search as a step, with fine-tuning replaced: the score of a trial is its dropout."""
+
+from dataclasses import dataclass
+
 import pytest
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json
+from components.training import fine_tune as loop
 from components.training.options import TrainingOptions
 from components.training.tuning import katib_search
 from components.training.tuning import search as tune_step
-from components.training.tuning.experiment import experiment_file
+from components.training.tuning.experiment import Parameter, SearchSpace, experiment_file
 
-TABLE = [
-    {
-        "trial": number,
-        "parameters": {"dropout": number / 10},
-        "metrics": {"macro_f1": number / 10},
-        "status": "finished",
-        "seconds": 1.0,
-    }
-    for number in (1, 3, 2)
-]
+SPACE = SearchSpace((Parameter("dropout", "double", 0.1, 0.5),), "macro_f1", True, None)
+
+
+@dataclass
+class Result:
+    macro_f1: float
+    accuracy: float = 0.5
+    validation_loss: float = 1.0
+
+
+class Search:
+    """Runs searches in a folder, and what they tried; `answer` makes a trial's result of it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.tried, self.answer = [], Result
+        (folder / "set.parquet").write_bytes(b"rows")
+
+    def fine_tune(self, training_set, base_model, options, model_folder):
+        self.tried.append(options)
+        model_folder.mkdir()
+        return self.answer(options.dropout)
+
+    def run(self, hyperparameters=None, trials=4, **scale):
+        self.tried.clear()
+        given = {"seed": 3.0, **(hyperparameters or {})}
+        paths = self.folder / "set.parquet", self.folder / "log.json"
+        return tune_step.tune(paths[0], "minilm", given, trials, paths[1], **scale)
+
+    @property
+    def trials(self):
+        return read_json(self.folder / "log.json")["trials"]
 
 
 @pytest.fixture
-def tune(tmp_path, monkeypatch):
-    monkeypatch.delenv("CHECKPOINT_DIR", raising=False)
-    monkeypatch.delenv("TUNING_BACKEND", raising=False)
-    (tmp_path / "set.parquet").write_bytes(b"rows")
-
-    def run(hyperparameters=None, trials=3, **scale):
-        return tune_step.tune(
-            tmp_path / "set.parquet",
-            "minilm",
-            {"seed": 3.0, **(hyperparameters or {})},
-            trials,
-            tmp_path / "log.json",
-            **scale,
-        )
-
-    return run
+def search(tmp_path, monkeypatch):
+    for name in ("CHECKPOINT_DIR", "TUNING_BACKEND", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    made = Search(tmp_path)
+    monkeypatch.setattr(loop, "fine_tune", made.fine_tune)
+    monkeypatch.setattr(tune_step, "read_search_space", lambda _: SPACE)
+    return made
 
 
-@pytest.fixture
-def searches(monkeypatch):
-    """Replaces both searches; what each was asked."""
+def test_the_best_options_come_with_their_scores_and_the_trials_are_written(search):
+    best, scores = search.run({"epochs": "2"})
+    dropouts = [options.dropout for options in search.tried]
+    assert len(set(dropouts)) == 4
+    assert best == TrainingOptions(dropout=max(dropouts), epochs=2, seed=3).to_dict()
+    assert scores == {"macro_f1": max(dropouts), "accuracy": 0.5, "validation_loss": 1.0}
+    log = read_json(search.folder / "log.json")
+    assert log["objective"] == "macro_f1"
+    assert log["best"] == 1 + dropouts.index(max(dropouts))
+    assert [trial["parameters"] for trial in log["trials"]] == [{"dropout": d} for d in dropouts]
+    search.run({"seed": 4})
+    assert [options.dropout for options in search.tried] != dropouts
+
+
+def test_the_environment_sends_the_search_to_katib(search, monkeypatch):
     asked = []
-
-    def install(place, name):
-        def fake(*given, **named):
-            asked.append((name, given, named))
-            return TABLE
-
-        monkeypatch.setattr(place, name, fake)
-
-    install(tune_step, "random_search")
-    install(katib_search, "katib_search")
-    return asked
-
-
-def test_the_best_options_come_with_their_scores_and_the_trials_are_written(
-    tune, searches, tmp_path
-):
-    best, scores = tune({"epochs": "2"})
-    assert best == TrainingOptions(dropout=0.3, epochs=2, seed=3).to_dict()
-    assert scores == {"macro_f1": 0.3}
-    assert read_json(tmp_path / "log.json") == {"objective": "macro_f1", "best": 3, "trials": TABLE}
-
-
-def test_the_search_is_here_unless_the_environment_sends_it_to_katib(tune, searches, monkeypatch):
-    tune()
+    search.run()
+    table = search.trials
+    monkeypatch.setattr(
+        katib_search, "katib_search", lambda *given, **scale: asked.append((given, scale)) or table
+    )
     monkeypatch.setenv("TUNING_BACKEND", "katib")
-    tune(nodes=2, gpus_per_node=4)
-    (here, *_), (there, given, scale) = searches
-    assert (here, there) == ("random_search", "katib_search")
+    search.run(nodes=2, gpus_per_node=4)
+    ((given, scale),) = asked
+    assert search.tried == []
     assert scale == {"nodes": 2, "gpus_per_node": 4}
     assert given[1:3] == ("minilm", TrainingOptions(seed=3).to_dict())
 
 
-def test_what_outlives_a_kill_is_tidied_up_at_the_end(tune, searches, monkeypatch, tmp_path):
-    monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
-    tune()
-    tune({"epochs": 2})
-    work, other = (given[5] for _, given, _ in searches)
-    assert work.parent == other.parent == tmp_path / "checkpoints"
-    assert work != other
-    assert not work.exists()
+def test_a_failing_trial_is_recorded_and_the_search_goes_on(search):
+    def answer(dropout):
+        if len(search.tried) == 2:
+            raise RuntimeError("out of memory")
+        return Result(float("nan") if len(search.tried) == 3 else dropout)
+
+    search.answer = answer
+    search.run()
+    assert [trial["status"] for trial in search.trials] == [
+        *("finished", "failed", "failed", "finished")
+    ]
+    assert search.trials[1]["reason"] == "RuntimeError: out of memory"
+    assert search.trials[2]["reason"] == "UserError: training ended without a finite macro_f1"
+
+
+def test_where_no_trial_finishes_the_last_reason_is_given_and_the_trials_are_written(search):
+    search.answer = lambda dropout: 1 / 0
+    with pytest.raises(UserError, match="all 4 trials failed; the last one: ZeroDivisionError"):
+        search.run()
+    assert read_json(search.folder / "log.json")["best"] is None
+
+
+def test_a_broken_search_goes_on_where_it_stopped_and_is_tidied_up_at_the_end(search, monkeypatch):
+    checkpoints = search.folder / "checkpoints"
+    monkeypatch.setenv("CHECKPOINT_DIR", str(checkpoints))
+
+    def break_at_third(dropout):
+        if len(search.tried) == 3:
+            raise KeyboardInterrupt
+        return Result(dropout)
+
+    search.answer = break_at_third
+    with pytest.raises(KeyboardInterrupt):
+        search.run()
+    before = [options.dropout for options in search.tried]
+    search.answer = Result
+    search.run({"epochs": 9})
+    assert len(search.tried) == 4  # another search
+    search.run()
+    assert next(options.dropout for options in search.tried) == before[2]
+    assert len(search.tried) == 2
+    assert [trial["metrics"]["macro_f1"] for trial in search.trials[:2]] == before[:2]
+    assert list(checkpoints.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -92,31 +138,30 @@ def test_what_outlives_a_kill_is_tidied_up_at_the_end(tune, searches, monkeypatc
         ({}, "Katib", "TUNING_BACKEND is 'Katib'; set it to katib"),
     ],
 )
-def test_mistakes_are_reported_before_anything_runs(
-    tune, searches, monkeypatch, given, backend, message
-):
+def test_mistakes_are_reported_before_anything_runs(search, monkeypatch, given, backend, message):
     monkeypatch.setenv("TUNING_BACKEND", backend)
     with pytest.raises(UserError, match=message):
-        tune(**given)
-    assert searches == []
+        search.run(**given)
+    assert search.tried == []
 
 
-def test_where_no_trial_finishes_the_last_reason_is_reported_and_the_trials_are_written(
-    tune, monkeypatch, tmp_path
-):
-    failed = [{**trial, "status": "failed", "reason": f"{trial['trial']}"} for trial in TABLE]
-    monkeypatch.setattr(tune_step, "random_search", lambda *_: failed)
-    with pytest.raises(UserError, match="all 3 trials failed; the last one: 2"):
-        tune()
-    assert read_json(tmp_path / "log.json")["best"] is None
-
-
-def test_a_search_over_what_is_not_a_training_option_is_refused(
-    tune, searches, monkeypatch, tmp_path
-):
+def test_what_is_searched_must_be_training_options(search, monkeypatch):
+    monkeypatch.undo()
     manifest = experiment_file().read_text().replace("name: epochs", "name: patience")
-    (tmp_path / "experiment.yaml").write_text(manifest)
-    monkeypatch.setenv("KATIB_EXPERIMENT", str(tmp_path / "experiment.yaml"))
+    (search.folder / "experiment.yaml").write_text(manifest)
+    monkeypatch.setenv("KATIB_EXPERIMENT", str(search.folder / "experiment.yaml"))
     with pytest.raises(UserError, match="patience is now named early_stopping_patience"):
-        tune()
-    assert searches == []
+        search.run()
+
+
+@pytest.mark.slow
+def test_trials_reach_mlflow(search, monkeypatch):
+    from components.shared.machine.tracking import tracking_client
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{search.folder / 'mlflow.db'}")
+    search.run(trials=2)
+    client = tracking_client()
+    runs = client.search_runs([client.get_experiment_by_name("tuning").experiment_id])
+    assert {run.data.metrics["macro_f1"] for run in runs} == {
+        trial["metrics"]["macro_f1"] for trial in search.trials
+    }
