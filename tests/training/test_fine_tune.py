@@ -57,6 +57,35 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
     return load_file(folder / "model.safetensors")
 
 
+def same_weights(first: Path, second: Path) -> bool:
+    one, other = weights(first), weights(second)
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def train(small_set, tiny_bert, tmp_path):
+    """Fine-tunes with `OPTIONS` but for those given, on the small set or on what is made of it."""
+
+    def run(folder="model", *, rows=None, checkpoints=None, on_metrics=lambda _: None, **options):
+        training_set = small_set
+        if rows is not None:
+            table, training_set = pq.read_table(small_set), tmp_path / "set.parquet"
+            changed = pa.Table.from_pylist(rows(table.to_pylist()), schema=table.schema)
+            pq.write_table(changed, training_set)
+        options = TrainingOptions.from_dict({**OPTIONS.to_dict(), **options})
+        place = tmp_path / checkpoints if checkpoints else None
+        return fine_tune(
+            *(training_set, str(tiny_bert), options, tmp_path / folder, place),
+            on_metrics=on_metrics,
+        )
+
+    return run
+
+
+def kill(_):
+    raise KilledError
+
+
 @pytest.fixture(scope="module")
 def trained(small_set, tiny_bert, tmp_path_factory):
     """The result of a whole run."""
@@ -84,13 +113,16 @@ def test_the_model_folder_is_whole_and_says_how_it_came_about(trained):
     assert all(file.stat().st_mode & 0o044 for file in folder.iterdir())
 
 
+def on_validation(result, training_set):
+    """Logits of the model folder on the validation rows, and their classes."""
+    _, validation = read_training_set(training_set)
+    rows = [validation.row(index) for index in range(len(validation))]
+    return predict_logits(load_model(result.model_folder), rows), validation.classes
+
+
 def test_the_folder_predicts_what_was_measured(trained, small_set):
-    _, validation = read_training_set(small_set)
-    logits = predict_logits(
-        load_model(trained.model_folder), [validation.row(i) for i in range(len(validation))]
-    )
-    accuracy = np.mean(logits.argmax(axis=1) == validation.classes)
-    assert accuracy == pytest.approx(trained.accuracy)
+    logits, classes = on_validation(trained, small_set)
+    assert np.mean(logits.argmax(axis=1) == classes) == pytest.approx(trained.accuracy)
     assert read_calibration(trained.model_folder).temperature > 0
 
 
@@ -103,27 +135,24 @@ def test_the_weights_with_the_best_validation_score_are_kept(trained):
 @pytest.mark.parametrize("evaluations_before_the_kill", [1, 3])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
-    evaluations_before_the_kill, precision, small_set, tiny_bert, tmp_path
+    evaluations_before_the_kill, precision, train, tmp_path
 ):
-    options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "precision": precision})
     seen = []
 
-    def kill(found):
-        seen.append(found)
+    def kill_later(entry):
+        seen.append(entry)
         if len(seen) == evaluations_before_the_kill:
             raise KilledError
 
-    model, checkpoints = tmp_path / "model", tmp_path / "checkpoints"
     with pytest.raises(KilledError):
-        fine_tune(small_set, str(tiny_bert), options, model, checkpoints, on_metrics=kill)
-    assert not model.exists()
-    assert (checkpoints / FILE_NAME).is_file()
-    resumed = fine_tune(small_set, str(tiny_bert), options, model, checkpoints)
+        train(checkpoints="c", precision=precision, on_metrics=kill_later)
+    assert not (tmp_path / "model").exists()
+    assert (tmp_path / "c" / FILE_NAME).is_file()
+    resumed = train(checkpoints="c", precision=precision)
     assert resumed.resumed_at == 6 * evaluations_before_the_kill
-    assert not (checkpoints / FILE_NAME).exists()
-    whole = fine_tune(small_set, str(tiny_bert), options, tmp_path / "whole")
-    expected, found = weights(whole.model_folder), weights(model)
-    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    assert not (tmp_path / "c" / FILE_NAME).exists()
+    whole = train("whole", precision=precision)
+    assert same_weights(whole.model_folder, resumed.model_folder)
     without_rate = [
         [{k: v for k, v in entry.items() if k != "samples_per_second"} for entry in history]
         for history in (whole.history, resumed.history)
@@ -131,103 +160,67 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
     assert without_rate[0] == without_rate[1]
 
 
-def test_a_run_asked_to_end_writes_a_checkpoint_after_the_step_and_goes_on(
-    small_set, tiny_bert, tmp_path
-):
-    options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "checkpoint_minutes": 60})
-    model, checkpoints = tmp_path / "model", tmp_path / "checkpoints"
+def test_a_run_asked_to_end_writes_a_checkpoint_after_the_step_and_goes_on(train, tmp_path):
+    given = {"checkpoints": "c", "checkpoint_minutes": 60}
     with pytest.raises(SystemExit) as ended:
-        fine_tune(
-            small_set, str(tiny_bert), options, model, checkpoints,
-            on_metrics=lambda _: signal.raise_signal(signal.SIGTERM),
-        )  # fmt: skip
+        train(**given, on_metrics=lambda _: signal.raise_signal(signal.SIGTERM))
     assert ended.value.code == TERMINATED == 143
-    assert not model.exists()
-    resumed = fine_tune(small_set, str(tiny_bert), options, model, checkpoints)
+    assert not (tmp_path / "model").exists()
+    resumed = train(**given)
     assert resumed.resumed_at == 7  # the evaluation was after step 6
-    whole = fine_tune(small_set, str(tiny_bert), options, tmp_path / "whole")
-    expected, found = weights(whole.model_folder), weights(model)
-    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    assert same_weights(train("whole").model_folder, resumed.model_folder)
 
 
-def test_a_checkpoint_of_other_options_is_not_used(small_set, tiny_bert, tmp_path):
-    def kill(found):
-        raise KilledError
-
+def test_a_checkpoint_of_other_options_or_a_damaged_one_is_not_used(train, tmp_path):
     with pytest.raises(KilledError):
-        fine_tune(
-            small_set, str(tiny_bert), OPTIONS, tmp_path / "m", tmp_path / "c", on_metrics=kill
-        )
-    other = TrainingOptions.from_dict({**OPTIONS.to_dict(), "seed": 7})
-    result = fine_tune(small_set, str(tiny_bert), other, tmp_path / "m", tmp_path / "c")
-    assert result.resumed_at == 0
+        train(checkpoints="c", on_metrics=kill)
+    assert train(checkpoints="c", epochs=1, seed=7).resumed_at == 0
+    (tmp_path / "c" / FILE_NAME).write_bytes(b"half of a checkp")
+    assert train(checkpoints="c", epochs=1).resumed_at == 0
 
 
-def test_a_damaged_checkpoint_is_not_used(small_set, tiny_bert, tmp_path):
-    checkpoints = tmp_path / "c"
-    checkpoints.mkdir()
-    (checkpoints / FILE_NAME).write_bytes(b"half of a checkp")
-    result = fine_tune(small_set, str(tiny_bert), OPTIONS, tmp_path / "m", checkpoints)
-    assert result.resumed_at == 0
-
-
-def test_a_failed_run_leaves_the_old_model_as_it_was(small_set, tiny_bert, tmp_path):
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "old").write_text("old")
-
-    def kill(found):
-        raise KilledError
-
+def test_a_failed_run_leaves_the_old_model_as_it_was(train, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").write_text("old")
     with pytest.raises(KilledError):
-        fine_tune(small_set, str(tiny_bert), OPTIONS, model, on_metrics=kill)
+        train(on_metrics=kill)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    assert (model / "old").read_text() == "old"
+    assert (tmp_path / "model" / "old").read_text() == "old"
 
 
-def test_training_stops_when_validation_does_not_improve(
-    small_set, tiny_bert, tmp_path, monkeypatch
-):
+def test_training_stops_when_validation_does_not_improve(train, monkeypatch):
     monkeypatch.setattr(
         "components.training.loop.run.score",
         lambda *_: {"validation_loss": 1.0, "accuracy": 0.5, "macro_f1": 0.5},
     )
-    options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "early_stopping_patience": 2})
-    result = fine_tune(small_set, str(tiny_bert), options, tmp_path / "m")
-    assert [found["step"] for found in result.history] == [6, 12, 18]
+    result = train(early_stopping_patience=2)
+    assert [entry["step"] for entry in result.history] == [6, 12, 18]
     assert result.step == 6
 
 
-def test_small_data_get_more_epochs(small_set, tiny_bert, tmp_path):
-    options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "epochs": 1, "min_steps": 30})
-    result = fine_tune(small_set, str(tiny_bert), options, tmp_path / "m")
+def test_small_data_get_more_epochs(train):
+    result = train(epochs=1, min_steps=30)
     assert result.history[-1]["step"] == 36  # three epochs of twelve steps
 
 
-def test_frozen_layers_and_embeddings_stay_as_they_were(small_set, tiny_bert, tmp_path):
-    options = TrainingOptions.from_dict(
-        {**OPTIONS.to_dict(), "freeze_embeddings": True, "frozen_share": 0.5, "epochs": 1}
-    )
-    result = fine_tune(small_set, str(tiny_bert), options, tmp_path / "m")
+def test_frozen_layers_and_embeddings_stay_as_they_were(train, tiny_bert):
+    result = train(freeze_embeddings=True, frozen_share=0.5, epochs=1)
     before, after = weights(tiny_bert), weights(result.model_folder)
     for name in before:
-        frozen = "embeddings" in name or "layer.0." in name
-        if frozen:
+        if "embeddings" in name or "layer.0." in name:
             assert np.array_equal(before[name], after[name]), name
-    assert not np.array_equal(
-        before["bert.encoder.layer.1.output.dense.weight"],
-        after["bert.encoder.layer.1.output.dense.weight"],
-    )
+    trained = "bert.encoder.layer.1.output.dense.weight"
+    assert not np.array_equal(before[trained], after[trained])
 
 
-def test_a_diverging_run_is_reported_in_words(small_set, tiny_bert, tmp_path, monkeypatch):
+def test_a_diverging_run_is_reported_in_words(train, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "components.training.loop.step.total_loss",
         lambda outputs, *_: outputs[0].sum() * float("nan"),
     )
     with pytest.raises(UserError, match="diverged"):
-        fine_tune(small_set, str(tiny_bert), OPTIONS, tmp_path / "m")
-    assert not (tmp_path / "m").exists()
+        train()
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize(
@@ -243,34 +236,20 @@ def test_a_diverging_run_is_reported_in_words(small_set, tiny_bert, tmp_path, mo
         (lambda rows: [{**r, "copies": 0} for r in rows], "no negative and no neutral"),
     ],
 )
-def test_data_that_cannot_be_trained_on_is_reported_in_words(
-    change, message, small_set, tiny_bert, tmp_path
-):
-    table = pq.read_table(small_set)
-    path = tmp_path / "set.parquet"
-    pq.write_table(pa.Table.from_pylist(change(table.to_pylist()), schema=table.schema), path)
+def test_data_that_cannot_be_trained_on_is_reported_in_words(change, message, train, tmp_path):
     with pytest.raises(UserError, match=message):
-        fine_tune(path, str(tiny_bert), OPTIONS, tmp_path / "model")
+        train(rows=change)
     assert not (tmp_path / "model").exists()
 
 
-def test_class_weights_are_taken_out_of_the_probabilities(small_set, tiny_bert, tmp_path):
+def test_class_weights_are_taken_out_of_the_probabilities(train, small_set):
     """What validation measured during the run is what the model folder gives."""
-    options = TrainingOptions.from_dict({**OPTIONS.to_dict(), "class_weights": "balanced"})
-    result = fine_tune(small_set, str(tiny_bert), options, tmp_path / "m")
-    _, validation = read_training_set(small_set)
-    logits = predict_logits(
-        load_model(result.model_folder), [validation.row(i) for i in range(len(validation))]
-    )
-    kept = next(found for found in result.history if found["step"] == result.step)
-    found = score(logits, validation.classes)
-    assert found["validation_loss"] == pytest.approx(kept["validation_loss"], rel=1e-4)
+    result = train(class_weights="balanced")
+    measured = next(entry for entry in result.history if entry["step"] == result.step)
+    loss = score(*on_validation(result, small_set))["validation_loss"]
+    assert loss == pytest.approx(measured["validation_loss"], rel=1e-4)
 
 
-def test_rows_without_a_rating_train_too(small_set, tiny_bert, tmp_path):
-    table = pq.read_table(small_set)
-    rows = [{**row, "rating": None} for row in table.to_pylist()]
-    path = tmp_path / "set.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-    result = fine_tune(path, str(tiny_bert), OPTIONS, tmp_path / "model")
+def test_rows_without_a_rating_train_too(train):
+    result = train(rows=lambda rows: [{**row, "rating": None} for row in rows])
     assert result.history[-1]["train_loss"] < result.history[0]["train_loss"]
