@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from components.serving.observing.payload_log import BufferLimits, PayloadLog
+from components.shared.records.payloads import read_payloads
 
 CHANCES = np.array([[0.1, 0.2, 0.7]])
 
@@ -20,3 +21,17 @@ def record(log, request_id="a", text="lovely dress"):
 
 def files(folder):
     return sorted(Path(folder).rglob("*.parquet"))
+
+
+def logged(uri, *request_ids, **changes):
+    """The rows that a log lost of these requests, one review each, once it was closed."""
+    lost = []
+    log = opened(uri, on_dropped=lost.append, **changes)
+    for request_id in request_ids:
+        record(log, request_id)
+    log.close()
+    return sum(lost)
+
+
+def ids(uri):
+    return read_payloads(str(uri))["request_id"].to_pylist()

@@ -18,7 +18,7 @@ from components.serving.observing import payload_log
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.payloads import PAYLOAD_SCHEMA, read_payloads
-from tests.serving.observing.small_payload_log import CHANCES, files, opened, record
+from tests.serving.observing.small_payload_log import CHANCES, files, ids, logged, opened, record
 
 ANSWERS = st.lists(
     st.tuples(
@@ -86,9 +86,7 @@ def test_a_file_has_the_schema_a_day_and_a_name_of_its_own(tmp_path, monkeypatch
     monkeypatch.setenv("HOSTNAME", "predictor-0/../x")
     before = datetime.now(UTC)
     for _ in range(2):
-        log = opened(tmp_path)
-        record(log)
-        log.close()
+        logged(tmp_path, "a")
     one, other = files(tmp_path)
     assert one.name != other.name
     for path in (one, other):
@@ -120,13 +118,10 @@ def test_the_days_of_a_batch_are_parted(tmp_path, monkeypatch):
     midnight = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp()) * 10**9
     moments = iter([midnight - 1000, midnight])
     monkeypatch.setattr(payload_log.time, "time_ns", lambda: next(moments))
-    log = opened(tmp_path)
-    record(log, "yesterday")
-    record(log, "today")
-    log.close()
+    logged(tmp_path, "yesterday", "today")
     folders = [path.parent.name for path in files(tmp_path)]
     assert folders == ["date=2026-11-20", "date=2026-11-21"]
-    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["yesterday", "today"]
+    assert ids(tmp_path) == ["yesterday", "today"]
 
 
 def test_a_malformed_answer_costs_itself_alone_and_a_failing_metric_nothing(tmp_path):
@@ -144,7 +139,7 @@ def test_a_malformed_answer_costs_itself_alone_and_a_failing_metric_nothing(tmp_
     record(log, "e")
     log.close()
     assert lost == [2, 1, 1]
-    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["e"]
+    assert ids(tmp_path) == ["e"]
 
 
 def test_rows_that_do_not_fit_the_schema_end_nothing_nor_does_closing_twice(tmp_path, caplog):
@@ -158,7 +153,7 @@ def test_rows_that_do_not_fit_the_schema_end_nothing_nor_does_closing_twice(tmp_
     assert lost == [1, 1]
     assert "do not fit the schema" in caplog.text
     assert not log._answers
-    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["b"]
+    assert ids(tmp_path) == ["b"]
 
 
 def test_memory_of_the_engine_may_be_used_again(tmp_path):
@@ -187,7 +182,7 @@ def test_many_threads_lose_nothing(tmp_path):
     for thread in threads:
         thread.join()
     log.close()
-    found = read_payloads(str(tmp_path))["request_id"].to_pylist()
+    found = ids(tmp_path)
     assert sorted(found) == sorted(f"{a}-{b}" for a in range(4) for b in range(200))
 
 

@@ -1,6 +1,5 @@
 """Where the log is written to: sinks that are whole, fail, hang, or whose server is killed."""
 
-import logging
 import re
 import signal
 import subprocess
@@ -14,8 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from components.serving.observing import payload_log
-from components.shared.records.payloads import read_payloads
-from tests.serving.observing.small_payload_log import files, opened, record
+from tests.serving.observing.small_payload_log import files, ids, logged, opened, record
 
 
 @pytest.fixture
@@ -50,16 +48,19 @@ def sink(monkeypatch):
     PlantedFileSystem.planted = staticmethod(lambda path: None)
 
 
+LOG = "planted://log"
+
+
 def test_enough_rows_are_written_at_once_and_few_after_a_while(sink):
     written = threading.Semaphore(0)
     sink.planted = staticmethod(lambda path: written.release())
-    log = opened("planted://log", flush_rows=2, flush_seconds=3600.0)
+    log = opened(LOG, flush_rows=2, flush_seconds=3600.0)
     record(log, "a")
     assert not written.acquire(blocking=False)
     record(log, "b")
     assert written.acquire(timeout=10)
     log.close()
-    log = opened("planted://log", flush_rows=100, flush_seconds=0.01)
+    log = opened(LOG, flush_rows=100, flush_seconds=0.01)
     record(log, "c")
     assert written.acquire(timeout=10)
     log.close()
@@ -74,23 +75,27 @@ def test_object_stores_get_the_object_whole_under_its_name(memory, monkeypatch):
         return plain(self, path, value, **options)
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", pipe_file)
-    log = opened(memory)
-    record(log)
-    log.close()
+    logged(memory, "a")
     assert len(put) == len(MemoryFileSystem.store) == 1
     assert put[0].endswith(".parquet")
-    assert read_payloads(memory)["request_id"].to_pylist() == ["a"]
+    assert ids(memory) == ["a"]
 
 
-def test_other_stores_get_a_draft_and_its_final_name_when_whole(sink):
-    opened_paths = []
-    sink.planted = staticmethod(opened_paths.append)
-    log = opened("planted://log")
-    record(log)
-    log.close()
-    assert opened_paths[0].endswith(".parquet.draft")
+def test_other_stores_get_a_draft_and_its_final_name_when_whole(sink, monkeypatch):
+    paths = []
+    sink.planted = staticmethod(paths.append)
+    logged(LOG, "a")
+    assert paths[0].endswith(".parquet.draft")
     assert [path.rsplit(".", 1)[1] for path in sink.store] == ["parquet"]
-    assert len(read_payloads("planted://log")) == 1
+    assert ids(LOG) == ["a"]
+
+    def fail(self, *paths, **options):
+        raise OSError("no renaming here")
+
+    sink.store.clear()
+    monkeypatch.setattr(sink, "mv", fail)
+    assert logged(LOG, "a") == 1
+    assert sink.store == {}  # No draft either.
 
 
 def test_a_sink_that_fails_now_and_then_loses_and_doubles_nothing(sink):
@@ -101,13 +106,13 @@ def test_a_sink_that_fails_now_and_then_loses_and_doubles_nothing(sink):
             raise OSError("try again")
 
     sink.planted = staticmethod(sometimes)
-    lost = []
-    log = opened("planted://log", flush_rows=1, on_dropped=lost.append)
-    for number in range(5):
-        record(log, str(number))
-    log.close()
-    assert read_payloads("planted://log")["request_id"].to_pylist() == list("01234")
-    assert lost == []
+    assert logged(LOG, *"01234", flush_rows=1) == 0
+    assert ids(LOG) == list("01234")
+
+
+def losses(caplog):
+    """The rows lost, in each line that reports some."""
+    return [int(re.search(r"answers lost: (\d+)", line.getMessage())[1]) for line in caplog.records]
 
 
 def test_a_sink_that_fails_for_good_costs_rows_that_are_counted_and_reported_once(sink, caplog):
@@ -115,75 +120,68 @@ def test_a_sink_that_fails_for_good_costs_rows_that_are_counted_and_reported_onc
         raise PermissionError("not yours")
 
     sink.planted = staticmethod(never)
-    lost = []
-    log = opened("planted://log", flush_rows=1, on_dropped=lost.append)
-    with caplog.at_level(logging.WARNING):
-        for _ in range(20):
-            record(log)
-        log.close()
-    assert sum(lost) == 20
-    lines = [record.getMessage() for record in caplog.records]
-    # The first loss at once, the rest when the log is closed.
-    assert len(lines) == 2
-    assert sum(int(re.search(r"answers lost: (\d+)", line)[1]) for line in lines) == 20
-    assert "not yours" in lines[0]
-    assert sink.store == {}
-
-
-def test_no_draft_is_left_of_an_attempt_that_failed(sink, monkeypatch):
-    def fail(self, *paths, **options):
-        raise OSError("no renaming here")
-
-    monkeypatch.setattr(sink, "mv", fail)
-    log = opened("planted://log")
-    record(log)
-    log.close()
+    assert logged(LOG, *["a"] * 20, flush_rows=1) == 20
+    assert len(losses(caplog)) == 2  # The first loss at once, the rest when the log is closed.
+    assert sum(losses(caplog)) == 20
+    assert "not yours" in caplog.text
     assert sink.store == {}
 
 
 def test_losses_are_reported_again_after_a_minute(sink, caplog, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(payload_log.time, "monotonic", lambda: now[0])
-    log = opened("planted://log", rows=0)
-    with caplog.at_level(logging.WARNING):
-        for moment in (0.0, 1.0, 59.0, 61.0, 62.0):
-            now[0] = moment
-            record(log)
-    lost = [re.search(r"answers lost: (\d+)", line.getMessage())[1] for line in caplog.records]
-    assert lost == ["1", "3"]
+    log = opened(LOG, rows=0)
+    for now[0] in (0.0, 1.0, 59.0, 61.0, 62.0):
+        record(log)
+    assert losses(caplog) == [1, 3]
     log.close()
 
 
-@pytest.mark.parametrize(
-    ("limits", "kept"),
-    [({"rows": 5}, 5), ({"characters": 60}, 5)],
-)
-def test_a_sink_that_hangs_costs_the_newest_rows_but_no_time_and_no_memory(sink, limits, kept):
-    entered, opened_again = threading.Event(), threading.Event()
+@pytest.fixture
+def hanging(sink):
+    """A sink that takes nothing until it is opened; what has happened, and what opens it."""
+    entered, may_go_on = threading.Event(), threading.Event()
 
     def hang(path):
         entered.set()
-        assert opened_again.wait(10)
+        assert may_go_on.wait(10)
 
     sink.planted = staticmethod(hang)
+    yield entered, may_go_on
+    may_go_on.set()
+
+
+@pytest.mark.parametrize("limits", [{"rows": 5}, {"characters": 60}])
+def test_a_sink_that_hangs_costs_the_newest_rows_but_no_time_and_no_memory(hanging, limits):
     lost = []
-    log = opened("planted://log", flush_rows=1, on_dropped=lost.append, **limits)
+    log = opened(LOG, flush_rows=1, on_dropped=lost.append, **limits)
     record(log, "0")
-    assert entered.wait(10)
+    assert hanging[0].wait(10)
     started = time.perf_counter()
     for number in range(1, 1001):
         record(log, str(number))
     assert time.perf_counter() - started < 1.0
-    # The row that hangs counts as being in memory.
-    assert sum(lost) == 1001 - kept
-    opened_again.set()
+    assert sum(lost) == 1001 - 5  # The row that hangs counts as being in memory.
+    hanging[1].set()
     log.close()
-    assert read_payloads("planted://log")["request_id"].to_pylist() == list("01234")
+    assert ids(LOG) == list("01234")
 
 
-def test_there_is_room_again_after_a_write(sink):
+def test_closing_gives_up_on_a_sink_that_hangs_and_counts_what_is_lost(hanging):
     lost = []
-    log = opened("planted://log", flush_rows=2, rows=2, on_dropped=lost.append)
+    log = opened(LOG, flush_rows=1, on_dropped=lost.append)
+    for _ in range(3):
+        record(log)
+    log.close(timeout=0.05)
+    assert sum(lost) == 3
+    record(log)
+    assert sum(lost) == 4
+    hanging[1].set()
+    log._thread.join(10)
+    assert not log._thread.is_alive()
+
+
+def test_there_is_room_again_after_a_write(sink, monkeypatch):
     written = threading.Semaphore(0)
     move = sink.mv
 
@@ -191,35 +189,17 @@ def test_there_is_room_again_after_a_write(sink):
         move(self, *paths, **options)
         written.release()
 
-    sink.mv = moved
-    try:
-        for number in range(3):
-            record(log, f"{number}a")
-            record(log, f"{number}b")
-            assert written.acquire(timeout=10)
-            while log._pending_rows:
-                time.sleep(0.001)
-    finally:
-        sink.mv = move
-    log.close()
-    assert lost == []
-    assert len(read_payloads("planted://log")) == 6
-
-
-def test_closing_gives_up_on_a_sink_that_hangs_and_counts_what_is_lost(sink):
-    opened_again = threading.Event()
-    sink.planted = staticmethod(lambda path: opened_again.wait(10))
+    monkeypatch.setattr(sink, "mv", moved)
     lost = []
-    log = opened("planted://log", flush_rows=1, on_dropped=lost.append)
-    for _ in range(3):
-        record(log)
-    log.close(timeout=0.05)
-    assert sum(lost) == 3
-    record(log)
-    assert sum(lost) == 4
-    opened_again.set()
-    log._thread.join(10)
-    assert not log._thread.is_alive()
+    log = opened(LOG, flush_rows=2, rows=2, on_dropped=lost.append)
+    for number in range(3):
+        record(log, f"{number}a")
+        record(log, f"{number}b")
+        assert written.acquire(timeout=10)
+        while log._pending_rows:
+            time.sleep(0.001)
+    log.close()
+    assert (lost, len(ids(LOG))) == ([], 6)
 
 
 def test_closing_does_not_wait_for_the_next_attempt(sink, monkeypatch):
@@ -231,7 +211,7 @@ def test_closing_does_not_wait_for_the_next_attempt(sink, monkeypatch):
         raise OSError("down")
 
     sink.planted = staticmethod(never)
-    log = opened("planted://log", flush_rows=1)
+    log = opened(LOG, flush_rows=1)
     record(log)
     assert failed.wait(10)
     log.close(timeout=10)
@@ -268,4 +248,4 @@ def test_a_server_killed_at_any_time_leaves_whole_files_only(tmp_path, when):
         assert files(tmp_path) == []
         assert [path for path in tmp_path.rglob("*") if path.is_file()]
     else:
-        assert len(read_payloads(str(tmp_path))) == len(files(tmp_path)) >= 5
+        assert len(ids(tmp_path)) == len(files(tmp_path)) >= 5
