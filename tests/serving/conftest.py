@@ -3,19 +3,17 @@
 import asyncio
 import io
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -39,30 +37,19 @@ anything = st.recursive(
 
 
 @pytest.fixture(scope="session")
-def served_folder(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def served_folder(tiny_bert, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "model"
     shutil.copytree(tiny_bert, folder)
-    write_json(
-        folder / "training.json",
-        {
-            "options": {},
-            "facts": {},
-            "max_tokens": 32,
-            "class_prior": [0.1, 0.1, 0.8],
-            "history": [],
-            "speed": {},
-        },
-    )
-    write_json(
-        folder / "calibration.json",
-        {"temperature": 1.5, "decision_offsets": [0.0, 0.002, 0.001]},
-    )
+    facts = {"options": {}, "facts": {}, "history": [], "speed": {}, "max_tokens": 32}
+    write_json(folder / "training.json", {**facts, "class_prior": [0.1, 0.1, 0.8]})
+    offsets = [0.0, 0.002, 0.001]
+    write_json(folder / "calibration.json", {"temperature": 1.5, "decision_offsets": offsets})
     (folder / "model_card.md").write_text("# A tiny model\n")
     return folder
 
 
 @pytest.fixture(scope="session")
-def training_set(served_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def training_set(served_folder, tmp_path_factory):
     """Tokenised reviews of the tiny model's words, of one to thirty of them; two splits."""
     from tokenizers import Tokenizer
 
@@ -81,9 +68,7 @@ def training_set(served_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def exported_folder(
-    served_folder: Path, training_set: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def exported_folder(served_folder, training_set, tmp_path_factory):
     """The model folder with its engines; takes ten seconds."""
     from components.serving.export import export_for_serving
 
@@ -102,67 +87,47 @@ class Server:
     stdout: Path
     stderr: Path
 
-    def request(
-        self,
-        path: str,
-        body: Any = None,
-        headers: dict[str, str] | None = None,
-        method: str | None = None,
-    ) -> tuple[int, httpx.Headers, bytes]:
+    def request(self, path, body=None, headers=None, method=None):
         """Status, headers and body; objects are sent as JSON."""
-        response = httpx.request(
-            method or ("GET" if body is None else "POST"),
-            f"http://127.0.0.1:{self.port}{path}",
-            content=json.dumps(body) if isinstance(body, dict | list) else body,
-            headers={"Content-Type": "application/json"} if headers is None else headers,
-            timeout=60,
-        )
-        return response.status_code, response.headers, response.content
+        sent = json.dumps(body) if isinstance(body, dict | list) else body
+        headers = {"Content-Type": "application/json"} if headers is None else headers
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request(method or ("GET" if body is None else "POST"), path, sent, headers)
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
 
-    def ask(self, path: str, body: Any = None, **how: Any) -> tuple[int, Any]:
+    def ask(self, path, body=None, **how):
         """Status and decoded JSON."""
         status, _, answer = self.request(path, body, **how)
         return status, json.loads(answer)
 
-    def end(self, signal_number: int = signal.SIGTERM) -> int:
+    def end(self, signal_number=signal.SIGTERM):
         """The code with which the process ends."""
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
         return self.process.wait(60)
 
 
-def free_port() -> int:
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-StartServer = Callable[..., Server]
-
-
 @pytest.fixture(scope="session")
-def start_server(
-    served_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StartServer]:
+def start_server(served_folder, tmp_path_factory):
     """Starts servers of the tiny model over REST and gRPC; none outlives the session."""
-    started: list[Server] = []
+    started = []
 
-    def start(*arguments: str) -> Server:
+    def start(*arguments):
         folder = tmp_path_factory.mktemp("server")
         port_file, stdout, stderr = folder / "port", folder / "stdout", folder / "stderr"
         grpc_port = free_port()
+        command = [sys.executable, "-m", "components.serving", "--model-dir", str(served_folder)]
+        command += ["--model-version", "3", "--http-port", "0", "--port-file", str(port_file)]
+        command += ["--grpc-port", str(grpc_port), *arguments]
         with stdout.open("wb") as out, stderr.open("wb") as err:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "components.serving"),
-                    *("--model-dir", str(served_folder), "--model-version", "3"),
-                    *("--http-port", "0", "--port-file", str(port_file)),
-                    *("--grpc-port", str(grpc_port), *arguments),
-                ],
-                stdout=out,
-                stderr=err,
-                env={**os.environ, "PYTHONWARNINGS": "ignore"},
-            )
+            process = subprocess.Popen(command, stdout=out, stderr=err)
         server = Server(process, 0, grpc_port, stdout, stderr)
         started.append(server)
         deadline = time.monotonic() + 300
@@ -178,7 +143,7 @@ def start_server(
 
 
 @pytest.fixture(scope="session")
-def server(start_server: StartServer) -> Server:
+def server(start_server):
     """One server for all tests that leave it as it was."""
     return start_server()
 
@@ -186,38 +151,38 @@ def server(start_server: StartServer) -> Server:
 class Stream(io.BytesIO):
     """A stream that an access log writes to."""
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self):
         return [json.loads(line) for line in self.getvalue().splitlines()]
 
 
 @pytest.fixture
-def stream() -> Stream:
+def stream():
     return Stream()
 
 
 @pytest.fixture
-def log(stream: Stream) -> Iterator[AccessLog]:
+def log(stream):
     log = AccessLog("7", stream, flush_seconds=0.0)
     yield log
     log.close()
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
+def registry():
     return CollectorRegistry()
 
 
 @pytest.fixture
-def metrics(registry: CollectorRegistry) -> ServingMetrics:
+def metrics(registry):
     return ServingMetrics("reviews", "7", registry)
 
 
 @pytest.fixture
-def observer(metrics: ServingMetrics, log: AccessLog) -> Observer:
+def observer(metrics, log):
     return Observer(metrics, log)
 
 
-def counted(registry: CollectorRegistry, protocol: str, code: int) -> float:
+def counted(registry, protocol, code):
     """Requests of a protocol that were answered with a status, by `metrics`."""
     labels = {"model_name": "reviews", "model_version": "7", "protocol": protocol}
     return registry.get_sample_value(REQUESTS, {**labels, "code": str(code)}) or 0

@@ -102,7 +102,7 @@ def test_tritons_client(server, expected, protocol):
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert said["metadata"]["inputs"] == ["text", "title", "review_id"]
+    assert said["inputs"] == ["text", "title", "review_id"]
     assert said["only"] == ["label_id"]
     check(expected, said["label"], said["label_id"], said["probabilities"], said["model_version"])
     assert "text[0] is blank" in said["refused"]

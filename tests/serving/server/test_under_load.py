@@ -5,7 +5,7 @@ import signal
 import statistics
 import threading
 import time
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 
 import grpc
 import pytest
@@ -65,18 +65,13 @@ class Clients:
                 time.sleep(0.02)
 
     def _rest(self):
-        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         try:
-            connection.request("POST", V1, self.body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-            if response.status == 200:
-                assert len(answer["predictions"]) == self.reviews
-            return response.status
+            status, _, answer = self.server.request(V1, self.body)
         except (OSError, HTTPException) as error:
             return error
-        finally:
-            connection.close()
+        if status == 200:
+            assert len(json.loads(answer)["predictions"]) == self.reviews
+        return status
 
     def _grpc(self):
         with grpc.insecure_channel(f"127.0.0.1:{self.server.grpc_port}") as channel:

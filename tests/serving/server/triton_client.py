@@ -27,32 +27,22 @@ if __name__ == "__main__":
         return client.infer(model, [text], outputs=requested or None, request_id="7")
 
     names = ("label", "label_id", "probabilities", "model_version")
-    answer = ask(texts, *names)
-    only = ask(texts, "label_id").get_response()
-    outputs = (
-        only["outputs"] if isinstance(only, dict) else [{"name": o.name} for o in only.outputs]
-    )
+    answer, only = ask(texts, *names), ask(texts, "label_id").get_response()
     metadata = client.get_model_metadata(model)
-    inputs = (
-        metadata["inputs"]
-        if isinstance(metadata, dict)
-        else [{"name": i.name} for i in metadata.inputs]
-    )
     try:
         ask([" "])
         refused = ""
     except triton.InferenceServerException as error:
         refused = str(error)
-    said = {name: answer.as_numpy(name) for name in names}
-    json.dump(
-        {
-            **{
-                name: [v.decode() if isinstance(v, bytes) else v for v in values.ravel().tolist()]
-                for name, values in said.items()
-            },
-            "only": [output["name"] for output in outputs],
-            "metadata": {"inputs": [entry["name"] for entry in inputs]},
-            "refused": refused,
-        },
-        sys.stdout,
-    )
+
+    def names_of(message, part):
+        tensors = message[part] if isinstance(message, dict) else getattr(message, part)
+        return [tensor["name"] if isinstance(message, dict) else tensor.name for tensor in tensors]
+
+    def values_of(name):
+        values = answer.as_numpy(name).ravel().tolist()
+        return [value.decode() if isinstance(value, bytes) else value for value in values]
+
+    said = {name: values_of(name) for name in names}
+    said |= {"only": names_of(only, "outputs"), "inputs": names_of(metadata, "inputs")}
+    json.dump({**said, "refused": refused}, sys.stdout)
