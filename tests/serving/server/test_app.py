@@ -308,46 +308,37 @@ def address(app, observer):
     thread.join(10)
 
 
-def test_behind_uvicorn_the_reason_arrives_and_the_connection_stays(address, registry):
-    with closing(http.client.HTTPConnection(*address, timeout=10)) as connection:
-        local = None
-        for size, chunked, status in (
-            (LIMIT, False, 200),
-            (3 * LIMIT, False, 400),
-            (LIMIT, True, 200),
-            (3 * LIMIT, True, 400),
-            (20, False, 200),
-        ):
-            text = json.dumps(ONE).encode().ljust(size)
-            body = (text[at : at + 10_000] for at in range(0, size, 10_000)) if chunked else text
-            headers = {"X-Request-Id": "mine"}
-            connection.request("POST", V1, body=body, encode_chunked=chunked, headers=headers)
-            answer = connection.getresponse()
-            said = answer.read()
-            assert answer.status == status, said
-            assert answer.getheader("x-request-id") == "mine"
-            if size > LIMIT:
-                assert "send fewer reviews" in json.loads(said)["error"]
-            local = local or connection.sock.getsockname()
-            assert connection.sock.getsockname() == local
-    assert counted(registry, "v1", 200) == 3
-    assert counted(registry, "v1", 400) == 2
-
-
-def test_behind_uvicorn_an_error_page_has_its_id_too(
+def test_behind_uvicorn_each_answer_has_its_id_and_the_connection_stays(
     address, model, monkeypatch, registry, log, stream
 ):
     async def broken(_):
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(model.batcher, "logits", broken)
+    locals_ = set()
     with closing(http.client.HTTPConnection(*address, timeout=10)) as connection:
-        connection.request("POST", V1, body=json.dumps(ONE))
-        answer = connection.getresponse()
-        answer.read()
-    assert answer.status == 500
-    assert counted(registry, "v1", 500) == 1
+
+        def post(size, chunked=False):
+            text = json.dumps(ONE).encode().ljust(size)
+            body = (text[at : at + 10_000] for at in range(0, size, 10_000)) if chunked else text
+            headers = {"X-Request-Id": "mine"}
+            connection.request("POST", V1, body=body, encode_chunked=chunked, headers=headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            assert answer.getheader("x-request-id") == "mine"
+            locals_.add(connection.sock and connection.sock.getsockname())
+            return answer.status, content
+
+        for chunked in (False, True):
+            assert post(LIMIT, chunked)[0] == 200
+            status, content = post(3 * LIMIT, chunked)
+            assert status == 400
+            assert "send fewer reviews" in json.loads(content)["error"]
+        assert post(20)[0] == 200
+        assert len(locals_) == 1
+        monkeypatch.setattr(model.batcher, "logits", broken)
+        assert post(20)[0] == 500
+    assert [counted(registry, "v1", code) for code in (200, 400, 500)] == [3, 2, 1]
     log.close()
-    (line,) = stream.lines()
-    assert line["request_id"] == answer.getheader("x-request-id")
-    assert line["client"] == "127.0.0.1"
+    assert {(line["request_id"], line["client"]) for line in stream.lines()} == {
+        ("mine", "127.0.0.1")
+    }
