@@ -62,8 +62,9 @@ class ApiServer:
         )
         self._thread.start()
 
-    def plant(self, method, fault, nth=1):
-        self.faults.setdefault(method, {})[self.count(method) + nth] = fault
+    def plant(self, method, fault, *nths):
+        for nth in nths or (1,):
+            self.faults.setdefault(method, {})[self.count(method) + nth] = fault
 
     def count(self, method):
         return sum(1 for asked, _ in self.asked if asked == method)

@@ -1,22 +1,16 @@
 """A cluster made of the mock and the real `kubernetes` client."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
 from components.shared.kubernetes.connection import connect
+from components.shared.kubernetes.launch import condition
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.refusals import Resource
 from components.shared.kubernetes.retries import RetryPolicy
-from tests.stand_ins.api_server import (
-    GROUP,
-    PLURAL,
-    VERSION,
-    ApiServer,
-    Time,
-    kubeconfig,
-)
+from tests.stand_ins.api_server import GROUP, PLURAL, VERSION, ApiServer, Time, kubeconfig
 from tests.stand_ins.api_server import Objects as Kept
 
 TRAIN_JOBS = Resource(
@@ -25,26 +19,18 @@ TRAIN_JOBS = Resource(
 SERVICES = Resource(GROUP, VERSION, PLURAL, "InferenceService", "KServe")
 
 
+def manifest(kind, name, spec, **metadata):
+    head = {"apiVersion": f"{kind.group}/{kind.version}", "kind": kind.kind}
+    return {**head, "metadata": {"name": name, **metadata}, "spec": spec}
+
+
 def service(name="reviews", version="3"):
     """A minimal InferenceService."""
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": "InferenceService",
-        "metadata": {
-            "name": name,
-            "annotations": {"serving.kserve.io/deploymentMode": "Standard", "note": "a"},
-        },
-        "spec": {
-            "predictor": {
-                "minReplicas": 1,
-                "model": {
-                    "modelFormat": {"name": "review-sentiment"},
-                    "storageUri": "s3://models/3",
-                    "env": [{"name": "MODEL_VERSION", "value": version}],
-                },
-            }
-        },
-    }
+    model = {"modelFormat": {"name": "review-sentiment"}, "storageUri": "s3://models/3"}
+    model["env"] = [{"name": "MODEL_VERSION", "value": version}]
+    annotations = {"serving.kserve.io/deploymentMode": "Standard", "note": "a"}
+    spec = {"predictor": {"minReplicas": 1, "model": model}}
+    return manifest(SERVICES, name, spec, annotations=annotations)
 
 
 @dataclass
@@ -54,24 +40,32 @@ class Cluster:
     objects: Objects
     time: Time
 
-    def in_namespace(self, namespace):
-        return replace(self.objects, namespace=namespace)
+    def at_watch(self, nth, do):
+        """Does something before the n-th watch is served."""
+
+        def before(method, path):
+            if method == "WATCH" and self.api.count("WATCH") == nth:
+                do()
+
+        self.api.before = before
 
 
 def train_job(name="job", image="training:1"):
     """A minimal TrainJob."""
-    return {
-        "apiVersion": f"{TRAIN_JOBS.group}/{TRAIN_JOBS.version}",
-        "kind": "TrainJob",
-        "metadata": {"name": name, "labels": {"run": "1"}},
-        "spec": {"runtimeRef": {"name": "torch"}, "trainer": {"image": image, "numNodes": 2}},
-    }
+    spec = {"runtimeRef": {"name": "torch"}, "trainer": {"image": image, "numNodes": 2}}
+    return manifest(TRAIN_JOBS, name, spec, labels={"run": "1"})
 
 
 def conditions(**holds):
     """A status by the conditions in it."""
-    said = [{"type": kind, "status": str(value)} for kind, value in holds.items()]
-    return {"conditions": said}
+    return {"conditions": [{"type": kind, "status": str(is_so)} for kind, is_so in holds.items()]}
+
+
+def outcome(found):
+    """That of a TrainJob, as `run_to_end` wants it."""
+    if condition(found, "Complete"):
+        return True
+    return False if condition(found, "Failed") else None
 
 
 @contextmanager
@@ -80,12 +74,8 @@ def running(tmp_path, resource):
     api = ApiServer(kept)
     client, namespace = connect(kubeconfig=kubeconfig(tmp_path, api.url))
     policy = RetryPolicy(30.0, time.clock, time.sleep, lambda: 1.0)
-    yield Cluster(
-        api,
-        kept,
-        Objects(client, namespace, resource, pods="app={name}", retry_policy=policy),
-        time,
-    )
+    objects = Objects(client, namespace, resource, pods="app={name}", retry_policy=policy)
+    yield Cluster(api, kept, objects, time)
     client.close()
     api.close()
 

@@ -3,26 +3,23 @@
 import logging
 import os
 import signal
+from functools import partial
 
 import pytest
 
 from components.shared.kubernetes.launch import condition, permissions, run_to_end
 from components.shared.machine.errors import UserError
-from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, train_job
+from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, outcome, train_job
 from tests.stand_ins.api_server import Refused
 
-
-def outcome(found):
-    if condition(found, "Complete"):
-        return True
-    return False if condition(found, "Failed") else None
+LONG_AGO = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture
 def run(jobs):
     """Runs a job whose status, at each watch, is the next one of `course`."""
 
-    def run(*course, manifest=None, **options):
+    def run(*course, **options):
         left = list(course)
 
         def before(method, path):
@@ -31,7 +28,7 @@ def run(jobs):
 
         jobs.api.before = before
         options = {"deadline_seconds": 600, **options}
-        return run_to_end(jobs.objects, manifest or train_job(), outcome, **options)
+        return run_to_end(jobs.objects, train_job(), outcome, **options)
 
     return run
 
@@ -71,33 +68,27 @@ def test_another_object_of_the_name_is_reported_and_not_touched(jobs, run):
     with pytest.raises(UserError, match="bot may not create"):
         run()
     assert jobs.kept.found["job"]["spec"]["trainer"]["image"] == "training:0"
-    assert jobs.kept.deletions == []
+    assert (jobs.kept.deletions, jobs.time.slept) == ([], [])
 
 
 def test_the_end_of_one_that_is_being_deleted_is_waited_for(jobs, run):
-    jobs.kept.create(train_job())
-    jobs.kept.found["job"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    job = train_job()
+    job["metadata"]["deletionTimestamp"] = LONG_AGO
+    jobs.kept.create(job)
     done = run(None, lambda: jobs.kept.delete("job"), conditions(Complete=True))
     assert done["metadata"]["uid"] == "uid-2"
-    jobs.kept.create(train_job())
-    jobs.kept.found["job"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    jobs.kept.create(job)
     with pytest.raises(UserError, match="is being deleted and did not go within 300 s"):
         run()
 
 
 def test_a_failure_is_reported_with_its_reasons_and_leaves_nothing(jobs, run):
-    failed = {
-        "name": "node",
-        "image": "training:1",
-        "imageID": "",
-        "ready": False,
-        "restartCount": 0,
-        "state": {"terminated": {"exitCode": 1}},
-    }
-    metadata = {"name": "job-node-0-x", "namespace": "reviews", "labels": {"app": "job"}}
-    other = {"name": "other", "namespace": "reviews", "labels": {"app": "other"}}
+    image = {"image": "training:1", "imageID": "", "ready": False, "restartCount": 0}
+    failed = {"name": "node", **image, "state": {"terminated": {"exitCode": 1}}}
     status = {"phase": "Failed", "containerStatuses": [failed]}
-    jobs.api.pods = [{"metadata": m, "status": status} for m in (metadata, other)]
+    for name, app in (("job-node-0-x", "job"), ("other", "other")):
+        metadata = {"name": name, "namespace": "reviews", "labels": {"app": app}}
+        jobs.api.pods.append({"metadata": metadata, "status": status})
     jobs.api.logs["job-node-0-x"] = "epoch 1\nCUDA out of memory\n"
     said = conditions(Failed=True)
     said["conditions"][0] |= {"reason": "JobsFailed", "message": "job job-node-0 failed"}
@@ -121,26 +112,16 @@ def test_a_deadline_leaves_nothing(jobs, run):
 @pytest.mark.parametrize("fault", [429, 500, 503, "drop", "lost"])
 @pytest.mark.parametrize("method", ["GET", "POST", "WATCH", "DELETE"])
 def test_every_other_request_fails_and_all_is_done_once(jobs, run, method, fault):
-    for nth in range(1, 40, 2):
-        jobs.api.plant(method, fault, nth)
+    jobs.api.plant(method, fault, *range(1, 40, 2))
     assert run(None, None, None, conditions(Complete=True))
     assert jobs.kept.found == {}
     assert jobs.kept.uids == len(jobs.kept.deletions) == 1
 
 
-def test_a_refused_creation_leaves_nothing(jobs, run):
-    jobs.api.plant("POST", Refused(422, "Invalid", "spec.y"))
-    with pytest.raises(UserError, match="refuses TrainJob job"):
-        run()
-    assert jobs.kept.found == {}
-    assert jobs.time.slept == []
-
-
 def test_an_object_whose_creation_got_no_answer_is_removed(jobs, run):
     """The POST is done, its answer lost, and the API then away for longer than the retries."""
     jobs.api.plant("POST", "lost")
-    for nth in range(2, 9):
-        jobs.api.plant("GET", 503, nth)
+    jobs.api.plant("GET", 503, *range(2, 9))
     with pytest.raises(UserError, match="503"):
         run()
     assert jobs.kept.uids == 1
@@ -149,15 +130,9 @@ def test_an_object_whose_creation_got_no_answer_is_removed(jobs, run):
 
 @pytest.mark.parametrize("marked", [True, False])
 def test_one_that_someone_deletes_ends_it(jobs, run, marked):
-    def someone():
-        if marked:
-            mark = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
-            jobs.kept.patch("job", mark)
-        else:
-            jobs.kept.delete("job")
-
+    mark = partial(jobs.kept.patch, "job", {"metadata": {"deletionTimestamp": LONG_AGO}})
     with pytest.raises(UserError, match=r"TrainJob job .*someone"):
-        run(someone)
+        run(mark if marked else partial(jobs.kept.delete, "job"))
 
 
 def test_a_namesake_that_came_meanwhile_is_not_removed(jobs, run):
@@ -176,7 +151,7 @@ def test_a_namesake_that_came_meanwhile_is_not_removed(jobs, run):
 )
 @pytest.mark.parametrize("at", ["POST", "WATCH"])
 def test_a_cancel_removes_what_runs(jobs, number, raised, at):
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
 
     def cancel(method, path):
         if method == at:
@@ -190,11 +165,9 @@ def test_a_cancel_removes_what_runs(jobs, number, raised, at):
         assert raised.value.code == 143
     assert jobs.kept.deletions == [("job", "Foreground")]
     # Once it runs, one request is all there is time for; whether it does is looked up else.
-    after = {"POST": ["GET", "DELETE"], "WATCH": ["DELETE"]}[at]
-    assert [method for method, _ in jobs.api.asked] == ["GET", "POST"] + (
-        after if at == "POST" else ["GET", "WATCH", *after]
-    )
-    assert {n: signal.getsignal(n) for n in handlers} == handlers
+    asked = ["GET", "POST", "GET"] + (["WATCH"] if at == "WATCH" else []) + ["DELETE"]
+    assert [method for method, _ in jobs.api.asked] == asked
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
 
 
 def test_a_second_signal_does_not_keep_it_from_removing(jobs):

@@ -21,7 +21,7 @@ from components.shared.kubernetes.own_run import PERMISSIONS, own_run
 from components.shared.kubernetes.refusals import Conflict, Gone
 from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
-from tests.shared.kubernetes.conftest import TRAIN_JOBS, train_job
+from tests.shared.kubernetes.conftest import TRAIN_JOBS, outcome, train_job
 
 KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")
 
@@ -151,12 +151,6 @@ def real(tmp_path):
     made = Cluster(tmp_path)
     yield made
     made.close()
-
-
-def outcome(found):
-    if condition(found, "Complete"):
-        return True
-    return False if condition(found, "Failed") else None
 
 
 def later(*steps):
