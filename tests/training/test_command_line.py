@@ -1,13 +1,63 @@
+"""The command line, and what it prints, read as Katib 0.19 reads it."""
+
+import contextlib
+import io
 import logging
+import math
 import re
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from components.training.__main__ import build_parser, main
+from components.training.__main__ import METRICS, build_parser, main, print_metrics
 from components.training.options import TrainingOptions
-from tests.training.test_metrics import read_by_katib
+
+# A fact of Katib's: DefaultFilter in pkg/metricscollector/v1beta1/common/const.go. Of Go's `\w`,
+# which is ASCII only.
+FILTER = re.compile(r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)", re.ASCII)
+
+
+def read_by_katib(output):
+    """Names and values as the collector's parseLogsInTextFormat finds them, line by line.
+
+    Every match in a line that names a metric has to be a number: with early stopping the collector
+    ends at one that is none (watchMetricsFile in cmd/metricscollector/v1beta1).
+    """
+    return [
+        (name, float(value))
+        for line in output.splitlines()
+        if any(name in line for name in METRICS)
+        for name, value, *_ in FILTER.findall(line)
+    ]
+
+
+metrics = st.dictionaries(
+    st.sampled_from([*METRICS, "epoch"]), st.floats(allow_nan=True, allow_infinity=True)
+)
+
+
+@given(metrics)
+def test_the_collector_reads_what_is_printed_and_nothing_that_is_no_number(found):
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        print_metrics(found)
+    assert dict(read_by_katib(output.getvalue())) == {
+        name: float(f"{value:.6f}")
+        for name, value in found.items()
+        if name in METRICS and math.isfinite(value)
+    }
+
+
+def test_values_are_ordered_by_their_times(capsys):
+    for score in (0.3, 0.7, 0.5):
+        print_metrics({"macro_f1": score})
+    lines = [line.split(" ") for line in capsys.readouterr().out.splitlines()]
+    times = [datetime.fromisoformat(time) for time, _ in lines]
+    assert times == sorted(set(times))
+    assert all(time.utcoffset() == timedelta(0) for time in times)
 
 
 def test_every_option_is_an_argument():
@@ -59,9 +109,9 @@ def test_metrics_are_lines_that_katib_reads(small_set, tiny_bert, tmp_path, caps
 def test_mistakes_end_in_one_sentence_and_code_2(
     arguments, message, small_set, tiny_bert, tmp_path, capsys
 ):
-    given = ["--training-set", str(small_set), "--base-model", str(tiny_bert)]
+    required = ["--training-set", str(small_set), "--base-model", str(tiny_bert)]
     with pytest.raises(SystemExit) as ended:
-        main([*given, "--output", str(tmp_path / "model"), *arguments])
+        main([*required, "--output", str(tmp_path / "model"), *arguments])
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert message in error

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from components.training.loop.distributed import Ranks
 from components.training.loop.network import (
     build_network,
     dropout_mask,
@@ -12,6 +13,7 @@ from components.training.loop.network import (
     load_classifier,
 )
 from components.training.loop.step import (
+    Learner,
     WorkingCopy,
     build_optimiser,
     class_weights,
@@ -205,6 +207,13 @@ def test_the_average_trails_the_weights_and_is_not_moved_by_them_in_place():
     assert float(average[0]) == pytest.approx(0.75)
     move_average(average, [torch.zeros(1)], 0.5, step=0)  # early on it follows more quickly
     assert float(average[0]) == pytest.approx(0.075)
+
+
+def test_the_average_begins_at_the_weights_and_is_no_view_of_them(tiny_bert):
+    learner = Learner(str(tiny_bert), TrainingOptions(), np.ones(3), Ranks(device=CPU))
+    for average, master in zip(learner.average, learner.working.masters, strict=True):
+        assert torch.equal(average, master)
+        assert average.data_ptr() != master.data_ptr()
 
 
 @pytest.mark.parametrize(("share", "layers"), [(0.0, 0), (0.34, 0), (0.5, 1), (0.99, 1), (1.0, 2)])
