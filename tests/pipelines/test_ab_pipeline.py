@@ -66,9 +66,9 @@ def test_a_shadows_answers_are_compared_in_the_report(site):
     options = {"steps": "0,50,100", "labelled_reviews": 0}
     options |= {"look_every_seconds": 2.0, "step_deadline_seconds": 60.0}
     with site.traffic(40) as count:
-        told, page = site.run(rollout_pipeline, shadow, options=options, service=logging(site))
-    assert told["decision"] == "roll_back"
-    assert [step["percent"] for step in told["steps"]] == [0]
+        outcome, page = site.run(rollout_pipeline, shadow, options=options, service=logging(site))
+    assert outcome["decision"] == "roll_back"
+    assert [step["percent"] for step in outcome["steps"]] == [0]
     assert set(count.answers) == {(stable, 200)}
     assert "In the shadow" in page
     same = re.search(r"reviews, ([\d.]+) % got the same label", page)

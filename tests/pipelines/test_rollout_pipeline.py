@@ -45,10 +45,10 @@ def before(site):
     return site.stable()
 
 
-def was_promoted(site, told, version, before, count):
+def was_promoted(site, outcome, version, before, count):
     """All that a promotion leaves behind; each request got an answer of one of the two versions."""
-    assert told["decision"] == "promote", told["reason"]
-    assert told["stable_version"] == before
+    assert outcome["decision"] == "promote", outcome["reason"]
+    assert outcome["stable_version"] == before
     assert site.stable() == version
     assert champions() == [version]
     assert show_version(MODEL, version).tags["rollout"] == "promote"
@@ -64,8 +64,12 @@ def in_background(do):
 
 
 def test_the_first_version_serves_at_once(site):
-    told = site.first
-    assert (told["decision"], told["version"], told["steps"]) == ("first_deployment", "1", [])
+    outcome = site.first
+    assert (outcome["decision"], outcome["version"], outcome["steps"]) == (
+        "first_deployment",
+        "1",
+        [],
+    )
     assert show_version(MODEL, "1").tags["rollout"] == "first_deployment"
     assert "Version 1 is the first" in site.first_page
     # The run's folder may go: what serves is the site's own copy.
@@ -76,11 +80,11 @@ def test_the_first_version_serves_at_once(site):
 def test_a_good_canary_is_promoted_and_no_request_is_lost(site, before):
     version = site.register("good")
     with site.traffic(REQUESTS_A_SECOND) as count:
-        told, page = rolled_out(site, version)
+        outcome, page = rolled_out(site, version)
         again, page_again = rolled_out(site, version)
-    was_promoted(site, told, version, before, count)
+    was_promoted(site, outcome, version, before, count)
     assert f"Version {version} has taken over" in page
-    assert [step["percent"] for step in told["steps"]] == [50, 100]
+    assert [step["percent"] for step in outcome["steps"]] == [50, 100]
     assert "previous" in show_version(MODEL, before).aliases
     assert again["decision"] == "already_serving"
     assert "serves already" in page_again
@@ -102,18 +106,18 @@ def test_a_bad_canary_is_rolled_back(site, before, model, fault, measure):
     with site.traffic(REQUESTS_A_SECOND) as count:
         # A slow canary is slow at these too.
         labelled = 64 if "seconds" in fault else 256
-        told, page = rolled_out(site, "champion", steps="10,50,100", labelled_reviews=labelled)
+        outcome, page = rolled_out(site, "champion", steps="10,50,100", labelled_reviews=labelled)
         failed, sent = count.answers[version, 500], count.sent
         time.sleep(2)
         assert count.sent > sent + REQUESTS_A_SECOND
         assert count.answers[version, 500] == failed
-    assert told["decision"] == "roll_back"
-    assert measure in told["reason"]
-    assert [step["percent"] for step in told["steps"]] == [10]
+    assert outcome["decision"] == "roll_back"
+    assert measure in outcome["reason"]
+    assert [step["percent"] for step in outcome["steps"]] == [10]
     assert site.stable() == before
     assert champions() == [before]
     tags = show_version(MODEL, version).tags
-    assert (tags["rollout"], tags["rollout_reason"]) == ("roll_back", told["reason"])
+    assert (tags["rollout"], tags["rollout_reason"]) == ("roll_back", outcome["reason"])
     assert f"Version {version} was rolled back" in page
     assert measure in page.replace("&#39;", "'")
     # No request was lost, and nothing failed but what the canary itself failed.
@@ -139,11 +143,11 @@ def test_a_shadow_answers_nobody_until_it_gets_a_share(site, before):
 
     with site.traffic(REQUESTS_A_SECOND) as count:
         join = in_background(listen)
-        told, _ = rolled_out(site, version, steps="0,50,100")
+        outcome, _ = rolled_out(site, version, steps="0,50,100")
         join(10)
-    was_promoted(site, told, version, before, count)
+    was_promoted(site, outcome, version, before, count)
     assert set(heard) == {0}
-    shadow = told["steps"][0]
+    shadow = outcome["steps"][0]
     assert shadow["percent"] == 0
     assert shadow["analyses"][-1]["canary"]["requests"] > 256 + 100
 
@@ -171,9 +175,9 @@ def test_a_rollout_that_is_killed_goes_on_when_it_is_run_again(site, before):
         # Another version does not come in between.
         with pytest.raises(UserError, match=f"is trying version {version} at"):
             rolled_out(site, site.register("good"))
-        told, _ = rolled_out(site, version)
-    was_promoted(site, told, version, before, count)
-    assert [step["percent"] for step in told["steps"]] == [50, 100]
+        outcome, _ = rolled_out(site, version)
+    was_promoted(site, outcome, version, before, count)
+    assert [step["percent"] for step in outcome["steps"]] == [50, 100]
 
 
 def test_servers_that_are_killed_come_back_and_the_rollout_goes_on(site, before):
@@ -188,8 +192,8 @@ def test_servers_that_are_killed_come_back_and_the_rollout_goes_on(site, before)
 
     with site.traffic(REQUESTS_A_SECOND) as count:
         join = in_background(kill)
-        told, _ = rolled_out(site, version, steps="30,50,100")
+        outcome, _ = rolled_out(site, version, steps="30,50,100")
         join()
-    was_promoted(site, told, version, before, count)
+    was_promoted(site, outcome, version, before, count)
     assert list(killed) == [version, before]
     assert site.server_of(version) not in killed.values()

@@ -66,9 +66,9 @@ class LocalService(ServiceFile):
         def shifted(now: Wanted | None) -> Wanted:
             if now and (now.state.canary, now.percent) == (self.candidate.version, percent):
                 return now
-            found = self._expect(now, before)
-            kept = found.evidence if evidence is None else dict(evidence)
-            return replace(found, percent=percent, evidence=kept)
+            ours = self._expect(now, before)
+            seen = ours.evidence if evidence is None else dict(evidence)
+            return replace(ours, percent=percent, evidence=seen)
 
         self.change(shifted)
 
@@ -77,8 +77,8 @@ class LocalService(ServiceFile):
 
         def reached() -> bool:
             expect_share(self, self.state(), percent)
-            found = self.in_effect().versions.get(self.candidate.version)
-            return found is not None and found.port is not None and found.percent == percent
+            shown = self.in_effect().versions.get(self.candidate.version)
+            return shown is not None and shown.port is not None and shown.percent == percent
 
         self._wait(reached, NotReady)
 

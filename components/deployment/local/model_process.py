@@ -61,7 +61,7 @@ class ModelProcess:
         identity: str,
         process: "subprocess.Popen[bytes] | psutil.Process",
     ) -> None:
-        """Stand for a process that runs: one that `start` started, or that `left_in` found."""
+        """Stand for a process that runs: one that `start` started, or one of `left_in`."""
         self.model = model
         self.id = identity
         self.pid = process.pid
@@ -201,18 +201,18 @@ def left_in(folder: Path, models: Mapping[str, ServedModel]) -> Iterator[ModelPr
     """The servers that were started in a folder by a supervisor that was killed.
 
     Args:
-        folder: Folder that they were started in, by which they are told from other processes.
+        folder: Folder that they were started in, by which they are recognised.
         models: What they may serve, by key; what another one serves is not known any more.
     """
     import psutil
 
-    found = set()
+    seen = set()
     # A server may have been started by a script that was given the same arguments: that one counts.
     running = psutil.process_iter(["cmdline", "create_time"])
     for process in sorted(running, key=lambda process: process.info["create_time"] or 0.0):
         for part in map(Path, process.info["cmdline"] or []):
-            if part.parent == folder and part.suffix == ".port" and part not in found:
-                found.add(part)
+            if part.parent == folder and part.suffix == ".port" and part not in seen:
+                seen.add(part)
                 unknown = ServedModel("unknown", "a folder that is not known", part.stem)
                 model = models.get(part.stem.rpartition("-")[0], unknown)
                 yield ModelProcess(model, folder, part.stem, process)

@@ -107,7 +107,7 @@ class VersionInEffect:
     """A version as it is served now.
 
     Attributes:
-        port: Of its server on 127.0.0.1; None where it is not ready.
+        port: Port of its server on 127.0.0.1; None where it is not ready.
         percent: Its share of the traffic.
         failure: Why its server failed last; empty where it did not, or that is over.
     """

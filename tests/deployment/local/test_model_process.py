@@ -77,24 +77,24 @@ def test_a_server_that_does_not_end_well_is_reported(start, on_sigterm, within, 
     assert process.exit_code == code
 
 
-def test_a_process_that_was_left_is_found_by_its_folder_and_taken_over(start, tmp_path):
+def test_a_process_that_was_left_is_known_by_its_folder_and_taken_over(start, tmp_path):
     process = start("1")
     process.wait_until_ready(10)
     assert list(left_in(tmp_path / "another", {})) == []
-    (found,) = left_in(tmp_path, {process.model.key: process.model})
-    assert (found.id, found.pid, found.model) == (process.id, process.pid, process.model)
-    assert found.is_running()
-    assert found.is_ready()
+    (left,) = left_in(tmp_path, {process.model.key: process.model})
+    assert (left.id, left.pid, left.model) == (process.id, process.pid, process.model)
+    assert left.is_running()
+    assert left.is_ready()
     # Where nobody knows what it serves, it is not among the wanted: `reconcile` ends it.
     (unknown,) = left_in(tmp_path, {})
     assert unknown.is_running()
     assert unknown.model.key != process.model.key
-    found.kill()
+    left.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and not reaped
-    assert not found.is_running()
+    assert not left.is_running()
     assert list(left_in(tmp_path, {})) == []
     process.kill()
-    found.terminate()
+    left.terminate()
 
 
 def test_of_a_script_and_the_server_that_it_starts_the_script_counts(start, tmp_path):
@@ -106,8 +106,8 @@ def test_of_a_script_and_the_server_that_it_starts_the_script_counts(start, tmp_
 
     process = start(command=script)
     process.wait_until_ready(10)
-    (found,) = left_in(tmp_path, {})
-    assert found.pid == process.pid
+    (left,) = left_in(tmp_path, {})
+    assert left.pid == process.pid
     for child in psutil.Process(process.pid).children():
         child.kill()
 

@@ -206,5 +206,5 @@ def test_a_damaged_file_is_reported_once_and_stops_nothing(file, caplog):
             draft.replace(file.path)
             time.sleep(0.5)
             assert answer_of(file.url) == 200
-    told = [record for record in caplog.records if "goes on serving" in record.getMessage()]
-    assert len(told) == 1
+    said = [record for record in caplog.records if "goes on serving" in record.getMessage()]
+    assert len(said) == 1

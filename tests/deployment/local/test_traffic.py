@@ -45,9 +45,9 @@ def test_every_answer_is_counted_by_version_and_status(server):
     # The stub says of itself what the splitter would say for it.
     assert set(count.answers) == {("what it says itself", 200)}
     assert count.failed == 0
-    told = count.to_dict()
-    assert told["lost"] == {}
-    (latency,) = told["latency_ms"].values()
+    counts = count.to_dict()
+    assert counts["lost"] == {}
+    (latency,) = counts["latency_ms"].values()
     assert 0 < latency["p50"] <= latency["p99"]
 
 
@@ -125,11 +125,11 @@ def test_the_command_line_sends_and_prints_the_counts(server, tmp_path):
     command += ["--reviews", str(path), "--rate", "100", "--report", str(report)]
     ended = subprocess.run([*command, "--seconds", "3"], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    told = json.loads(ended.stdout)
-    assert told["sent"] > 5
-    assert json.loads(report.read_text()) == told
+    counts = json.loads(ended.stdout)
+    assert counts["sent"] > 5
+    assert json.loads(report.read_text()) == counts
     endless = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    until(lambda: len(httpx.get(f"{url}/seen").json()) > told["sent"] + 5)
+    until(lambda: len(httpx.get(f"{url}/seen").json()) > counts["sent"] + 5)
     endless.send_signal(signal.SIGTERM)
     assert json.loads(endless.communicate(timeout=20)[0])["sent"] > 5
     refused = subprocess.run([*command, "--rate", "0"], capture_output=True, text=True)
