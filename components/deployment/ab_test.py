@@ -33,7 +33,7 @@ from components.deployment.judging.canary_analysis import (
     Limits,
     Standing,
 )
-from components.deployment.place import Place
+from components.deployment.place import serving_place
 from components.deployment.tryout import Look, Outcome, Tryout
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
@@ -198,8 +198,8 @@ class AbJudge:
 
 
 def run_ab_test(
-    place: Place,
-    options: AbTestOptions,
+    where: Mapping[str, Any],
+    options: Mapping[str, Any],
     labelled: str | Path,
     ab_test: str | Path,
     *,
@@ -209,8 +209,8 @@ def run_ab_test(
     """Test a model version against the one that serves, and shift to the better one.
 
     Args:
-        place: The service, the candidate, and how both arms are seen.
-        options: Plan and pace.
+        where: The candidate, and where it is tested: the arguments of `serving_place`.
+        options: `AbTestOptions` by name.
         labelled: Labelled reviews to ask, each once, Parquet.
         ab_test: JSON file to write what happened to.
         sleep: Waits that many seconds.
@@ -221,12 +221,14 @@ def run_ab_test(
 
     Raises:
         UserError: If nothing serves, there are too few reviews, no answer comes from the URL, and
-            as `Tryout.run`.
+            as `serving_place` and `Tryout.run`.
     """
-    service, reviews = place.service, read_labelled_reviews(labelled)
-    state, url = service.state(), options.url or place.url()
+    chosen = AbTestOptions.from_dict(options)
+    place, reviews = serving_place(**where), read_labelled_reviews(labelled)
+    service = place.service
+    state, url = service.state(), chosen.url or place.url()
     ask = asker_of(url, service.name)
-    judge = AbJudge(place.source.read, service.candidate.version, options, reviews, ask, sleep)
+    judge = AbJudge(place.source.read, service.candidate.version, chosen, reviews, ask, sleep)
     if state is not None and state.stable:
         if not url:
             raise UserError(
@@ -236,9 +238,9 @@ def run_ab_test(
     outcome = Tryout(
         service,
         judge,
-        options.look_every_seconds,
-        options.deadline_seconds,
-        options.retry_rejected,
+        chosen.look_every_seconds,
+        chosen.deadline_seconds,
+        chosen.retry_rejected,
         first_deployment=False,
         clock=clock,
     ).run()

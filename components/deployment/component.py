@@ -82,14 +82,14 @@ def roll_out_model(
     """
     from typing import NamedTuple
 
-    from components.deployment.place import serving_place
-    from components.deployment.rollout import RolloutOptions
     from components.deployment.rollout import roll_out_model as run
     from components.report.rollout_page import write_rollout_page
 
-    chosen = RolloutOptions.from_dict(options)
-    place = serving_place(model_name, version, model.path, model.uri, mode, service, namespace)
-    outcome = run(place, chosen, labelled.path, rollout.path)
+    where = {
+        **{"model_name": model_name, "version": version, "mode": mode, "namespace": namespace},
+        **{"model_folder": model.path, "model_uri": model.uri, "service": service},
+    }
+    outcome = run(where, options, labelled.path, rollout.path)
     write_rollout_page(rollout.path, report.path)
     metrics.log_metric("decision", str(outcome.decision))
     metrics.log_metric("steps_passed", len(outcome.steps))
@@ -134,14 +134,15 @@ def run_ab_test(
     """
     from typing import NamedTuple
 
-    from components.deployment.ab_test import AbTestOptions, ab_metrics
+    from components.deployment.ab_test import ab_metrics
     from components.deployment.ab_test import run_ab_test as run
-    from components.deployment.place import serving_place
     from components.report.ab_test_page import write_ab_test_page
 
-    chosen = AbTestOptions.from_dict(options)
-    place = serving_place(model_name, version, model.path, model.uri, mode, service, namespace)
-    outcome, result = run(place, chosen, labelled.path, ab_test.path)
+    where = {
+        **{"model_name": model_name, "version": version, "mode": mode, "namespace": namespace},
+        **{"model_folder": model.path, "model_uri": model.uri, "service": service},
+    }
+    outcome, result = run(where, options, labelled.path, ab_test.path)
     write_ab_test_page(ab_test.path, report.path)
     for name, value in ab_metrics(outcome, result).items():
         metrics.log_metric(name, value)

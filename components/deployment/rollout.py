@@ -11,7 +11,7 @@ from typing import Any
 from components.deployment.asking.labelled import SideBySide
 from components.deployment.judging.canary_analysis import CanaryWatch, Limits
 from components.deployment.judging.shadow import describe_shadow
-from components.deployment.place import Place
+from components.deployment.place import serving_place
 from components.deployment.tryout import Look, Outcome, Step, Tryout
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
@@ -109,8 +109,8 @@ class CanaryJudge:
 
 
 def roll_out_model(
-    place: Place,
-    options: RolloutOptions,
+    where: Mapping[str, Any],
+    options: Mapping[str, Any],
     labelled: str | Path,
     rollout: str | Path,
     *,
@@ -120,8 +120,8 @@ def roll_out_model(
     """Serve a model version: first deployment, or canary that is promoted or rolled back.
 
     Args:
-        place: The service, the version that is to serve, and how both are seen.
-        options: How.
+        where: The version, and where it is to serve: the arguments of `serving_place`.
+        options: `RolloutOptions` by name.
         labelled: Labelled reviews that both versions are asked, Parquet.
         rollout: JSON file to write what happened to.
         sleep: Waits that many seconds.
@@ -131,10 +131,12 @@ def roll_out_model(
         How it went.
 
     Raises:
-        UserError: As `Tryout.run`.
+        UserError: As `serving_place` and `Tryout.run`, and for an option that cannot be.
     """
+    chosen = RolloutOptions.from_dict(options)
+    place = serving_place(**where)
     name, version = place.service.name, place.service.candidate.version
-    side_by_side = SideBySide(labelled, name, options.labelled_reviews, place.addresses)
+    side_by_side = SideBySide(labelled, name, chosen.labelled_reviews, place.addresses)
     shadowed: list[tuple[datetime, datetime]] = []
 
     def note_shadow(step: Step) -> None:
@@ -144,10 +146,10 @@ def roll_out_model(
 
     outcome = Tryout(
         place.service,
-        CanaryJudge(place.source.read, version, options, side_by_side, sleep),
-        options.look_every_seconds,
-        options.step_deadline_seconds,
-        options.retry_rejected,
+        CanaryJudge(place.source.read, version, chosen, side_by_side, sleep),
+        chosen.look_every_seconds,
+        chosen.step_deadline_seconds,
+        chosen.retry_rejected,
         after_step=note_shadow,
         clock=clock,
     ).run()

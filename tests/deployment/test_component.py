@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from components.deployment import ab_test, component, place, rollout
+from components.deployment import ab_test, component, rollout
 from components.deployment.asking.labelled import Answer
 from components.deployment.place import Place
 from components.shared.machine.errors import UserError
@@ -29,19 +29,17 @@ def step(tmp_path, monkeypatch):
     def run(world, name, **parameters):
         asked = []
 
-        def serving_place(*given):
-            asked.append(given)
+        def serving_place(version, mode, **given):
+            asked.append({"version": version, "mode": mode, **given})
             url = "http://split" if isinstance(world, Lab) else ""
-            return Place(
-                world.service(given[1]), world.time, given[4], lambda: url, dict, "/no/log"
-            )
+            return Place(world.service(version), world.time, mode, lambda: url, dict, "/no/log")
 
-        monkeypatch.setattr(place, "serving_place", serving_place)
         for module, function in ((rollout, "roll_out_model"), (ab_test, "run_ab_test")):
             clocked = partial(
                 getattr(module, function), sleep=world.time.sleep, clock=world.time.clock
             )
             monkeypatch.setattr(module, function, clocked)
+            monkeypatch.setattr(module, "serving_place", serving_place)
         metrics = Artifact(tmp_path / "metrics")
         written = {"roll_out_model": "rollout", "run_ab_test": "ab_test"}[name]
         outputs = getattr(component, name).python_func(
@@ -60,7 +58,9 @@ def step(tmp_path, monkeypatch):
                 **parameters,
             }
         )
-        assert asked == [(NAME, "4", "/model", Artifact.uri, world.mode, {"cpu": 4}, "there")]
+        same = {"model_name": NAME, "version": "4", "mode": world.mode, "namespace": "there"}
+        folder = {"model_folder": "/model", "model_uri": Artifact.uri, "service": {"cpu": 4}}
+        assert asked == [same | folder]
         return outputs, json.loads((tmp_path / written).read_text()), metrics.logged
 
     return run
