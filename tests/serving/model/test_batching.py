@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import threading
 
 import numpy as np
@@ -42,6 +43,16 @@ def rows(*names, length=1):
     return [[name] * length for name in names]
 
 
+def story(test):
+    """Run an asynchronous test, for a minute at most."""
+
+    @functools.wraps(test)
+    def run(*arguments, **named):
+        asyncio.run(asyncio.wait_for(test(*arguments, **named), 60))
+
+    return run
+
+
 async def settle():
     for _ in range(PASSES_OF_THE_LOOP):
         await asyncio.sleep(0)
@@ -54,237 +65,194 @@ async def begun(engine, passes=1):
     await settle()
 
 
+async def asked(batcher, input_ids):
+    """A request that has been taken, or refused."""
+    task = asyncio.create_task(batcher.logits(input_ids))
+    await settle()
+    return task
+
+
+async def asked_first(batcher, input_ids):
+    """A request whose first pass has begun."""
+    task = asyncio.create_task(batcher.logits(input_ids))
+    await begun(batcher.engine)
+    return task
+
+
 def first_column(answer):
     return answer.logits[:, 0].astype(int).tolist()
 
 
-def run(story):
-    return asyncio.run(asyncio.wait_for(story, 60))
-
-
-def test_an_idle_engine_starts_at_once_and_what_comes_meanwhile_shares_the_next_pass():
+@story
+async def test_an_idle_engine_starts_at_once_and_what_comes_meanwhile_shares_the_next_pass():
     engine = FakeEngine()
     batcher = Batcher(engine)
-
-    async def story():
-        first = asyncio.create_task(batcher.logits(rows(1)))
-        await begun(engine)
-        others = [asyncio.create_task(batcher.logits(rows(name))) for name in (2, 3, 4)]
-        await settle()
-        assert batcher.queued_reviews == 3
-        engine.open(2)
-        return await asyncio.gather(first, *others)
-
-    answers = run(story())
+    first = await asked_first(batcher, rows(1))
+    others = [await asked(batcher, rows(name)) for name in (2, 3, 4)]
+    assert batcher.queued_reviews == 3
+    engine.open(2)
+    answers = await asyncio.gather(first, *others)
     assert engine.passes == [[[1]], [[2], [3], [4]]]
     assert [first_column(answer) for answer in answers] == [[1], [2], [3], [4]]
     assert batcher.queued_reviews == 0
 
 
-def test_reviews_of_like_length_share_a_pass_and_batches_are_even():
+@story
+async def test_reviews_of_like_length_share_a_pass_and_batches_are_even():
     engine = FakeEngine()
     batcher = Batcher(engine, batch_reviews=4)
-
-    async def story():
-        first = asyncio.create_task(batcher.logits(rows(1)))
-        await begun(engine)
-        mixed = [[name] * length for name, length in ((2, 9), (3, 1), (4, 8), (5, 2), (6, 7))]
-        second = asyncio.create_task(batcher.logits(mixed))
-        await settle()
-        engine.open(3)
-        await first
-        return await second
-
-    answer = run(story())
+    first = await asked_first(batcher, rows(1))
+    mixed = [[name] * length for name, length in ((2, 9), (3, 1), (4, 8), (5, 2), (6, 7))]
+    second = await asked(batcher, mixed)
+    engine.open(3)
+    await first
+    answer = await second
     assert [[len(ids) for ids in done] for done in engine.passes[1:]] == [[1, 2], [7, 8, 9]]
     assert first_column(answer) == [2, 3, 4, 5, 6]
     assert answer.logits[:, 1].tolist() == [9, 1, 8, 2, 7]
 
 
-def test_a_long_review_is_not_passed_by_those_that_come_after_its_window():
+@story
+async def test_a_long_review_is_not_passed_by_those_that_come_after_its_window():
     engine = FakeEngine()
     batcher = Batcher(engine, batch_reviews=2)
     window = 2 * WINDOW_BATCHES
-
-    async def story():
-        first = asyncio.create_task(batcher.logits(rows(0)))
-        await begun(engine)
-        long = asyncio.create_task(batcher.logits(rows(1, length=50)))
-        short = [asyncio.create_task(batcher.logits(rows(2))) for _ in range(3 * window)]
-        await settle()
-        engine.open(1 + WINDOW_BATCHES)
-        await first
-        await long
-        assert sum(task.done() for task in short) < window
-        engine.open(3 * window)
-        await asyncio.gather(*short)
-
-    run(story())
+    first = await asked_first(batcher, rows(0))
+    long = asyncio.create_task(batcher.logits(rows(1, length=50)))
+    short = [asyncio.create_task(batcher.logits(rows(2))) for _ in range(3 * window)]
+    await settle()
+    engine.open(1 + WINDOW_BATCHES)
+    await first
+    await long
+    assert sum(task.done() for task in short) < window
+    engine.open(3 * window)
+    await asyncio.gather(*short)
     assert any(len(ids) == 50 for done in engine.passes[: 1 + WINDOW_BATCHES] for ids in done)
 
 
-def test_as_many_passes_run_side_by_side_as_the_engine_allows():
+@story
+async def test_as_many_passes_run_side_by_side_as_the_engine_allows():
     engine = FakeEngine(parallel=2)
-    batcher = Batcher(engine, batch_reviews=1)
-
-    async def story():
-        asked = asyncio.create_task(batcher.logits(rows(1, 2, 3)))
-        await begun(engine, 2)
-        assert len(engine.passes) == 2
-        engine.open(3)
-        return await asked
-
-    assert first_column(run(story())) == [1, 2, 3]
+    request = asyncio.create_task(Batcher(engine, batch_reviews=1).logits(rows(1, 2, 3)))
+    await begun(engine, 2)
+    assert len(engine.passes) == 2
+    engine.open(3)
+    assert first_column(await request) == [1, 2, 3]
 
 
-def test_a_full_queue_refuses_at_once():
+@story
+async def test_a_full_queue_refuses_at_once():
     engine = FakeEngine()
     batcher = Batcher(engine, max_queued_reviews=3)
-
-    async def story():
-        running = asyncio.create_task(batcher.logits(rows(1)))
-        await begun(engine)
-        waiting = asyncio.create_task(batcher.logits(rows(2, 3, 4)))
-        await settle()
-        refused = asyncio.create_task(batcher.logits(rows(5)))
-        await settle()
-        assert refused.done()
-        assert refused.exception().retry_after >= 1
-        with pytest.raises(OverloadedError, match="try again in 1 s"):
-            refused.result()
-        engine.open(9)
-        assert first_column(await running) + first_column(await waiting) == [1, 2, 3, 4]
-        return await batcher.logits(rows(6))
-
-    assert first_column(run(story())) == [6]
+    running = await asked_first(batcher, rows(1))
+    waiting = await asked(batcher, rows(2, 3, 4))
+    refused = await asked(batcher, rows(5))
+    assert refused.done()
+    assert refused.exception().retry_after >= 1
+    with pytest.raises(OverloadedError, match="try again in 1 s"):
+        refused.result()
+    engine.open(9)
+    assert first_column(await running) + first_column(await waiting) == [1, 2, 3, 4]
+    assert first_column(await batcher.logits(rows(6))) == [6]
 
 
-def test_the_wait_is_estimated_from_the_rate_and_too_long_a_wait_is_refused():
+@story
+async def test_the_wait_is_estimated_from_the_rate_and_too_long_a_wait_is_refused():
     engine, now = FakeEngine(), [0.0]
     batcher = Batcher(engine, max_wait_seconds=2.0, batch_reviews=1, clock=lambda: now[0])
-
-    async def story():
-        first = asyncio.create_task(batcher.logits(rows(1, length=10)))
-        await begun(engine)
-        now[0] = 1.0  # 10 tokens in a second
-        engine.open()
-        await first
-        assert batcher.wait_seconds == 0
-        running = asyncio.create_task(batcher.logits(rows(2)))
-        await begun(engine)
-        waiting = asyncio.create_task(batcher.logits(rows(3, length=21)))
-        await settle()
-        assert batcher.wait_seconds == pytest.approx(2.1)
-        with pytest.raises(OverloadedError) as refused:
-            await batcher.logits(rows(4))
-        assert refused.value.retry_after == 3
-        engine.open(2)
-        await asyncio.gather(running, waiting)
-
-    run(story())
+    first = await asked_first(batcher, rows(1, length=10))
+    now[0] = 1.0  # 10 tokens in a second
+    engine.open()
+    await first
+    assert batcher.wait_seconds == 0
+    running = await asked_first(batcher, rows(2))
+    waiting = await asked(batcher, rows(3, length=21))
+    assert batcher.wait_seconds == pytest.approx(2.1)
+    with pytest.raises(OverloadedError) as refused:
+        await batcher.logits(rows(4))
+    assert refused.value.retry_after == 3
+    engine.open(2)
+    await asyncio.gather(running, waiting)
     assert [4] not in [ids for done in engine.passes for ids in done]
 
 
 def test_the_rate_counts_all_threads_and_follows_recent_passes():
-    now = [0.0]
-    batcher = Batcher(FakeEngine(parallel=2), clock=lambda: now[0])
+    batcher = Batcher(FakeEngine(parallel=2))
     batcher._learn_rate(100, 1.0)
     assert batcher._tokens_per_second == 200
     batcher._learn_rate(50, 1.0)
     assert batcher._tokens_per_second == pytest.approx(190)
 
 
-def test_what_waited_too_long_is_given_up_but_what_has_begun_is_finished():
+@story
+async def test_what_waited_too_long_is_given_up_but_what_has_begun_is_finished():
     engine, now = FakeEngine(), [0.0]
     batcher = Batcher(engine, max_wait_seconds=2.0, batch_reviews=2, clock=lambda: now[0])
-
-    async def story():
-        begun_one = asyncio.create_task(batcher.logits(rows(1, 2, 3, 4, 5)))
-        await begun(engine)
-        late = asyncio.create_task(batcher.logits(rows(6)))
-        await settle()
-        engine.open()
-        await begun(engine)
-        now[0] = 2.5
-        engine.open(5)
-        with pytest.raises(OverloadedError):
-            await late
-        return await begun_one
-
-    assert first_column(run(story())) == [1, 2, 3, 4, 5]
+    begun_one = await asked_first(batcher, rows(1, 2, 3, 4, 5))
+    late = await asked(batcher, rows(6))
+    engine.open()
+    await begun(engine)
+    now[0] = 2.5
+    engine.open(5)
+    with pytest.raises(OverloadedError):
+        await late
+    assert first_column(await begun_one) == [1, 2, 3, 4, 5]
     assert [6] not in [ids for done in engine.passes for ids in done]
 
 
-def test_a_client_that_left_costs_no_pass():
+@story
+async def test_a_client_that_left_costs_no_pass():
     engine = FakeEngine()
     batcher = Batcher(engine)
-
-    async def story():
-        running = asyncio.create_task(batcher.logits(rows(1)))
-        await begun(engine)
-        leaves = asyncio.create_task(batcher.logits(rows(2, 3)))
-        await settle()
-        leaves.cancel()
-        engine.open(9)
-        await running
-        await settle()
-        assert batcher.queued_reviews == 0
-        return await batcher.logits(rows(4))
-
-    assert first_column(run(story())) == [4]
+    running = await asked_first(batcher, rows(1))
+    leaves = await asked(batcher, rows(2, 3))
+    leaves.cancel()
+    engine.open(9)
+    await running
+    await settle()
+    assert batcher.queued_reviews == 0
+    assert first_column(await batcher.logits(rows(4))) == [4]
     assert engine.passes == [[[1]], [[4]]]
 
 
-def test_an_engine_that_fails_fails_its_own_requests_only():
+@story
+async def test_an_engine_that_fails_fails_its_own_requests_only():
     engine = FakeEngine()
     batcher = Batcher(engine)
-
-    async def story():
-        first = asyncio.create_task(batcher.logits(rows(1)))
-        await begun(engine)
-        second = asyncio.create_task(batcher.logits(rows(2)))
-        await settle()
-        engine.failing = True
-        engine.open()
-        with pytest.raises(RuntimeError, match="the engine broke"):
-            await first
-        engine.open(5)
-        return await second, await batcher.logits(rows(3))
-
-    assert [first_column(answer) for answer in run(story())] == [[2], [3]]
+    first = await asked_first(batcher, rows(1))
+    second = await asked(batcher, rows(2))
+    engine.failing = True
+    engine.open()
+    with pytest.raises(RuntimeError, match="the engine broke"):
+        await first
+    engine.open(5)
+    answers = await second, await batcher.logits(rows(3))
+    assert [first_column(answer) for answer in answers] == [[2], [3]]
 
 
-def test_an_engine_that_answers_too_few_rows_leaves_nobody_waiting():
+@story
+async def test_an_engine_that_answers_too_few_rows_leaves_nobody_waiting():
     engine = FakeEngine(is_open=True)
     whole = engine.logits
     engine.logits = lambda input_ids: whole(input_ids)[1:]
     batcher = Batcher(engine)
-
-    async def story():
-        with pytest.raises(ValueError, match="2 rows of logits expected"):
-            await batcher.logits(rows(1, 2))
-        engine.logits = whole
-        return await batcher.logits(rows(3))
-
-    assert first_column(run(story())) == [3]
+    with pytest.raises(ValueError, match="2 rows of logits expected"):
+        await batcher.logits(rows(1, 2))
+    engine.logits = whole
+    assert first_column(await batcher.logits(rows(3))) == [3]
 
 
-def test_passes_and_waits_are_reported():
+@story
+async def test_passes_and_waits_are_reported():
     engine, now, reported = FakeEngine(), [0.0], []
     batcher = Batcher(engine, clock=lambda: now[0], on_batch=lambda *batch: reported.append(batch))
-
-    async def story():
-        first = asyncio.create_task(batcher.logits(rows(1)))
-        await begun(engine)
-        second = asyncio.create_task(batcher.logits(rows(2, 3)))
-        await settle()
-        now[0] = 0.5
-        engine.open(2)
-        return await first, await second
-
-    first, second = run(story())
+    first = await asked_first(batcher, rows(1))
+    second = await asked(batcher, rows(2, 3))
+    now[0] = 0.5
+    engine.open(2)
+    answers = await first, await second
     assert reported == [(1, [0.0]), (2, [0.5, 0.5])]
-    assert (first.queue_seconds, second.queue_seconds) == (0.0, 0.5)
+    assert [answer.queue_seconds for answer in answers] == [0.0, 0.5]
 
 
 @settings(max_examples=40, deadline=None)
@@ -298,24 +266,21 @@ def test_passes_and_waits_are_reported():
     batch_reviews=st.integers(1, 5),
     parallel=st.integers(1, 3),
 )
-def test_each_request_gets_its_own_rows_in_order(requests, pauses, batch_reviews, parallel):
+@story
+async def test_each_request_gets_its_own_rows_in_order(requests, pauses, batch_reviews, parallel):
     engine = FakeEngine(parallel, is_open=True)
     batcher = Batcher(
         engine, batch_reviews=batch_reviews, max_queued_reviews=10**6, max_wait_seconds=1e6
     )
-
-    async def story():
-        tasks = []
-        for number, ((lengths, leaves), pause) in enumerate(zip(requests, pauses, strict=False)):
-            asked = [[1000 * number + row] * length for row, length in enumerate(lengths)]
-            tasks.append(asyncio.create_task(batcher.logits(asked)))
-            for _ in range(pause):
-                await asyncio.sleep(0)
-            if leaves:
-                tasks[-1].cancel()
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-    answers = run(story())
+    tasks = []
+    for number, ((lengths, leaves), pause) in enumerate(zip(requests, pauses, strict=False)):
+        input_ids = [[1000 * number + row] * length for row, length in enumerate(lengths)]
+        tasks.append(asyncio.create_task(batcher.logits(input_ids)))
+        for _ in range(pause):
+            await asyncio.sleep(0)
+        if leaves:
+            tasks[-1].cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
     for number, ((lengths, leaves), answer) in enumerate(zip(requests, answers, strict=True)):
         if leaves and isinstance(answer, asyncio.CancelledError):
             continue

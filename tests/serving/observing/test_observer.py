@@ -278,15 +278,7 @@ def test_a_late_grpc_answer_is_a_failure_and_only_inference_is_counted(call, reg
     ]
 
 
-@pytest.mark.parametrize(
-    ("peer", "host"),
-    [
-        ("ipv4:10.0.0.1:4711", "10.0.0.1"),
-        ("ipv6:%5B::1%5D:4711", "::1"),
-        ("ipv6:[::1]:4711", "::1"),
-        ("unix:/run/socket", "unix:/run/socket"),
-        (None, None),
-    ],
-)
-def test_the_address_of_a_grpc_peer(peer, host):
-    assert observing._host_of(peer) == host
+def test_the_address_of_a_grpc_peer():
+    peers = ("ipv4:10.0.0.1:4711", "ipv6:%5B::1%5D:4711", "ipv6:[::1]:4711", "unix:/socket", None)
+    hosts = ["10.0.0.1", "::1", "::1", "unix:/socket", None]
+    assert [observing._host_of(peer) for peer in peers] == hosts
