@@ -12,8 +12,12 @@ from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import NAME, PLAN, REVIEWS, Lab
 
 
-def test_the_better_candidate_serves_in_the_end(mode):
-    lab = Lab(mode)
+@pytest.fixture
+def lab(mode):
+    return Lab(mode)
+
+
+def test_the_better_candidate_serves_in_the_end(lab):
     done = lab.test()
     assert (done.decision, lab.judge.result().winner) == (Decision.PROMOTE, Winner.B)
     assert (done.stable_version, done.version) == ("3", "4")
@@ -84,8 +88,7 @@ def test_the_candidate_has_the_pods_for_all_before_it_gets_all():
     assert replicas == {0: 2, 50: 4, 100: 4}
 
 
-def test_time_that_is_up_leaves_it_undecided(mode):
-    lab = Lab(mode)
+def test_time_that_is_up_leaves_it_undecided(lab):
     done = lab.test(deadline_seconds=5.0, reviews_per_second=2)
     assert done.decision == "roll_back"
     assert done.reason.startswith("at 50 percent, not proven within 5 s (too early: A has answered")
@@ -112,8 +115,7 @@ def test_a_candidate_whose_failures_nobody_sees_is_not_promoted(mode):
     assert lab.asked == []
 
 
-def test_a_candidate_that_fails_requests_is_stopped_early(mode):
-    lab = Lab(mode)
+def test_a_candidate_that_fails_requests_is_stopped_early(lab):
     lab.time.errors["4"] = 0.4
     done = lab.test()
     assert (done.decision, lab.judge.stopped) == (Decision.ROLL_BACK, True)
@@ -122,9 +124,8 @@ def test_a_candidate_that_fails_requests_is_stopped_early(mode):
     assert lab.shares == {"3": 100}
 
 
-def test_a_candidate_that_is_slow_or_says_other_classes_is_not_stopped(mode):
+def test_a_candidate_that_is_slow_or_says_other_classes_is_not_stopped(lab):
     """Other classes are what a better candidate gives; only failed requests are harm."""
-    lab = Lab(mode)
     lab.time.edges["4"] = 25
     assert lab.test().decision == "promote"
 
@@ -178,23 +179,20 @@ def test_a_candidate_that_never_starts_leaves(mode):
         ({"smallest_effect": 0.7}, r"an accuracy of 0\.6 cannot change by 0\.7"),
     ],
 )
-def test_what_cannot_be_tested_is_refused_before_anything_changes(mode, more, words):
-    lab = Lab(mode)
+def test_what_cannot_be_tested_is_refused_before_anything_changes(lab, more, words):
     with pytest.raises(UserError, match=words):
         lab.test(**more)
     assert lab.objects.calls == 0
 
 
-def test_without_a_version_that_serves_there_is_nothing_to_test_against(mode):
-    lab = Lab(mode)
+def test_without_a_version_that_serves_there_is_nothing_to_test_against(lab):
     lab.kept.found.clear()
     with pytest.raises(UserError, match="nothing serves reviews that version 4 could be compared"):
         lab.test()
     assert lab.kept.found == {}
 
 
-def test_a_first_deployment_that_was_killed_is_not_tested_against(mode):
-    lab = Lab(mode)
+def test_a_first_deployment_that_was_killed_is_not_tested_against(lab):
     lab.kept.patch(
         NAME, {"metadata": {"annotations": {"review-sentiment/first-deployment": "in progress"}}}
     )

@@ -8,6 +8,11 @@ from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import World
 
 
+@pytest.fixture
+def world(mode):
+    return World(mode)
+
+
 def test_the_first_version_is_deployed_at_once(mode):
     world = World(mode, empty=True)
     done = world.roll_out("3")
@@ -27,8 +32,7 @@ def test_a_first_version_that_never_starts_is_removed_and_told(mode):
     assert world.kept.found == {}
 
 
-def test_a_good_canary_is_promoted_step_by_step(mode):
-    world = World(mode)
+def test_a_good_canary_is_promoted_step_by_step(world):
     done = world.roll_out()
     assert done.decision == "promote"
     assert [step.percent for step in done.steps] == [10, 50, 100]
@@ -53,8 +57,7 @@ def test_alpha_is_shared_by_the_steps(mode):
 
 
 @pytest.mark.parametrize("percent", [10, 50, 100])
-def test_a_canary_with_errors_goes_back_from_any_step(mode, percent):
-    world = World(mode)
+def test_a_canary_with_errors_goes_back_from_any_step(world, percent):
     steps = tuple(sorted({5, percent, 100}))
 
     def later(what):
@@ -73,8 +76,7 @@ def test_a_canary_with_errors_goes_back_from_any_step(mode, percent):
     assert world.kserve.restarts == {}
 
 
-def test_a_slow_canary_goes_back(mode):
-    world = World(mode)
+def test_a_slow_canary_goes_back(world):
     world.time.edges["4"] = 20
     done = world.roll_out()
     assert done.decision == "roll_back"
@@ -91,8 +93,7 @@ def test_a_canary_that_never_starts_goes_back(mode):
 
 
 @pytest.mark.parametrize("blind", [True, False])
-def test_a_canary_that_is_not_proven_in_time_goes_back(mode, blind):
-    world = World(mode)
+def test_a_canary_that_is_not_proven_in_time_goes_back(world, blind):
     world.time.per_second = 1
     if blind:
         world.time.blind.add("4")
@@ -104,8 +105,7 @@ def test_a_canary_that_is_not_proven_in_time_goes_back(mode, blind):
     assert len(done.steps[-1].analyses) == (0 if blind else 4)
 
 
-def test_a_rejected_version_is_tried_again_only_on_request(mode):
-    world = World(mode)
+def test_a_rejected_version_is_tried_again_only_on_request(world):
     world.time.errors["4"] = 0.5
     first = world.roll_out()
     before, calls = world.final, world.objects.calls
@@ -121,8 +121,7 @@ def test_a_rejected_version_is_tried_again_only_on_request(mode):
     assert "review-sentiment/attempt" not in world.final[0]["spec"]["predictor"]["annotations"]
 
 
-def test_after_a_rejected_version_the_next_one_is_tried(mode):
-    world = World(mode)
+def test_after_a_rejected_version_the_next_one_is_tried(world):
     world.time.errors["4"] = 0.5
     world.roll_out()
     world.kserve.served.clear()
@@ -161,8 +160,7 @@ def test_steps_that_cannot_be_rolled_out_are_refused(steps):
     assert world.objects.calls == 0
 
 
-def test_labelled_reviews_are_asked_for_both_versions(mode):
-    world = World(mode)
+def test_labelled_reviews_are_asked_for_both_versions(world):
     asked = []
 
     def labelled(stable, canary):
@@ -174,8 +172,7 @@ def test_labelled_reviews_are_asked_for_both_versions(mode):
     assert done.steps[0].analyses[-1].measures[-1].canary == (200, 200)
 
 
-def test_a_canary_that_does_not_answer_labelled_reviews_is_not_promoted(mode):
-    world = World(mode)
+def test_a_canary_that_does_not_answer_labelled_reviews_is_not_promoted(world):
     done = world.roll_out(labelled=lambda *_: ([], "no label came"), step_deadline_seconds=300)
     assert done.decision == "roll_back"
     assert done.reason == "at 10 percent, not proven within 300 s (no label came)"
@@ -184,7 +181,6 @@ def test_a_canary_that_does_not_answer_labelled_reviews_is_not_promoted(mode):
     assert "failed requests" in done.reason
 
 
-def test_limits_are_those_that_were_given(mode):
-    world = World(mode)
+def test_limits_are_those_that_were_given(world):
     world.time.errors["4"] = 0.3
     assert world.roll_out(error_rate=0.9).decision == "promote"
