@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from components.training.fine_tune import fine_tune
 from components.training.options import TrainingOptions
-from tests.training.nodes import started
+from tests.stand_ins.training_nodes import started
 
 pytestmark = pytest.mark.slow
 

@@ -19,9 +19,9 @@ from components.training.on_nodes.launch import PERMISSIONS, describe, fine_tune
 from components.training.on_nodes.shared_folder import SharedFolder
 from tests.stand_ins.api_server import Objects as Kept
 from tests.stand_ins.api_server import Refused
+from tests.stand_ins.step_world import WORKFLOW, StepWorld
 from tests.stand_ins.trainer import Trainer
 from tests.training.on_nodes.test_shared_folder import write_model
-from tests.training.step_world import WORKFLOW, StepWorld
 
 NAME = "review-sentiment-train-0123abcd"
 GROUP = "trainer.kubeflow.org"
@@ -106,6 +106,10 @@ def test_the_model_of_a_train_job_is_taken_over(world, caplog):
     (job,) = created
     assert job["metadata"]["name"] == NAME
     assert job["metadata"]["ownerReferences"] == [WORKFLOW]
+    assert job["metadata"]["labels"] == {
+        "app.kubernetes.io/part-of": "review-sentiment",
+        "app.kubernetes.io/component": "training",
+    }
     trainer = job["spec"]["trainer"]
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (2, 4)
     # Later than the step, which otherwise would find no pods to tell of.
@@ -218,6 +222,7 @@ def test_what_the_cluster_lacks_is_reported_and_nothing_is_left(world, spoil, me
     ("changes", "message"),
     [
         ({"nodes": 0}, "0 nodes"),
+        ({"nodes": -2}, "-2 nodes"),
         ({"gpus_per_node": -1}, "-1 GPUs"),
         ({"training_set": "/missing.parquet"}, "/missing.parquet does not exist"),
     ],

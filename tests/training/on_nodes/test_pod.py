@@ -6,7 +6,7 @@ import pytest
 
 from components.training.on_nodes.pod import exit_code
 from components.training.on_nodes.train_job import train_job_spec, training_arguments
-from tests.training.nodes import started
+from tests.stand_ins.training_nodes import started
 
 OPTIONS = {"epochs": 1000, "batch_size": 8, "evaluations_per_epoch": 12, "precision": "fp32"}
 

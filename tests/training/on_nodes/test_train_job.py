@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.shared.machine.errors import UserError
 from components.training.__main__ import build_parser
 from components.training.on_nodes.train_job import (
     LONGEST_NAME,
@@ -17,13 +16,7 @@ from components.training.on_nodes.train_job import (
 from components.training.options import TrainingOptions
 from tests.deployment.conftest import CRDS
 from tests.stand_ins.kept_objects import crd_validator
-
-OWNER = {
-    "apiVersion": "argoproj.io/v1alpha1",
-    "kind": "Workflow",
-    "name": "review-sentiment-training-x7k2p",
-    "uid": "5f0c6d8e-0000-4000-8000-000000000000",
-}
+from tests.stand_ins.step_world import WORKFLOW
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +50,13 @@ ARGUMENTS = training_arguments("/state/t.parquet", "minilm", "/state/model", {"e
 @pytest.mark.parametrize("extra", [{}, {"image": "reg/training:1", "deadline_seconds": 3600}])
 def test_a_train_job_is_what_trainer_takes(faults_of, nodes, gpus, extra):
     spec = train_job_spec(ARGUMENTS, nodes, gpus, **extra)
-    job = train_job("n" * LONGEST_NAME, spec, OWNER)
+    job = train_job("n" * LONGEST_NAME, spec, WORKFLOW)
     assert faults_of(job) == []
     webhook(job)
 
 
 def test_the_schema_is_strict(faults_of):
-    job = train_job("n", train_job_spec(ARGUMENTS, 2, 1), OWNER)
+    job = train_job("n", train_job_spec(ARGUMENTS, 2, 1), WORKFLOW)
     job["spec"]["trainer"]["numberOfNodes"] = 2
     assert faults_of(job)
 
@@ -94,24 +87,6 @@ def test_without_gpus_a_node_gets_one_process_and_may_be_any():
     assert spec["trainer"]["numProcPerNode"] == 1
     assert set(spec) == {"runtimeRef", "trainer"}
     assert not {"resourcesPerNode", "image"} & set(spec["trainer"])
-
-
-def test_the_job_belongs_to_the_run():
-    job = train_job("n", train_job_spec(ARGUMENTS, 1, 2), OWNER)
-    assert job["metadata"]["ownerReferences"] == [OWNER]
-    assert job["metadata"]["labels"] == {
-        "app.kubernetes.io/part-of": "review-sentiment",
-        "app.kubernetes.io/component": "training",
-    }
-
-
-@pytest.mark.parametrize(
-    ("nodes", "gpus", "sentence"),
-    [(0, 1, "0 nodes"), (-2, 0, "-2 nodes"), (2, -1, "-1 GPUs per node")],
-)
-def test_a_scale_that_cannot_be_is_refused(nodes, gpus, sentence):
-    with pytest.raises(UserError, match=sentence):
-        train_job_spec(ARGUMENTS, nodes, gpus)
 
 
 @given(

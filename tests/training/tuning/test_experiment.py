@@ -16,39 +16,16 @@ from components.training.tuning.experiment import (
     read_search_space,
 )
 
-GOOD = {
-    "kind": "Experiment",
-    "spec": {
-        "objective": {"type": "maximize", "objectiveMetricName": "macro_f1"},
-        "algorithm": {
-            "algorithmName": "random",
-            "algorithmSettings": [{"name": "random_state", "value": "7"}],
-        },
-        "parameters": [
-            {
-                "name": "learning_rate",
-                "parameterType": "double",
-                "feasibleSpace": {"min": "1e-5", "max": "1e-3", "distribution": "logUniform"},
-            },
-            {
-                "name": "batch_size",
-                "parameterType": "discrete",
-                "feasibleSpace": {"list": ["16", "32", "0.5"]},
-            },
-            {
-                "name": "class_weights",
-                "parameterType": "categorical",
-                "feasibleSpace": {"list": ["none", "sqrt"]},
-            },
-        ],
-    },
-}
+MANIFEST = yaml.safe_load(experiment_file().read_text())
+OURS = read_search_space(experiment_file())
+RATE, EPOCHS, SIZE, WEIGHTS = range(4)
+"""Places of some of its parameters."""
 
 
 @pytest.fixture
 def written(tmp_path):
     def write(change=None):
-        content = copy.deepcopy(GOOD)
+        content = copy.deepcopy(MANIFEST)
         if change:
             change(content["spec"])
         path = tmp_path / "experiment.yaml"
@@ -59,27 +36,19 @@ def written(tmp_path):
 
 
 def test_the_manifest_is_read_into_typed_parameters(written):
-    space = read_search_space(written())
-    assert (space.objective, space.maximize, space.random_state) == ("macro_f1", True, 7)
-    rate, size, weights = space.parameters
-    assert rate == Parameter("learning_rate", "double", 1e-5, 1e-3, 0.0, "logUniform")
-    assert size.choices == (16, 32, 0.5)
-    assert [type(choice) for choice in size.choices] == [int, int, float]
+    space = read_search_space(written(_of(SIZE, "feasibleSpace", {"list": ["16", "0.5"]})))
+    assert (space.objective, space.maximize, space.random_state) == ("macro_f1", True, 42)
+    rate, epochs, size, weights, *_ = space.parameters
+    assert rate == Parameter("learning_rate", "double", 3e-5, 3e-4, 0.0, "logUniform")
+    assert epochs == Parameter("epochs", "int", 2, 4)
+    assert size.choices == (16, 0.5)
+    assert [type(choice) for choice in size.choices] == [int, float]
     assert weights.choices == ("none", "sqrt")
 
 
-def test_the_same_seed_gives_the_same_draws_and_another_seed_others(written):
-    space = read_search_space(written())
-
-    def draws(seed):
-        rng = np.random.default_rng(seed)
-        return [space.sample(rng) for _ in range(5)]
-
-    assert draws(7) == draws(7)
-    assert draws(7) != draws(8)
-
-
-OURS = read_search_space(experiment_file())
+def test_the_same_seed_gives_the_same_draws_and_another_seed_others():
+    first, again, other = (OURS.sample(np.random.default_rng(seed)) for seed in (7, 7, 8))
+    assert first == again != other
 
 
 @given(st.integers(0, 10_000))
@@ -152,29 +121,32 @@ def _of(position, key, value):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (_of(0, "parameterType", "float"), "learning_rate has parameterType 'float'"),
-        (_of(0, "feasibleSpace", None), "learning_rate has no feasibleSpace"),
-        (_of(0, "feasibleSpace", {"min": "1"}), "learning_rate is double; give it min and max"),
-        (_of(0, "feasibleSpace", {"min": "2", "max": "1"}), "min 2 above max 1"),
-        (_of(0, "feasibleSpace", {"min": 1, "max": "2"}), "learning_rate: min must be .* quotes"),
-        (_of(0, "feasibleSpace", {"min": "x", "max": "2"}), "min 'x' is not a number"),
-        (_of(0, "feasibleSpace", {"min": "nan", "max": "2"}), "min 'nan' is not a number"),
-        (_of(0, "feasibleSpace", {"min": "1", "max": "2", "step": "0"}), "step 0"),
-        (_of(0, "feasibleSpace", {"min": "1", "max": "2", "stop": "0"}), "unknown key 'stop'"),
+        (_of(RATE, "parameterType", "float"), "learning_rate has parameterType 'float'"),
+        (_of(RATE, "feasibleSpace", None), "learning_rate has no feasibleSpace"),
+        (_of(RATE, "feasibleSpace", {"min": "1"}), "learning_rate is double; give it min and max"),
+        (_of(RATE, "feasibleSpace", {"min": "2", "max": "1"}), "min 2 above max 1"),
         (
-            _of(0, "feasibleSpace", {"min": "1", "max": "2", "distribution": "loguniform"}),
+            _of(RATE, "feasibleSpace", {"min": 1, "max": "2"}),
+            "learning_rate: min must be .* quotes",
+        ),
+        (_of(RATE, "feasibleSpace", {"min": "x", "max": "2"}), "min 'x' is not a number"),
+        (_of(RATE, "feasibleSpace", {"min": "nan", "max": "2"}), "min 'nan' is not a number"),
+        (_of(RATE, "feasibleSpace", {"min": "1", "max": "2", "step": "0"}), "step 0"),
+        (_of(RATE, "feasibleSpace", {"min": "1", "max": "2", "stop": "0"}), "unknown key 'stop'"),
+        (
+            _of(RATE, "feasibleSpace", {"min": "1", "max": "2", "distribution": "loguniform"}),
             "distribution 'loguniform'",
         ),
         (
-            _of(0, "feasibleSpace", {"min": "0", "max": "2", "distribution": "logUniform"}),
+            _of(RATE, "feasibleSpace", {"min": "0", "max": "2", "distribution": "logUniform"}),
             "min must be above 0",
         ),
-        (_of(1, "parameterType", "int"), "batch_size is int; give it min and max"),
-        (_of(1, "feasibleSpace", {"list": []}), "batch_size is discrete; give it a list"),
-        (_of(1, "feasibleSpace", {"list": ["a"]}), "batch_size: list 'a' is not a number"),
-        (_of(1, "feasibleSpace", {"list": [16]}), "batch_size: list must be .* quotes"),
-        (_of(2, "name", "learning_rate"), "learning_rate is described twice"),
-        (_of(2, "name", ""), "needs a name"),
+        (_of(SIZE, "parameterType", "int"), "batch_size is int; give it min and max"),
+        (_of(SIZE, "feasibleSpace", {"list": []}), "batch_size is discrete; give it a list"),
+        (_of(SIZE, "feasibleSpace", {"list": ["a"]}), "batch_size: list 'a' is not a number"),
+        (_of(SIZE, "feasibleSpace", {"list": [16]}), "batch_size: list must be .* quotes"),
+        (_of(WEIGHTS, "name", "learning_rate"), "learning_rate is described twice"),
+        (_of(WEIGHTS, "name", ""), "needs a name"),
         (lambda spec: spec.update(parameters=[]), r"no spec\.parameters"),
         (lambda spec: spec["algorithm"].update(algorithmName="grid"), "use random"),
         (lambda spec: spec.update(algorithm=["random"]), r"spec\.algorithm must be a mapping"),
