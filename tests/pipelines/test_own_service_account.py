@@ -2,13 +2,11 @@
 
 An overlay is applied to a namespace of its own, so that Role, quota, Pod Security and the published
 schemas decide. What controllers would do is done by small ones with an administrator's rights; no
-pod runs. Set KUBERNETES_TEST_KUBECONFIG to a kubeconfig of an administrator.
+pod runs.
 """
 
-import os
 import subprocess
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,7 +17,6 @@ import pytest
 import yaml
 
 from components.deployment.kserve.service import inference_services
-from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 from components.shared.kubernetes.objects import Objects
 from components.training.on_nodes.train_job import TRAIN_JOBS
@@ -27,19 +24,15 @@ from components.training.tuning.search import tune
 from tests.deployment.rollout_world import NAME, World
 from tests.manifests.conftest import MANIFESTS
 from tests.stand_ins.katib import Katib
+from tests.stand_ins.real_namespace import KUBECONFIG, MARKS, RealNamespace
 from tests.stand_ins.trainer import Trainer
 from tests.training.conftest import small_set, tokenizer  # noqa: F401 - fixtures
 from tests.training.on_nodes.test_launch import MADE, train_options
 from tests.training.on_nodes.test_shared_folder import write_model
 
-KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")
 RUN = "0123abcd-4567-4000-8000-0123456789ab"
-WORKFLOW = {
-    "apiVersion": "argoproj.io/v1alpha1",
-    "kind": "Workflow",
-    "name": "run-x",
-    "uid": "0c6a4bb2-9c5f-4f5e-8d3f-1f2b3c4d5e6f",
-}
+WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x"}
+WORKFLOW["uid"] = "0c6a4bb2-9c5f-4f5e-8d3f-1f2b3c4d5e6f"
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "runAsNonRoot": True,
@@ -47,22 +40,14 @@ RESTRICTED = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not KUBECONFIG, reason="set KUBERNETES_TEST_KUBECONFIG"),
-]
+pytestmark = MARKS
 
 
-class Namespace:
-    """A namespace with an overlay applied, and an administrator in it."""
+class Namespace(RealNamespace):
+    """A namespace with an overlay applied."""
 
     def __init__(self, folder: Path, overlay: str) -> None:
-        from kubernetes.client import CoreV1Api, CustomObjectsApi
-
-        self.name = f"steps-test-{uuid.uuid4().hex[:8]}"
-        self.folder = folder
-        client, _ = connect(kubeconfig=KUBECONFIG)
-        self.core, self.custom = CoreV1Api(client), CustomObjectsApi(client)
+        super().__init__()
         # kustomize takes relative paths only.
         up = "../" * (len(folder.resolve().parts) - 1)
         kustomization = {
@@ -72,28 +57,10 @@ class Namespace:
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         self.kubectl("apply", "--server-side", "--validate=strict", "-k", str(folder))
 
-    def kubectl(self, *words: str) -> str:
+    def kubectl(self, *words: str) -> None:
         command = ["kubectl", "--kubeconfig", KUBECONFIG, "--namespace", self.name, *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def credentials(self) -> str:
-        """A kubeconfig of the pipelines' service account."""
-        config = yaml.safe_load(Path(KUBECONFIG).read_text(encoding="utf-8"))
-        token = self.kubectl("create", "token", SERVICE_ACCOUNT).strip()
-        context = config["contexts"][0]
-        config["users"] = [{"name": "step", "user": {"token": token}}]
-        config["contexts"] = [
-            {
-                "name": "step",
-                "context": {**context["context"], "user": "step", "namespace": self.name},
-            }
-        ]
-        config["current-context"] = "step"
-        file = self.folder / "kubeconfig"
-        file.write_text(yaml.safe_dump(config), encoding="utf-8")
-        return str(file)
 
     def make_step_pod(self) -> None:
         """The pod that Kubeflow Pipelines would run the step in."""
@@ -150,7 +117,7 @@ def namespace(
     made = Namespace(tmp_path_factory.mktemp("overlay"), request.param)
     made.make_step_pod()
     yield made
-    made.core.delete_namespace(made.name)
+    made.delete()
 
 
 @pytest.fixture(autouse=True)
@@ -159,9 +126,13 @@ def as_a_step(namespace, tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     # The client reads KUBECONFIG once, when it is imported.
     default = "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION"
-    monkeypatch.setattr(default, namespace.credentials())
+    credentials = namespace.kubeconfig(tmp_path, namespace.token(SERVICE_ACCOUNT))
+    monkeypatch.setattr(default, credentials)
     monkeypatch.setenv("KFP_POD_NAME", "step")
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+
+
+KATIB = ("kubeflow.org", "v1beta1")
 
 
 class TrialsOf:
@@ -172,10 +143,8 @@ class TrialsOf:
 
     def status(self, experiment: dict) -> dict:
         found = self.katib.status(experiment)
-        where = ("kubeflow.org", "v1beta1", self.namespace.name, "trials")
-        there = {
-            trial["metadata"]["name"]: trial for trial in self.namespace.listed(*KIND_OF_TRIAL)
-        }
+        where = (*KATIB, self.namespace.name, "trials")
+        there = {one["metadata"]["name"]: one for one in self.namespace.listed(*KATIB, "trials")}
         for name, trial in self.katib.trials.items():
             if name not in there:
                 spec = {**experiment["spec"]["trialTemplate"], **trial["spec"]}
@@ -186,27 +155,15 @@ class TrialsOf:
         return found
 
 
-KIND_OF_TRIAL = ("kubeflow.org", "v1beta1", "trials")
-
-
 @pytest.mark.parametrize(("nodes", "gpus"), [(1, 1), (2, 4)], ids=["job", "trainjob"])
 def test_tuning_in_katib(namespace, small_set, tmp_path, monkeypatch, nodes, gpus) -> None:  # noqa: F811
     monkeypatch.setenv("TUNING_BACKEND", "katib")
-    with namespace.controlled(
-        ("kubeflow.org", "v1beta1", "experiments"), TrialsOf(namespace).status
-    ):
-        best, scores = tune(
-            small_set,
-            "minilm",
-            {"seed": 3},
-            2,
-            tmp_path / "trials.json",
-            nodes=nodes,
-            gpus_per_node=gpus,
-        )
+    with namespace.controlled((*KATIB, "experiments"), TrialsOf(namespace).status):
+        given = (small_set, "minilm", {"seed": 3}, 2, tmp_path / "trials.json")
+        best, scores = tune(*given, nodes=nodes, gpus_per_node=gpus)
     assert scores["macro_f1"] == pytest.approx(0.7)
     assert best["seed"] == 3
-    (experiment,) = namespace.listed("kubeflow.org", "v1beta1", "experiments")
+    (experiment,) = namespace.listed(*KATIB, "experiments")
     assert experiment["metadata"]["ownerReferences"] == [WORKFLOW]
     for plural in ("experiments", "trials"):
         namespace.kubectl("delete", f"{plural}.kubeflow.org", "--all")
@@ -222,15 +179,7 @@ def test_training_in_a_train_job(namespace, small_set, tmp_path) -> None:  # noq
         write_model(folder, "minilm", options, facts, **MADE, resumed_at=0)
 
     kind = ("trainer.kubeflow.org", "v1alpha1", "trainjobs")
-    trainer = Trainer(train)
-
-    def status(job: dict) -> dict:
-        found = trainer.status(job)
-        for one in found.get("conditions", []):
-            one["lastTransitionTime"] = "2026-01-01T00:00:00Z"
-        return found
-
-    with namespace.controlled(kind, status):
+    with namespace.controlled(kind, partial(_dated, Trainer(train))):
         result = fine_tune_at_scale(
             small_set,
             "minilm",
@@ -252,7 +201,7 @@ def test_a_rollout_with_a_canary(namespace, mode) -> None:
     world = World(mode, empty=True)
     world.objects = inference_services()
     kind = ("serving.kserve.io", "v1beta1", "inferenceservices")
-    with namespace.controlled(kind, partial(_status_of, world)):
+    with namespace.controlled(kind, partial(_dated, world.kserve)):
         assert world.roll_out("3").decision == "first_deployment"
         assert world.roll_out("4").decision == "promote"
         world.time.errors["5"] = 0.5
@@ -260,8 +209,9 @@ def test_a_rollout_with_a_canary(namespace, mode) -> None:
     world.objects.delete(NAME)
 
 
-def _status_of(world: World, service: dict) -> dict:
-    found = world.kserve.status(service)
+def _dated(controller: Any, thing: dict) -> dict:
+    """The status that a stand-in computes, as the published schemas want it."""
+    found = controller.status(thing)
     for one in found.get("conditions", []):
         one["lastTransitionTime"] = "2026-01-01T00:00:00Z"
     return found

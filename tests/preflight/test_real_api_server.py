@@ -1,10 +1,5 @@
-"""The preflight against a real API server: access reviews and schemas.
+"""The preflight against a real API server: access reviews and schemas."""
 
-Set KUBERNETES_TEST_KUBECONFIG to a kubeconfig of an administrator.
-"""
-
-import os
-import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,47 +12,23 @@ from components.preflight.finding import State
 from components.preflight.outside import Permission
 from components.preflight.permission_checks import check_permissions
 from components.shared.kubernetes import namespace_objects as names
-from components.shared.kubernetes.connection import connect
 from pipelines.running.preflight import permissions
 from tests.preflight.healthy_cluster import EXPECTED
+from tests.stand_ins.real_namespace import MARKS, RealNamespace
 
-KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")
 ROLE = Path(__file__).resolve().parents[2] / "manifests/base/pipeline/role.yaml"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not KUBECONFIG, reason="set KUBERNETES_TEST_KUBECONFIG"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def api():
-    from kubernetes.client import CoreV1Api, RbacAuthorizationV1Api
-
-    client, _ = connect(kubeconfig=KUBECONFIG)
-    core, rbac = CoreV1Api(client), RbacAuthorizationV1Api(client)
-    namespace = f"preflight-test-{uuid.uuid4().hex[:8]}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    core.create_namespace({"metadata": {"name": namespace, "labels": labels}})
-    for account in (names.SERVICE_ACCOUNT, names.PREDICTOR_SERVICE_ACCOUNT):
-        core.create_namespaced_service_account(namespace, {"metadata": {"name": account}})
-    role = yaml.safe_load(ROLE.read_text(encoding="utf-8"))
-    rbac.create_namespaced_role(namespace, role)
-    rbac.create_namespaced_role_binding(
-        namespace,
-        {
-            "metadata": {"name": "steps"},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "Role",
-                "name": role["metadata"]["name"],
-            },
-            "subjects": [{"kind": "ServiceAccount", "name": names.SERVICE_ACCOUNT}],
-        },
-    )
-    yield Api(client, namespace)
-    core.delete_namespace(namespace)
-    client.close()
+    namespace = RealNamespace()
+    enforced = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace.make(names.SERVICE_ACCOUNT, names.PREDICTOR_SERVICE_ACCOUNT, **enforced)
+    namespace.bind(names.SERVICE_ACCOUNT, yaml.safe_load(ROLE.read_text(encoding="utf-8")))
+    yield Api(namespace.admin, namespace.name)
+    namespace.delete()
 
 
 def check(api, wanted):
