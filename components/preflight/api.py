@@ -1,6 +1,6 @@
 """The cluster's API as a preflight asks it: a refusal is an answer too, not an error."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 _TIMEOUT = (3.0, 8.0)
 """Seconds to connect and to wait for an answer."""
 
-_SECONDS_TO_GIVE_UP = 4.0
-"""From the first failure; a preflight does not wait for a cluster to come back."""
+_AT_ONCE = RetryPolicy(seconds=4.0)
+"""A preflight does not wait for a cluster to come back."""
 
 _ANSWERS = frozenset({400, 403, 404, 405, 406, 410, 422})
 """Refusals that a check evaluates; others are asked again, or end the preflight."""
 
+_JSON = "application/json"
 ONLY_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """Asks for an object without its content, so that no value of a Secret leaves the cluster."""
 
@@ -53,14 +54,14 @@ class Api:
 
     client: "ApiClient"
     namespace: str
-    retry_policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(_SECONDS_TO_GIVE_UP))
+    retry_policy: RetryPolicy = _AT_ONCE
 
     @property
     def host(self) -> str:
         """Address of the API."""
         return str(self.client.configuration.host)
 
-    def get(self, path: str, *, accept: str = "application/json", **query: str) -> Answer:
+    def get(self, path: str, *, accept: str = _JSON, **query: str) -> Answer:
         """Read an address, e.g. `/version`; raises as `ask`."""
         return self.ask("GET", f"{path}?{urlencode(query)}" if query else path, accept=accept)
 
@@ -71,13 +72,7 @@ class Api:
         return f"{path}/{quote(name)}" if name else path
 
     def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: dict[str, Any] | None = None,
-        accept: str = "application/json",
-        impersonate: str = "",
+        self, method: str, path: str, body: Any = None, accept: str = _JSON, impersonate: str = ""
     ) -> Answer:
         """Make one request, and return the answer also where it is a refusal.
 
@@ -89,9 +84,8 @@ class Api:
         """
         from kubernetes.client.exceptions import ApiException
 
-        headers = {"Accept": accept, "Content-Type": "application/json"}
-        if impersonate:
-            headers["Impersonate-User"] = impersonate
+        headers = {"Accept": accept, "Content-Type": _JSON}
+        headers |= {"Impersonate-User": impersonate} if impersonate else {}
 
         def once() -> Answer:
             try:
@@ -116,10 +110,9 @@ class Api:
 
 def unread(name: str, what: str, answer: Answer) -> Finding:
     """The finding where something may not or cannot be read."""
-    if answer.status == 403:
-        return skipped(name, f"you may not read {what}")
     said = str(answer.found.get("message") or answer.text).strip()[:200]
-    return skipped(name, f"{what} cannot be read ({answer.status}: {said})")
+    why = f"{what} cannot be read ({answer.status}: {said})"
+    return skipped(name, f"you may not read {what}" if answer.status == 403 else why)
 
 
 def _text(body: bytes | str | None) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from components.preflight.api import Api
@@ -14,27 +15,23 @@ from components.shared.machine.errors import UserError
 _OLDEST = (1, 31)
 """Kubernetes that Kubeflow Trainer 2.3 asks for; KServe 0.20 and Katib 0.19 run on older ones."""
 
-_KSERVE = (
-    "kubectl apply --server-side "
-    "-f https://github.com/kserve/kserve/releases/download/v0.21.0/kserve.yaml"
-)
-_TRAINER = (
-    "kubectl apply --server-side "
-    '-k "https://github.com/kubeflow/trainer.git/manifests/overlays/manager?ref=v2.3.0"'
-)
-_KFP = (
-    'kubectl apply -k "https://github.com/kubeflow/pipelines.git/manifests/kustomize/'
-    'cluster-scoped-resources?ref=2.17.0"\n'
-    'kubectl apply -k "https://github.com/kubeflow/pipelines.git/manifests/kustomize/env/'
-    'platform-agnostic?ref=2.17.0"'
+_SERVER_SIDE = "kubectl apply --server-side"
+_KUBEFLOW = "https://github.com/kubeflow"
+_RELEASE = "releases/download"
+
+_KSERVE = f"{_SERVER_SIDE} -f https://github.com/kserve/kserve/{_RELEASE}/v0.21.0/kserve.yaml"
+_TRAINER = f'{_SERVER_SIDE} -k "{_KUBEFLOW}/trainer.git/manifests/overlays/manager?ref=v2.3.0"'
+_KFP = "\n".join(
+    f'kubectl apply -k "{_KUBEFLOW}/pipelines.git/manifests/kustomize/{part}?ref=2.17.0"'
+    for part in ("cluster-scoped-resources", "env/platform-agnostic")
 )
 _KATIB = (
-    'kubectl apply -k "https://github.com/kubeflow/katib.git/manifests/v1beta1/installs/'
+    f'kubectl apply -k "{_KUBEFLOW}/katib.git/manifests/v1beta1/installs/'
     'katib-standalone?ref=v0.19.0"'
 )
 _GATEWAY = (
-    "kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/"
-    "releases/download/v1.4.0/standard-install.yaml"
+    f"{_SERVER_SIDE} -f https://github.com/kubernetes-sigs/gateway-api/"
+    f"{_RELEASE}/v1.4.0/standard-install.yaml"
 )
 
 PARTS = (
@@ -85,34 +82,28 @@ def check_server(api: Api) -> list[Finding]:
 
 
 def _kinds(
-    name: str,
-    group_version: str,
-    plurals: str,
-    without: str,
-    remedy: str = "",
-    missing: State = State.FAILED,
+    name: str, served: str, without: str, remedy: str = "", missing: State = State.FAILED
 ) -> Check:
-    """A row for kinds that have to be served in our version."""
+    """A row for kinds that have to be served: the version of their group, and their plurals."""
+    group_version, _, plurals = served.partition(" ")
 
     def right(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
-        served = {resource.get("name") for resource in found.get("resources") or []}
-        lacking = ", ".join(plural for plural in plurals.split(", ") if plural not in served)
+        names = {resource.get("name") for resource in found.get("resources") or []}
+        lacking = ", ".join(plural for plural in plurals.split(", ") if plural not in names)
         if lacking:
             text = f"there is no {group_version} {lacking}: {without}"
             yield Finding(missing, name, text, remedy)
 
-    what = f"{group_version} {plurals}"
-    return Check(name, f"/apis/{group_version}", what, right, remedy, missing, without)
+    return Check(name, f"/apis/{group_version}", served, right, remedy, missing, without)
 
 
-def _field(
-    name: str, group_version: str, kind: str, path: str, without: tuple[State, str], remedy: str
-) -> Check:
-    """A row for a field that not every version of a kind has."""
+def _field(name: str, group_version: str, field: str, without: Finding) -> Check:
+    """A row for a field that not every version of a kind has, such as `TrainJob spec.suspend`."""
+    kind, _, path = field.partition(" ")
 
     def right(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
         if not has_field(found, kind, path):
-            yield Finding(without[0], name, f"{kind} has no {path}: {without[1]}", remedy)
+            yield replace(without, text=f"{kind} has no {path}: {without.text}")
 
     address, what = f"/openapi/v3/apis/{group_version}", f"schema of {group_version}"
     return Check(name, address, what, right, "", State.SKIPPED, shown=f"{kind} has {path}")
@@ -134,18 +125,14 @@ def has_field(openapi: dict[str, Any], kind: str, path: str) -> bool:
 
 def _traffic(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
     """Standard mode splits traffic by the Gateway API, Knative mode by Knative's revisions."""
-    modes = (
-        ("gateway.networking.k8s.io/v1", "Gateway API, for KServe's Standard mode"),
-        ("serving.knative.dev/v1", "Knative, for KServe's Knative mode"),
-    )
-    there = [text for group, text in modes if api.get(f"/apis/{group}").good]
-    if there:
-        yield passed("traffic splitting", "; ".join(there))
-    else:
-        text = (
-            "there is neither the Gateway API nor Knative: a model is served, but not as a canary"
-        )
-        yield warning("traffic splitting", text, _GATEWAY)
+    modes = {
+        "gateway.networking.k8s.io/v1": "Gateway API, for KServe's Standard mode",
+        "serving.knative.dev/v1": "Knative, for KServe's Knative mode",
+    }
+    there = [text for group, text in modes.items() if api.get(f"/apis/{group}").good]
+    text = "there is neither the Gateway API nor Knative: a model is served, but not as a canary"
+    name = "traffic splitting"
+    yield passed(name, "; ".join(there)) if there else warning(name, text, _GATEWAY)
 
 
 def _versions(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
@@ -189,7 +176,7 @@ def _version(name: str, deployment: dict[str, Any], oldest: tuple[int, int]) -> 
     return passed(name, f"{version}, {where}")
 
 
-def _pipelines(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
+def _pipelines(api: Api, expected: Expected, found: dict[str, Any]) -> list[Finding]:
     """Ask for its health where `make submit` would send a run: there, or through the API server."""
     import httpx
 
@@ -202,18 +189,15 @@ def _pipelines(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[
             said = httpx.get(where + _HEALTH, timeout=5, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             text = f"{where} cannot be reached ({type(error).__name__}); if it is forwarded, start"
-            yield failed(name, f"{text} the forwarding", forward)
-            return
+            return [failed(name, f"{text} the forwarding", forward)]
         health, text = status_of(said.text), f"{where} answers"
         if said.is_redirect or said.status_code in (401, 403):
             text = f"{where} asks for a login ({said.status_code}), which submitting needs too"
             create = "kubectl create token <account> --audience pipelines.kubeflow.org"
-            yield failed(name, text, f"export {_TOKEN}=$({create})")
-            return
+            return [failed(name, text, f"export {_TOKEN}=$({create})")]
         if said.status_code != 200 or not health:
             text += f" {said.status_code}, and not as Kubeflow Pipelines"
-            yield failed(name, text, f"curl {where}{_HEALTH}")
-            return
+            return [failed(name, text, f"curl {where}{_HEALTH}")]
     else:
         where = f"service ml-pipeline in namespace {namespace}"
         proxy = f"/api/v1/namespaces/{namespace}/services/ml-pipeline:http/proxy"
@@ -221,14 +205,12 @@ def _pipelines(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[
         health, text = answer.found, f"{where} answers through the API server"
         if answer.status == 404:
             text = f"there is no {where}; install Kubeflow Pipelines, or say where it answers"
-            yield failed(name, text, "make preflight KFP_ENDPOINT=https://…")
-            return
+            return [failed(name, text, "make preflight KFP_ENDPOINT=https://…")]
         if not answer.good:
             text = f"you may not reach the {where} through the API server ({answer.status})"
             remedy = f"{forward}\nmake preflight KFP_ENDPOINT=http://localhost:8888"
-            yield skipped(name, text, remedy)
-            return
-    yield _health(api, text, health, namespace)
+            return [skipped(name, text, remedy)]
+    return [_health(api, text, health, namespace)]
 
 
 def _health(api: Api, text: str, health: dict[str, Any], namespace: str) -> Finding:
@@ -252,55 +234,24 @@ def _health(api: Api, text: str, health: dict[str, Any], namespace: str) -> Find
     return passed(name, text)
 
 
-_TRAINER_GROUP, _KSERVE_GROUP = "trainer.kubeflow.org/v1alpha1", "serving.kserve.io/v1beta1"
+_TRAINING, _SERVING = "trainer.kubeflow.org/v1alpha1", "serving.kserve.io/v1beta1"
+_OLD_TRAINER = failed("Kubeflow Trainer", "it is older than 2.2; update it", _TRAINER)
+_NO_CANARY = "canaries work in Knative mode only; for Standard mode update it"
+_OLD_KSERVE = warning("KServe", _NO_CANARY, _KSERVE)
+_ARGO = "argoproj.io/v1alpha1 workflows, workflowtaskresults"
+_ON_NODES = "no training on several GPUs or nodes"
+_RUNTIMES = "serving.kserve.io/v1alpha1 servingruntimes"
+_FEAST, _NO_FEAST = "feast.dev/v1 featurestores", "the feature store works without it"
 
 CLUSTER: tuple[Check, ...] = (
-    _kinds(
-        "Argo Workflows",
-        "argoproj.io/v1alpha1",
-        "workflows, workflowtaskresults",
-        "no pipeline runs",
-        _KFP,
-    ),
-    _kinds("Katib", "kubeflow.org/v1beta1", "experiments, trials", "no tuning in Katib", _KATIB),
-    _kinds(
-        "Kubeflow Trainer",
-        _TRAINER_GROUP,
-        "trainjobs, trainingruntimes",
-        "no training on several GPUs or nodes",
-        _TRAINER,
-    ),
-    _field(
-        "Kubeflow Trainer",
-        _TRAINER_GROUP,
-        "TrainJob",
-        "spec.runtimePatches",
-        (State.FAILED, "it is older than 2.2; update it"),
-        _TRAINER,
-    ),
-    _kinds("KServe", _KSERVE_GROUP, "inferenceservices", "no rollout", _KSERVE),
-    _field(
-        "KServe",
-        _KSERVE_GROUP,
-        "InferenceService",
-        "spec.canary",
-        (State.WARNING, "canaries work in Knative mode only; for Standard mode update it"),
-        _KSERVE,
-    ),
-    _kinds(
-        "KServe runtimes",
-        "serving.kserve.io/v1alpha1",
-        "servingruntimes",
-        "no model server of ours",
-        _KSERVE,
-    ),
-    _kinds(
-        "Feast operator",
-        "feast.dev/v1",
-        "featurestores",
-        "the feature store works without it",
-        missing=State.PASSED,
-    ),
+    _kinds("Argo Workflows", _ARGO, "no pipeline runs", _KFP),
+    _kinds("Katib", "kubeflow.org/v1beta1 experiments, trials", "no tuning in Katib", _KATIB),
+    _kinds("Kubeflow Trainer", f"{_TRAINING} trainjobs, trainingruntimes", _ON_NODES, _TRAINER),
+    _field("Kubeflow Trainer", _TRAINING, "TrainJob spec.runtimePatches", _OLD_TRAINER),
+    _kinds("KServe", f"{_SERVING} inferenceservices", "no rollout", _KSERVE),
+    _field("KServe", _SERVING, "InferenceService spec.canary", _OLD_KSERVE),
+    _kinds("KServe runtimes", _RUNTIMES, "no model server of ours", _KSERVE),
+    _kinds("Feast operator", _FEAST, _NO_FEAST, missing=State.PASSED),
     Check("traffic splitting", "", "", _traffic),
     Check("versions", "", "", _versions),
     Check("Pipelines API", "", "", _pipelines),

@@ -26,14 +26,7 @@ _COLOURS = {State.PASSED: 32, State.WARNING: 33, State.FAILED: 31, State.SKIPPED
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check.
-
-    Attributes:
-        state: How it ended.
-        name: What was checked, in a word or two.
-        text: What was seen.
-        remedy: Command to type, or several, one a line; empty where nothing is to be done.
-    """
+    """The outcome of one check: what was seen, and the commands to type, one a line, if any."""
 
     state: State
     name: str
@@ -59,11 +52,7 @@ class CheckWarning(CheckFailed):
 
 
 def try_and_print(checks: Iterable[tuple[str, Callable[[], str]]]) -> list[Finding]:
-    """Make checks from inside, and print each outcome as a line that `from_log` reads.
-
-    Args:
-        checks: Names, and functions that return what they saw, or raise.
-    """
+    """Make checks, which return what they saw or raise; prints lines that `from_log` reads."""
     findings = []
     for name, check in checks:
         try:
@@ -95,9 +84,8 @@ def group_lines(title: str, findings: Iterable[Finding], colours: bool) -> str:
     following = [*(finding.remedy for finding in shown[1:]), ""]
     lines = [title]
     for finding, after in zip(shown, following, strict=True):
-        text = textwrap.wrap(
-            finding.text, _WIDTH - _STATE - _NAME, break_long_words=False, break_on_hyphens=False
-        )
+        width = _WIDTH - _STATE - _NAME
+        text = textwrap.wrap(finding.text, width, break_long_words=False, break_on_hyphens=False)
         state = f"  {finding.state.value}".ljust(_STATE)
         state = f"\033[{_COLOURS[finding.state]}m{state}\033[0m" if colours else state
         indent = "\n" + " " * (_STATE + _NAME)
@@ -113,6 +101,5 @@ def summary(findings: Iterable[Finding]) -> str:
     said = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
     if counts[State.FAILED]:
         return f"{said}. Fix what FAILED, then check again."
-    if counts[State.SKIPPED]:
-        return f"{said}. Nothing that was checked stands in the way."
-    return f"{said}. Ready."
+    skips = "Nothing that was checked stands in the way."
+    return f"{said}. {skips if counts[State.SKIPPED] else 'Ready.'}"

@@ -1,9 +1,8 @@
 """Whether the GPUs that the training asks for are there, free, and on nodes that it may use."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.preflight.api import Api, unread
 from components.preflight.finding import Finding, failed, passed, skipped, warning
@@ -17,8 +16,7 @@ _OPERATOR = (
 )
 
 
-@dataclass(frozen=True)
-class _Node:
+class _Node(NamedTuple):
     name: str
     gpus: int
     hindrance: str
@@ -35,11 +33,8 @@ def check_gpus(api: Api, expected: Expected, found: dict[str, Any]) -> list[Find
         return [unread(_NAME, "nodes", answer)]
     nodes = [node for item in answer.items if (node := _node(item)).gpus]
     if not nodes:
-        text = (
-            f"no node offers {GPU}, the training asks for {wanted}; a node that is only started "
-            "when it is asked for cannot be seen here"
-        )
-        return [failed(_NAME, text, _OPERATOR)]
+        text = f"no node offers {GPU}, the training asks for {wanted}; a node that is only started"
+        return [failed(_NAME, f"{text} when it is asked for cannot be seen here", _OPERATOR)]
     findings = [
         warning(_NAME, f"node {node.name} is left out: {node.hindrance}", node.remedy)
         for node in nodes
@@ -49,26 +44,20 @@ def check_gpus(api: Api, expected: Expected, found: dict[str, Any]) -> list[Find
     offered = sum(node.gpus for node in usable)
     text = f"{offered} on {len(usable)} node{'s' * (len(usable) != 1)} that training can use"
     if offered < wanted:
-        remedy = (
-            f"export TRAINING_GPUS={offered} TRAINING_NODES=1   # or fewer, or add nodes"
-            if usable
-            else next(node.remedy for node in nodes)
-        )
+        fewer = f"export TRAINING_GPUS={offered} TRAINING_NODES=1   # or fewer, or add nodes"
+        remedy = fewer if usable else nodes[0].remedy
         return [*findings, failed(_NAME, f"{text}; it asks for {wanted}", remedy)]
     return [*findings, _free(api, usable, wanted, text)]
 
 
 def _node(item: dict[str, Any]) -> _Node:
-    """A node with its GPUs, and what keeps our pods from it."""
+    """A node with its GPUs, and the first thing that keeps our pods from it."""
+    gpus = ((item.get("status") or {}).get("allocatable") or {}).get(GPU, 0)
+    return _Node(item["metadata"]["name"], int(gpus), *next(_hindrances(item), ("", "")))
+
+
+def _hindrances(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
     name, status = item["metadata"]["name"], item.get("status") or {}
-    gpus = int((status.get("allocatable") or {}).get(GPU, 0))
-    return _Node(name, gpus, *next(_hindrances(name, item, status), ("", "")))
-
-
-def _hindrances(
-    name: str, item: dict[str, Any], status: dict[str, Any]
-) -> Iterator[tuple[str, str]]:
-    """Each hindrance with its remedy."""
     spec, (key, value) = item.get("spec") or {}, GPU_NODE_LABEL
     if (item["metadata"].get("labels") or {}).get(key) != value:
         yield f"it lacks the label {key}={value}", f"kubectl label node {name} {key}={value}"
@@ -90,17 +79,12 @@ def _free(api: Api, usable: list[_Node], wanted: int, text: str) -> Finding:
     """How many of the GPUs no pod holds now."""
     answer = api.get("/api/v1/pods", fieldSelector="status.phase!=Succeeded,status.phase!=Failed")
     if not answer.good:
-        return passed(
-            _NAME, f"{text}; you may not list all pods, so how many are free is not known"
-        )
-    in_use: dict[str, int] = defaultdict(int)
-    for pod in answer.items:
-        spec = pod["spec"]
-        in_use[spec.get("nodeName", "")] += max(
-            sum(_asked(container) for container in spec["containers"]),
-            *(_asked(container) for container in spec.get("initContainers") or []),
-            0,
-        )
+        unknown = "you may not list all pods, so how many are free is not known"
+        return passed(_NAME, f"{text}; {unknown}")
+    in_use: Counter[str] = Counter()
+    for spec in (pod["spec"] for pod in answer.items):
+        first = [*map(_asked, spec.get("initContainers") or []), 0]
+        in_use[spec.get("nodeName", "")] += max(sum(map(_asked, spec["containers"])), *first)
     free = sum(max(0, node.gpus - in_use[node.name]) for node in usable)
     if free < wanted:
         busy = f"{text}, {free} free; training that asks for {wanted} waits for the others"

@@ -3,9 +3,10 @@
 import os
 import platform
 import shutil
-import uuid
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from components.preflight.finding import CheckFailed, CheckWarning
 
@@ -44,11 +45,11 @@ def check_kubernetes() -> str:
 def check_storage() -> str:
     """Write to the shared volume, read it back, remove it."""
     folder = Path(_variable("STATE_DIR"))
-    file = folder / f".preflight-{uuid.uuid4().hex}"
     try:
-        file.write_text("written", encoding="utf-8")
-        read = file.read_text(encoding="utf-8")
-        file.unlink()
+        with tempfile.NamedTemporaryFile("w+", prefix=".preflight-", dir=folder) as file:
+            file.write("written")
+            file.flush()
+            read = Path(file.name).read_text(encoding="utf-8")
     except OSError as error:
         text = f"user {os.getuid()} cannot write to {folder} ({error.strerror})"
         raise CheckFailed(text) from None
@@ -77,10 +78,7 @@ def check_feature_store() -> str:
 
 
 def check_mlflow() -> str:
-    """Ask MLflow for its version and its experiments.
-
-    Its health address alone would not do: it answers also where the API refuses the host name.
-    """
+    """Ask MLflow for its experiments too: its health says nothing of a host name refused."""
     uri = _server("MLFLOW_TRACKING_URI")
     _fetch(f"{uri}/health", login=True)
     _fetch(f"{uri}/api/2.0/mlflow/experiments/search?max_results=1", login=True)
@@ -138,7 +136,6 @@ def _variable(name: str) -> str:
 
 
 def _server(variable: str) -> str:
-    """The address that a variable names, without a slash at its end."""
     uri = _variable(variable).rstrip("/")
     if not uri.startswith(("http://", "https://")):
         raise CheckFailed(f"{variable} names no server; it has to begin with http:// or https://")
@@ -149,16 +146,13 @@ def _fetch(url: str, *, login: bool = False) -> str:
     """The body of an answer, with the login that MLflow's own client would send."""
     import httpx
 
-    headers, user = {}, os.environ.get("MLFLOW_TRACKING_USERNAME")
-    credentials = None
+    how: dict[str, Any] = {"timeout": _SECONDS, "follow_redirects": True}
     if login and (token := os.environ.get("MLFLOW_TRACKING_TOKEN")):
-        headers["Authorization"] = f"Bearer {token}"
-    elif login and user:
-        credentials = (user, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
+        how["headers"] = {"Authorization": f"Bearer {token}"}
+    elif login and (user := os.environ.get("MLFLOW_TRACKING_USERNAME")):
+        how["auth"] = (user, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
     try:
-        answer = httpx.get(
-            url, headers=headers, auth=credentials, timeout=_SECONDS, follow_redirects=True
-        )
+        answer = httpx.get(url, **how)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CheckFailed(f"{url} cannot be reached ({error})") from None
     if answer.is_error:

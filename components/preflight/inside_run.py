@@ -22,10 +22,9 @@ _PERMANENT = (
 
 @dataclass(frozen=True)
 class Look:
-    """One look at the pod of a step.
+    """One look at the pod of a step, which has no name yet where there is none.
 
     Attributes:
-        pod: Its name; empty where there is none yet.
         ended: Whether it will not change any more.
         waits: What it waits for, or why it ended without a result; empty where it succeeded.
         kind: `image`, `configuration`, `unschedulable`, `died`, or empty: what the remedy goes by.
@@ -55,25 +54,19 @@ def follow(
         deadline_seconds: Time after which the run is given up.
         say: Called with what is waited for, whenever that changes.
     """
-    until = api.retry_policy.clock() + deadline_seconds
-    said = ""
+    until, said = api.retry_policy.clock() + deadline_seconds, ""
     while True:
-        state = state_of_run()
-        late = api.retry_policy.clock() >= until
+        state, late = state_of_run(), api.retry_policy.clock() >= until
         answer = api.get(api.of_namespace("pods"), labelSelector=f"pipeline/runid={run_id}")
-        if answer.status == 403:
-            if state in ENDED or late:
-                return [skipped("from inside", "you may not list the pods of the run")]
-            looks = {}
-        else:
-            looks = {name: _look(answer.items, image) for name, image in images.items()}
+        over, unseen = state in ENDED or late, answer.status == 403
+        if over and unseen:
+            return [skipped("from inside", "you may not list the pods of the run")]
+        seen = {} if unseen else images
+        looks = {name: _look(answer.items, image) for name, image in seen.items()}
         waiting = [f"{name}: {look.waits}" for name, look in looks.items() if not look.ended]
-        if state in ENDED or late or (looks and not waiting):
-            return [
-                finding
-                for name, look in looks.items()
-                for finding in _findings(api, name, images[name], look, state)
-            ]
+        if over or (looks and not waiting):
+            outcomes = [_findings(api, name, images[name], looks[name], state) for name in looks]
+            return [finding for outcome in outcomes for finding in outcome]
         if waiting and (now := "; ".join(waiting)) != said:
             say(f"waiting for {now}")
             said = now
@@ -95,11 +88,11 @@ def _state(status: Mapping[str, Any]) -> Look:
     if phase == "Succeeded":
         return Look(ended=True, waits="")
     if phase == "Failed":
-        ended = [state["terminated"] for state in states if "terminated" in state]
+        ended = [state.get("terminated") or {} for state in states]
         bad = next((one for one in ended if one.get("exitCode")), {})
         why = bad.get("message") or bad.get("reason") or status.get("reason")
-        code = bad.get("exitCode")
-        return Look(ended=True, waits=f"it ended with code {code} ({why})", kind="died")
+        text = f"it ended with code {bad.get('exitCode')} ({why})"
+        return Look(ended=True, waits=text, kind="died")
     for state in states:
         waits = state.get("waiting") or {}
         reason, message = waits.get("reason") or "", str(waits.get("message") or "").strip()
@@ -113,29 +106,27 @@ def _state(status: Mapping[str, Any]) -> Look:
     if any("running" in state for state in states):
         return Look(waits="running")
     reasons = [(state.get("waiting") or {}).get("reason") for state in states]
-    return Look(waits=next((reason for reason in reasons if reason), "starting"))
+    return Look(waits=next(filter(None, reasons), "starting"))
 
 
 def _findings(api: Api, name: str, image: str, look: Look, state: str) -> Iterator[Finding]:
-    log = ""
+    log, unseen = "", ""
     if not look.pod and state == "SUCCEEDED":
-        yield passed(name, f"{image} runs")
-        yield skipped(f"from the {name}", "its pod is gone, and its log with it")
-        return
-    if look.pod and look.kind in ("", "died"):
+        unseen = "its pod is gone, and its log with it"
+    elif look.pod and look.kind in ("", "died"):
         answer = api.get(f"{api.of_namespace('pods', look.pod)}/log", container="main")
-        if answer.status == 403 and not look.waits:
-            yield passed(name, f"{image} runs")
-            yield skipped(f"from the {name}", "you may not read the logs of pods")
-            return
         log = answer.text if answer.good else ""
+        if answer.status == 403 and not look.waits:
+            unseen = "you may not read the logs of pods"
+    if unseen:
+        yield from (passed(name, f"{image} runs"), skipped(f"from the {name}", unseen))
+        return
     found = [replace(one, remedy=_remedy(api, one)) for one in from_log(log)]
     if look.waits:
         kind, why = look.kind or "slow", look.waits
-        if not look.ended:
-            late = "it did not run to its end in time"
-            what = "the run ended before it" if state in ENDED else late
-            why = why if kind == "unschedulable" else f"{what} ({why})"
+        late = "it did not run to its end in time"
+        if not look.ended and kind != "unschedulable":
+            why = f"{'the run ended before it' if state in ENDED else late} ({why})"
         text = f"{image}: {' '.join(why.split())[:500]}"
         found = [one for one in found if one.name != name]
         yield failed(name, text, _remedy_of_pod(api, image, kind))
@@ -145,7 +136,6 @@ def _findings(api: Api, name: str, image: str, look: Look, state: str) -> Iterat
 
 
 def _remedy_of_pod(api: Api, image: str, kind: str) -> str:
-    """What to do about a pod that did not run."""
     return {
         "image": f"docker manifest inspect {image}   # is it there, may nodes pull it?\n"
         "make images IMAGE_REGISTRY=… IMAGE_TAG=…   # and give both here too",
@@ -159,19 +149,18 @@ def _remedy(api: Api, finding: Finding) -> str:
     """What to do about something that failed inside."""
     if finding.state in ("passed", "skipped"):
         return ""
-    ours = f"kubectl -n {api.namespace}"
-    pods = f"{ours} get pods -l {names.COMPONENT_LABEL}="
-    policies = f"{ours} get networkpolicy"
+    ours, label = f"kubectl -n {api.namespace}", names.COMPONENT_LABEL
+    pods, policies = f"{ours} get pods -l {label}=", f"{ours} get networkpolicy"
+    config = f"{ours} get configmap {names.CONFIG_MAP}"
+    secret = f"{ours} describe secret {names.FEATURE_STORE_SECRET}"
     return {
         "Kubernetes API": policies,
         # Among what it applies is a Job that gives the volume to our group.
         "shared volume": APPLY,
-        "feature store": f"{pods}feature-store\n"
-        f"{ours} describe secret {names.FEATURE_STORE_SECRET}",
+        "feature store": f"{pods}feature-store\n{secret}",
         "MLflow": f"{pods}mlflow\n{policies}",
-        "MLflow's artifacts": f"{ours} logs -l {names.COMPONENT_LABEL}=mlflow --tail 20",
+        "MLflow's artifacts": f"{ours} logs -l {label}=mlflow --tail 20",
         "Pipelines API inside": f"kubectl get service -A | grep ml-pipeline\n{policies}",
-        "Prometheus": f"{ours} get configmap {names.CONFIG_MAP} "
-        "-o jsonpath='{.data.PROMETHEUS_URL}'",
+        "Prometheus": config + " -o jsonpath='{.data.PROMETHEUS_URL}'",
         "GPU": "kubectl get pods -A -l app=nvidia-device-plugin-daemonset",
     }.get(finding.name, "")

@@ -18,11 +18,10 @@ _FILLED_IN = "review-sentiment/pod-security-defaults"
 
 _HOW = "manifests/README.md, Pod Security"
 _SELECTOR = f"{names.PART_OF_LABEL}={names.PART_OF}"
-_WITH_PODS = (
-    ("apps/v1", "deployments"),
-    ("apps/v1", "statefulsets"),
-    ("trainer.kubeflow.org/v1alpha1", "trainingruntimes"),
-)
+_TRAINER = "trainer.kubeflow.org/v1alpha1"
+_SERVING = "serving.kserve.io/v1alpha1"
+_APPS = "apps/v1"
+_WITH_PODS = ((_APPS, "deployments"), (_APPS, "statefulsets"), (_TRAINER, "trainingruntimes"))
 
 Found = dict[str, Any]
 
@@ -50,40 +49,48 @@ def _namespace(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
     if level == "restricted" and labels.get(_FILLED_IN) == "enabled":
         yield passed("operators, restricted", "our admission policy fills in what they leave open")
     elif level == "restricted":
-        yield from _operators(api, expected)
+        for row in _OPERATORS:
+            yield from row.findings(api, expected)
 
 
-def _operators(api: Api, expected: Expected) -> Iterator[Finding]:
-    """Whether what operators put into the namespace passes its Pod Security `restricted`.
+def _katib(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+    if lacking := katib_lacks(found.get("data") or {}):
+        text = f"Pod Security refuses what Katib adds to trials: katib-config lacks {lacking}"
+        edit = f"kubectl -n kubeflow edit configmap katib-config   # {_HOW}"
+        yield failed("Katib, restricted", text, edit)
 
-    Katib gives the containers that it adds a security context only where its configuration says so,
-    and KServe its storage initializer; otherwise the namespace refuses their pods, and a search or
-    a model server waits for them without end.
-    """
 
-    def katib(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
-        if lacking := katib_lacks(found.get("data") or {}):
-            text = f"Pod Security refuses what Katib adds to trials: katib-config lacks {lacking}"
-            edit = f"kubectl -n kubeflow edit configmap katib-config   # {_HOW}"
-            yield failed("Katib, restricted", text, edit)
+def _kserve(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+    container = (found.get("spec") or {}).get("container") or {}
+    if not _secured(container.get("securityContext")):
+        text = "its storage initializer has no security context: Pod Security refuses the pods"
+        edit = f"kubectl edit clusterstoragecontainer default   # {_HOW}"
+        yield warning("KServe, restricted", f"{text} of models that it fetches", edit)
 
-    def kserve(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
-        container = (found.get("spec") or {}).get("container") or {}
-        if not _secured(container.get("securityContext")):
-            text = "its storage initializer has no security context: Pod Security refuses the pods"
-            edit = f"kubectl edit clusterstoragecontainer default   # {_HOW}"
-            yield warning("KServe, restricted", f"{text} of models that it fetches", edit)
 
-    config = "ConfigMap katib-config in namespace kubeflow"
-    path = "/api/v1/namespaces/kubeflow/configmaps/katib-config"
-    right = "it gives the containers that it adds a security context"
-    row = Check("Katib, restricted", path, config, katib, "", State.SKIPPED, shown=right)
-    yield from row.findings(api, expected)
-    path = "/apis/serving.kserve.io/v1alpha1/clusterstoragecontainers/default"
-    right = "its storage initializer has a security context"
-    name = "ClusterStorageContainer default"
-    row = Check("KServe, restricted", path, name, kserve, "", State.SKIPPED, shown=right)
-    yield from row.findings(api, expected)
+_OPERATORS = (
+    Check(
+        "Katib, restricted",
+        "/api/v1/namespaces/kubeflow/configmaps/katib-config",
+        "ConfigMap katib-config in namespace kubeflow",
+        _katib,
+        "",
+        State.SKIPPED,
+        shown="it gives the containers that it adds a security context",
+    ),
+    Check(
+        "KServe, restricted",
+        f"/apis/{_SERVING}/clusterstoragecontainers/default",
+        "ClusterStorageContainer default",
+        _kserve,
+        "",
+        State.SKIPPED,
+        shown="its storage initializer has a security context",
+    ),
+)
+"""Whether what operators put into a namespace passes its Pod Security `restricted`. Katib gives the
+containers that it adds a security context only where its configuration says so, KServe its storage
+initializer; otherwise a search or a model server waits without end for pods that are refused."""
 
 
 def katib_lacks(data: Mapping[str, str]) -> str:
@@ -93,15 +100,14 @@ def katib_lacks(data: Mapping[str, str]) -> str:
     config = yaml.safe_load(data.get("katib-config.yaml", "")) or {}
     controller = (config.get("init") or {}).get("controller") or {}
     suggestions = (config.get("runtime") or {}).get("suggestions") or []
-    secured = any(
-        one.get("algorithmName") == "random" and _secured(one.get("securityContext"))
-        for one in suggestions
-    )
-    lacking = [
-        *([] if controller.get("injectSecurityContext") is True else ["injectSecurityContext"]),
-        *([] if secured else ["a securityContext of the suggestion random"]),
-    ]
-    return " and ".join(lacking)
+    random = [one for one in suggestions if one.get("algorithmName") == "random"]
+    there = {
+        "injectSecurityContext": controller.get("injectSecurityContext") is True,
+        "a securityContext of the suggestion random": any(
+            _secured(one.get("securityContext")) for one in random
+        ),
+    }
+    return " and ".join(name for name, right in there.items() if not right)
 
 
 def _secured(context: Any) -> bool:
@@ -142,18 +148,11 @@ def _claim(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
 
 
 def _priorities(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
-    """Without the class that it names a pod is refused.
-
-    Classes belong to the cluster, so that who applies an overlay may lack the right to make them.
-    """
-    named = {
-        name
-        for group_version, plural in _WITH_PODS
-        for one in api.get(
-            api.of_namespace(plural, group_version=group_version), labelSelector=_SELECTOR
-        ).items
-        for name in priorities_in(one)
-    }
+    """Without the class that it names a pod is refused; who applies an overlay may not make it."""
+    named: set[str] = set()
+    for group_version, plural in _WITH_PODS:
+        path = api.of_namespace(plural, group_version=group_version)
+        named.update(priorities_in(api.get(path, labelSelector=_SELECTOR).items))
     for name in sorted(named):
         path = f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}"
         yield from Check("PriorityClass", path, f"PriorityClass {name}").findings(api, expected)
@@ -178,7 +177,7 @@ def _servers(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
     servers: list[Finding] = []
     needed = {name: set(keys) for name, keys in expected.secrets.items()}
     for plural, kind in (("deployments", "Deployment"), ("statefulsets", "StatefulSet")):
-        path = api.of_namespace(plural, group_version="apps/v1")
+        path = api.of_namespace(plural, group_version=_APPS)
         answer = api.get(path, labelSelector=_SELECTOR)
         if not answer.good:
             servers.append(unread("server", f"{kind}s", answer))
@@ -201,8 +200,8 @@ def _servers(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
         else:
             values = "".join(f" --from-literal={key}=…" for key in sorted(keys))
             create = f"kubectl -n {api.namespace} create secret generic {name}{values}"
-            text = f"there is no Secret {name}"
-            yield failed("Secret", text, f"{create}   # values: manifests/README.md")
+            remedy = f"{create}   # values: manifests/README.md"
+            yield failed("Secret", f"there is no Secret {name}", remedy)
     yield from servers
 
 
@@ -227,13 +226,10 @@ def secrets_of(pod: Mapping[str, Any]) -> dict[str, set[str]]:
 def _quota(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
     """Whether each ResourceQuota and LimitRange leaves room for the largest step."""
     largest, findings = expected.largest_step, []
-    for plural, what, judge in (
-        ("resourcequotas", "ResourceQuotas", _in_quota),
-        ("limitranges", "LimitRanges", _in_range),
-    ):
-        answer = api.get(api.of_namespace(plural))
+    for kinds, judge in (("ResourceQuotas", _in_quota), ("LimitRanges", _in_range)):
+        answer = api.get(api.of_namespace(kinds.lower()))
         if not answer.good:
-            findings.append(unread("quota", what, answer))
+            findings.append(unread("quota", kinds, answer))
         for one in answer.items:
             for resource, amount in largest.items():
                 findings += judge(f"kubectl -n {api.namespace}", one, resource, amount)
@@ -283,25 +279,24 @@ NAMESPACE = Check(
 
 
 def _row(
-    name: str, plural: str, named: str, right: Right = all_right, *, kind: str = "", of: str = "v1"
+    name: str, what: str, right: Right = all_right, *, kind: str = "", of: str = "v1"
 ) -> Check:
     """A row for an object of the namespace, by default one that only has to exist."""
-    root = "/apis" if "/" in of else "/api"
-    path = f"{root}/{of}/namespaces/{{namespace}}/{plural}/{named}"
-    return Check(name, path, f"{kind or name} {named}", right)
+    path = f"{'/apis' if '/' in of else '/api'}/{of}/namespaces/{{namespace}}/{what}"
+    return Check(name, path, f"{kind or name} {what.partition('/')[2]}", right)
 
 
 def namespace_checks(expected: Expected) -> tuple[Check, ...]:
     """The rows of the group of the namespace."""
-    config, claim = names.CONFIG_MAP, names.STATE_CLAIM
-    serving, trainer = "serving.kserve.io/v1alpha1", "trainer.kubeflow.org/v1alpha1"
+    account, runtime = "service account", f"servingruntimes/{expected.serving_runtime}"
+    claim, config = f"persistentvolumeclaims/{names.STATE_CLAIM}", f"configmaps/{names.CONFIG_MAP}"
     return (
-        _row("configuration", "configmaps", config, _config_map, kind="ConfigMap"),
-        _row("storage", "persistentvolumeclaims", claim, _claim, kind="PersistentVolumeClaim"),
-        _row("service account", "serviceaccounts", names.SERVICE_ACCOUNT),
-        _row("service account", "serviceaccounts", names.PREDICTOR_SERVICE_ACCOUNT),
-        _row("ServingRuntime", "servingruntimes", expected.serving_runtime, of=serving),
-        _row("TrainingRuntime", "trainingruntimes", names.TRAINING_RUNTIME, of=trainer),
+        _row("configuration", config, _config_map, kind="ConfigMap"),
+        _row("storage", claim, _claim, kind="PersistentVolumeClaim"),
+        _row(account, f"serviceaccounts/{names.SERVICE_ACCOUNT}"),
+        _row(account, f"serviceaccounts/{names.PREDICTOR_SERVICE_ACCOUNT}"),
+        _row("ServingRuntime", runtime, of=_SERVING),
+        _row("TrainingRuntime", f"trainingruntimes/{names.TRAINING_RUNTIME}", of=_TRAINER),
         Check("PriorityClass", "", "", _priorities),
         Check("permissions", "", "", check_permissions),
         Check("server", "", "", _servers),

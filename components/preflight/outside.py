@@ -15,11 +15,7 @@ APPLY = "kubectl apply -k manifests/overlays/small   # or the overlay of your cl
 
 @dataclass(frozen=True, order=True)
 class Permission:
-    """One thing that the pipelines' service account does in its namespace.
-
-    As a Role grants it: the resource with its subresource, as in `pods/log`, and the name of the
-    one object that is meant; empty for all.
-    """
+    """What the pipelines' service account does, as a Role grants it; without a name, to all."""
 
     group: str
     resource: str
@@ -41,12 +37,9 @@ class Expected:
     Attributes:
         config_keys: Keys of the ConfigMap of the steps.
         secrets: Keys by the name of the Secret.
-        serving_runtime: Name of the ServingRuntime.
-        permissions: What the service account must be allowed to do.
         largest_step: Most that a step asks for: a quantity by resource, as `cpu` and `memory`.
-        gpus: How many GPUs the training needs at a time; 0 leaves everything about them out.
+        gpus: How many the training needs at a time; 0 leaves everything about them out.
         kfp_endpoint: Address of Kubeflow Pipelines from here; empty goes through the API server.
-        kfp_namespace: Where Kubeflow Pipelines is installed.
     """
 
     config_keys: tuple[str, ...]
@@ -72,14 +65,11 @@ class Check:
     """A row of the table.
 
     Attributes:
-        name: What the reader calls it.
-        path: What is asked: an address, with `{namespace}` for the one that is checked; empty where
-            `right` asks by itself.
+        path: Address that is asked, with `{namespace}`; empty where `right` asks by itself.
         what: What is there, in words, for the sentence that it is not, or may not be read.
-        right: What is right: judges the object at the address.
+        right: Judges the object at the address; no finding means that all is right.
         remedy: Command that makes what is missing.
-        missing: How bad it is where nothing is there.
-        without: What does not work then.
+        missing: How bad it is where nothing is there; `without` says what does not work then.
         shown: What to say where all is right; `what` if empty.
     """
 
@@ -128,19 +118,16 @@ def check_from_outside(api: Api, expected: Expected) -> Iterator[tuple[str, list
 
     yield "Cluster", check_server(api)
     namespace = NAMESPACE.findings(api, expected)
-    absent = namespace[0].state is State.FAILED
     with ThreadPoolExecutor(6) as pool:
 
         def submit(checks: Iterable[Check]) -> list[Any]:
             return [pool.submit(check.findings, api, expected) for check in checks]
 
+        cluster = submit(CLUSTER)
+        inside = submit(() if absent(namespace) else namespace_checks(expected))
         groups = [
-            ("Kubeflow", [], submit(CLUSTER)),
-            (
-                f"Namespace {api.namespace}",
-                namespace,
-                submit([] if absent else namespace_checks(expected)),
-            ),
+            ("Kubeflow", [], cluster),
+            (f"Namespace {api.namespace}", namespace, inside),
             ("GPUs", [], submit([GPUS])),
         ]
         for title, known, futures in groups:
@@ -151,16 +138,8 @@ def permissions_of(
     declared: Iterable[Mapping[tuple[str, str], tuple[str, ...]]],
 ) -> tuple[Permission, ...]:
     """The union of verbs by API group and resource that the rooms declare as `PERMISSIONS`."""
-    return tuple(
-        sorted(
-            {
-                Permission(group, resource, verb)
-                for verbs_of in declared
-                for (group, resource), verbs in verbs_of.items()
-                for verb in verbs
-            }
-        )
-    )
+    pairs = [pair for verbs_of in declared for pair in verbs_of.items()]
+    return tuple(sorted({Permission(*thing, verb) for thing, verbs in pairs for verb in verbs}))
 
 
 def absent(findings: Iterable[Finding]) -> bool:

@@ -1,7 +1,6 @@
 """What the pipelines' service account may do, asked of the API server verb by verb."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,33 +21,28 @@ def check_permissions(api: Api, expected: Expected, found: dict[str, Any]) -> li
     """
     account = f"system:serviceaccount:{api.namespace}:{SERVICE_ACCOUNT}"
     permissions = expected.permissions
-    first = permissions[0]
-    if _of_account(api, account, first).good:
-        return _judge(api, permissions, lambda wanted: _of_account(api, account, wanted))
-    if _of_self(api, first, account).good:
-        return _judge(api, permissions, lambda wanted: _of_self(api, wanted, account))
+    for ask in (_of_account, _of_self):
+        if ask(api, permissions[0], account).good:
+            denied = _denied(permissions, lambda wanted, ask=ask: ask(api, wanted, account))
+            return _judge(denied, len(permissions), f"-n {api.namespace} --as={account}")
     denied = _denied(permissions, lambda wanted: _of_self(api, wanted))
     yours = f"you may do {len(permissions) - len(denied)} of the {len(permissions)} things yourself"
-    return [
-        skipped(
-            _NAME,
-            f"you may neither ask about {SERVICE_ACCOUNT} (create subjectaccessreviews) nor act "
-            f"as it (impersonate); {yours}, which does not say what it may",
-            f"kubectl auth can-i --list -n {api.namespace} --as={account}   # as an administrator",
-        )
-    ]
+    text = (
+        f"you may neither ask about {SERVICE_ACCOUNT} (create subjectaccessreviews) nor act "
+        f"as it (impersonate); {yours}, which does not say what it may"
+    )
+    ask_yourself = f"kubectl auth can-i --list -n {api.namespace} --as={account}"
+    return [skipped(_NAME, text, f"{ask_yourself}   # as an administrator")]
 
 
-def _judge(api: Api, permissions: tuple[Permission, ...], ask: Any) -> list[Finding]:
-    denied = _denied(permissions, ask)
+def _judge(denied: list[Permission], count: int, asked: str) -> list[Finding]:
     if not denied:
-        return [passed(_NAME, f"{SERVICE_ACCOUNT} may do all {len(permissions)} things it has to")]
+        return [passed(_NAME, f"{SERVICE_ACCOUNT} may do all {count} things it has to")]
+    if len(denied) == count:
+        return [failed(_NAME, f"{SERVICE_ACCOUNT} may do nothing of what it has to", APPLY)]
     verbs: dict[str, list[str]] = defaultdict(list)
     for permission in denied:
         verbs[permission.in_full].append(permission.verb)
-    if len(denied) == len(permissions):
-        return [failed(_NAME, f"{SERVICE_ACCOUNT} may do nothing of what it has to", APPLY)]
-    asked = f"-n {api.namespace} --as=system:serviceaccount:{api.namespace}:{SERVICE_ACCOUNT}"
     return [
         failed(
             _NAME,
@@ -61,18 +55,15 @@ def _judge(api: Api, permissions: tuple[Permission, ...], ask: Any) -> list[Find
     ]
 
 
-def _denied(permissions: Iterable[Permission], ask: Any) -> list[Permission]:
+def _denied(permissions: tuple[Permission, ...], ask: Any) -> list[Permission]:
     """Those that the API server does not allow."""
-
-    def allowed(wanted: Permission) -> bool:
-        return bool((ask(wanted).found.get("status") or {}).get("allowed"))
-
-    wanted = list(permissions)
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        return [one for one, may in zip(wanted, pool.map(allowed, wanted), strict=True) if not may]
+        answers = pool.map(ask, permissions)
+        pairs = zip(permissions, answers, strict=True)
+        return [one for one, said in pairs if not (said.found.get("status") or {}).get("allowed")]
 
 
-def _of_account(api: Api, account: str, wanted: Permission) -> Answer:
+def _of_account(api: Api, wanted: Permission, account: str) -> Answer:
     accounts = "system:serviceaccounts"
     groups = [accounts, f"{accounts}:{api.namespace}", "system:authenticated"]
     return _ask(api, "SubjectAccessReview", wanted, {"user": account, "groups": groups})
@@ -89,10 +80,7 @@ def _ask(
     plural, _, subresource = wanted.resource.partition("/")
     attributes = {"namespace": api.namespace, "verb": wanted.verb, "group": wanted.group}
     attributes |= {"resource": plural, "subresource": subresource, "name": wanted.name}
-    review = {"apiVersion": group_version, "kind": kind}
-    return api.ask(
-        "POST",
-        f"/apis/{group_version}/{kind.lower()}s",
-        body={**review, "spec": {**spec, "resourceAttributes": attributes}},
-        impersonate=impersonate,
-    )
+    spec = {**spec, "resourceAttributes": attributes}
+    review = {"apiVersion": group_version, "kind": kind, "spec": spec}
+    path = f"/apis/{group_version}/{kind.lower()}s"
+    return api.ask("POST", path, body=review, impersonate=impersonate)
