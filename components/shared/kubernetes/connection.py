@@ -45,10 +45,8 @@ def connect(
     except (ConfigException, yaml.YAMLError, OSError) as error:
         why = " ".join(str(error).split())
         if context and "contexts list" in why:
-            raise UserError(
-                f"the kubeconfig has no context {context}; `kubectl config get-contexts` lists "
-                "those that it has"
-            ) from None
+            there = "`kubectl config get-contexts` lists those that it has"
+            raise UserError(f"the kubeconfig has no context {context}; {there}") from None
         raise UserError(
             f"there are no credentials for a cluster ({why}); set KUBECONFIG to a kubeconfig file, "
             "or run in a pod with a service account"

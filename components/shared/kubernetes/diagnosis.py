@@ -45,20 +45,11 @@ _NO_NODE = (
 
 
 def explain(
-    client: "ApiClient",
-    namespace: str,
-    name: str,
-    found: dict[str, Any] | None,
-    pods: str,
+    client: "ApiClient", namespace: str, name: str, found: dict[str, Any] | None, pods: str
 ) -> str:
     """Say in words what the cluster knows of an object's state. Never raises.
 
-    Args:
-        client: Client of the cluster's API.
-        namespace: Namespace of the object.
-        name: Name of the object.
-        found: The object; None where there is none.
-        pods: Label selector of its pods; empty leaves them out.
+    `pods` is the label selector of its pods; an empty one leaves them out.
     """
     if found is None:
         return f"{name} does not exist"
@@ -88,10 +79,8 @@ def explain(
     parts += _or_why_not("its events", of_events)
     for pod in failed:
         for status in _broken(pod):
-            parts += _or_why_not(
-                f"the log of pod {pod.metadata.name}",
-                partial(_last_lines, core, pod, status),
-            )
+            log = f"the log of pod {pod.metadata.name}"
+            parts += _or_why_not(log, partial(_last_lines, core, pod, status))
     return "; ".join(parts) or "it has neither conditions nor events yet"
 
 
@@ -107,17 +96,14 @@ def conditions(found: dict[str, Any]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What keeps a pod from starting.
+    """What keeps a pod from starting: its key is the same at each look, its words may change.
 
-    Attributes:
-        key: The same at each look for the same obstacle, whose words may change.
-        text: What is wrong and the remedy.
-        may_pass: Whether it can pass by itself: a node or quota may become free.
+    It may pass by itself, as a node or quota may become free, unless that is ruled out.
     """
 
     key: str
     text: str
-    may_pass: bool
+    may_pass: bool = True
 
 
 @dataclass
@@ -128,10 +114,7 @@ class StartWatch:
     the whole deadline.
 
     Attributes:
-        core: Kubernetes' core API.
-        namespace: Namespace of the object.
-        name: Name of the object.
-        selector: Label selector of its pods.
+        selector: Label selector of the pods of the object.
         limit_seconds: How long nothing may run because of what may pass by itself.
         since: When each obstacle was first seen, while it lasts.
     """
@@ -177,18 +160,14 @@ class StartWatch:
 def _of_pod(pod: "V1Pod") -> Iterator[Obstacle]:
     name, why = pod.metadata.name, _unschedulable(pod)
     if why:
-        yield Obstacle(f"node {name}", _NO_NODE.format(name=name, why=why), may_pass=True)
+        yield Obstacle(f"node {name}", _NO_NODE.format(name=name, why=why))
     for container in _waiting(pod):
         reason = container.state.waiting.reason
-        remedy = _PERMANENT.get(reason)
-        if remedy:
+        if remedy := _PERMANENT.get(reason):
             said = (container.state.waiting.message or "").strip()
-            yield Obstacle(
-                f"container {container.name} {name}",
-                f"container {container.name} of pod {name} with image {container.image} cannot "
-                f"start ({reason}: {said}); {remedy}",
-                may_pass=False,
-            )
+            image = f"container {container.name} of pod {name} with image {container.image}"
+            text = f"{image} cannot start ({reason}: {said}); {remedy}"
+            yield Obstacle(f"container {container.name} {name}", text, may_pass=False)
 
 
 def _of_event(event: "CoreV1Event", seen: set[str]) -> Iterator[Obstacle]:
@@ -203,15 +182,15 @@ def _of_event(event: "CoreV1Event", seen: set[str]) -> Iterator[Obstacle]:
         return
     elif event.reason == "FailedCreate":
         text = f"the namespace has no quota left ({said}); free some or ask for more"
-        yield Obstacle(f"quota {name}", text, may_pass=True)
+        yield Obstacle(f"quota {name}", text)
     elif event.reason in ("FailedMount", "FailedAttachVolume"):
         text = f"pod {name} cannot mount a volume ({said}); create what it names"
-        yield Obstacle(f"volume {name}", text, may_pass=True)
+        yield Obstacle(f"volume {name}", text)
     elif name not in seen and event.reason == "FailedScheduling":
-        yield Obstacle(f"node {name}", _NO_NODE.format(name=name, why=said), may_pass=True)
+        yield Obstacle(f"node {name}", _NO_NODE.format(name=name, why=said))
     elif name not in seen and event.reason == "Failed" and "pull image" in said:
         text = f"pod {name} cannot get an image ({said}); check its name, tag and credentials"
-        yield Obstacle(f"image {name}", text, may_pass=True)
+        yield Obstacle(f"image {name}", text)
 
 
 def _pods_of(core: "CoreV1Api", namespace: str, selector: str) -> "list[V1Pod]":
@@ -220,10 +199,7 @@ def _pods_of(core: "CoreV1Api", namespace: str, selector: str) -> "list[V1Pod]":
 
 
 def _warnings_about(core: "CoreV1Api", namespace: str, name: str) -> "list[CoreV1Event]":
-    """Warnings about an object and what it made, oldest first.
-
-    What controllers make of an object (jobs, pods) bears its name followed by a hyphen and more.
-    """
+    """Warnings about an object and what was made of it (its name, a hyphen, more), oldest first."""
     found = core.list_namespaced_event(
         namespace, field_selector="type=Warning", _request_timeout=_TIMEOUT
     ).items
@@ -245,10 +221,8 @@ def _unschedulable(pod: "V1Pod") -> str:
 
 
 def _containers(pod: "V1Pod") -> "list[V1ContainerStatus]":
-    status = pod.status
-    if status is None:
-        return []
-    return [*(status.init_container_statuses or []), *(status.container_statuses or [])]
+    of, status = ("init_container_statuses", "container_statuses"), pod.status
+    return [one for kind in of for one in getattr(status, kind, None) or []]
 
 
 def _waiting(pod: "V1Pod") -> "Iterator[V1ContainerStatus]":
@@ -273,8 +247,7 @@ def _last_lines(core: "CoreV1Api", pod: "V1Pod", status: "V1ContainerStatus") ->
     """What a failed container printed last, and its state."""
     name, waits = pod.metadata.name, status.state.waiting if status.state else None
     said = f"container {status.name} of pod {name}{f' is {waits.reason}' if waits else ' failed'}"
-    ended_before = bool(status.last_state and status.last_state.terminated)
-    if waits is not None and not ended_before:
+    if waits is not None and not (status.last_state and status.last_state.terminated):
         return [f"{said}: {(waits.message or '').strip()}".rstrip(": ")]
     log = core.read_namespaced_pod_log(
         name,

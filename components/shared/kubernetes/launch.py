@@ -49,7 +49,7 @@ def run_to_end(
     outcome: Callable[[dict[str, Any]], bool | None],
     *,
     deadline_seconds: float,
-    on_change: Callable[[dict[str, Any]], None] | None = None,
+    on_change: Callable[[dict[str, Any]], None] = lambda found: None,
     keep: bool = False,
     stuck_seconds: float = 7200.0,
 ) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def run_to_end(
     Args:
         objects: The namespace's objects of the kind, with the selector of their pods.
         manifest: The object. A retried step has to make the same one to find it again, so its name
-            comes from the run; its ownerReferences should name the run's Workflow (`own_run`), as
-            the second net under a process that is killed before it can delete.
+            comes from the run; its ownerReferences should name the run's Workflow (`own_run`), for
+            a process that is killed before it can delete.
         outcome: What an object has come to: True succeeded, False failed, None neither yet. Asked
             at the start, at each change, and at least every `objects.WINDOW_SECONDS`.
         deadline_seconds: How long it may take, counted anew for an adopted one.
@@ -108,10 +108,9 @@ def _follow(
     name: str,
     outcome: Callable[[dict[str, Any]], bool | None],
     deadline_seconds: float,
-    on_change: Callable[[dict[str, Any]], None] | None,
+    on_change: Callable[[dict[str, Any]], None],
     stuck_seconds: float,
 ) -> dict[str, Any]:
-    """The object once it succeeded."""
     from kubernetes.client import CoreV1Api
 
     kind, clock = objects.resource.kind, objects.retry_policy.clock
@@ -123,8 +122,7 @@ def _follow(
             raise Gone(f"{kind} {name} in namespace {objects.namespace} was deleted by someone")
         if found["metadata"]["resourceVersion"] != version:
             version = found["metadata"]["resourceVersion"]
-            if on_change is not None:
-                on_change(found)
+            on_change(found)
         ended = outcome(found)
         if ended:
             return found
@@ -133,13 +131,11 @@ def _follow(
         if selector and clock() - looked >= _LOOK_SECONDS:
             looked = clock()
             pods.look(looked)
-    raise UserError(
-        f"{kind} {name} did not end within {deadline_seconds:.0f} s: {objects.explain(name)}"
-    )
+    late = f"did not end within {deadline_seconds:.0f} s"
+    raise UserError(f"{kind} {name} {late}: {objects.explain(name)}")
 
 
 def _launch(objects: Objects, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Create or adopt the object."""
     name, resource = manifest["metadata"]["name"], objects.resource
     there = objects.read(name)
     if there is not None and there["metadata"].get("deletionTimestamp"):
@@ -149,8 +145,7 @@ def _launch(objects: Objects, manifest: dict[str, Any]) -> dict[str, Any]:
     except Conflict:
         raise UserError(
             f"there is another {resource.kind} {name} in namespace {objects.namespace} than this "
-            f"step makes; if it is a leftover: kubectl delete {resource.in_full} {name} "
-            f"--namespace {objects.namespace}"
+            f"step makes; if it is a leftover: {_removal(objects, name)}"
         ) from None
 
 
@@ -173,15 +168,12 @@ def _remove(objects: Objects, manifest: dict[str, Any], uid: str) -> None:
         # Another object has taken the name; ours is gone.
         return
     except UserError as error:
-        logger.error(
-            "%s %s may be left behind (%s); remove it: kubectl delete %s %s --namespace %s",
-            resource.kind,
-            name,
-            error,
-            resource.in_full,
-            name,
-            objects.namespace,
-        )
+        text = "%s %s may be left behind (%s); remove it: %s"
+        logger.error(text, resource.kind, name, error, _removal(objects, name))
+
+
+def _removal(objects: Objects, name: str) -> str:
+    return f"kubectl delete {objects.resource.in_full} {name} --namespace {objects.namespace}"
 
 
 @contextmanager
@@ -201,13 +193,12 @@ def _interruptible() -> Iterator[Callable[[], None]]:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
 
-    signal.signal(signal.SIGTERM, _exit)
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
     try:
         yield ignore_signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
-
-
-def _exit(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from components.shared.kubernetes.diagnosis import explain
@@ -35,17 +34,10 @@ _EXPIRED = 410
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of one kind in one namespace.
+    """The objects of one kind in one namespace, asked for with the client of `connect`.
 
-    Each method raises `UserError` if the cluster refuses or cannot be reached.
-
-    Attributes:
-        client: Client of the cluster's API, from `connection.connect`.
-        namespace: Namespace of the objects.
-        resource: Their kind.
-        pods: Label selector of an object's pods, with `{name}` for the object's name; needed to
-            explain why an object is as it is.
-        retry_policy: How to ask again, and the clock to wait by.
+    Each method raises `UserError` if the cluster refuses or cannot be reached. `pods` is the label
+    selector of an object's pods, with `{name}` for its name, to explain why it is as it is.
     """
 
     client: "ApiClient"
@@ -59,13 +51,9 @@ class Objects:
         return self._ask("get", name, name, if_missing=lambda: None)
 
     def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Create an object and return it as the cluster stores it.
+        """Create one object and return it as it is stored; `Conflict` if the name is taken.
 
-        Where the answer is lost, what was created is recognised by its content, so that one call
-        creates one object.
-
-        Raises:
-            Conflict: If there is one of that name.
+        Where the answer is lost, what was created is recognised by its content.
         """
         name = manifest["metadata"]["name"]
 
@@ -76,22 +64,11 @@ class Objects:
         return self._ask("create", name, manifest, when_lost=already)
 
     def dry_run(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """The object as the cluster would create it; nothing is created.
-
-        The API server checks it against its schema and asks the webhooks, as for `create`, with the
-        same permission.
-
-        Raises:
-            Conflict: If there is one of that name.
-        """
+        """The object as `create` would make it, checked by schema and webhooks; raises the same."""
         return self._ask("create", manifest["metadata"]["name"], manifest, dry_run="All")
 
     def create_or_adopt(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Create an object, or take the one that is there if it is what was wanted.
-
-        Raises:
-            Conflict: If there is another one of that name.
-        """
+        """Create an object, or take what is there if it is that; `Conflict` if it is another."""
         try:
             return self.create(manifest)
         except Conflict:
@@ -101,19 +78,11 @@ class Objects:
             return found
 
     def patch(self, name: str, change: dict[str, Any], resource_version: str) -> dict[str, Any]:
-        """Apply a JSON merge patch (RFC 7386) to the object as it was read.
+        """Apply a JSON merge patch (RFC 7386), and return the object as the cluster stores it.
 
-        The API server refuses the patch if the object has another resourceVersion by now, which
-        also makes it harmless to repeat after a lost answer: it then is a `Conflict`, and reading
-        again shows the change in place.
-
-        Args:
-            name: Name of the object.
-            change: Fields to set; None removes one.
-            resource_version: The object's when the change was decided on.
-
-        Returns:
-            The object as the cluster stores it.
+        The API server refuses the patch if the object has another resourceVersion by now than when
+        the change was decided on. So it is harmless to repeat after a lost answer: it then is a
+        `Conflict`, and reading again shows the change in place.
 
         Raises:
             Conflict: If the object is another by now, or gone.
@@ -126,15 +95,9 @@ class Objects:
         return self._ask("patch", name, name, {**change, "metadata": metadata}, if_missing=gone)
 
     def delete(self, name: str, *, uid: str = "", foreground: bool = False) -> None:
-        """Delete an object; nothing happens where there is none.
+        """Delete an object; nothing happens where there is none, `Conflict` if its uid is another.
 
-        Args:
-            name: Name of the object.
-            uid: Delete only the object that has this one.
-            foreground: Let the object stay, marked, until what it owns is gone too.
-
-        Raises:
-            Conflict: If the object has another uid.
+        With `foreground` the object stays, marked, until what it owns is gone too.
         """
         from kubernetes.client import V1DeleteOptions, V1Preconditions
 
@@ -148,45 +111,29 @@ class Objects:
         """The object now, at each change, and at least every `WINDOW_SECONDS` until the deadline.
 
         An API server that is away for some minutes, as while it is upgraded, is waited for.
+        Whatever ends a watch (its time, a dropped connection, an overloaded or restarted API
+        server, 410 Gone, as an answer or as an ERROR event), the object is read again and watched
+        from there, after a pause that doubles while watches end early without any event.
 
         Raises:
             Gone: If the object is not there, or is deleted meanwhile.
         """
         from kubernetes.client.exceptions import ApiException
-
-        outage = min(deadline_seconds, _OUTAGE_SECONDS)
-        policy = self.retry_policy
-        lasting = replace(policy, seconds=max(policy.seconds, outage))
-        read = partial(replace(self, retry_policy=lasting).read, name)
-        try:
-            for found in self._changes(name, read, policy.clock() + deadline_seconds):
-                if found is None:
-                    raise Gone(
-                        f"{self.resource.kind} {name} is gone from namespace {self.namespace}; "
-                        "someone deleted it"
-                    )
-                yield found
-        except ApiException as error:
-            raise refused(error, self._request("watch", name)) from None
-
-    def _changes(
-        self, name: str, read: Callable[[], dict[str, Any] | None], until: float
-    ) -> Iterator[dict[str, Any] | None]:
-        """Yield the object's state until a time of the clock; None, as the last, when it is gone.
-
-        Whatever ends a watch (its time, a dropped connection, an overloaded or restarted API
-        server, 410 Gone, as an answer or as an ERROR event), the object is read again and watched
-        from there, after a pause that doubles while watches end early without any event.
-        """
-        from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         policy, failures = self.retry_policy, 0
+        until = policy.clock() + deadline_seconds
+        outage = max(policy.seconds, min(deadline_seconds, _OUTAGE_SECONDS))
+        lasting = replace(self, retry_policy=replace(policy, seconds=outage))
+        kind, place = self.resource.kind, f"namespace {self.namespace}"
+        gone = Gone(f"{kind} {name} is gone from {place}; someone deleted it")
         while True:
-            found = read()
+            found = lasting.read(name)
+            if found is None:
+                raise gone
             yield found
             opened = policy.clock()
-            if found is None or opened >= until:
+            if opened >= until:
                 return
             failure: Exception | None = None
             window = min(until - opened, WINDOW_SECONDS)
@@ -194,13 +141,15 @@ class Objects:
                 for event in self._stream(name, found["metadata"]["resourceVersion"], window):
                     if event["type"] == "BOOKMARK":
                         continue
+                    if event["type"] == "DELETED":
+                        raise gone
                     failures = 0
-                    yield None if event["type"] == "DELETED" else event["raw_object"]
-                    if event["type"] == "DELETED" or policy.clock() >= until:
+                    yield event["raw_object"]
+                    if policy.clock() >= until:
                         return
             except ApiException as error:
                 if error.status not in PASSING and error.status != _EXPIRED:
-                    raise
+                    raise refused(error, self._request("watch", name)) from None
                 failure = error
             except (HTTPError, OSError) as error:
                 failure = error
@@ -212,7 +161,6 @@ class Objects:
             policy.sleep(max(0.0, min(policy.pause(failures, failure), until - now)))
 
     def _stream(self, name: str, version: str, seconds: float) -> Iterator[dict[str, Any]]:
-        """Watch events from a resourceVersion on, for at most that many seconds."""
         from kubernetes.client import CustomObjectsApi
         from kubernetes.watch import Watch
 
@@ -230,9 +178,7 @@ class Objects:
     ) -> dict[str, Any]:
         """The object, once a predicate holds for it; what the predicate raises ends the wait.
 
-        Raises:
-            Gone: If the object is not there, or is deleted meanwhile.
-            UserError: If it does not hold in time, with conditions, events and logs.
+        Raises `Gone` as `watch`, and `UserError` if it does not hold in time, with `explain`.
         """
         for found in self.watch(name, deadline_seconds):
             if reached(found):
@@ -296,18 +242,11 @@ class Objects:
 
 
 def contains(found: Any, wanted: Any) -> bool:
-    """Whether everything that was wanted is in what was found.
-
-    The API server adds fields of its own; it takes none away.
-    """
+    """Whether all that was wanted is in what was found, to which the API server adds fields."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(
             key in found and contains(found[key], value) for key, value in wanted.items()
         )
-    if isinstance(wanted, list):
-        return (
-            isinstance(found, list)
-            and len(found) == len(wanted)
-            and all(map(contains, found, wanted))
-        )
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(found) == len(wanted) and all(map(contains, found, wanted))
     return bool(found == wanted)

@@ -21,12 +21,9 @@ _REMEDY = "run it as a step of a pipeline on Kubeflow"
 
 @dataclass(frozen=True)
 class OwnRun:
-    """The run that a step belongs to.
+    """The run that a step belongs to: KFP's id, which stays when the run or a step is retried.
 
-    Attributes:
-        run_id: KFP's id of the run, a UUID. It stays when a run or a step is tried again.
-        owner: ownerReference to the run's Argo Workflow, for `metadata.ownerReferences`: what
-            carries it is deleted by the cluster with the Workflow at the latest.
+    What carries `owner`, the ownerReference to the run's Argo Workflow, is deleted with it.
     """
 
     run_id: str
@@ -57,9 +54,8 @@ def own_run(
     run_id = (pod.metadata.labels or {}).get(_RUN_LABEL, "")
     owners = [o for o in pod.metadata.owner_references or [] if o.kind == "Workflow"]
     if not run_id or not owners:
-        raise UserError(
-            f"pod {name} has no label {_RUN_LABEL} or no Workflow that owns it; {_REMEDY}"
-        )
-    (owner, *_) = owners
+        why = f"pod {name} has no label {_RUN_LABEL} or no Workflow that owns it"
+        raise UserError(f"{why}; {_REMEDY}")
+    owner = owners[0]
     reference = {"apiVersion": owner.api_version, "kind": owner.kind}
     return OwnRun(run_id, {**reference, "name": owner.name, "uid": owner.uid})

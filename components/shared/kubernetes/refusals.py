@@ -21,14 +21,9 @@ class Gone(UserError):  # noqa: N818 (the same)
 
 @dataclass(frozen=True)
 class Resource:
-    """A kind of object, as the API addresses it.
+    """A kind of object, as the API addresses it; the group of Kubernetes' own is empty.
 
-    Attributes:
-        group: API group; empty for Kubernetes' own core objects.
-        version: Version of the group.
-        plural: Name in the URL, which is also the name that a Role grants.
-        kind: As in a manifest.
-        brought_by: What installs the kind, named where it is missing.
+    The plural stands in the URL and in Roles; `brought_by` installs the kind where it is missing.
     """
 
     group: str
@@ -45,14 +40,9 @@ class Resource:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked of the API, for the sentence that says why it was refused.
+    """What was asked of the API at a host, for the sentence that says why it was refused.
 
-    Attributes:
-        verb: As a Role grants it: get, list, watch, create, patch, delete.
-        resource: Kind of object.
-        namespace: Namespace that was asked.
-        name: Name of the object; empty for a list.
-        host: Address of the API.
+    The verb is one that a Role grants: get, list, watch, create, patch, delete. A list has no name.
     """
 
     verb: str
@@ -66,11 +56,7 @@ class Request:
 
 
 def status_of(body: str | bytes | None) -> dict[str, Any]:
-    """The JSON object in an answer's body; empty where the body is not one.
-
-    An address that the API server does not know, such as a kind without its definition, is
-    answered with plain text.
-    """
+    """The JSON object in a body; empty where it is plain text, as for an address not served."""
     try:
         status = json.loads(body or "")
     except ValueError:
@@ -92,61 +78,50 @@ def is_missing_object(error: "ApiException", name: str) -> bool:
 
 def refused(error: "ApiException", request: Request) -> UserError:
     """An error answer of the API as an error for the user."""
-    status, body = int(error.status or 0), error.body
-    if isinstance(body, bytes):
-        body = body.decode("utf-8", "replace")
-    found = status_of(body)
-    message = str(found.get("message") or (body or "").strip() or error.reason or "")
-    message = message.strip()[:500]
-    where, full = f"namespace {request.namespace}", request.resource.in_full
+    body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else error.body
+    message = str(status_of(body).get("message") or (body or "").strip() or error.reason or "")
+    message, status = message.strip()[:500], int(error.status or 0)
+    return UserError(_sentence(status, status_of(body), message, request))
+
+
+def _sentence(status: int, found: dict[str, Any], message: str, request: Request) -> str:
+    where, at = f"namespace {request.namespace}", f"the cluster at {request.host}"
+    full, by = request.resource.in_full, request.resource.brought_by
+    thing = f"{request.resource.kind} {request.name}"
+    details, missing = found.get("details") or {}, found.get("reason") == "NotFound"
     if status == 0:
-        return UserError(
+        return (
             f"the cluster's certificate at {request.host} is not trusted ({message}); check the "
             "certificate-authority in the kubeconfig"
         )
     if status == 401:
-        return UserError(
-            f"the cluster at {request.host} does not accept the credentials (401); log in again, "
+        return (
+            f"{at} does not accept the credentials (401); log in again, "
             "or renew the token in the kubeconfig"
         )
     if status == 403 and "exceeded quota" in message:
-        return UserError(f"{where} has no quota left: {message}; free some or ask for more")
+        return f"{where} has no quota left: {message}; free some or ask for more"
     user = re.search(r'User "([^"]+)" cannot', message)
     if status in (400, 422) or (status == 403 and message and not user):
         # Admission also answers 403, in other words than the authorizer's.
-        return UserError(
-            f"the cluster refuses {request.resource.kind} {request.name} in {where}: {message}; "
-            "change what it names"
-        )
+        return f"the cluster refuses {thing} in {where}: {message}; change what it names"
     if status == 403:
-        return UserError(
+        return (
             f"{user[1] if user else 'this user'} may not {request.verb} {full} in {where} (403); "
             f"bind a Role that grants the verb {request.verb} on {full}"
         )
+    if status == 404 and missing and details.get("kind") == "namespaces":
+        return f"there is no {where} in {at}; create it or give another"
+    if status == 404 and missing and details.get("name"):
+        return f"there is no {thing} in {where}; check both names"
     if status == 404:
-        details = found.get("details") or {}
-        if found.get("reason") == "NotFound" and details.get("kind") == "namespaces":
-            return UserError(
-                f"there is no {where} in the cluster at {request.host}; create it or give another"
-            )
-        if found.get("reason") != "NotFound" or not details.get("name"):
-            by = f"install {request.resource.brought_by}" if request.resource.brought_by else ""
-            return UserError(
-                f"the cluster at {request.host} does not serve {full}; "
-                f"{by or 'install its CustomResourceDefinition'}"
-            )
-        return UserError(
-            f"there is no {request.resource.kind} {request.name} in {where}; check both names"
-        )
+        return f"{at} does not serve {full}; install {by or 'its CustomResourceDefinition'}"
     if status == 500 and "failed calling webhook" in message:
-        by = request.resource.brought_by or "the controller that it belongs to"
-        return UserError(
-            f"the cluster cannot ask its webhook about {request.resource.kind} {request.name}: "
-            f"{message}; look whether the pods of {by} run"
+        pods = f"the pods of {by or 'the controller that it belongs to'}"
+        return (
+            f"the cluster cannot ask its webhook about {thing}: {message}; look whether {pods} run"
         )
-    return UserError(
-        f"the cluster at {request.host} answered {status} to {request}: {message}; try again later"
-    )
+    return f"{at} answered {status} to {request}: {message}; try again later"
 
 
 def unreachable(error: Exception, request: Request) -> UserError:

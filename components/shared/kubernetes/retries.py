@@ -21,14 +21,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long and how to ask again.
-
-    Attributes:
-        seconds: From the first failure until giving up.
-        clock: Seconds that only grow.
-        sleep: Waits that many seconds.
-        random: Draws a number between 0 and 1.
-    """
+    """How long, in seconds from the first failure until giving up, and how to ask again."""
 
     seconds: float = 60.0
     clock: Callable[[], float] = time.monotonic
@@ -53,9 +46,6 @@ class RetryPolicy:
             when_lost: Called after an answer that was lost, before asking again: what the request
                 has already brought about, None where nothing. Not needed where the request can be
                 repeated without harm, as a patch that carries its resourceVersion.
-
-        Returns:
-            The answer.
 
         Raises:
             Conflict: If the API answers 409.
