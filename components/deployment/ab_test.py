@@ -256,11 +256,12 @@ def run_ab_test(
 
 def ab_metrics(outcome: Outcome, result: AbResult | None) -> dict[str, float | str]:
     """The figures that a dashboard shows; without a comparison only the decision."""
-    metrics: dict[str, float | str] = {"decision": str(outcome.decision)}
     if result is None:
-        return metrics
-    accuracy, (needed_a, needed_b) = result.accuracy, result.plan.needed
+        return {"decision": str(outcome.decision)}
+    accuracy, needed = result.accuracy, result.plan.needed
     shown = {
+        "decision": str(outcome.decision),
+        "winner": str(result.winner),
         "accuracy_a": accuracy.a.rate,
         "accuracy_b": accuracy.b.rate,
         "accuracy_difference": accuracy.difference,
@@ -269,8 +270,7 @@ def ab_metrics(outcome: Outcome, result: AbResult | None) -> dict[str, float | s
         "difference_high": accuracy.interval.high,
         "answered_a": accuracy.a.of,
         "answered_b": accuracy.b.of,
-        "needed_a": needed_a,
-        "needed_b": needed_b,
+        "needed_a": needed[0],
+        "needed_b": needed[1],
     }
-    metrics["winner"] = str(result.winner)
-    return metrics | {name: value for name, value in shown.items() if value is not None}
+    return {name: value for name, value in shown.items() if value is not None}

@@ -76,33 +76,36 @@ class SideBySide:
     _right: dict[tuple[str, str], list[tuple[bool, bool]]] = field(default_factory=dict)
     _done: set[tuple[str, str]] = field(default_factory=set)
 
-    def __call__(self, *versions: str) -> tuple[Sequence[tuple[bool, bool]], str]:
+    def __call__(self, stable: str, canary: str) -> tuple[Sequence[tuple[bool, bool]], str]:
         """Of each review, whether the stable version and the canary are right.
 
         Nothing while not all are asked, or where there are none to ask; and why a server gave no
         answer, '' where all did. The next call goes on where that one broke off.
         """
-        right, servers = self._right.setdefault((versions[0], versions[1]), []), self.addresses()
-        both = [servers.get(version) for version in versions]
-        if not self.count or not all(both) or versions in self._done:
-            return right if versions in self._done else [], ""
-        begun = self.clock()
+        both, servers, begun = (stable, canary), self.addresses(), self.clock()
+        right = self._right.setdefault(both, [])
+        if both in self._done:
+            return right, ""
+        if not self.count or not servers.get(stable) or not servers.get(canary):
+            return [], ""
         with httpx.Client(timeout=30.0) as client:
             for review in read_labelled_reviews(self.labelled)[len(right) : self.count]:
-                try:
-                    # In turns, so that both are asked under the same circumstances.
-                    answers = [self._label(client, urls[0], review) for urls in both if urls]
-                except _NotAnswered as error:
-                    return [], str(error)
-                right.append((answers[0] == review.label, answers[1] == review.label))
+                # In turns, so that both are asked under the same circumstances.
+                answers = []
+                for version in both:
+                    label, why = self._label(client, servers[version][0], review)
+                    if why:
+                        return [], why
+                    answers.append(label == review.label)
+                right.append((answers[0], answers[1]))
                 if self.clock() - begun >= self.seconds:
                     break
-        self._done.add((versions[0], versions[1]))
+        self._done.add(both)
         logger.info("asked both versions %d labelled reviews", len(right))
         return right, ""
 
-    def _label(self, client: httpx.Client, server: str, review: LabelledReview) -> str:
-        """What a server calls a review; one that is full is asked again when it says."""
+    def _label(self, client: httpx.Client, server: str, review: LabelledReview) -> tuple[str, str]:
+        """What a server calls a review, or why not; one that is full is asked again."""
         url = server.rstrip("/") + infer_path(self.model_name)
         again = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda answer: answer.status_code == 503),
@@ -117,16 +120,11 @@ class SideBySide:
             if answer.is_success:
                 label, why = text_in(answer.content, "label"), "the answer names no class"
                 if label in CLASS_NAMES:
-                    return label
+                    return label, ""
         except httpx.HTTPError as error:
             why = type(error).__name__
-        raise _NotAnswered(
-            f"{url} does not label a review ({why}); check the address and that the model is ready"
-        )
-
-
-class _NotAnswered(Exception):  # noqa: N818 (a server's failure, not ours)
-    """A server gave no label."""
+        remedy = "check the address and that the model is ready"
+        return "", f"{url} does not label a review ({why}); {remedy}"
 
 
 def _as_told(state: tenacity.RetryCallState) -> float:
