@@ -1,10 +1,8 @@
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from components.deployment.judging import observations
 from components.deployment.judging.observations import (
@@ -21,114 +19,93 @@ from components.shared.records.serving_metrics import (
     SECONDS_BUCKETS,
 )
 
-BUCKETS = len(SECONDS_BUCKETS) + 1
+WHICH = ("model_name", "model_version")
 
 
-class ModelServer:
-    """The metrics of a model server, served by the library that the real one uses."""
-
-    def __init__(self, version: str) -> None:
-        self.registry = CollectorRegistry()
-        which = {"model_name": "reviews", "model_version": version}
-        names = tuple(which)
-        self._requests = Counter(
-            REQUESTS.removesuffix("_total"),
-            "-",
-            (*names, "protocol", "code"),
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            REQUEST_SECONDS, "-", names, registry=self.registry, buckets=SECONDS_BUCKETS
-        )
-        self._classes = Counter(
-            PREDICTIONS.removesuffix("_total"), "-", (*names, "label"), registry=self.registry
-        )
-        self._which = which
-
-    def answer(self, seconds: float, label: str, protocol: str = "v2") -> None:
-        self._requests.labels(**self._which, protocol=protocol, code="200").inc()
-        self._seconds.labels(**self._which).observe(seconds)
-        self._classes.labels(**self._which, label=label).inc()
-
-    def fail(self, code: str) -> None:
-        self._requests.labels(**self._which, protocol="v1", code=code).inc()
-
-    @contextmanager
-    def listening(self, port: int = 0) -> Iterator[str]:
-        server, thread = start_http_server(port, "127.0.0.1", self.registry)
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+def metrics(seconds=(), labels=(), failed=(), version="7"):
+    """The page of a model server, by the library that the real one uses."""
+    registry, which = CollectorRegistry(), ("reviews", version)
+    names = (*WHICH, "protocol", "code")
+    requests = Counter(REQUESTS.removesuffix("_total"), "-", names, registry=registry)
+    taken = Histogram(REQUEST_SECONDS, "-", WHICH, registry=registry, buckets=SECONDS_BUCKETS)
+    names = (*WHICH, "label")
+    classes = Counter(PREDICTIONS.removesuffix("_total"), "-", names, registry=registry)
+    for number, (value, label) in enumerate(zip(seconds, labels, strict=True)):
+        requests.labels(*which, f"v{1 + number % 2}", "200").inc()
+        taken.labels(*which).observe(value)
+        classes.labels(*which, label).inc()
+    for code in failed:
+        requests.labels(*which, "v1", code).inc()
+    return generate_latest(registry)
 
 
-def test_counts_of_a_version_are_added_over_its_servers():
-    one, two = ModelServer("7"), ModelServer("7")
-    one.answer(0.012, "positive", "v1")
-    one.answer(0.012, "positive")
-    two.answer(40.0, "negative")
-    for code in ("500", "503", "400", "404"):
-        two.fail(code)
-    with one.listening() as first, two.listening() as second:
-        seen = ServerMetrics(lambda: {"7": [first, f"{second}/"]}).read("7")
+@pytest.fixture
+def pages(monkeypatch):
+    """What servers show, by their address; the others are down."""
+    shown = {}
+
+    def get(url, timeout):
+        if url not in shown:
+            raise httpx.ConnectError("refused")
+        request = httpx.Request("GET", url)
+        return httpx.Response(200, content=shown[url], request=request)
+
+    monkeypatch.setattr(observations.httpx, "get", get)
+    return shown
+
+
+def source(*addresses):
+    return ServerMetrics(lambda: {"7": addresses})
+
+
+def test_counts_of_a_version_are_added_over_its_servers(pages):
+    pages["http://one/metrics"] = metrics([0.012, 0.012], ["positive"] * 2)
+    failed = ("500", "503", "400", "404")
+    pages["http://two/metrics"] = metrics([40.0], ["negative"], failed)
+    seen = source("http://one", "http://two/").read("7")
     assert (seen.requests, seen.errors, seen.refused) == (5, 2, 1)
-    assert seen.classes == tuple(
-        {"positive": 2, "negative": 1}.get(name, 0) for name in CLASS_NAMES
-    )
+    assert dict(zip(CLASS_NAMES, seen.classes, strict=True)) == {
+        "negative": 1,
+        "neutral": 0,
+        "positive": 2,
+    }
     assert seen.latency[SECONDS_BUCKETS.index(0.0125)] == 2
-    assert seen.latency[-1] == 1
-    assert seen.answered == 3
+    assert (seen.latency[-1], seen.answered) == (1, 3)
 
 
-def test_another_version_at_the_same_address_is_not_counted():
-    server = ModelServer("6")
-    server.answer(0.1, "neutral")
-    with server.listening() as address:
-        assert ServerMetrics(lambda: {"7": [address]}).read("7") == Observations()
+def test_another_version_at_the_same_address_is_not_counted(pages):
+    pages["http://one/metrics"] = metrics([0.1], ["neutral"], version="6")
+    assert source("http://one").read("7") == Observations()
 
 
 @pytest.mark.parametrize("overtaken", [False, True])
-def test_a_restarted_server_loses_nothing(overtaken):
-    before, after = ModelServer("7"), ModelServer("7")
-    for _ in range(5):
-        before.answer(0.03, "positive")
-    before.fail("500")
-    for _ in range(8):
-        after.answer(0.03, "positive")
-    if overtaken:  # no counter is lower than before: only the time of creation tells
-        after.fail("500")
-        after.fail("500")
-    with before.listening() as address:
-        source = ServerMetrics(lambda: {"7": [address]})
-        source.read("7")
-    with after.listening(int(address.rpartition(":")[2])):
-        seen = source.read("7")
+def test_a_restarted_server_loses_nothing(overtaken, pages):
+    servers = source("http://one")
+    pages["http://one/metrics"] = metrics([0.03] * 5, ["positive"] * 5, ["500"])
+    servers.read("7")
+    # Overtaken, no counter is lower than before: only the time of creation tells.
+    failed = ["500"] * 2 * overtaken
+    pages["http://one/metrics"] = metrics([0.03] * 8, ["positive"] * 8, failed)
+    seen = servers.read("7")
     errors = 3 if overtaken else 1
     assert (seen.requests, seen.errors, seen.answered) == (13 + errors, errors, 13)
 
 
-def test_a_server_that_is_down_is_an_error_and_leaves_no_trace():
-    one, two = ModelServer("7"), ModelServer("7")
-    one.answer(0.1, "neutral")
-    with one.listening() as first:
-        with two.listening() as second:
-            pass
-        source = ServerMetrics(lambda: {"7": [first, second]})
-        with pytest.raises(NotObserved, match=second):
-            source.read("7")
-        with two.listening(int(second.rpartition(":")[2])):
-            assert source.read("7").requests == 1
+def test_a_server_that_is_down_is_an_error_and_leaves_no_trace(pages):
+    servers = source("http://one", "http://two")
+    pages["http://one/metrics"] = metrics([0.1], ["neutral"])
+    with pytest.raises(NotObserved, match=r"http://two cannot be read \(ConnectError\)"):
+        servers.read("7")
+    pages["http://two/metrics"] = metrics()
+    assert servers.read("7").requests == 1
     with pytest.raises(NotObserved, match="version 8"):
-        source.read("8")
+        servers.read("8")
 
 
-def test_a_class_that_is_not_known_is_an_error():
-    server = ModelServer("7")
-    server.answer(0.1, "sarcastic")
-    with server.listening() as address, pytest.raises(NotObserved, match="sarcastic"):
-        ServerMetrics(lambda: {"7": [address]}).read("7")
+def test_a_class_that_is_not_known_is_an_error(pages):
+    pages["http://one/metrics"] = metrics([0.1], ["sarcastic"])
+    with pytest.raises(NotObserved, match="sarcastic"):
+        source("http://one").read("7")
 
 
 class Prometheus:
