@@ -6,7 +6,7 @@ import pytest
 
 from components.deployment.service import Interfered
 from components.shared.machine.errors import UserError
-from tests.deployment.rollout_world import NAME, Lab, World
+from tests.deployment.rollout_world import NAME, Lab, MemoryObjects, World
 
 
 def test_what_someone_else_changes_meanwhile_stays(mode):
@@ -34,25 +34,16 @@ def test_what_someone_else_changes_meanwhile_stays(mode):
 
 
 def someone_elses(world, what):
-    """A change that someone makes to the canary at 50 percent."""
+    """What another run does to the canary at 50 percent; the object then."""
+    objects, world.objects = world.objects, MemoryObjects(world.kept, world.time)
+    if what == "moved":
+        world.service().shift(50, 20, following=20)
+    else:
+        world.service().roll_back("no")
     if what == "replaced":
-        predictor = {"model": {"env": [{"name": "MODEL_VERSION", "value": "9"}]}}
-        if world.mode == "Knative":
-            return {"spec": {"predictor": predictor}}
-        canary = copy.deepcopy(world.kept.found[NAME]["spec"]["canary"][0])
-        canary["predictor"]["model"]["env"] = predictor["model"]["env"]
-        canary["predictor"]["name"] = "v9"
-        return {"spec": {"canary": [canary]}}
-    if what == "removed":
-        if world.mode == "Standard":
-            return {"spec": {"canary": None}}
-        model = {"env": [{"name": "MODEL_VERSION", "value": "3"}], "storageUri": "s3://m/3"}
-        return {"spec": {"predictor": {"canaryTrafficPercent": None, "model": model}}}
-    percent = 20
-    if world.mode == "Knative":
-        return {"spec": {"predictor": {"canaryTrafficPercent": percent}}}
-    canary = copy.deepcopy(world.kept.found[NAME]["spec"]["canary"][0])
-    return {"spec": {"canary": [{**canary, "trafficPercent": percent}]}}
+        world.service("9").start(10)
+    world.objects = objects
+    return copy.deepcopy(world.kept.found[NAME])
 
 
 @pytest.mark.parametrize(
@@ -73,7 +64,7 @@ def test_a_canary_that_someone_else_changed_is_left_to_them(mode, what, words, c
         canary = (spec.get("canary") or [{}])[0]
         percent = canary.get("trafficPercent", spec["predictor"].get("canaryTrafficPercent"))
         if called == call and percent == 50 and not changed:
-            changed.append(lab.kept.patch(NAME, someone_elses(lab, what)))
+            changed.append(someone_elses(lab, what))
 
     lab.objects.before = someone
     with pytest.raises(Interfered, match=words):
@@ -134,7 +125,7 @@ def test_a_canary_that_is_taken_away_is_noticed_at_the_next_look(mode):
 
     def removed(reviews, seconds):
         asked.append(len(reviews))
-        lab.kept.patch(NAME, someone_elses(lab, "removed"))
+        someone_elses(lab, "removed")
         return ask(reviews, seconds)
 
     with pytest.raises(Interfered, match="removed version 4; 3 serves alone"):
