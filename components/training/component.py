@@ -75,9 +75,9 @@ def chosen_hyperparameters(hyperparameters: dict, seed: int) -> NamedTuple(
     """
     from typing import NamedTuple
 
-    from components.training.options import TrainingOptions
+    from components.training.tuning.search import options_as_given
 
-    options = TrainingOptions.from_dict({"seed": seed, **hyperparameters}).to_dict()
+    options = options_as_given({"seed": seed, **hyperparameters})
     return NamedTuple("Outputs", hyperparameters=dict)(options)
 
 

@@ -18,7 +18,6 @@ from components.shared.records.model_folder import read_training_facts
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.training.export import write_model_folder
 from components.training.loop.data import read_training_set
-from components.training.loop.distributed import joined_ranks
 from components.training.loop.run import Metrics, TrainingRun
 from components.training.on_nodes import launch
 from components.training.on_nodes.train_job import is_one_process
@@ -101,6 +100,7 @@ def fine_tune_at_scale(
     options = TrainingOptions.from_dict(hyperparameters)
     lineage = {**facts, "max_tokens": max_tokens or longest_row(training_set)}
     if not is_one_process(nodes, gpus_per_node):
+        read_training_set(training_set)  # what is wrong with it is said before any GPU is asked for
         launch.fine_tune_on_nodes(
             training_set,
             base_model,
@@ -175,14 +175,10 @@ def fine_tune(
     training, validation = read_training_set(training_set)
     deciding = _deciding_facts(training_set, base_model, options)
     key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
-    with joined_ranks() as ranks:
-        ranks.check_same(
-            {
-                **{n: str(v) for n, v in options.to_dict().items() if n != "checkpoint_minutes"},
-                **{name: deciding[name] for name in ("training_set", "base_model", "torch")},
-            }
-        )
-        run = TrainingRun(training, validation, base_model, options, ranks)
+    same = {name: str(v) for name, v in options.to_dict().items() if name != "checkpoint_minutes"}
+    same |= {name: deciding[name] for name in ("training_set", "base_model", "torch")}
+    with TrainingRun.joined(training, validation, base_model, options, same) as run:
+        ranks = run.ranks
         if ranks.first and options.batch_size < ranks.count:
             logger.warning(
                 "a batch_size of %d leaves some of the %d processes without work",

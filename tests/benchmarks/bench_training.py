@@ -32,9 +32,8 @@ from components.shared.machine.files import read_parquet, write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
 from components.shared.records.text import model_text
 from components.training.loop.data import TokenisedReviews, read_training_set
-from components.training.loop.progress import SpeedMeter
+from components.training.loop.measures import SpeedMeter, score
 from components.training.loop.run import TrainingRun
-from components.training.loop.validation import score
 from components.training.options import TrainingOptions
 
 PADDED_TO = 128

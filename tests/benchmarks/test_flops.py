@@ -2,7 +2,6 @@ import numpy as np
 import torch
 
 from components.training.loop.network import build_network, load_classifier
-from components.training.options import TrainingOptions
 from tests.benchmarks.flops import TrainingWork, matmul_rate
 
 LENGTHS = np.array([7, 12])
@@ -13,7 +12,7 @@ LAYER = 4 * WIDTH**2 + 2 * WIDTH * INNER
 
 def work(tiny_bert, first_token_only=False, **options):
     classifier = load_classifier(str(tiny_bert), seed=0)
-    build_network(classifier, TrainingOptions(**options))
+    build_network(classifier, 0, **{"freeze_embeddings": True, **options})
     return TrainingWork(classifier, first_token_only)
 
 

@@ -14,8 +14,8 @@ from components.shared.records.model_folder import check_model_folder, read_cali
 from components.training.fine_tune import fine_tune
 from components.training.loop.checkpoint import FILE_NAME
 from components.training.loop.data import read_training_set
+from components.training.loop.measures import score
 from components.training.loop.run import TERMINATED
-from components.training.loop.validation import score
 from components.training.options import TrainingOptions
 
 OPTIONS = TrainingOptions(

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from components.shared.machine.base_model import resolve_base_model
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import ID2LABEL, LABEL2ID
-from components.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -97,15 +96,21 @@ class ReviewNetwork(nn.Module):
         return logits.float(), self.rating_head(features[0])
 
 
-def build_network(classifier: "PreTrainedModel", options: TrainingOptions) -> ReviewNetwork:
-    """Put the rating layer beside a classifier and freeze what the options say."""
-    torch.manual_seed(options.seed)
+def build_network(
+    classifier: "PreTrainedModel",
+    seed: int,
+    *,
+    freeze_embeddings: bool = False,
+    frozen_share: float = 0.0,
+) -> ReviewNetwork:
+    """Put the rating layer beside a classifier; freeze embeddings and a share of the low layers."""
+    torch.manual_seed(seed)
     network = ReviewNetwork(classifier)
     for module in classifier.modules():
         # Random numbers for every activation cost a third of the time on a CPU.
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    _freeze(classifier, options)
+    _freeze(classifier, freeze_embeddings, frozen_share)
     return network
 
 
@@ -178,11 +183,11 @@ def depth_of(classifier: "PreTrainedModel") -> Callable[[str], int | None]:
     return depth
 
 
-def _freeze(classifier: "PreTrainedModel", options: TrainingOptions) -> None:
-    """Exclude the embeddings and lowest layers from training as the options say."""
+def _freeze(classifier: "PreTrainedModel", freeze_embeddings: bool, frozen_share: float) -> None:
+    """Exclude the embeddings and a share of the layers, the lowest, from training."""
     layers = encoder_layers(classifier)
-    frozen = int(options.frozen_share * len(layers))
-    if options.freeze_embeddings or frozen:
+    frozen = int(frozen_share * len(layers))
+    if freeze_embeddings or frozen:
         trained = {id(p) for layer in layers for p in layer.parameters()}
         trained |= {id(p) for module in head_modules(classifier) for p in module.parameters()}
         for parameter in classifier.parameters():

@@ -5,10 +5,10 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -24,10 +24,9 @@ from components.training.loop.data import (
     length_batches,
     padded,
 )
-from components.training.loop.distributed import Ranks
-from components.training.loop.progress import SpeedMeter, TrainingProgress
+from components.training.loop.distributed import Ranks, joined_ranks
+from components.training.loop.measures import SpeedMeter, TrainingProgress, calibrate, score
 from components.training.loop.step import Learner
-from components.training.loop.validation import calibrate, score
 from components.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -101,6 +100,21 @@ class TrainingRun:
             math.ceil(self.steps_per_epoch * number / options.evaluations_per_epoch)
             for number in range(1, epochs * options.evaluations_per_epoch + 1)
         }
+
+    @classmethod
+    @contextmanager
+    def joined(
+        cls,
+        training: TokenisedReviews,
+        validation: TokenisedReviews,
+        base_model: str,
+        options: TrainingOptions,
+        facts: Mapping[str, str],
+    ) -> Iterator[Self]:
+        """A run of the processes that torchrun started; `UserError` if facts differ among them."""
+        with joined_ranks() as ranks:
+            ranks.check_same(facts)
+            yield cls(training, validation, base_model, options, ranks)
 
     def train(self, on_metrics: Callable[[Metrics], None] = lambda _: None) -> None:
         """Step until the end or until validation has stopped improving.

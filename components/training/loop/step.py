@@ -63,7 +63,13 @@ class Learner:
             self.precision = fast_precision(device)
         classifier = load_classifier(base_model, options.seed)
         self.pad_id = int(classifier.config.pad_token_id or 0)
-        self.network = build_network(classifier, options).train().to(device)
+        self.network = build_network(
+            classifier,
+            options.seed,
+            freeze_embeddings=options.freeze_embeddings,
+            frozen_share=options.frozen_share,
+        )
+        self.network.train().to(device)
         ranks.copy_from_first(self.network.state_dict().values())
         self.working = WorkingCopy(self.network, self.precision, device)
         self.optimiser = build_optimiser(self.network, options)

@@ -18,7 +18,6 @@ from components.shared.kubernetes.namespace_objects import TRAINING_RUNTIME
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.own_run import own_run
 from components.shared.machine.errors import UserError
-from components.training.loop.data import read_training_set
 from components.training.on_nodes.shared_folder import (
     CHECKPOINTS,
     FACTS,
@@ -89,12 +88,11 @@ def fine_tune_on_nodes(
     among the facts.
 
     Raises:
-        UserError: If the training set or the scale is wrong; if this step has no shared volume, is
+        UserError: If the scale is wrong; if this step has no shared volume, is
             not in a pipeline's run, or the namespace has no TrainingRuntime; if the cluster
             refuses; if training fails or does not end in time.
     """
     check_scale(nodes, gpus_per_node)
-    read_training_set(training_set)  # what is wrong with it is said before any GPU is asked for
     client, namespace = connect()
     run = own_run(client, namespace)
     name = NAMES + run.run_id[:8]

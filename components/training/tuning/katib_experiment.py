@@ -5,11 +5,11 @@ types, a dry run asks Katib's webhook, and the rules below catch what neither of
 would cost hours: trials that run to their end and are then read wrongly or not at all.
 """
 
+import copy
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from components.shared.kubernetes.namespace_objects import (
@@ -28,7 +28,6 @@ from components.training.on_nodes.train_job import (
     train_job_spec,
     training_arguments,
 )
-from components.training.tuning.experiment import read_experiment, read_search_space
 
 EXPERIMENTS = Resource("kubeflow.org", "v1beta1", "experiments", "Experiment", "Katib")
 
@@ -62,7 +61,7 @@ class TrialSettings:
 
 
 def experiment_manifest(
-    source: str | Path,
+    described: Mapping[str, Any],
     name: str,
     owner: Mapping[str, Any],
     trials: TrialSettings,
@@ -75,7 +74,7 @@ def experiment_manifest(
     put in. A trial is a Job on one node with at most one GPU, a TrainJob otherwise.
 
     Args:
-        source: Katib Experiment manifest.
+        described: The manifest of the search, whose search space has been read.
         name: Name of the Experiment.
         owner: ownerReference; the Experiment goes when that goes.
         trials: What the run decides.
@@ -84,10 +83,9 @@ def experiment_manifest(
     Raises:
         UserError: If the manifest is not an Experiment that Katib would run as it is meant.
     """
-    space = read_search_space(source)
-    manifest = read_experiment(source)
+    manifest = copy.deepcopy(dict(described))
     for fault in _unlike_katibs_models(manifest):
-        raise UserError(f"{source}: {fault}")
+        raise UserError(f"the Experiment of the search: {fault}")
     labels = (manifest.get("metadata") or {}).get("labels") or {}
     manifest["metadata"] = {
         "name": name,
@@ -101,14 +99,15 @@ def experiment_manifest(
     for count in ("parallelTrialCount", "maxFailedTrialCount"):
         if spec.get(count) is not None:
             spec[count] = min(spec[count], trials.count)
-    if space.random_state is None:
+    settings = spec["algorithm"].get("algorithmSettings") or []
+    if "random_state" not in [setting.get("name") for setting in settings]:
         setting = {"name": "random_state", "value": str(trials.options["seed"])}
-        settings = spec["algorithm"].get("algorithmSettings") or []
         spec["algorithm"]["algorithmSettings"] = [*settings, setting]
     # A rule stops the first node of several only; the others would start again without it.
     if not early_stopping or trials.nodes > 1:
         spec.pop("earlyStopping", None)
-    searched = {one.name: f"${{trialParameters.{one.name}}}" for one in space.parameters}
+    names = [parameter["name"] for parameter in spec["parameters"]]
+    searched = {name: f"${{trialParameters.{name}}}" for name in names}
     arguments = training_arguments(
         trials.training_set, trials.base_model, MODEL_FOLDER, {**trials.options, **searched}
     )
@@ -119,12 +118,12 @@ def experiment_manifest(
         raise
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
         raise UserError(
-            f"{source}: spec.trialTemplate.trialSpec must be a Job of batch/v1 whose pod has the "
-            "container that primaryContainerName names; a TrainJob is made from it where trials "
-            "have several nodes or GPUs"
+            "the Experiment of the search: spec.trialTemplate.trialSpec must be a Job of batch/v1 "
+            "whose pod has the container that primaryContainerName names; a TrainJob is made from "
+            "it where trials have several nodes or GPUs"
         ) from None
     for fault in _misleading(spec, command):
-        raise UserError(f"{source}: {fault}")
+        raise UserError(f"the Experiment of the search: {fault}")
     return manifest
 
 

@@ -18,6 +18,7 @@ from components.training.loop.data import read_training_set
 from components.training.on_nodes.shared_folder import TRAINING_SET, SharedFolder
 from components.training.tuning.experiment import (
     Trial,
+    read_experiment,
     read_search_space,
 )
 from components.training.tuning.katib_experiment import (
@@ -93,7 +94,7 @@ def katib_search(
     folder = SharedFolder.of(name)
     try:
         manifest = experiment_manifest(
-            experiment,
+            read_experiment(experiment),
             name,
             run.owner,
             TrialSettings(

@@ -111,6 +111,11 @@ def tune(
     return chosen.to_dict(), dict(best["metrics"])
 
 
+def options_as_given(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """All training options without a search: those given, checked, and the defaults."""
+    return TrainingOptions.from_dict(hyperparameters).to_dict()
+
+
 def _search_here(
     training_set: str | Path,
     base_model: str,

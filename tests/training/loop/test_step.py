@@ -68,7 +68,7 @@ def some_batch():
 
 def test_the_network_gives_the_classifiers_own_logits_and_ratings(model_folder):
     classifier = load_classifier(str(model_folder), seed=1)
-    network = build_network(classifier, TrainingOptions(dropout=0.5)).eval()
+    network = build_network(classifier, 42).eval()
     tokens, mask = some_batch()
     logits, ratings = network(tokens, mask)
     assert torch.allclose(
@@ -80,7 +80,7 @@ def test_the_network_gives_the_classifiers_own_logits_and_ratings(model_folder):
 def test_dropout_acts_before_the_classification_layer_only(tiny_bert):
     classifier = load_classifier(str(tiny_bert), seed=1)
     tokens, mask = some_batch()
-    network = build_network(classifier, TrainingOptions()).train()
+    network = build_network(classifier, 42, freeze_embeddings=True, frozen_share=0.34).train()
     first, second = network(tokens, mask), network(tokens, mask)
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
     nothing = network(tokens, mask, torch.zeros(4, network.rating_head.in_features))
@@ -89,7 +89,7 @@ def test_dropout_acts_before_the_classification_layer_only(tiny_bert):
 
 
 def test_dropouts_mask_keeps_the_mean_and_drops_its_share(tiny_bert):
-    network = build_network(load_classifier(str(tiny_bert), seed=1), TrainingOptions())
+    network = build_network(load_classifier(str(tiny_bert), seed=1), 42)
     torch.manual_seed(0)
     mask = dropout_mask(network, 2000, 0.2, CPU)
     assert mask.shape == (2000, 16)
@@ -101,7 +101,7 @@ def test_dropouts_mask_keeps_the_mean_and_drops_its_share(tiny_bert):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_working_copys_gradients_reach_the_masters(model_folder, precision):
     options = TrainingOptions(dropout=0.0, freeze_embeddings=False)
-    network = build_network(load_classifier(str(model_folder), seed=1), options)
+    network = build_network(load_classifier(str(model_folder), seed=1), 42)
     reference = copy.deepcopy(network)
     working = WorkingCopy(network, precision, CPU)
     tokens, mask = some_batch()
@@ -117,8 +117,7 @@ def test_the_working_copys_gradients_reach_the_masters(model_folder, precision):
 
 
 def test_the_working_copy_follows_the_masters(tiny_bert):
-    options = TrainingOptions(dropout=0.0)
-    network = build_network(load_classifier(str(tiny_bert), seed=1), options).eval()
+    network = build_network(load_classifier(str(tiny_bert), seed=1), 42).eval()
     working = WorkingCopy(network, "fp32", CPU)
     working.network.eval()
     tokens, mask = some_batch()
@@ -135,7 +134,7 @@ def test_lower_layers_learn_more_slowly_and_biases_do_not_decay(tiny_bert):
     options = TrainingOptions(
         learning_rate=1e-3, head_learning_rate=1e-2, layer_decay=0.5, freeze_embeddings=False
     )
-    network = build_network(load_classifier(str(tiny_bert), seed=1), options)
+    network = build_network(load_classifier(str(tiny_bert), seed=1), 42)
     peaks, decays = {}, {}
     names = {id(p): n for n, p in network.named_parameters()}
     for group in build_optimiser(network, options).param_groups:
@@ -219,7 +218,7 @@ def test_the_average_begins_at_the_weights_and_is_no_view_of_them(tiny_bert):
 @pytest.mark.parametrize(("share", "layers"), [(0.0, 0), (0.34, 0), (0.5, 1), (0.99, 1), (1.0, 2)])
 def test_the_frozen_share_is_rounded_down_to_layers(share, layers, tiny_bert):
     classifier = load_classifier(str(tiny_bert), 1)
-    build_network(classifier, TrainingOptions(frozen_share=share))
+    build_network(classifier, 42, freeze_embeddings=True, frozen_share=share)
     trained = [
         any(p.requires_grad for p in layer.parameters()) for layer in encoder_layers(classifier)
     ]

@@ -224,7 +224,6 @@ def test_what_the_cluster_lacks_is_reported_and_nothing_is_left(world, spoil, me
         ({"nodes": 0}, "0 nodes"),
         ({"nodes": -2}, "-2 nodes"),
         ({"gpus_per_node": -1}, "-1 GPUs"),
-        ({"training_set": "/missing.parquet"}, "/missing.parquet does not exist"),
     ],
 )
 def test_what_is_wrong_with_the_request_is_reported_before_the_cluster_is_asked(

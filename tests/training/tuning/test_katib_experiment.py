@@ -13,7 +13,11 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.images import step_image, training_image
 from components.training.__main__ import build_parser
 from components.training.options import TrainingOptions
-from components.training.tuning.experiment import experiment_file, read_search_space
+from components.training.tuning.experiment import (
+    experiment_file,
+    read_experiment,
+    read_search_space,
+)
 from components.training.tuning.katib_experiment import (
     PLACEHOLDER,
     TrialSettings,
@@ -31,7 +35,10 @@ def made(source=None, trials=12, nodes=1, gpus=1, early_stopping=True, base_mode
     training_set = "/state/launched/x/training_set.parquet"
     trials = TrialSettings(trials, training_set, base_model, options, nodes, gpus)
     source = source or experiment_file()
-    return experiment_manifest(source, NAME, OWNER, trials, early_stopping=early_stopping)
+    read_search_space(source)
+    return experiment_manifest(
+        read_experiment(source), NAME, OWNER, trials, early_stopping=early_stopping
+    )
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from components.training.loop.progress import SpeedMeter
-from components.training.loop.validation import calibrate, macro_f1, score
+from components.training.loop.measures import SpeedMeter, calibrate, macro_f1, score
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1))
