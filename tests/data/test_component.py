@@ -1,6 +1,5 @@
-from types import SimpleNamespace
-
 import pyarrow.parquet as pq
+from kfp.dsl import Metrics
 
 from components.data.component import ingest_reviews, prepare_reviews
 from components.shared.machine.files import read_json
@@ -8,10 +7,7 @@ from components.shared.records.reviews import PREPARED_SCHEMA
 
 
 def artifact(path):
-    logged: dict = {}
-    return SimpleNamespace(
-        path=str(path), metadata={}, logged=logged, log_metric=logged.__setitem__
-    )
+    return Metrics(uri=str(path))
 
 
 def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path):
@@ -22,10 +18,10 @@ def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path):
     summary = read_json(tmp_path / "ingest_summary")
     assert outputs == (summary["fingerprint"], summary["rows_kept"])
     assert outputs._fields == ("data_fingerprint", "rows")
-    assert made["metrics"].logged["rows_in"] == 1_500
+    assert made["metrics"].metadata["rows_in"] == 1_500
     assert made["reviews"].metadata["data_fingerprint"] == summary["fingerprint"]
     done = {name: artifact(tmp_path / name) for name in ("prepared", "prepare_summary", "metrics")}
     prepare_reviews.python_func(reviews=made["reviews"], balance="undersample", **done)
     assert pq.read_schema(tmp_path / "prepared").equals(PREPARED_SCHEMA)
-    assert done["metrics"].logged["majority_rate"] > 0.6
+    assert done["metrics"].metadata["majority_rate"] > 0.6
     assert read_json(tmp_path / "prepare_summary")["options"]["balance"] == "undersample"

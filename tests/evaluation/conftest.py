@@ -13,35 +13,31 @@ from components.shared.machine.files import write_json, write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
 from components.shared.records.text import model_text
 
-CATEGORIES = ("Dresses", "Knits", "Blouses", "Trend", None)
 WORDS_OF = {
-    -1: ("awful", "poor", "returned", "itchy"),
-    0: ("okay", "fine", "average", "but"),
-    1: ("great", "love", "lovely", "soft"),
+    -1: ("awful", "poor", "returned", "itchy", "the", "dress", "is", "very"),
+    0: ("okay", "fine", "average", "but", "the", "dress", "is", "very"),
+    1: ("great", "love", "lovely", "soft", "the", "dress", "is", "very"),
 }
 
 
-def review_rows(count: int, seed: int = 0, sentiments=(-1, 0, 1)) -> list[dict]:
+def review_rows(count: int, seed: int = 0) -> list[dict]:
     generator = np.random.default_rng(seed)
-    moment = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
-    rows = []
-    for number in range(count):
-        sentiment = sentiments[int(generator.choice(len(sentiments)))]
-        words = generator.choice([*WORDS_OF[sentiment], "the", "dress", "is", "very"], 6)
-        rows.append(
-            {
-                "review_id": f"r{number:05d}",
-                "review_body": " ".join(words),
-                "title": None if number % 3 == 0 else "this top",
-                "rating": {-1: 1, 0: 3, 1: 5}[sentiment],
-                "sentiment": sentiment,
-                "product_category": CATEGORIES[number % len(CATEGORIES)],
-                "event_timestamp": moment,
-                "split": ("test", "test", "validation", "train")[number % 4],
-                "copies": 1,
-            }
-        )
-    return rows
+
+    def row(number):
+        sentiment = int(generator.integers(-1, 2))
+        return {
+            "review_id": f"r{number:05d}",
+            "review_body": " ".join(generator.choice(WORDS_OF[sentiment], 6)),
+            "title": None if number % 3 == 0 else "this top",
+            "rating": 3 + 2 * sentiment,
+            "sentiment": sentiment,
+            "product_category": ("Dresses", "Knits", "Blouses", "Trend", None)[number % 5],
+            "event_timestamp": datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC),
+            "split": ("test", "test", "validation", "train")[number % 4],
+            "copies": 1,
+        }
+
+    return [row(number) for number in range(count)]
 
 
 def write_run(folder: Path, rows: list[dict], tokenizer_folder: Path) -> tuple[Path, Path]:
@@ -60,7 +56,7 @@ def write_run(folder: Path, rows: list[dict], tokenizer_folder: Path) -> tuple[P
     return training_set, prepared
 
 
-def write_model(folder: Path, source: Path, *, seed: int = 0, fingerprint: str = "data-1") -> Path:
+def write_model(folder: Path, source: Path) -> Path:
     """A whole model folder around the tiny BERT, its classifier drawn anew."""
     import torch
 
@@ -68,24 +64,16 @@ def write_model(folder: Path, source: Path, *, seed: int = 0, fingerprint: str =
 
     shutil.copytree(source, folder)
     model = load_model(source)
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     with torch.no_grad():
         model.classifier.weight.normal_(0, 1)
     model.save_pretrained(folder)
-    write_json(
-        folder / "training.json",
-        {
-            "options": {"epochs": 1},
-            "facts": {"data_fingerprint": fingerprint, "feature_service": "reviews_v1"},
-            "max_tokens": 32,
-            "class_prior": [0.2, 0.3, 0.5],
-            "history": [],
-            "speed": {},
-        },
-    )
-    write_json(
-        folder / "calibration.json", {"temperature": 1.3, "decision_offsets": [0.1, 0.0, 0.0]}
-    )
+    facts = {"data_fingerprint": "data-1", "feature_service": "reviews_v1"}
+    training = {"options": {"epochs": 1}, "facts": facts, "max_tokens": 32}
+    training |= {"class_prior": [0.2, 0.3, 0.5], "history": [], "speed": {}}
+    write_json(folder / "training.json", training)
+    calibration = {"temperature": 1.3, "decision_offsets": [0.1, 0.0, 0.0]}
+    write_json(folder / "calibration.json", calibration)
     (folder / "model_card.md").write_text("# A tiny model\n")
     return folder
 

@@ -39,12 +39,10 @@ def test_mcnemar_by_hand():
 def test_difference_and_discordant_rows(truth):
     new, champion = noisy(truth, 0.9, 1), noisy(truth, 0.7, 2)
     made = compare(truth, new, champion, margin=0.01)
-    assert made["macro_f1_difference"]["value"] == pytest.approx(
-        f1_score(truth, new, average="macro") - f1_score(truth, champion, average="macro")
-    )
-    assert made["accuracy_difference"]["value"] == pytest.approx(
-        (new == truth).mean() - (champion == truth).mean()
-    )
+    f1, champions = (f1_score(truth, decided, average="macro") for decided in (new, champion))
+    assert made["macro_f1_difference"]["value"] == pytest.approx(f1 - champions)
+    more = (new == truth).mean() - (champion == truth).mean()
+    assert made["accuracy_difference"]["value"] == pytest.approx(more)
     assert made["only_new_right"] == ((new == truth) & (champion != truth)).sum()
     assert made["only_champion_right"] == ((new != truth) & (champion == truth)).sum()
     assert (made["verdict"], made["significant"]) == ("better", True)
@@ -53,9 +51,8 @@ def test_difference_and_discordant_rows(truth):
 def test_swapping_the_models_turns_the_signs(truth):
     new, champion = noisy(truth, 0.9, 1), noisy(truth, 0.7, 2)
     there, back = compare(truth, new, champion, 0.01), compare(truth, champion, new, 0.01)
-    assert back["macro_f1_difference"]["value"] == pytest.approx(
-        -there["macro_f1_difference"]["value"]
-    )
+    gain, loss = (made["macro_f1_difference"]["value"] for made in (there, back))
+    assert loss == pytest.approx(-gain)
     assert back["mcnemar_p_value"] == pytest.approx(there["mcnemar_p_value"])
     assert (back["verdict"], back["significant"]) == ("worse", True)
 
@@ -72,9 +69,8 @@ def test_interval_agrees_with_resampling_pairs_of_rows(truth):
         )
         slow.append(one - other)
     fast = compare(truth, new, champion, 0.01)["macro_f1_difference"]
-    assert (fast["low"], fast["high"]) == pytest.approx(
-        percentile_interval(np.array(slow)), abs=0.012
-    )
+    interval = percentile_interval(np.array(slow))
+    assert (fast["low"], fast["high"]) == pytest.approx(interval, abs=0.012)
 
 
 def test_pairing_makes_the_interval_narrower_than_independent_models(truth):

@@ -1,6 +1,5 @@
 """The gate on a grid of boundaries: as the pipeline's conditions decide, and in words."""
 
-import itertools
 import math
 
 import pytest
@@ -8,23 +7,13 @@ import pytest
 from components.evaluation.gate import GateOptions, decide, not_worse
 from components.shared.machine.errors import UserError
 
-VERDICTS = ("better", "not worse", "worse", "no champion")
 
-
-@pytest.mark.parametrize(
-    ("accuracy", "macro_f1", "verdict"),
-    list(
-        itertools.product(
-            (math.nextafter(0.8, 0), 0.8, math.nextafter(0.8, 1)),
-            (math.nextafter(0.6, 0), 0.6, math.nextafter(0.6, 1)),
-            VERDICTS,
-        )
-    ),
-)
+@pytest.mark.parametrize("accuracy", [math.nextafter(0.8, 0), 0.8, math.nextafter(0.8, 1)])
+@pytest.mark.parametrize("macro_f1", [math.nextafter(0.6, 0), 0.6, math.nextafter(0.6, 1)])
+@pytest.mark.parametrize("verdict", ["better", "not worse", "worse", "no champion"])
 def test_same_as_the_conditions_of_the_pipeline(accuracy, macro_f1, verdict):
     decision = decide(accuracy, macro_f1, 0.7, verdict, GateOptions(0.8, 0.6))
-    not_worse_output = "yes" if not_worse(verdict) else "no"
-    assert decision.passed == (accuracy >= 0.8 and macro_f1 >= 0.6 and not_worse_output == "yes")
+    assert decision.passed == (accuracy >= 0.8 and macro_f1 >= 0.6 and not_worse(verdict))
     assert len(decision.reasons) == len(decision.met) == 3
     assert all(decision.met) == decision.passed
     assert decision.met == sorted(decision.met)

@@ -22,23 +22,14 @@ def test_agrees_with_scikit_learn(pairs):
     truth, predicted = np.array(pairs).T
     scores = scoring.scores_of(scoring.confusion_matrix(truth, predicted))
     every = {"labels": [0, 1, 2], "average": None, "zero_division": 0}
-    np.testing.assert_allclose(
-        scores.f1, sklearn_metrics.f1_score(truth, predicted, **every), atol=1e-12
-    )
-    np.testing.assert_allclose(
-        scores.precision, sklearn_metrics.precision_score(truth, predicted, **every), atol=1e-12
-    )
-    np.testing.assert_allclose(
-        scores.recall, sklearn_metrics.recall_score(truth, predicted, **every), atol=1e-12
-    )
-    present = sorted(set(truth.tolist()))
+    for name in ("f1", "precision", "recall"):
+        expected = getattr(sklearn_metrics, f"{name}_score")(truth, predicted, **every)
+        np.testing.assert_allclose(getattr(scores, name), expected, atol=1e-12)
     assert scores.accuracy == pytest.approx(sklearn_metrics.accuracy_score(truth, predicted))
-    assert scores.macro_f1 == pytest.approx(
-        sklearn_metrics.f1_score(truth, predicted, labels=present, average="macro")
-    )
-    assert scores.balanced_accuracy == pytest.approx(
-        sklearn_metrics.recall_score(truth, predicted, labels=present, average="macro")
-    )
+    for name, of in (("macro_f1", "f1"), ("balanced_accuracy", "recall")):
+        present = {"labels": sorted(set(truth.tolist())), "average": "macro"}
+        expected = getattr(sklearn_metrics, f"{of}_score")(truth, predicted, **present)
+        assert getattr(scores, name) == pytest.approx(expected)
 
 
 def test_a_stack_is_scored_matrix_by_matrix():

@@ -9,11 +9,7 @@ import pytest
 from components.features.publish import build_features
 from components.shared.machine.files import write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS
-
-WORDS = [
-    *("good", "great", "lovely", "soft", "fits", "poor", "awful", "itchy", "tight"),
-    *("okay", "fine", "dress", "top", "size", "color", "not"),
-]
+from tests.conftest import WORDS
 
 
 @pytest.fixture
@@ -30,19 +26,12 @@ def make_prepared(tmp_path):
             "rating": [None if row % 7 == 0 else int(1 + row % 5) for row in range(rows)],
             "sentiment": [row % 3 - 1 for row in range(rows)],
             "product_category": [None if row % 5 == 0 else "Dresses" for row in range(rows)],
-            "event_timestamp": [
-                datetime(2024, 1, 1 + row % 9, 7, tzinfo=UTC) for row in range(rows)
-            ],
+            "event_timestamp": [datetime(2024, 1, 1 + n % 9, 7, tzinfo=UTC) for n in range(rows)],
             "split": [SPLITS[row % 3] for row in range(rows)],
             "copies": [row % 4 if row % 3 == 0 else 1 for row in range(rows)],
         } | replaced
-        table = pa.table(
-            {
-                field.name: pa.array(columns.get(field.name, [None] * rows), field.type)
-                for field in PREPARED_SCHEMA
-            },
-            schema=PREPARED_SCHEMA,
-        )
+        whole = {name: columns.get(name, [None] * rows) for name in PREPARED_SCHEMA.names}
+        table = pa.table(whole, schema=PREPARED_SCHEMA)
         path = tmp_path / f"prepared-{seed}-{rows}.parquet"
         write_parquet(path, table)
         return path

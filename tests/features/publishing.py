@@ -7,12 +7,6 @@ from components.features.publish import build_features
 
 if __name__ == "__main__":
     prepared, model, folder = sys.argv[1:]
-    summary = build_features(
-        Path(prepared),
-        model,
-        16,
-        Path(prepared).name,
-        Path(folder) / "features.parquet",
-        Path(folder) / "summary.json",
-    )
+    paths = (Path(folder) / "features.parquet", Path(folder) / "summary.json")
+    summary = build_features(Path(prepared), model, 16, Path(prepared).name, *paths)
     print(summary.feature_service)

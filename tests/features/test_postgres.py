@@ -13,39 +13,28 @@ import pytest
 from components.features.retrieve import retrieve_training_set
 from components.shared.machine.feature_store import open_store
 from components.shared.machine.online_features import online_features
-from tests.features.test_side_by_side import finish, start
+from tests.features.test_side_by_side import publish_at_once
 
-REPOSITORY = Path(__file__).parents[2]
-
-
-def _binaries():
-    """Folder of initdb and pg_ctl: on the PATH, or where Debian puts them."""
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else []
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+CONFIG = Path(__file__).parents[2] / "feature_repo" / "feature_store.postgres.yaml"
 
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        _binaries() is None, reason="Postgres is not installed (apt-get install postgresql)"
-    ),
-]
+# initdb and pg_ctl are on the PATH, or where Debian puts them.
+DEBIANS = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+INITDB = shutil.which("initdb", path=os.pathsep.join([os.environ["PATH"], *DEBIANS]))
+REASON = "Postgres is not installed (apt-get install postgresql)"
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(INITDB is None, reason=REASON)]
 
 
 @pytest.fixture(scope="module")
 def postgres():
     """A temporary server on a free port; its connection as libpq's variables."""
-    binaries = _binaries()
-    assert binaries is not None
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     # The server refuses to run as root.
     user = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
     if user:
         shutil.chown(folder, "nobody")
     password = folder / "password"
-    password.write_text("p'a%s@/:ss\n".replace("'", ""))
+    password.write_text("pa%s@/:ss\n")
     password.chmod(0o644)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -55,12 +44,10 @@ def postgres():
         subprocess.run([*user, *command], check=True, cwd=folder, stdout=subprocess.DEVNULL)
 
     data = str(folder / "data")
-    run(
-        str(binaries / "initdb"),
-        *("-D", data, "-U", "feast", "-A", "scram-sha-256", "--pwfile", str(password)),
-    )
+    control = [str(Path(INITDB).with_name("pg_ctl")), "-D", data, "-w"]
+    run(INITDB, "-D", data, "-U", "feast", "-A", "scram-sha-256", "--pwfile", str(password))
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    run(str(binaries / "pg_ctl"), "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
+    run(*control, "-o", options, "-l", f"{folder}/log", "start")
     yield {
         "PGHOST": "127.0.0.1",
         "PGPORT": str(port),
@@ -69,7 +56,7 @@ def postgres():
         "PGPASSWORD": password.read_text().strip(),
         "PGSSLMODE": "disable",
     }
-    run(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "-w", "stop")
+    run(*control, "-m", "immediate", "stop")
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -78,15 +65,9 @@ def test_the_round_trip_on_postgres_with_concurrent_runs(
 ):
     for name, value in postgres.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv(
-        "FEATURE_STORE_CONFIG", str(REPOSITORY / "feature_repo" / "feature_store.postgres.yaml")
-    )
+    monkeypatch.setenv("FEATURE_STORE_CONFIG", str(CONFIG))
     data = [make_prepared(rows=200, seed=seed) for seed in (1, 2)]
-    processes = [
-        start(prepared, tiny_bert, tmp_path / f"run{number}")
-        for number, prepared in enumerate(data)
-    ]
-    services = [finish(process) for process in processes]
+    services = publish_at_once(data, tiny_bert, tmp_path)
     store = open_store()
     assert {service.name for service in store.list_feature_services()} == set(services)
     for number, (prepared, service) in enumerate(zip(data, services, strict=True)):

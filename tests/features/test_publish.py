@@ -1,8 +1,6 @@
-import json
 import os
 import sqlite3
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,7 +8,7 @@ from components.features import publish
 from components.features.retrieve import retrieve_training_set
 from components.shared.machine.errors import UserError
 from components.shared.machine.feature_store import open_store, versions_dir
-from components.shared.machine.files import sha256_of_file
+from components.shared.machine.files import read_json, sha256_of_file
 from components.shared.machine.online_features import latest_feature_service, online_features
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 
@@ -24,7 +22,7 @@ def _registered():
 def test_offline_and_online_features_equal_the_prepared_data(build, make_prepared, tmp_path):
     prepared = make_prepared(rows=90)
     summary = build(prepared)
-    assert json.loads((tmp_path / "summary.json").read_text())["rows"] == summary.rows == 90
+    assert read_json(tmp_path / "summary.json")["rows"] == summary.rows == 90
     assert summary.truncated > 0
     assert not summary.reused
     assert summary.checked_online >= 20
@@ -36,21 +34,16 @@ def test_offline_and_online_features_equal_the_prepared_data(build, make_prepare
     assert retrieved.sha256 == sha256_of_file(tmp_path / "set.parquet")
     assert sum(retrieved.rows_per_split.values()) == 90
 
-    tokens = {
-        row["review_id"]: row for row in pq.read_table(tmp_path / "features.parquet").to_pylist()
-    }
-    reviews = {row["review_id"]: row for row in pq.read_table(prepared).to_pylist()}
+    tokens, reviews = (
+        {row["review_id"]: row for row in pq.read_table(path).to_pylist()}
+        for path in (tmp_path / "features.parquet", prepared)
+    )
     rows = table.to_pylist()
     assert [row["review_id"] for row in rows] == sorted(reviews)
     for row in rows:
-        for name in ("split", "sentiment", "rating", "product_category", "copies"):
-            assert row[name] == reviews[row["review_id"]][name]
-        for name in ("input_ids", "n_tokens"):
-            assert row[name] == tokens[row["review_id"]][name]
-
-    ids = [row["review_id"] for row in rows]
-    online = online_features([*ids, "unknown"], summary.feature_service)
-    assert online == [*rows, None]
+        known = reviews[row["review_id"]] | tokens[row["review_id"]]
+        assert row == {name: known[name] for name in row}
+    assert online_features([*sorted(reviews), "unknown"], summary.feature_service) == [*rows, None]
 
 
 def test_a_second_run_reuses_the_version(build, make_prepared, tmp_path):
@@ -58,20 +51,15 @@ def test_a_second_run_reuses_the_version(build, make_prepared, tmp_path):
     first = build(prepared)
     before = sha256_of_file(tmp_path / "features.parquet")
     second = build(prepared)
-    assert second.reused
-    assert second.materialise_seconds == 0
+    assert (second.reused, second.materialise_seconds) == (True, 0)
     assert second.feature_service == first.feature_service
     assert sha256_of_file(tmp_path / "features.parquet") == before
 
 
 def test_other_data_or_limits_make_other_versions(build, make_prepared, tmp_path):
     prepared, other = make_prepared(seed=1), make_prepared(seed=2)
-    names = [
-        build(prepared).feature_service,
-        build(other).feature_service,
-        build(prepared, max_tokens=8).feature_service,
-        build(prepared, fingerprint="data-2").feature_service,
-    ]
+    made = build(prepared), build(other), build(prepared, 8), build(prepared, fingerprint="data-2")
+    names = [summary.feature_service for summary in made]
     assert _registered() == set(names)
     assert len(set(names)) == 4
     assert latest_feature_service(open_store()) == names[-1]
@@ -109,8 +97,7 @@ def test_the_next_run_completes_one_that_died(victim, build, make_prepared, tmp_
             patched.setattr(publish, victim, die)
         with pytest.raises(SystemExit):
             build(prepared)
-    assert not (tmp_path / "features.parquet").exists()
-    assert not (tmp_path / "summary.json").exists()
+    assert not {"features.parquet", "summary.json"} & {path.name for path in tmp_path.iterdir()}
     summary = build(prepared)
     retrieved = retrieve_training_set(prepared, summary.feature_service, tmp_path / "set.parquet")
     assert retrieved.rows == summary.rows
@@ -120,8 +107,7 @@ def test_the_next_run_completes_one_that_died(victim, build, make_prepared, tmp_
 def test_drafts_of_a_killed_run_are_removed(build, make_prepared):
     prepared = make_prepared()
     version = build(prepared).version
-    leftover = versions_dir() / f".{version}.abc"
-    leftover.mkdir()
+    (leftover := versions_dir() / f".{version}.abc").mkdir()
     (versions_dir() / version / "review_tokens.parquet").write_bytes(b"half")
     assert not build(prepared).reused
     assert not leftover.exists()
@@ -144,20 +130,16 @@ def test_a_failed_run_leaves_the_registry_as_it_was(build, make_prepared):
 
 
 def test_bad_prepared_files_raise_an_error(build, make_prepared, tmp_path):
-    with pytest.raises(UserError, match="does not exist"):
-        build(tmp_path / "none.parquet")
-    with pytest.raises(UserError, match="holds no reviews"):
-        build(make_prepared(rows=0))
     lacking = tmp_path / "lacking.parquet"
     pq.write_table(pq.read_table(make_prepared()).drop_columns(["split"]), lacking)
-    with pytest.raises(UserError, match="has no column split"):
-        build(lacking)
-    nulls = tmp_path / "nulls.parquet"
-    table = pq.read_table(make_prepared())
-    at = table.schema.get_field_index("sentiment")
-    pq.write_table(table.set_column(at, "sentiment", pa.nulls(table.num_rows, pa.int32())), nulls)
-    with pytest.raises(UserError, match="rows without sentiment"):
-        build(nulls)
+    for path, words in (
+        (tmp_path / "none.parquet", "does not exist"),
+        (make_prepared(rows=0), "holds no reviews"),
+        (lacking, "has no column split"),
+        (make_prepared(rows=9, sentiment=[None] * 9), "rows without sentiment"),
+    ):
+        with pytest.raises(UserError, match=words):
+            build(path)
 
 
 def test_the_artifact_outlives_the_store(build, make_prepared, tmp_path, monkeypatch):

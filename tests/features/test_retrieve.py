@@ -29,9 +29,8 @@ def test_only_the_prepared_reviews_are_retrieved(build, make_prepared, tmp_path)
     more = make_prepared(rows=61)
     with pytest.raises(UserError, match="lacks split of 1 of 61 reviews"):
         retrieve_training_set(more, service, tmp_path / "more.parquet")
-    (
-        versions_dir() / service.removeprefix("sentiment_training_") / "review_tokens.parquet"
-    ).unlink()
+    version = versions_dir() / service.removeprefix("sentiment_training_")
+    (version / "review_tokens.parquet").unlink()
     with pytest.raises(UserError, match="cannot be read"):
         retrieve_training_set(some, service, tmp_path / "gone.parquet")
 

@@ -12,20 +12,22 @@ from components.shared.machine.feature_store import apply_objects, open_store, v
 from components.shared.machine.online_features import online_features
 from feature_repo.definitions import feature_objects, read_version
 
+REGISTER_FOUR = """
+import dataclasses, sys
+from components.shared.machine.feature_store import apply_objects, open_store, versions_dir
+from feature_repo.definitions import feature_objects, read_version
+version, store = read_version(versions_dir() / sys.argv[1]), open_store()
+for number in range(4):
+    other = dataclasses.replace(version, version=f"{sys.argv[2]}x{number}")
+    apply_objects(store, feature_objects(other))
+"""
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("store_dir")]
 
 
 def start(prepared, model, folder):
-    return subprocess.Popen(
-        [
-            sys.executable,
-            str(Path(__file__).with_name("publishing.py")),
-            *(str(prepared), str(model), str(folder)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    script = Path(__file__).with_name("publishing.py")
+    command = [sys.executable, *map(str, (script, prepared, model, folder))]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finish(process):
@@ -34,13 +36,16 @@ def finish(process):
     return out.splitlines()[-1]
 
 
+def publish_at_once(data, model, tmp_path):
+    """One process for each prepared file, all at the same time; return the feature services."""
+    numbered = enumerate(data)
+    started = [start(prepared, model, tmp_path / f"run{number}") for number, prepared in numbered]
+    return [finish(process) for process in started]
+
+
 def test_concurrent_runs_lose_nothing(make_prepared, tiny_bert, tmp_path):
     data = [make_prepared(rows=300, seed=seed) for seed in (1, 2, 2)]
-    processes = [
-        start(prepared, tiny_bert, tmp_path / f"run{number}")
-        for number, prepared in enumerate(data)
-    ]
-    services = [finish(process) for process in processes]
+    services = publish_at_once(data, tiny_bert, tmp_path)
     assert services[1] == services[2] != services[0]
     store = open_store()
     assert {service.name for service in store.list_feature_services()} == set(services)
@@ -53,32 +58,18 @@ def test_concurrent_runs_lose_nothing(make_prepared, tiny_bert, tmp_path):
 
 def test_registering_needs_no_lock(make_prepared, tiny_bert, tmp_path):
     """Feast's own command line and other machines do not know of our lock."""
-    first = finish(start(make_prepared(), tiny_bert, tmp_path / "run"))
+    (first,) = publish_at_once([make_prepared()], tiny_bert, tmp_path)
     version = read_version(versions_dir() / first.removeprefix("sentiment_training_"))
-    script = (
-        "import dataclasses, sys; from pathlib import Path\n"
-        "from components.shared.machine.feature_store import apply_objects, open_store\n"
-        "from components.shared.machine.feature_store import versions_dir\n"
-        "from feature_repo.definitions import feature_objects, read_version\n"
-        f"version = read_version(versions_dir() / {version.version!r})\n"
-        "store = open_store()\n"
-        "for number in range(4):\n"
-        "    other = dataclasses.replace(version, version=f'{sys.argv[1]}x{number}')\n"
-        "    apply_objects(store, feature_objects(other))\n"
-    )
+    command = [sys.executable, "-c", REGISTER_FOUR, version.version]
     processes = [
-        subprocess.Popen([sys.executable, "-c", script, name], stderr=subprocess.PIPE, text=True)
-        for name in ("a", "b", "c")
+        subprocess.Popen([*command, name], stderr=subprocess.PIPE, text=True) for name in "abc"
     ]
     for process in processes:
         _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
-    names = {view.name for view in open_store().list_feature_views()}
-    wanted = {f"{name}x{number}" for name in ("a", "b", "c") for number in range(4)}
-    assert names == {
-        f"review_{kind}_{one}"
-        for kind in ("labels", "tokens")
-        for one in wanted | {version.version}
+    versions = [version.version, *(f"{name}x{number}" for name in "abc" for number in range(4))]
+    assert {view.name for view in open_store().list_feature_views()} == {
+        f"review_{kind}_{one}" for kind in ("labels", "tokens") for one in versions
     }
 
 

@@ -1,6 +1,5 @@
 """A model folder, its evaluation, and an MLflow of the test's own."""
 
-import json
 import socket
 
 import pyarrow as pa
@@ -16,26 +15,19 @@ NAME = "review-sentiment"
 def _model_folder(folder, weights=b"weights"):
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(weights)
-    (folder / "config.json").write_text("{}")
-    (folder / "tokenizer.json").write_text("{}")
-    (folder / "model_card.md").write_text("# model\n")
+    for name in ("config.json", "tokenizer.json", "model_card.md"):
+        (folder / name).write_text("{}")
     write_json(folder / "calibration.json", {"temperature": 1.0, "decision_offsets": [0, 0, 0]})
-    write_json(
-        folder / "training.json",
-        {
-            "options": {"learning_rate": 3e-5, "epochs": 2},
-            "facts": {
-                "data_fingerprint": "data-1",
-                "feature_service": "service-1",
-                "code_version": "abc123",
-                "base_model": "minilm",
-            },
-            "max_tokens": 128,
-            "class_prior": [0.1, 0.1, 0.8],
-            "history": [{"step": 10, "loss": 0.9}, {"step": 20, "loss": 0.5, "macro_f1": 0.6}],
-            "speed": {"samples_per_second": 50.0},
-        },
-    )
+    facts = {"data_fingerprint": "data-1", "feature_service": "service-1"}
+    training = {
+        "options": {"learning_rate": 3e-5, "epochs": 2},
+        "facts": facts | {"code_version": "abc123", "base_model": "minilm"},
+        "max_tokens": 128,
+        "class_prior": [0.1, 0.1, 0.8],
+        "history": [{"step": 10, "loss": 0.9}, {"step": 20, "loss": 0.5, "macro_f1": 0.6}],
+        "speed": {"samples_per_second": 50.0},
+    }
+    write_json(folder / "training.json", training)
     return folder
 
 
@@ -51,34 +43,17 @@ def model_folder(tmp_path):
 
 @pytest.fixture
 def evaluation_summary(tmp_path):
-    path = tmp_path / "summary.json"
-    path.write_text(
-        json.dumps({"accuracy": 0.87, "macro_f1": 0.71, "slices": {"Tops & more": {"n": 12}}})
-    )
-    return path
+    summary = {"accuracy": 0.87, "macro_f1": 0.71, "slices": {"Tops & more": {"n": 12}}}
+    write_json(tmp_path / "summary.json", summary)
+    return tmp_path / "summary.json"
 
 
 @pytest.fixture
 def predictions(tmp_path):
     path = tmp_path / "predictions.parquet"
-    write_parquet(
-        path,
-        pa.Table.from_pylist(
-            [
-                {
-                    "review_id": "r1",
-                    "review_body": "lovely",
-                    "sentiment": 1,
-                    "predicted": 1,
-                    "label": "positive",
-                    "p_negative": 0.1,
-                    "p_neutral": 0.2,
-                    "p_positive": 0.7,
-                }
-            ],
-            schema=PREDICTIONS_SCHEMA,
-        ),
-    )
+    row = {"review_id": "r1", "review_body": "lovely", "sentiment": 1, "predicted": 1}
+    row |= {"label": "positive", "p_negative": 0.1, "p_neutral": 0.2, "p_positive": 0.7}
+    write_parquet(path, pa.Table.from_pylist([row], schema=PREDICTIONS_SCHEMA))
     return path
 
 
@@ -110,8 +85,7 @@ def empty_database(tmp_path_factory):
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return probe.getsockname()[1]
 
 
 @pytest.fixture

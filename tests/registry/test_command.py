@@ -1,7 +1,7 @@
 import sys
-from types import SimpleNamespace
 
 import pytest
+from kfp.dsl import Artifact
 
 from components.registry import __main__ as command
 from components.registry import component
@@ -52,13 +52,12 @@ def test_without_a_tracking_uri_the_error_names_it(monkeypatch, capsys):
         printed(monkeypatch, capsys, "list")
 
 
-def artifact(path):
-    return SimpleNamespace(path=str(path), metadata={})
-
-
 def test_the_steps_pass_on_versions_and_artifacts(
     mlflow_file, model_folder, evaluation_summary, predictions, tmp_path
 ):
+    def artifact(path):
+        return Artifact(uri=str(path))
+
     registration = artifact(tmp_path / "registration")
     version = component.register_model.python_func(
         *map(artifact, (model_folder, evaluation_summary, predictions)),

@@ -1,6 +1,5 @@
-from types import SimpleNamespace
-
 import pytest
+from kfp.dsl import Artifact
 
 from components.registry import component
 from components.registry import versions as registry
@@ -99,7 +98,7 @@ def test_a_pending_version_is_not_fetched_for_a_rollout(
     register_version(make_model_folder(tmp_path / "pending", b"4"), "manual", "run-4")
     fetch = component.fetch_version.python_func
     names = ("fetched", "table")
-    outputs = [SimpleNamespace(path=str(tmp_path / name), metadata={}) for name in names]
+    outputs = [Artifact(uri=str(tmp_path / name)) for name in names]
     with pytest.raises(UserError, match=r"version 4 of .* waits for approval; run make approve"):
         fetch(NAME, "4", *outputs, approved_only=True)
     assert not (tmp_path / "fetched").exists()
