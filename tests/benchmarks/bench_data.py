@@ -10,12 +10,12 @@ a number added to each text, so that none is a duplicate.
 import argparse
 import csv
 import json
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from timing import memory_mib, timed  # beside this file
 
 from components.data.headers import layout_of
 from tests.data.sample_generator import write_sample
@@ -47,26 +47,16 @@ def measure(data: str) -> dict[str, float]:
     from components.data.ingest import ingest
     from components.data.prepare import prepare
 
-    peak = {"imports": _peak()}
+    found = {"peak_after_imports_mib": memory_mib()}
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        done = ingest(data, f"{folder}/r", f"{folder}/q", f"{folder}/s")
-        ingested = time.perf_counter()
-        peak["ingest"] = _peak()
-        prepare(f"{folder}/r", f"{folder}/p", f"{folder}/ps")
-        prepared = time.perf_counter()
-        peak["prepare"] = _peak()
-    return {
-        "rows": done.rows_in,
-        "kept": done.rows_kept,
-        "ingest_s": ingested - start,
-        "prepare_s": prepared - ingested,
-        **{f"peak_after_{name}_mib": value for name, value in peak.items()},
-    }
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        steps = {
+            "ingest": lambda: ingest(data, f"{folder}/r", f"{folder}/q", f"{folder}/s"),
+            "prepare": lambda: prepare(f"{folder}/r", f"{folder}/p", f"{folder}/ps"),
+        }
+        for name, step in steps.items():
+            found[f"{name}_s"], _ = timed(step)
+            found[f"peak_after_{name}_mib"] = memory_mib()
+        return found | {"rows": json.loads(Path(folder, "s").read_text())["rows_in"]}
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ neighbour hurts threads, which wait for each other after each operation, more th
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import time
 from typing import Any
 
 import numpy as np
+from timing import machine  # beside this file
 
 from components.shared.machine.base_model import MINILM
 
@@ -25,9 +25,7 @@ WARM_STEPS, STEPS = 4, 20
 
 def main() -> None:
     """Run the benchmark as the command line says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="in all (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=5, help="(default: %(default)s)")
@@ -50,8 +48,7 @@ def main() -> None:
         for turns in found.values()
     )
     print(
-        f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load "
-        f"{os.getloadavg()[0]:.1f}; {found[1][0]['where']}; batches of {given.batch_size}\n"
+        f"{machine()}; {found[1][0]['where']}; batches of {given.batch_size}\n"
         f"1 process: {one['samples']:.1f} samples/s; {given.processes}: {many['samples']:.1f}, "
         f"ratio {many['samples'] / one['samples']:.2f}; summing the gradients, waiting for the "
         f"other ranks included, takes {many['summing']:.1%} of the time"
@@ -60,18 +57,10 @@ def main() -> None:
 
 def launch(processes: int, threads: int, batch_size: int) -> dict[str, Any]:
     """One turn: what the first rank measured."""
-    ran = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", str(processes), __file__),
-            *("--as-rank", "--batch-size", str(batch_size)),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(ran.stdout)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    command += [str(processes), __file__, "--as-rank", "--batch-size", str(batch_size)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    return json.loads(subprocess.check_output(command, env=environment))
 
 
 def train_some_steps(batch_size: int) -> dict[str, Any]:

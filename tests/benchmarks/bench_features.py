@@ -7,11 +7,9 @@ Wall time is what a user waits; CPU time tells the same story on a busy machine.
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from timing import machine, memory_mib, timed  # beside this file
 
 from components.shared.machine.base_model import load_tokenizer, resolve_base_model
 from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS
@@ -34,16 +33,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="prepared reviews (Parquet); synthesised if none")
     parser.add_argument("--rows", type=int, default=20_000, help="reviews at 1x")
     parser.add_argument("--times", type=int, default=10, help="the larger size of the last part")
-    parser.add_argument(
-        "--only", choices=["tokenise", "retrieve", "scale"], help="one part instead of all"
-    )
+    parser.add_argument("--only", choices=["tokenise", "retrieve", "scale"], help="not all parts")
+    parser.add_argument("--step", choices=["build", "retrieve"], help=argparse.SUPPRESS)
     parser.add_argument("--without-dask", action="store_true", help="skip the slow default store")
     options = parser.parse_args()
-    print(
-        f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load "
-        f"{os.getloadavg()[0]:.1f}, TOKENIZERS_PARALLELISM="
-        f"{os.environ.get('TOKENIZERS_PARALLELISM', 'unset (on)')}"
-    )
+    if options.step:
+        measure_step(options.step, options.data)
+        return
+    parallel = os.environ.get("TOKENIZERS_PARALLELISM", "unset (on)")
+    print(f"{machine()}, TOKENIZERS_PARALLELISM={parallel}")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         os.environ["FEATURE_STORE_DIR"] = str(work / "store")
@@ -68,11 +66,10 @@ def reviews(work: Path, data: Path | None, rows: int) -> Path:
     if data is None:
         vocabulary = Path(resolve_base_model("minilm"), "vocab.txt").read_text("utf-8").split("\n")
         words = np.array([word for word in vocabulary if word.isalpha() and word.isascii()])
+        sizes = {"review_body": random.integers(5, 115, rows), "title": [3] * rows}
         columns: dict[str, list] = {
-            "review_body": [
-                " ".join(random.choice(words, size)) for size in random.integers(5, 115, rows)
-            ],
-            "title": [" ".join(random.choice(words, 3)) for _ in range(rows)],
+            name: [" ".join(random.choice(words, size)) for size in several]
+            for name, several in sizes.items()
         }
     else:
         given = pq.read_table(data, columns=["review_body", "title"])
@@ -87,19 +84,9 @@ def reviews(work: Path, data: Path | None, rows: int) -> Path:
         "split": [SPLITS[row % 3] for row in range(rows)],
         "copies": [1] * rows,
     }
-    arrays = {
-        field.name: pa.array(columns.get(field.name, [None] * rows), field.type)
-        for field in PREPARED_SCHEMA
-    }
-    pq.write_table(pa.table(arrays, schema=PREPARED_SCHEMA), path)
+    whole = {name: columns.get(name, [None] * rows) for name in PREPARED_SCHEMA.names}
+    pq.write_table(pa.table(whole, schema=PREPARED_SCHEMA), path)
     return path
-
-
-def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Wall and CPU seconds (all threads) of a call."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def bench_tokenise(prepared: Path, work: Path) -> None:
@@ -120,20 +107,13 @@ def bench_tokenise(prepared: Path, work: Path) -> None:
     python = BertTokenizerLegacy(str(Path(resolve_base_model("minilm"), "vocab.txt")))
 
     def row_by_row(tokenizer: Callable, **named: str) -> None:
+        fixed = {"padding": "max_length", "truncation": True, "max_length": MAX_TOKENS}
         for title, body in zip(titles, bodies, strict=True):
-            tokenizer(
-                model_text(title, body),
-                padding="max_length",
-                truncation=True,
-                max_length=MAX_TOKENS,
-                **named,
-            )
+            tokenizer(model_text(title, body), **fixed, **named)
 
     ways: dict[str, Callable[[], object]] = {
         "ours": lambda: tokenise_reviews(prepared, ours, work / "tokens.parquet"),
-        "the course's, Python tokenizer with tensors": lambda: row_by_row(
-            python, return_tensors="pt"
-        ),
+        "Python tokenizer with tensors": lambda: row_by_row(python, return_tensors="pt"),
         "row by row, fast tokenizer": lambda: row_by_row(rust),
     }
     # Interleaved, so that a busy moment hits all.
@@ -167,11 +147,9 @@ def bench_retrieve(prepared: Path, work: Path, with_dask: bool) -> None:
     finally:
         publish._materialise = materialise
     os.environ.pop("FEATURE_STORE_CONFIG", None)
-    retrieve_training_set(prepared, summary.feature_service, work / "warm.parquet")
-    results = [
-        retrieve_training_set(prepared, summary.feature_service, work / "set.parquet")
-        for _ in range(5)
-    ]
+    given = prepared, summary.feature_service
+    retrieve_training_set(*given, work / "warm.parquet")
+    results = [retrieve_training_set(*given, work / "set.parquet") for _ in range(5)]
     seconds = float(np.median([result.seconds for result in results]))
     print(
         f"retrieve {summary.rows} reviews, DuckDB: {seconds:.2f} s, of it Feast's join "
@@ -185,7 +163,7 @@ def bench_retrieve(prepared: Path, work: Path, with_dask: bool) -> None:
     embedded = Path(feature_repo.__path__[0]) / "feature_store.yaml"
     config.write_text(embedded.read_text().replace("type: duckdb", "type: dask"))
     os.environ["FEATURE_STORE_CONFIG"] = str(config)
-    slow = retrieve_training_set(prepared, summary.feature_service, work / "dask.parquet")
+    slow = retrieve_training_set(*given, work / "dask.parquet")
     os.environ.pop("FEATURE_STORE_CONFIG")
     same = pq.read_table(work / "dask.parquet").equals(pq.read_table(work / "set.parquet"))
     print(
@@ -196,40 +174,34 @@ def bench_retrieve(prepared: Path, work: Path, with_dask: bool) -> None:
 
 def bench_scale(prepared: Path, times: int) -> None:
     """Run both steps in a process of their own; print duration and peak memory of each."""
-    script = (
-        "import resource, sys; from pathlib import Path\n"
-        "from components.features.publish import build_features\n"
-        "from components.features.retrieve import retrieve_training_set\n"
-        "from components.shared.machine.feature_store import open_store\n"
-        "import time; open_store()\n"
-        # Not ru_maxrss: a child inherits that of its parent.
-        "def peak():\n"
-        "    status = Path('/proc/self/status').read_text()\n"
-        "    return int(status.split('VmHWM:')[1].split()[0])\n"
-        "base = peak()\n"
-        "p = Path(sys.argv[1]); o = p.parent; start = time.perf_counter()\n"
-        "if sys.argv[2] == 'build':\n"
-        "    s = build_features(p, 'minilm', 128, 'scale', o / 'f', o / 's')\n"
-        "    (o / 'service').write_text(s.feature_service)\n"
-        "else:\n"
-        "    retrieve_training_set(p, (o / 'service').read_text(), o / 't')\n"
-        "use = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print(time.perf_counter() - start, use.ru_utime + use.ru_stime, base, peak())\n"
-    )
+    rows = pq.ParquetFile(prepared).metadata.num_rows
     for step in ("build", "retrieve"):
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(prepared), step],
-            check=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        wall, cpu, base, peak = map(float, done.stdout.split()[-4:])
-        rows = pq.ParquetFile(prepared).metadata.num_rows
+        command = [sys.executable, __file__, "--step", step, "--data", str(prepared)]
+        written = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True)
+        wall, cpu, base, peak = map(float, written.split()[-4:])
         print(
-            f"{step} at {times}x ({rows} reviews): {wall:.1f} s after imports (CPU with imports "
-            f"{cpu:.1f} s), peak memory {peak / 1024:.0f} MiB, of it imports {base / 1024:.0f} MiB"
+            f"{step} at {times}x ({rows} reviews): {wall:.1f} s after imports (CPU {cpu:.1f} s), "
+            f"peak memory {peak:.0f} MiB, of it imports {base:.0f} MiB"
         )
+
+
+def measure_step(step: str, prepared: Path) -> None:
+    """Run one step in this process; print its seconds and MiB before it and at the peak."""
+    from components.features.publish import build_features
+    from components.features.retrieve import retrieve_training_set
+    from components.shared.machine.feature_store import open_store
+
+    def build() -> None:
+        paths = folder / "f", folder / "s"
+        summary = build_features(prepared, "minilm", MAX_TOKENS, "scale", *paths)
+        service.write_text(summary.feature_service)
+
+    def retrieve() -> None:
+        retrieve_training_set(prepared, service.read_text(), folder / "t")
+
+    open_store()
+    folder, service, base = prepared.parent, prepared.parent / "service", memory_mib()
+    print(*timed(build if step == "build" else retrieve), base, memory_mib())
 
 
 if __name__ == "__main__":

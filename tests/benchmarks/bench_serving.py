@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -22,12 +21,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import aiohttp
 import numpy as np
 import pyarrow.parquet as pq
 import uvloop
 from sklearn.metrics import f1_score
+from timing import machine, memory_mib  # beside this file
 from tqdm import tqdm
 
 from components.serving.model.engine import cpu_limit
@@ -99,9 +100,7 @@ async def open_loop(url: str, bodies: list[bytes], rate: float, seconds: float) 
     load, random = Load(), np.random.default_rng(0)
     async with client_session(4096) as session:
         started, due, asked = time.perf_counter(), 0.0, []
-        for number in tqdm(
-            range(int(rate * seconds)), unit=" requests", desc="overload", mininterval=5
-        ):
+        for number in tqdm(range(int(rate * seconds)), unit=" requests", mininterval=5):
             due += random.exponential(1 / rate)
             if (pause := started + due - time.perf_counter()) > 0:
                 await asyncio.sleep(pause)
@@ -126,9 +125,7 @@ class Server:
     seconds_to_first_answer: float
 
     def memory(self, which: str) -> float:
-        """`VmRSS` or `VmHWM` of the process, MiB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split(f"{which}:")[1].split()[0]) / 1024
+        return memory_mib(which, self.process.pid)
 
 
 @contextmanager
@@ -168,12 +165,8 @@ def ceiling(model: Path, texts: list[str], seconds: float = 6.0) -> tuple[str, d
     ids = [tokens.ids for tokens in predictor.tokenise(texts)]
     found = {}
     for batch in (1, 2, 4, 8, 16):
-        windows = [ids[start : start + 32] for start in range(0, len(ids), 32)]
-        batches = [
-            sorted(window, key=len)[start : start + batch]
-            for window in windows
-            for start in range(0, len(window), batch)
-        ]
+        windows = (sorted(ids[start : start + 32], key=len) for start in range(0, len(ids), 32))
+        batches = [w[start : start + batch] for w in windows for start in range(0, len(w), batch)]
         with ThreadPoolExecutor(engine.parallel) as threads:
             list(threads.map(engine.logits, batches[:40]))
             done, started = 0, time.perf_counter()
@@ -222,12 +215,7 @@ def main() -> None:
     texts = [model_text(*pair) for pair in zip(table["title"], table["review_body"], strict=True)]
     bodies = [json.dumps({"instances": [text]}).encode() for text in texts]
     max_tokens = json.loads((options.model / "training.json").read_text())["max_tokens"]
-    cpu = next(
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
-    print(f"{cpu}, {cpu_limit()} cores, {len(texts)} reviews, {options.clients} clients")
+    print(f"{machine()}; {cpu_limit()} used, {len(texts)} reviews, {options.clients} clients")
 
     engine, rates = ceiling(options.model, texts)
     best = max(rates, key=rates.get)
@@ -249,13 +237,13 @@ def main() -> None:
         many: dict[str, list[Load]] = {"stock": [], "ours": []}
         for _ in range(options.rounds):
             for server in (one, two):
-                asyncio.run(closed_loop(server.url, bodies, 4, 2))  # warm
-                single[server.name].append(
-                    asyncio.run(closed_loop(server.url, bodies, 1, options.seconds / 2))
-                )
-                many[server.name].append(
-                    asyncio.run(closed_loop(server.url, bodies, options.clients, options.seconds))
-                )
+
+                def load(clients: int, seconds: float, url: str = server.url) -> Load:
+                    return asyncio.run(closed_loop(url, bodies, clients, seconds))
+
+                load(4, 2)  # warm
+                single[server.name].append(load(1, options.seconds / 2))
+                many[server.name].append(load(options.clients, options.seconds))
         figures = {
             name: {
                 "one client, p50 ms": median(load.percentile(50) for load in single[name]),
@@ -265,15 +253,12 @@ def main() -> None:
             }
             for name in ("stock", "ours")
         }
+        for server in (one, two):
+            figures[server.name]["start to answer, s"] = server.seconds_to_first_answer
+            figures[server.name]["peak memory, MiB"] = server.memory("VmHWM")
         print(f"\n{'':22}{'stock':>10}{'ours':>10}{'ratio':>10}")
-        for name in figures["stock"]:
-            before, after = figures["stock"][name], figures["ours"][name]
-            print(f"{name:22}{before:10.1f}{after:10.1f}{after / before:10.2f}")
-        for name, value in (
-            ("start to answer, s", lambda server: server.seconds_to_first_answer),
-            ("peak memory, MiB", lambda server: server.memory("VmHWM")),
-        ):
-            before, after = value(one), value(two)
+        for name, before in figures["stock"].items():
+            after = figures["ours"][name]
             print(f"{name:22}{before:10.1f}{after:10.1f}{after / before:10.2f}")
         rate = figures["ours"]["reviews/s"]
         print(f"\n{rate / rates[best]:.0%} of the ceiling ({rates[best]:.0f} at batch {best})")
@@ -291,20 +276,13 @@ def overload(server: Server, bodies: list[bytes], rate: float, seconds: float) -
         lost += load.lost
         for status, times in load.milliseconds.items():
             milliseconds.setdefault(status, []).extend(times)
-    accepted, refused = milliseconds[200], milliseconds[503] or [0.0]
     counts = {status: len(times) for status, times in milliseconds.items()}
-    print(
-        f"overload, {rate:.0f} requests/s for {seconds:.0f} s: answers by status {counts}, lost "
-        f"{lost}\n  accepted: {len(accepted) / seconds:.0f}/s, p50 "
-        f"{np.percentile(accepted, 50):.0f} ms, p99 {np.percentile(accepted, 99):.0f} ms, longest "
-        f"{max(accepted):.0f} ms\n  refused: p50 {np.percentile(refused, 50):.0f} ms, p99 "
-        f"{np.percentile(refused, 99):.0f} ms\n  memory, MiB: "
-        f"{', '.join(f'{value:.0f}' for value in memory)}"
-    )
-
-
-def median(values: Iterator[float]) -> float:
-    return statistics.median(values)
+    print(f"overload, {rate:.0f} requests/s for {seconds:.0f} s: by status {counts}, lost {lost}")
+    for name, status in (("accepted", 200), ("refused", 503)):
+        p50, p99, longest = np.percentile(milliseconds[status] or [0.0], (50, 99, 100))
+        each_second = len(milliseconds[status]) / seconds
+        print(f"  {name}: {each_second:.0f}/s, ms: p50 {p50:.0f}, p99 {p99:.0f}, max {longest:.0f}")
+    print("  memory, MiB:", ", ".join(f"{value:.0f}" for value in memory))
 
 
 if __name__ == "__main__":

@@ -11,13 +11,11 @@ validation split is printed (minutes per thousand rows).
 """
 
 import argparse
-import os
-import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from flops import TrainingWork, matmul_rate  # beside this file
+from timing import machine, timed
 
 from components.shared.machine.base_model import MINILM, resolve_base_model
 from components.shared.machine.errors import UserError, exit_in_words
@@ -44,21 +43,13 @@ BAR, AIM, SHARE_BAR = 5.0, 8.0, 0.5
 
 def main() -> None:
     """Run the benchmark as the command line says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data", default="sample", help="reviews at any URI, or a training set (.parquet)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="sample", help="URI of reviews, or a training set's path")
     parser.add_argument("--turns", type=int, default=7, help="turns that count (default: 7)")
     parser.add_argument("--quality", type=int, default=0, metavar="ROWS", help="also compare F1")
     arguments = parser.parse_args()
-    try:
-        import accelerate  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "the plain Trainer needs the package accelerate; install it with pip"
-        ) from None
+    if find_spec("accelerate") is None:
+        raise UserError("the plain Trainer needs the package accelerate; install it with pip")
     with tempfile.TemporaryDirectory() as folder:
         training, validation = load(arguments.data, Path(folder))
         compare_speed(training, validation, arguments.turns, Path(folder))
@@ -79,11 +70,9 @@ def load(data: str, work: Path) -> tuple[TokenisedReviews, TokenisedReviews]:
     rows = read_parquet(work / "prepared", PREPARED_SCHEMA)
     texts = list(map(model_text, rows["title"].to_pylist(), rows["review_body"].to_pylist()))
     tokens, _ = ReviewTokenizer(MINILM, PADDED_TO).encode(texts)
-    columns = {
-        name: rows[name] for name in TRAINING_SET_SCHEMA.names if name in PREPARED_SCHEMA.names
-    }
-    columns |= {"input_ids": tokens, "n_tokens": tokens.value_lengths()}
-    table = pa.table({name: columns[name] for name in TRAINING_SET_SCHEMA.names})
+    made = {"input_ids": tokens, "n_tokens": tokens.value_lengths()}
+    names = TRAINING_SET_SCHEMA.names
+    table = pa.table({name: made[name] if name in made else rows[name] for name in names})
     write_parquet(work / "training_set.parquet", table.cast(TRAINING_SET_SCHEMA))
     return read_training_set(work / "training_set.parquet")
 
@@ -91,13 +80,8 @@ def load(data: str, work: Path) -> tuple[TokenisedReviews, TokenisedReviews]:
 def first(reviews: TokenisedReviews, count: int) -> TokenisedReviews:
     """The first rows, in the order of the file."""
     starts = reviews.starts[: count + 1]
-    return TokenisedReviews(
-        reviews.tokens[: starts[-1]],
-        starts,
-        reviews.classes[:count],
-        reviews.ratings[:count],
-        reviews.copies[:count],
-    )
+    columns = (column[:count] for column in (reviews.classes, reviews.ratings, reviews.copies))
+    return TokenisedReviews(reviews.tokens[: starts[-1]], starts, *columns)
 
 
 def compare_speed(
@@ -109,8 +93,8 @@ def compare_speed(
     rows = padded_rows(training)
     plain = plain_trainer(rows, work)
     print(
-        f"machine: {cpu_name()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads, "
-        f"load {os.getloadavg()[0]:.1f}; torch {torch.__version__}; {len(training)} rows, "
+        f"{machine()}; {torch.get_num_threads()} threads, torch {torch.__version__}; "
+        f"{len(training)} rows, "
         f"{training.lengths.mean():.1f} tokens on average; encoder in {run.learner.precision}"
     )
     ways: dict[str, Callable[[int], dict[str, float]]] = {
@@ -127,12 +111,8 @@ def compare_speed(
                 found[name].append(measured)
         if turn:
             rates.append(matmul_rate(run.learner.precision, run.ranks.device))
-            print(
-                f"turn {turn}: "
-                + ", ".join(f"{n} {found[n][-1]['samples']:.1f}/s" for n in ways)
-                + f", matrix rate {rates[-1] / 1e9:.0f} GFLOP/s",
-                flush=True,
-            )
+            speeds = ", ".join(f"{name} {found[name][-1]['samples']:.1f}/s" for name in ways)
+            print(f"turn {turn}: {speeds}, matrix rate {rates[-1] / 1e9:.0f} GFLOP/s", flush=True)
     rate = statistics.median(rates)
     titles = {
         "plain": "Trainer as it comes (fp32, padded to 128)",
@@ -145,10 +125,8 @@ def compare_speed(
         line = f"{title}: {samples:.1f} samples/s, {ratio:.2f}x"
         if name != "plain":
             flops = statistics.median(entry["flops"] for entry in found[name])
-            line += (
-                f", {flops / 1e9:.0f} GFLOP/s executed on real tokens = {flops / rate:.0%} of the "
-                f"{run.learner.precision} matrix rate ({rate / 1e9:.0f} GFLOP/s)"
-            )
+            line += f", {flops / 1e9:.0f} GFLOP/s executed on real tokens = {flops / rate:.0%} of "
+            line += f"the {run.learner.precision} matrix rate ({rate / 1e9:.0f} GFLOP/s)"
         print(line)
     print(f"bars: {BAR:.0f}x (aim {AIM:.0f}x), {SHARE_BAR:.0%} of the matrix rate")
 
@@ -183,20 +161,13 @@ def plain_options() -> TrainingOptions:
 
 def plain_trainer(rows: Any, work: Path, epochs: int = 1) -> Any:
     """Hugging Face's Trainer with its defaults on rows padded to 128 tokens."""
-    from transformers import (
-        AutoModelForSequenceClassification,
-        PrinterCallback,
-        Trainer,
-        TrainingArguments,
-    )
-    from transformers.utils import logging as transformers_logging
+    import transformers
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    model = AutoModelForSequenceClassification.from_pretrained(
-        resolve_base_model(MINILM), num_labels=3
-    )
-    arguments = TrainingArguments(
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    classifier = transformers.AutoModelForSequenceClassification
+    model = classifier.from_pretrained(resolve_base_model(MINILM), num_labels=3)
+    arguments = transformers.TrainingArguments(
         output_dir=str(work / "trainer"),
         report_to=[],
         disable_tqdm=True,
@@ -205,8 +176,8 @@ def plain_trainer(rows: Any, work: Path, epochs: int = 1) -> Any:
         num_train_epochs=epochs,
         dataloader_pin_memory=False,  # without a GPU it does nothing but warn
     )
-    trainer = Trainer(model=model, args=arguments, train_dataset=rows)
-    trainer.remove_callback(PrinterCallback)
+    trainer = transformers.Trainer(model=model, args=arguments, train_dataset=rows)
+    trainer.remove_callback(transformers.PrinterCallback)
     return trainer
 
 
@@ -241,13 +212,8 @@ def compare_quality(training: TokenisedReviews, validation: TokenisedReviews, wo
 
     rows = [validation.row(index) for index in range(len(validation))]
     trainer = plain_trainer(padded_rows(training), work, epochs=3)  # the Trainer's own number
-    begun = time.perf_counter()
-    trainer.train()
-    plain_seconds = time.perf_counter() - begun
     run = TrainingRun(training, validation, MINILM, TrainingOptions())
-    begun = time.perf_counter()
-    run.train()
-    our_seconds = time.perf_counter() - begun
+    (plain_seconds, _), (our_seconds, _) = timed(trainer.train), timed(run.train)
     for title, model, seconds in (
         ("Trainer as it comes", trainer.model.eval(), plain_seconds),
         ("ours", run.best_model()[0], our_seconds),
@@ -260,16 +226,5 @@ def compare_quality(training: TokenisedReviews, validation: TokenisedReviews, wo
         )
 
 
-def cpu_name() -> str:
-    """The CPU's name and whether it multiplies bf16."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text() if info.exists() else ""
-    names = [line.split(":")[1].strip() for line in text.splitlines() if "model name" in line]
-    flags = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in text]
-    return f"{names[0] if names else platform.processor()} ({', '.join(flags) or 'no bf16'})"
-
-
 if __name__ == "__main__":
-    if sys.platform != "linux":
-        print("measured on Linux only; figures elsewhere may mean little", file=sys.stderr)
     exit_in_words(main)

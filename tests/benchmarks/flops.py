@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 def matmul_rate(precision: str, device: torch.device, repeats: int = 7, size: int = 2048) -> float:
     """The machine's matrix rate: FLOP/s of a product of two square matrices (2 size^3 FLOPs).
 
-    Args:
-        precision: `bf16` or `fp32`.
-        device: Where to measure.
-        repeats: Products timed; the median counts.
-        size: Rows and columns.
+    `precision` is bf16 or fp32; the median of so many repeats counts.
     """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     generator = torch.Generator().manual_seed(0)
@@ -50,12 +46,7 @@ class TrainingWork:
     """
 
     def __init__(self, classifier: "PreTrainedModel", first_token_only: bool) -> None:
-        """Read the sizes off a classifier.
-
-        Args:
-            classifier: With `requires_grad` as in training.
-            first_token_only: Whether the last layer is computed for the first token alone.
-        """
+        """Read the sizes off a classifier with `requires_grad` as in training."""
         self._first_token_only = first_token_only
         self._width = int(classifier.config.hidden_size)
         self._entries: list[int] = []
@@ -68,16 +59,8 @@ class TrainingWork:
         self._embeddings_trained = bool(embeddings.weight.requires_grad)
 
     def flops(self, lengths: NDArray[np.int64]) -> float:
-        """FLOPs of one optimiser step.
-
-        Args:
-            lengths: [b] real tokens of each row.
-        """
-        tokens, pairs, rows = (
-            float(np.sum(lengths)),
-            float(np.sum(np.square(lengths))),
-            float(len(lengths)),
-        )
+        """FLOPs of one optimiser step on rows with [b] real tokens."""
+        tokens, pairs, rows = float(np.sum(lengths)), float(np.sum(lengths**2)), float(len(lengths))
         total = 0.0
         gradient_below = self._embeddings_trained
         for number, (entries, trained) in enumerate(zip(self._entries, self._trained, strict=True)):

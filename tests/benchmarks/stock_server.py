@@ -22,13 +22,8 @@ class StockModel(Model):
         self.ready = True
 
     async def predict(self, payload, headers=None, response_headers=None):
-        inputs = self.tokenizer(
-            payload["instances"],
-            padding=True,
-            truncation=True,
-            max_length=self.max_tokens,
-            return_tensors="pt",
-        )
+        options = {"padding": True, "truncation": True, "max_length": self.max_tokens}
+        inputs = self.tokenizer(payload["instances"], return_tensors="pt", **options)
         with torch.no_grad():
             logits = self.network(**inputs).logits
         return {"predictions": logits.argmax(-1).tolist()}

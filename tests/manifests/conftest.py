@@ -11,12 +11,8 @@ import yaml
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 OVERLAYS = ("small", "gpu", "profile")
-ROOTS = (
-    *(f"overlays/{name}" for name in OVERLAYS),
-    "monitoring",
-    "serving-by-hand",
-    "base/katib/experiment.yaml",
-)
+ROOTS = tuple(f"overlays/{name}" for name in OVERLAYS)
+ROOTS += ("monitoring", "serving-by-hand", "base/katib/experiment.yaml")
 """Everything that `kubectl apply -k` or `kubectl create -f` takes."""
 
 OPTIONS = ("default-runner", "feast-operator", "pod-security-defaults", "single-node")
@@ -44,12 +40,9 @@ def write_kustomization(folder, overlay, components=(), **fields):
     """Write a kustomization over one of our overlays into a folder; return the folder."""
     # kustomize takes relative paths only.
     root = "../" * (len(folder.resolve().parts) - 1) + str(MANIFESTS.relative_to("/"))
-    kustomization = {
-        "resources": [f"{root}/overlays/{overlay}"],
-        "components": [f"{root}/components/{name}" for name in components],
-        **fields,
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    fields |= {"resources": [f"{root}/overlays/{overlay}"]}
+    fields |= {"components": [f"{root}/components/{name}" for name in components]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(fields))
     return folder
 
 
@@ -94,14 +87,18 @@ def pods_of(manifest):
                 found += here.values()
 
 
+def labelled_pods_of(manifest):
+    """Labels and spec of each pod; those of a ServingRuntime's lie beside its spec."""
+    for metadata, spec in pods_of(manifest):
+        runtime = manifest["kind"] == "ServingRuntime"
+        yield manifest["spec"]["labels"] if runtime else metadata["labels"], spec
+
+
 def variables_of(container):
     """Kind, name and key (`''` for all) of what a container's environment is taken from."""
-    for source in container.get("envFrom") or []:
-        for field, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
-            if field in source:
-                yield kind, source[field]["name"], ""
-    for variable in container.get("env") or []:
-        source = variable.get("valueFrom") or {}
-        for field, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
-            if field in source:
-                yield kind, source[field]["name"], source[field]["key"]
+    kinds = {"configMapRef": "ConfigMap", "configMapKeyRef": "ConfigMap"}
+    kinds |= {"secretRef": "Secret", "secretKeyRef": "Secret"}
+    several = [variable.get("valueFrom") or {} for variable in container.get("env") or []]
+    for source in [*(container.get("envFrom") or []), *several]:
+        for field in kinds.keys() & source.keys():
+            yield kinds[field], source[field]["name"], source[field].get("key", "")

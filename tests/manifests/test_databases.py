@@ -17,10 +17,7 @@ from tests.features.test_postgres import postgres, pytestmark  # noqa: F401 (a f
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of
 
 SCRIPT = MANIFESTS / "base" / "feature-store" / "databases.sh"
-CLIENTS = {
-    "feature_store": {"PGDATABASE": "feature_store", "PGUSER": "feature_store"},
-    "mlflow": {"PGDATABASE": "mlflow", "PGUSER": "mlflow"},
-}
+CLIENTS = ("feature_store", "mlflow")
 
 
 @pytest.fixture(scope="module")
@@ -28,30 +25,21 @@ def clients(postgres):  # noqa: F811 (the fixture)
     """Each client's connection by libpq's names, after the image's first start."""
     found = {}
     environment = {**os.environ, **postgres, "POSTGRES_USER": postgres["PGUSER"]}
-    for name, own in CLIENTS.items():
+    for name in CLIENTS:
         # As `openssl rand` never makes one, and as a person may.
-        found[name] = {**postgres, **own, "PGPASSWORD": f'{name}\'s "$word" \\ :x'}
-        prefix = name.upper()
-        environment[f"{prefix}_DATABASE"] = own["PGDATABASE"]
-        environment[f"{prefix}_USER"] = own["PGUSER"]
-        environment[f"{prefix}_PASSWORD"] = found[name]["PGPASSWORD"]
+        own = {"DATABASE": name, "USER": name, "PASSWORD": f'{name}\'s "$word" \\ :x'}
+        found[name] = postgres | {f"PG{field}": value for field, value in own.items()}
+        environment |= {f"{name.upper()}_{field}": value for field, value in own.items()}
     subprocess.run(["sh", str(SCRIPT)], env=environment, check=True, capture_output=True)
     return found
 
 
 def connect(client, database=""):
-    return psycopg.connect(
-        host=client["PGHOST"],
-        port=client["PGPORT"],
-        user=client["PGUSER"],
-        password=client["PGPASSWORD"],
-        dbname=database or client["PGDATABASE"],
-    )
+    given = {name[2:].lower(): value for name, value in client.items() if name != "PGDATABASE"}
+    return psycopg.connect(dbname=database or client["PGDATABASE"], **given)
 
 
-@pytest.mark.parametrize(
-    ("name", "other"), [("mlflow", "feature_store"), ("feature_store", "mlflow")]
-)
+@pytest.mark.parametrize(("name", "other"), [CLIENTS, CLIENTS[::-1]])
 def test_each_client_has_a_database_of_its_own_and_no_other(name, other, clients):
     with connect(clients[name]) as connection:
         connection.execute("CREATE TABLE t (a int)")
@@ -78,23 +66,16 @@ def test_mlflow_starts_as_the_deployment_says_and_answers_its_names(clients, tmp
     ((_, pod),) = pods_of(named(objects, "Deployment"))
     (container,) = pod["containers"]
     data = named(objects, "ConfigMap", "review-sentiment-mlflow")["data"]
-    data = {**data, "MLFLOW_ARTIFACTS_DESTINATION": str(tmp_path)}
+    data = data | {"MLFLOW_ARTIFACTS_DESTINATION": str(tmp_path)}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    arguments = [
-        re.sub(r"\$\((\w+)\)", lambda match: data[match[1]], argument)
-        for argument in container["args"]
-    ]
+    arguments = [re.sub(r"\$\((\w+)\)", lambda m: data[m[1]], arg) for arg in container["args"]]
     arguments[arguments.index("--port=5000")] = f"--port={port}"
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")},
-        **clients["mlflow"],
-        **data,
-        **{variable["name"]: variable["value"] for variable in container["env"]},
-        "HOME": str(tmp_path),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+    environment = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
+    environment |= clients["mlflow"] | data | {"HOME": str(tmp_path)}
+    environment |= {variable["name"]: variable["value"] for variable in container["env"]}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
             [*container["command"], *arguments],

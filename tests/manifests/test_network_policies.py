@@ -3,22 +3,14 @@
 import pytest
 
 from components.shared.kubernetes.namespace_objects import COMPONENT_LABEL, PART_OF, PART_OF_LABEL
-from tests.manifests.conftest import MANIFESTS, build, named, pods_of
+from tests.manifests.conftest import MANIFESTS, build, labelled_pods_of, named
 
 OURS = {PART_OF_LABEL: PART_OF}
 STEPS = {**OURS, COMPONENT_LABEL: "pipeline-step"}
 PORTS = {"mlflow": 5000, "feature-store": 5432, "predictor": 8080}
-ELSEWHERE = {
-    # Katib, pkg/controller.v1beta1/consts/const.go and its deployments.
-    "katib.kubeflow.org/deployment",
-    "katib.kubeflow.org/component",
-    # Kubeflow Pipelines, backend/src/v2/compiler/argocompiler/argo.go and its profile controller.
-    "pipelines.kubeflow.org/v2_component",
-    "app",
-    # Feast's operator.
-    "feast.dev/name",
-}
-"""Labels of pods that are not ours."""
+# Labels of pods that are not ours: of Katib, Kubeflow Pipelines and Feast's operator.
+ELSEWHERE = {"katib.kubeflow.org/deployment", "katib.kubeflow.org/component", "app"}
+ELSEWHERE |= {"pipelines.kubeflow.org/v2_component", "feast.dev/name"}
 
 
 def policies(objects):
@@ -27,17 +19,12 @@ def policies(objects):
 
 def selects(selector, labels):
     """Whether a label selector takes a pod with these labels."""
-    for key, value in (selector.get("matchLabels") or {}).items():
-        if labels.get(key) != value:
-            return False
-    for wanted in selector.get("matchExpressions") or []:
-        found = labels.get(wanted["key"])
-        if wanted["operator"] == "In" and found not in wanted["values"]:
-            return False
-        if wanted["operator"] == "Exists" and found is None:
-            return False
-        assert wanted["operator"] in ("In", "Exists")
-    return True
+    wanted = selector.get("matchExpressions") or []
+    assert {one["operator"] for one in wanted} <= {"In", "Exists"}
+    return (selector.get("matchLabels") or {}).items() <= labels.items() and all(
+        one["key"] in labels and labels[one["key"]] in one.get("values", labels.values())
+        for one in wanted
+    )
 
 
 def opened(objects, labels, direction):
@@ -73,10 +60,7 @@ def may_reach(objects, labels, peer, port):
 def carried(objects):
     """Labels of the pods that the manifests make, and of those that the code makes."""
     for manifest in objects:
-        for metadata, _ in pods_of(manifest):
-            if manifest["kind"] == "ServingRuntime":
-                metadata = {"labels": manifest["spec"]["labels"]}
-            yield metadata["labels"]
+        yield from (labels for labels, _ in labelled_pods_of(manifest))
     yield from ({**OURS, COMPONENT_LABEL: c} for c in ("pipeline-step", "trial"))
 
 
@@ -99,34 +83,22 @@ def test_a_shared_namespace_keeps_its_other_pods_open():
 def test_a_profile_is_closed_as_a_whole():
     objects = build(MANIFESTS / "overlays" / "profile")
     closed = [policy for policy in policies(objects) if policy["spec"]["podSelector"] == {}]
-    assert {policy["metadata"]["name"] for policy in closed} == {
-        "review-sentiment-default-deny",
-        "review-sentiment-dns",
-    }
+    names = {policy["metadata"]["name"].removeprefix("review-sentiment-") for policy in closed}
+    assert names == {"default-deny", "dns"}
     assert {"ResourceQuota", "LimitRange"} <= {o["kind"] for o in objects}
     driver = {"pipelines.kubeflow.org/v2_component": "true"}
     ports = {p["port"] for r in opened(objects, driver, "egress") for p in r["ports"]}
     assert {53, 443, 6443, 8080, 8887} <= ports
 
 
-@pytest.mark.parametrize(
-    ("pod", "peer", "allowed"),
-    [
-        ("pipeline-step", "mlflow", True),
-        ("pipeline-step", "feature-store", True),
-        ("pipeline-step", "predictor", True),
-        ("mlflow", "feature-store", True),
-        ("predictor", "feature-store", True),
-        ("predictor", "mlflow", False),
-        ("trial", "feature-store", False),
-        ("training", "mlflow", False),
-        ("mlflow", "predictor", False),
-        ("state", "feature-store", False),
-    ],
-)
-def test_allowed_connections(pod, peer, allowed, overlay):
+ALLOWED = {"pipeline-step": set(PORTS), "mlflow": {"feature-store"}, "predictor": {"feature-store"}}
+
+
+@pytest.mark.parametrize("peer", PORTS)
+@pytest.mark.parametrize("pod", [*PORTS, "pipeline-step", "trial", "training", "state"])
+def test_allowed_connections(pod, peer, overlay):
     labels, other = ({**OURS, COMPONENT_LABEL: component} for component in (pod, peer))
-    assert may_reach(overlay, labels, other, PORTS[peer]) is allowed
+    assert may_reach(overlay, labels, other, PORTS[peer]) is (peer in ALLOWED.get(pod, ()))
     assert not may_reach(overlay, {"app": "stranger"}, other, PORTS[peer])
 
 
@@ -140,36 +112,27 @@ def test_trainings_talk_among_themselves_on_any_port(overlay):
 
 def test_ports_are_those_that_pods_listen_on(overlay):
     listening = {
-        labels[COMPONENT_LABEL]: {p["containerPort"] for p in pod["containers"][0]["ports"]}
+        labels[COMPONENT_LABEL]: {port["containerPort"] for port in ports}
         for manifest in overlay
-        for labels, pod in [
-            (
-                manifest["spec"]["labels"]
-                if manifest["kind"] == "ServingRuntime"
-                else metadata.get("labels"),
-                pod,
-            )
-            for metadata, pod in pods_of(manifest)
-        ]
-        if pod["containers"][0].get("ports")
+        for labels, pod in labelled_pods_of(manifest)
+        if (ports := pod["containers"][0].get("ports"))
     }
     assert listening == {component: {port} for component, port in PORTS.items()}
+
+
+def selectors_in(here):
+    if isinstance(here, dict) and {"matchLabels", "matchExpressions"} & set(here):
+        yield here
+    elif isinstance(here, dict | list):
+        for below in here.values() if isinstance(here, dict) else here:
+            yield from selectors_in(below)
 
 
 def test_selectors_use_labels_of_existing_pods(objects):
     known = {key for labels in carried(objects) for key in labels} | ELSEWHERE
     known |= {PART_OF_LABEL, COMPONENT_LABEL, "kubernetes.io/metadata.name"}
-    selectors = []
-    for manifest in objects:
-        if manifest["kind"] == "NetworkPolicy":
-            selectors.append(manifest["spec"]["podSelector"])
-            for rules in (manifest["spec"].get("ingress"), manifest["spec"].get("egress")):
-                for rule in rules or []:
-                    for who in [*rule.get("from", []), *rule.get("to", [])]:
-                        selectors += [who[k] for k in who if k.endswith("Selector")]
-        if manifest["kind"] in ("PodDisruptionBudget", "PodMonitor"):
-            selectors.append(manifest["spec"]["selector"])
-    for selector in selectors:
+    kinds = ("NetworkPolicy", "PodDisruptionBudget", "PodMonitor")
+    for selector in selectors_in([o for o in objects if o["kind"] in kinds]):
         keys = {wanted["key"] for wanted in selector.get("matchExpressions") or []}
         assert keys | set(selector.get("matchLabels") or {}) <= known
 
@@ -177,11 +140,8 @@ def test_selectors_use_labels_of_existing_pods(objects):
 def test_services_and_budgets_select_one_kind_of_pod(overlay):
     pods = list(carried(overlay))
     for manifest in overlay:
-        spec = manifest.get("spec") or {}
-        if manifest["kind"] == "Service":
-            selector = {"matchLabels": spec["selector"]}
-        elif manifest["kind"] == "PodDisruptionBudget":
-            selector = spec["selector"]
-        else:
-            continue
-        assert sum(selects(selector, labels) for labels in pods) == 1
+        if manifest["kind"] in ("Service", "PodDisruptionBudget"):
+            selector = manifest["spec"]["selector"]
+            if manifest["kind"] == "Service":
+                selector = {"matchLabels": selector}
+            assert sum(selects(selector, labels) for labels in pods) == 1

@@ -4,8 +4,6 @@ import importlib
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
-
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 from pipelines.running.preflight import OF_KUBEFLOW_PIPELINES
 from tests.manifests.conftest import named
@@ -33,7 +31,7 @@ def granted(role):
 
 def test_the_role_is_the_union_of_the_declared_permissions(overlay):
     asked = defaultdict(set)
-    for verbs_of in [permissions for _, permissions in declared()]:
+    for _, verbs_of in declared():
         for (group, resource), verbs in verbs_of.items():
             asked[group, resource, ""] |= set(verbs)
     for one in OF_KUBEFLOW_PIPELINES:
@@ -61,8 +59,8 @@ def test_the_role_is_bound_to_the_account_of_the_pipelines_alone(overlay):
     assert binding["subjects"] == [subject]
 
 
-@pytest.mark.parametrize("account", ["pipeline-runner"])
-def test_the_default_account_gets_the_role_only_as_an_option(account, with_options, overlay):
+def test_the_default_account_gets_the_role_only_as_an_option(with_options, overlay):
+    account = "pipeline-runner"
     binding = named(with_options, "RoleBinding", "review-sentiment-default-runner")
     assert binding["subjects"][0]["name"] == account
     assert binding["roleRef"] == named(with_options, "RoleBinding", SERVICE_ACCOUNT)["roleRef"]

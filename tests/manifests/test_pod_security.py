@@ -12,14 +12,13 @@ VOLUMES |= {"projected", "secret"}
 HOST = ("hostNetwork", "hostPID", "hostIPC", "hostUsers")
 
 
-def faults_of(pod, *, needs_pod_context=True):
+def faults_of(pod):
     """Violations of `restricted`, and of our own rules beyond it."""
     faults = [field for field in HOST if pod.get(field)]
     for volume in pod.get("volumes") or []:
         faults += [f"volume {kind}" for kind in set(volume) - {"name"} - VOLUMES]
     whole = pod.get("securityContext") or {}
-    containers = [*(pod.get("initContainers") or []), *pod["containers"]]
-    for container in containers:
+    for container in [*(pod.get("initContainers") or []), *pod["containers"]]:
         own = container.get("securityContext") or {}
         both = {**whole, **own}
         wanted = {
@@ -45,12 +44,8 @@ def faults_of(pod, *, needs_pod_context=True):
 
 
 def test_every_pod_is_restricted(objects):
-    pods = [
-        (f"{o['kind']} {o['metadata']['name']}", pod)
-        for o in objects
-        # KServe merges a ServingRuntime's with what an InferenceService asks for.
-        for _, pod in pods_of(o)
-    ]
+    # KServe merges a ServingRuntime's with what an InferenceService asks for.
+    pods = [(f"{o['kind']} {o['metadata']['name']}", pod) for o in objects for _, pod in pods_of(o)]
     assert {name: faults_of(pod) for name, pod in pods if faults_of(pod)} == {}
     for name, pod in pods:
         if "ServingRuntime" not in name:
@@ -60,9 +55,7 @@ def test_every_pod_is_restricted(objects):
 
 
 def test_every_kind_that_runs_pods_is_covered():
-    kinds = {
-        o["kind"] for o in build(MANIFESTS / "overlays" / "gpu") for _ in pods_of(o)
-    }  # fmt: skip
+    kinds = {o["kind"] for o in build(MANIFESTS / "overlays" / "gpu") for _ in pods_of(o)}
     assert kinds == {"Deployment", "Job", "ServingRuntime", "StatefulSet", "TrainingRuntime"}
 
 

@@ -3,19 +3,7 @@
 import re
 
 from components.deployment.kserve.inference_service import RUNTIME
-from components.shared.kubernetes.namespace_objects import (
-    CONFIG_MAP,
-    DATA_SECRET,
-    FEATURE_STORE_SECRET,
-    PART_OF,
-    PART_OF_LABEL,
-    PREDICTOR_SERVICE_ACCOUNT,
-    SERVICE_ACCOUNT,
-    STATE_CLAIM,
-    STATE_PATH,
-    STATE_VARIABLE,
-    TRAINING_RUNTIME,
-)
+from components.shared.kubernetes import namespace_objects as ours
 from components.shared.machine import images
 from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS
 from tests.manifests.conftest import (
@@ -28,44 +16,44 @@ from tests.manifests.conftest import (
 )
 
 SECRETS = {
-    FEATURE_STORE_SECRET: set(SECRET_KEYS),
+    ours.FEATURE_STORE_SECRET: set(SECRET_KEYS),
     "review-sentiment-mlflow": set(SECRET_KEYS),
     "review-sentiment-postgres": {"POSTGRES_PASSWORD"},
     "review-sentiment-object-store": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "review-sentiment-feast-operator": {"sql", "postgres"},
-    DATA_SECRET: {"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+    ours.DATA_SECRET: {"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
 }
 """Secrets that a user makes, and their keys; manifests/README.md has the commands."""
 
 
 def test_objects_have_the_names_that_the_code_uses(overlay):
     for kind, name in [
-        ("ServiceAccount", SERVICE_ACCOUNT),
-        ("ServiceAccount", PREDICTOR_SERVICE_ACCOUNT),
-        ("ConfigMap", CONFIG_MAP),
-        ("PersistentVolumeClaim", STATE_CLAIM),
-        ("TrainingRuntime", TRAINING_RUNTIME),
+        ("ServiceAccount", ours.SERVICE_ACCOUNT),
+        ("ServiceAccount", ours.PREDICTOR_SERVICE_ACCOUNT),
+        ("ConfigMap", ours.CONFIG_MAP),
+        ("PersistentVolumeClaim", ours.STATE_CLAIM),
+        ("TrainingRuntime", ours.TRAINING_RUNTIME),
         ("ServingRuntime", RUNTIME),
     ]:
-        assert named(overlay, kind, name)["metadata"]["labels"][PART_OF_LABEL] == PART_OF
-    assert named(overlay, "PersistentVolumeClaim", STATE_CLAIM)["spec"]["accessModes"] == [
+        assert named(overlay, kind, name)["metadata"]["labels"][ours.PART_OF_LABEL] == ours.PART_OF
+    assert named(overlay, "PersistentVolumeClaim", ours.STATE_CLAIM)["spec"]["accessModes"] == [
         "ReadWriteMany"
     ]
 
 
 def test_the_steps_find_their_environment(overlay):
-    data = named(overlay, "ConfigMap", CONFIG_MAP)["data"]
+    data = named(overlay, "ConfigMap", ours.CONFIG_MAP)["data"]
     assert set(data) == set(CONFIG_KEYS)
-    assert data[STATE_VARIABLE] == STATE_PATH
+    assert data[ours.STATE_VARIABLE] == ours.STATE_PATH
     assert data["TUNING_BACKEND"] == "katib"
     services = {o["metadata"]["name"] for o in overlay if o["kind"] == "Service"}
     assert re.fullmatch(r"http://(.+):5000", data["MLFLOW_TRACKING_URI"]).group(1) in services
     for folder in ("FEATURE_STORE_DIR", "CHECKPOINT_DIR", "HF_HOME"):
-        assert data[folder].startswith(f"{STATE_PATH}/")
+        assert data[folder].startswith(f"{ours.STATE_PATH}/")
 
 
 def test_the_job_makes_the_folders_of_the_volume(overlay):
-    data = named(overlay, "ConfigMap", CONFIG_MAP)["data"]
+    data = named(overlay, "ConfigMap", ours.CONFIG_MAP)["data"]
     ((_, pod),) = pods_of(named(overlay, "Job"))
     made = set(pod["containers"][0]["command"])
     assert {data[key] for key in ("FEATURE_STORE_DIR", "CHECKPOINT_DIR", "HF_HOME")} <= made
@@ -118,21 +106,20 @@ def test_no_variable_that_looks_like_a_secret_has_a_value(objects):
 
 
 def test_every_image_is_pinned_and_one_that_is_built(objects):
-    ours = {images.step_image(), images.training_image(1), images.predictor_image()}
+    built = {images.step_image(), images.training_image(1), images.predictor_image()}
     for manifest in objects:
         for _, pod in pods_of(manifest):
             for container in [*pod["containers"], *(pod.get("initContainers") or [])]:
                 image = container["image"]
                 assert re.search(r":\d[\w.-]+$|@sha256:[0-9a-f]{64}$", image), image
-                assert image in ours or image.startswith("docker.io/library/postgres:")
+                assert image in built or image.startswith("docker.io/library/postgres:")
 
 
 def test_images_are_named_in_one_place(tmp_path):
     """The component reaches every pod, also those within custom kinds."""
     names = re.findall(r"name: (\S+)", (MANIFESTS / "images" / "kustomization.yaml").read_text())
-    changed = [
-        {"name": name, "newName": f"here/{n}", "newTag": "1"} for n, name in enumerate(names)
-    ]
+    tagged = {"newTag": "1"}
+    changed = [{"name": name, "newName": f"here/{n}"} | tagged for n, name in enumerate(names)]
     built = build(write_kustomization(tmp_path, "gpu", images=changed))
     used = {c["image"] for o in built for _, pod in pods_of(o) for c in pod["containers"]}
     assert used == {f"here/{n}:1" for n in range(len(names))}

@@ -8,7 +8,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from tests.deployment.conftest import CRDS, strict
-from tests.manifests.conftest import ROOTS
+from tests.manifests.conftest import MANIFESTS, ROOTS
 
 KUBERNETES = "1.36"
 
@@ -75,7 +75,5 @@ def test_names_are_unique_and_in_one_namespace(objects):
 
 
 def test_the_list_of_roots_is_complete():
-    from tests.manifests.conftest import MANIFESTS
-
     overlays = {f"overlays/{path.name}" for path in (MANIFESTS / "overlays").iterdir()}
     assert overlays < set(ROOTS)

@@ -13,6 +13,7 @@ from components.shared.machine.images import training_image
 from components.training.on_nodes.train_job import NODE, train_job_spec
 from tests.manifests.test_pod_security import faults_of
 
+DISRUPTED = [{"type": "DisruptionTarget", "status": "True"}]
 FILE = Path(__file__).parents[2] / "manifests" / "base" / "training" / "trainingruntime.yaml"
 
 
@@ -42,11 +43,8 @@ def job_of(runtime, spec):
         if field in trainer:
             container[field] = trainer[field]
     count = trainer["numNodes"]
-    container["env"] = [
-        *container["env"],
-        {"name": "PET_NNODES", "value": str(count)},
-        {"name": "PET_NPROC_PER_NODE", "value": str(trainer["numProcPerNode"])},
-    ]
+    variables = {"PET_NNODES": count, "PET_NPROC_PER_NODE": trainer["numProcPerNode"]}
+    container["env"] += [{"name": name, "value": str(value)} for name, value in variables.items()]
     template["spec"] |= {"parallelism": count, "completions": count, "completionMode": "Indexed"}
     metadata = {**template["metadata"], "name": "t-node-0"}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
@@ -111,13 +109,10 @@ def action(policy, reason, message):
         ({"exit_code": 137}, "RestartJobSet"),
         ({"exit_code": 1}, "RestartJobSet"),
         ({"exit_code": 2}, "FailJobSet"),
-        # One that was disrupted, and one that ended because another was.
-        (
-            {"exit_code": 137, "conditions": [{"type": "DisruptionTarget", "status": "True"}]},
-            "RestartJobSetAndIgnoreMaxRestarts",
-        ),
-        ({"exit_code": 128 + 15}, "RestartJobSetAndIgnoreMaxRestarts"),
         ({"exit_code": 22}, "RestartJobSet"),
+        # One that was disrupted, and one that ended because another was.
+        ({"exit_code": 137, "conditions": DISRUPTED}, "RestartJobSetAndIgnoreMaxRestarts"),
+        ({"exit_code": 128 + 15}, "RestartJobSetAndIgnoreMaxRestarts"),
     ],
 )
 def test_the_action_after_a_pod_failed(runtime, job, pod, then):
@@ -140,13 +135,10 @@ def test_pods_are_restricted(job):
 def test_pods_have_the_volumes_and_variables_of_training(job):
     pods = job["spec"]["template"]["spec"]
     (container,) = pods["containers"]
-    claims = {
-        v["name"]: v.get("persistentVolumeClaim", {}).get("claimName") for v in pods["volumes"]
-    }
-    mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-    assert claims[mounted[STATE_PATH]] == STATE_CLAIM
-    memory = [v["emptyDir"] for v in pods["volumes"] if v["name"] == mounted["/dev/shm"]]
-    assert memory[0]["medium"] == "Memory"
+    volumes = {volume["name"]: volume for volume in pods["volumes"]}
+    mounted = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
+    assert mounted[STATE_PATH]["persistentVolumeClaim"]["claimName"] == STATE_CLAIM
+    assert mounted["/dev/shm"]["emptyDir"]["medium"] == "Memory"
     variables = {e["name"]: e.get("value") for e in container["env"]}
     assert variables["HOME"] == "/tmp" in mounted
     assert variables["HF_HOME"].startswith(f"{STATE_PATH}/")
