@@ -71,6 +71,6 @@ def test_a_shadows_answers_are_compared_in_the_report(site):
     assert [step["percent"] for step in outcome["steps"]] == [0]
     assert set(count.answers) == {(stable, 200)}
     assert "In the shadow" in page
-    same = re.search(r"reviews, ([\d.]+) % got the same label", page)
+    same = re.search(r"reviews, ([\d.]+)\s% got the same label", page)
     assert float(same[1]) < 90
     assert "The canary answered a copy of the traffic; its answers were not returned." in page
