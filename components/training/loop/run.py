@@ -178,8 +178,10 @@ class TrainingRun:
             np.random.default_rng([self.options.seed, self.step, 1]),
         )
         targets = self.training.classes[rows], self.training.ratings[rows]
+        share = sequences[self.ranks.share]
+        inputs = padded(share, self.learner.pad_id) if share else None
         loss, self._ending = self.learner.step(
-            sequences, targets, self.step, self.steps, self._asked_to_end
+            inputs, targets, self.step, self.steps, self._asked_to_end
         )
         if not math.isfinite(loss):
             raise UserError(

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.shared.machine.first_token_layer import compute_first_token_only
-from components.training.loop.data import padded
 from components.training.loop.distributed import Ranks
 from components.training.loop.network import (
     ReviewNetwork,
@@ -80,7 +79,7 @@ class Learner:
 
     def step(
         self,
-        sequences: Sequence[NDArray[np.int32]],
+        inputs: tuple[NDArray[np.int64], NDArray[np.int64] | None] | None,
         targets: tuple[NDArray[np.int64], NDArray[np.int64]],
         number: int,
         steps: int,
@@ -92,8 +91,9 @@ class Learner:
         run that goes on from a checkpoint draws the same, and so do one rank and many.
 
         Args:
-            sequences: Token ids of each row of the whole batch.
-            targets: [b] class indices; [b] stars 1 to 5, or 0 where a row has none.
+            inputs: Token ids and mask of this rank's share; None where the last batch of an epoch
+                leaves it without rows.
+            targets: Of the whole batch: class indices; stars 1 to 5, or 0 where a row has none.
             number: Number of the step, from 0.
             steps: Steps of the whole run.
             asked_to_end: Whether this process was asked to end.
@@ -102,13 +102,13 @@ class Learner:
             Loss of the batch, and whether any rank was asked to end.
         """
         options, device = self._options, self._ranks.device
-        share, rows = self._ranks.share, len(sequences)
+        share, rows = self._ranks.share, len(targets[0])
         torch.manual_seed(options.seed * 1_000_003 + number)
         dropout = dropout_mask(self.network, rows, options.dropout, device)
         summed = torch.zeros(2, device=device)  # loss; how many ranks were asked to end
         summed[1] = float(asked_to_end)
-        if sequences[share]:  # the last batch of an epoch may leave a rank without rows
-            tokens, mask = padded(sequences[share], self.pad_id)
+        if inputs is not None:
+            tokens, mask = inputs
             outputs = self.working.network(
                 torch.from_numpy(tokens).to(device),
                 None if mask is None else torch.from_numpy(mask).to(device),
