@@ -15,7 +15,7 @@ from tests.stand_ins.kept_objects import GROUP, PLURAL, VERSION, Objects, Refuse
 __all__ = ["GROUP", "PLURAL", "VERSION", "ApiServer", "Objects", "Refused", "Time", "kubeconfig"]
 
 _PATH = re.compile(r"/apis/([^/]+)/([^/]+)/namespaces/([^/]+)/([^/]+)(?:/([^/]+))?")
-_CORE = re.compile(r"/api/v1/namespaces/([^/]+)/(pods|events)(?:/([^/]+)(?:/(log))?)?")
+_CORE = re.compile(r"/api/v1/namespaces/[^/]+/(pods|events)(?:/([^/]+)(?:/(log))?)?")
 _VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete", "PUT": "update", "WATCH": "watch"}
 
 
@@ -43,16 +43,14 @@ class ApiServer:
     """
 
     def __init__(self, *kinds, objects=None):
-        self.objects, self.refused, self.sent = objects, {}, []
+        self.objects, self.refused, self.faults = objects, {}, {}
+        self.asked, self.sent = [], []
         self.may = lambda attributes, user: True
         self.known = {(k.group, k.version_name, k.plural): k for k in kinds}
         self.namespaces = {k.namespace for k in kinds}
-        self.asked = []
-        self.faults = {}
-        self.retry_after = None
         self.pods, self.events, self.logs = [], [], {}
         self.hold_seconds = 0.0
-        self.before = self.extra = None
+        self.before = self.extra = self.retry_after = None
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"api": self})
         self.http = _Server(("127.0.0.1", 0), handler)
@@ -87,7 +85,7 @@ class ApiServer:
         if match := _PATH.fullmatch(path):
             group, _, _, plural, name = match.groups()
             return (group, plural), _VERBS.get(method, "get" if name else "list")
-        _, plural, name, log = _CORE.fullmatch(path).groups()
+        plural, name, log = _CORE.fullmatch(path).groups()
         return ("", f"{plural}/{log}" if log else plural), "get" if name else "list"
 
     def handle(self, method, path, query, body, headers):
@@ -112,28 +110,26 @@ class ApiServer:
                 for pattern, (status, message) in self.refused.items():
                     if found is None and re.fullmatch(pattern, f"{method} {path}"):
                         raise Refused(status, "", message)
-                if found is None and self.objects is not None:
-                    found = self._by_address(path, query, body, headers)
+                if found is None and (core := _CORE.fullmatch(path)):
+                    found = self._core(*core.groups(), query)
+                elif found is None and self.objects is not None:
+                    found = self._by_address(path, body, headers)
                 elif found is None:
                     found = self._answer(method, path, query, body)
             except Refused as refused:
-                headers = {}
-                if self.retry_after is not None:
-                    headers["Retry-After"] = str(self.retry_after)
-                return refused.code, headers, refused.status
+                pause = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+                return refused.code, pause, refused.status
             if method == "WATCH" and fault:
                 found = iter(["{"] if fault == "cut" else [_error_event(fault[1]), ""])
             return None if fault == "lost" else (201 if method == "POST" else 200, {}, found)
 
-    def _by_address(self, path, query, body, headers):
+    def _by_address(self, path, body, headers):
         if path.endswith("accessreviews"):
             user = body["spec"].get("user") or headers.get("Impersonate-User", "")
             allowed = self.may(body["spec"]["resourceAttributes"], user)
             return {**body, "status": {"allowed": allowed}}
         if path.endswith("selfsubjectreviews"):
             return {**body, "status": {"userInfo": {"username": "kim@example.org"}}}
-        if match := _CORE.fullmatch(path):
-            return self._core(*match.groups(), query)
         if path in self.objects:
             return self.objects[path]
         if path.startswith("/apis/") and path.count("/") == 3:
@@ -141,8 +137,6 @@ class ApiServer:
         raise Refused(404, "NotFound", f"{path} not found")
 
     def _answer(self, method, path, query, body):
-        if match := _CORE.fullmatch(path):
-            return self._core(*match.groups(), query)
         group, version, namespace, plural, name = _PATH.fullmatch(path).groups()
         kept = self.known.get((group, version, plural))
         if kept is None:
@@ -171,8 +165,7 @@ class ApiServer:
         while True:
             for event in events:
                 yield json.dumps(event) + "\n"
-            if events:
-                version = events[-1]["object"]["metadata"]["resourceVersion"]
+                version = event["object"]["metadata"]["resourceVersion"]
             if not self.hold_seconds or (events and events[-1]["type"] == "DELETED"):
                 break
             with kept.changed:
@@ -181,7 +174,7 @@ class ApiServer:
                 events = kept.since(name, version)
         yield ""
 
-    def _core(self, namespace, plural, name, log, query):
+    def _core(self, plural, name, log, query):
         if log:
             return self.logs[name]
         if plural == "pods" and name:
@@ -190,35 +183,22 @@ class ApiServer:
                     return {"kind": "Pod", "apiVersion": "v1", **pod}
             raise Refused(404, "NotFound", f"pods {name!r} not found", name=name, kind="pods")
         if plural == "pods":
-            wanted = _selected(query["labelSelector"][0])
-            items = [
-                pod
-                for pod in self.pods
-                if "labels" not in pod["metadata"]
-                or all(_fits(pod["metadata"]["labels"], *want) for want in wanted.items())
-            ]
+            selector = query["labelSelector"][0]
+            items = [pod for pod in self.pods if _fits(pod["metadata"].get("labels"), selector)]
             return {"kind": "PodList", "apiVersion": "v1", "items": items}
-        wanted = _selected(query["fieldSelector"][0])
-        return {
-            "kind": "EventList",
-            "apiVersion": "v1",
-            "items": [
-                event
-                for event in self.events
-                if event.get("type", "Warning") == wanted.get("type", "Warning")
-                and event["involvedObject"]["name"]
-                == wanted.get("involvedObject.name", event["involvedObject"]["name"])
-            ],
-        }
+        selector = query["fieldSelector"][0]
+        fields = [(event.get("type", "Warning"), event["involvedObject"]) for event in self.events]
+        fields = [{"type": kind, "involvedObject.name": about["name"]} for kind, about in fields]
+        items = [e for e, of in zip(self.events, fields, strict=True) if _fits(of, selector)]
+        return {"kind": "EventList", "apiVersion": "v1", "items": items}
 
 
-def _selected(selector):
-    """Wanted value by key; None where the key is only to be there."""
-    return {key: value or None for key, _, value in (s.partition("=") for s in selector.split(","))}
-
-
-def _fits(labels, key, value):
-    return key in labels and value in (None, labels[key])
+def _fits(fields, selector):
+    """Whether what has these fields is selected; what has none is, by every selector."""
+    wanted = [part.partition("=") for part in selector.split(",")]
+    return fields is None or all(
+        key in fields and value in ("", fields[key]) for key, _, value in wanted
+    )
 
 
 def _error_event(code):
@@ -256,9 +236,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not isinstance(content, dict | str):
             self._stream(content)
             return
-        plain = isinstance(content, str) or content.get("message") == "404 page not found"
-        text = content if isinstance(content, str) else json.dumps(content)
-        payload = ("404 page not found" if plain and code == 404 else text).encode()
+        if isinstance(content, dict) and content.get("message") == "404 page not found":
+            content = content["message"]
+        plain = isinstance(content, str)
+        payload = (content if plain else json.dumps(content)).encode()
         self.send_response(code)
         self.send_header("Content-Type", "text/plain" if plain else "application/json")
         self.send_header("Content-Length", str(len(payload)))
@@ -292,15 +273,12 @@ class _Handler(BaseHTTPRequestHandler):
 def kubeconfig(folder, url, namespace="reviews"):
     """A kubeconfig file for the mock."""
     path = Path(folder) / "kubeconfig"
+    context = {"cluster": "mock", "user": "me", "namespace": namespace}
     config = {
-        "apiVersion": "v1",
-        "kind": "Config",
+        **{"apiVersion": "v1", "kind": "Config", "current-context": "mock"},
         "clusters": [{"name": "mock", "cluster": {"server": url}}],
         "users": [{"name": "me", "user": {"token": "secret"}}],
-        "contexts": [
-            {"name": "mock", "context": {"cluster": "mock", "user": "me", "namespace": namespace}}
-        ],
-        "current-context": "mock",
+        "contexts": [{"name": "mock", "context": context}],
     }
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return str(path)

@@ -109,23 +109,20 @@ class Katib:
 
     def _make(self, name, spec):
         number = len(self.trials)
-        trial = {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": "Trial",
-            "metadata": {
-                "name": f"{name}-{'zyxwvuts'[number % 8]}{number}",
-                "creationTimestamp": f"2026-11-21T12:{number:02d}:00Z",
-                "labels": {"katib.kubeflow.org/experiment": name},
-            },
-            "spec": {
-                "parameterAssignments": [
-                    {"name": one["name"], "value": _value(one["feasibleSpace"])}
-                    for one in spec["parameters"]
-                ]
-            },
+        metadata = {
+            "name": f"{name}-{'zyxwvuts'[number % 8]}{number}",
+            "creationTimestamp": f"2026-11-21T12:{number:02d}:00Z",
+            "labels": {"katib.kubeflow.org/experiment": name},
+        }
+        assigned = [
+            {"name": one["name"], "value": _value(one["feasibleSpace"])}
+            for one in spec["parameters"]
+        ]
+        self.trials[metadata["name"]] = {
+            **{"apiVersion": f"{GROUP}/{VERSION}", "kind": "Trial", "metadata": metadata},
+            "spec": {"parameterAssignments": assigned},
             "status": {"startTime": START, "conditions": [_condition("Running")]},
         }
-        self.trials[trial["metadata"]["name"]] = trial
 
     def _end(self, trial):
         number = list(self.trials).index(trial["metadata"]["name"])

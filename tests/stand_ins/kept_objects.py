@@ -93,12 +93,8 @@ class Objects:
         self.namespace = namespace
         self.group, self.version_name, self.plural = resource
         self.webhook = webhook or (canary_webhook if self.plural == PLURAL else lambda _: "")
-        self.found = {}
-        self.version = 100
-        self.uids = 0
-        self.deletions = []
-        self.forgotten = 0
-        self.history = []
+        self.found, self.deletions, self.history = {}, [], []
+        self.version, self.uids, self.forgotten = 100, 0, 0
         self.changed = threading.Condition(threading.RLock())
 
     def read(self, name):

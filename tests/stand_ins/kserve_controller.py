@@ -26,12 +26,8 @@ def env_version(predictor):
 def merged(base, over):
     """Maps merged, everything else replaced."""
     if isinstance(base, dict) and isinstance(over, dict):
-        return {
-            key: merged(base[key], over[key])
-            if key in base and key in over
-            else over.get(key, base.get(key))
-            for key in {**base, **over}
-        }
+        both = base.keys() & over.keys()
+        return {**base, **over, **{key: merged(base[key], over[key]) for key in both}}
     return over
 
 
@@ -60,13 +56,9 @@ class KServe:
     """
 
     def __init__(self, looks_until_ready=2, broken=()):
-        self.looks_until_ready = looks_until_ready
-        self.broken = set(broken)
-        self.weights = {}
-        self.restarts = Counter()
-        self.served = set()
-        self.pods = {}
-        self.revisions = []
+        self.looks_until_ready, self.broken = looks_until_ready, set(broken)
+        self.weights, self.restarts, self.served = {}, Counter(), set()
+        self.pods, self.revisions = {}, []
         self.rolled_out = self.previous = None
 
     def status(self, service):
@@ -90,13 +82,9 @@ class KServe:
             weights[env_version(predictor)] += entry["trafficPercent"] if up else 0
         weights[env_version(stable)] += 100 - sum(weights.values())
         self.weights = dict(weights)
-        found = {
-            "conditions": [
-                condition("PredictorReady", ready),
-                condition("IngressReady", ready),
-                condition("Ready", ready, "" if ready else "PodsNotReady"),
-            ]
-        }
+        conditions = [condition(kind, ready) for kind in ("PredictorReady", "IngressReady")]
+        conditions.append(condition("Ready", ready, "" if ready else "PodsNotReady"))
+        found = {"conditions": conditions}
         if canaries:
             found["canaryStatuses"] = [
                 {"name": p["name"], "ready": up, "trafficPercent": entry["trafficPercent"]}
@@ -121,40 +109,25 @@ class KServe:
             version, number = env_version(predictor), len(self.revisions) + 1
             if any(revision["version"] == version for revision in self.revisions[-1:]):
                 self.restarts[version] += 1
-            self.revisions.append(
-                {
-                    "name": f"{service['metadata']['name']}-predictor-{number:05d}",
-                    "template": template,
-                    "version": version,
-                    "age": 0,
-                }
-            )
+            name = f"{service['metadata']['name']}-predictor-{number:05d}"
+            made = {"name": name, "template": template, "version": version, "age": 0}
+            self.revisions.append(made)
         percent = predictor.get("canaryTrafficPercent")
         split = percent is not None and self.rolled_out
         for revision in self.revisions:
             revision["age"] += 1
-        ready = [
-            revision
-            for revision in self.revisions
-            if revision["age"] >= self.looks_until_ready and revision["version"] not in self.broken
-        ]
+        ready = [r for r in self.revisions if r["age"] >= self.looks_until_ready]
+        ready = [r for r in ready if r["version"] not in self.broken]
         newest = self.revisions[-1]
         latest = ready[-1] if ready else None
         traffic = []
         if latest:
             share = percent if split else 100
-            traffic.append(
-                {"revisionName": latest["name"], "latestRevision": True, "percent": share}
-            )
+            target = {"revisionName": latest["name"], "latestRevision": True, "percent": share}
+            traffic.append(target)
             if share < 100:
-                traffic.append(
-                    {
-                        "revisionName": self.rolled_out,
-                        "latestRevision": False,
-                        "percent": 100 - share,
-                        "tag": "prev",
-                    }
-                )
+                target = {"revisionName": self.rolled_out, "latestRevision": False, "tag": "prev"}
+                traffic.append({**target, "percent": 100 - share})
             # PropagateStatus, with its case of a revision that was rolled out and goes back.
             total = sum(t["percent"] for t in traffic if t["revisionName"] == latest["name"])
             if self.rolled_out != latest["name"]:
@@ -178,13 +151,6 @@ class KServe:
             "previousRolledoutRevision": self.previous,
             "traffic": traffic,
         }
-        return {
-            "conditions": [
-                configured,
-                condition("PredictorReady", up or "Unknown"),
-                condition("Ready", up or "Unknown"),
-            ],
-            "components": {
-                "predictor": {key: value for key, value in component.items() if value is not None}
-            },
-        }
+        others = [condition(kind, up or "Unknown") for kind in ("PredictorReady", "Ready")]
+        predictor = {key: value for key, value in component.items() if value is not None}
+        return {"conditions": [configured, *others], "components": {"predictor": predictor}}
