@@ -13,6 +13,7 @@ CONFIG = f"{IN}/configmaps/{names.CONFIG_MAP}"
 KATIB_CONFIG = "/api/v1/namespaces/kubeflow/configmaps/katib-config"
 INITIALIZER = "/apis/serving.kserve.io/v1alpha1/clusterstoragecontainers/default"
 RUNTIMES = f"/apis/trainer.kubeflow.org/v1alpha1/namespaces/{NAMESPACE}/trainingruntimes"
+SERVING_RUNTIMES = f"/apis/serving.kserve.io/v1alpha1/namespaces/{NAMESPACE}/servingruntimes"
 PRIORITY = "/apis/scheduling.k8s.io/v1/priorityclasses/low"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 
@@ -36,15 +37,10 @@ SECURED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False}
 
 def katib_config(inject, suggestion):
     """Katib's configuration, with what decides over Pod Security."""
-    config = {
-        "init": {"controller": {"injectSecurityContext": inject}},
-        "runtime": {
-            "suggestions": [
-                {"algorithmName": "tpe", "securityContext": SECURED},
-                {"algorithmName": "random", "securityContext": suggestion},
-            ]
-        },
-    }
+    contexts = {"tpe": SECURED, "random": suggestion}
+    suggestions = [{"algorithmName": k, "securityContext": v} for k, v in contexts.items()]
+    controller = {"controller": {"injectSecurityContext": inject}}
+    config = {"init": controller, "runtime": {"suggestions": suggestions}}
     return {"data": {"katib-config.yaml": yaml.safe_dump(config)}}
 
 
@@ -58,24 +54,20 @@ def schema(kind, *path):
     field = {}
     for name in reversed(path):
         field = {"properties": {name: field}}
-    return {
-        "components": {
-            "schemas": {
-                "other": {"x-kubernetes-group-version-kind": [{"kind": f"{kind}List"}]},
-                "kind": {"x-kubernetes-group-version-kind": [{"kind": kind}], **field},
-            }
-        }
+    mark = "x-kubernetes-group-version-kind"
+    schemas = {
+        "other": {mark: [{"kind": f"{kind}List"}]},
+        "kind": {mark: [{"kind": kind}], **field},
     }
+    return {"components": {"schemas": schemas}}
 
 
 def deployment(name, namespace, image, ready=1, replicas=1, **container):
     """A Deployment with one container."""
+    template = {"spec": {"containers": [{"image": image, **container}]}}
     return {
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "replicas": replicas,
-            "template": {"spec": {"containers": [{"image": image, **container}]}},
-        },
+        "spec": {"replicas": replicas, "template": template},
         "status": {"availableReplicas": ready, "readyReplicas": ready},
     }
 
@@ -83,13 +75,11 @@ def deployment(name, namespace, image, ready=1, replicas=1, **container):
 def gpu_node(name="gpu-1", gpus=4, **spec):
     """A GPU node as the operator sets it up."""
     taint = {"key": names.GPU, "value": "present", "effect": "NoSchedule"}
+    ready = [{"type": "Ready", "status": "True"}]
     return {
         "metadata": {"name": name, "labels": dict([names.GPU_NODE_LABEL])},
         "spec": {"taints": [taint], **spec},
-        "status": {
-            "allocatable": {names.GPU: str(gpus)},
-            "conditions": [{"type": "Ready", "status": "True"}],
-        },
+        "status": {"allocatable": {names.GPU: str(gpus)}, "conditions": ready},
     }
 
 
@@ -138,6 +128,8 @@ def healthy():
         },
         f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets": {"items": []},
         RUNTIMES: {"items": [{"template": [{"spec": {"priorityClassName": "low"}}]}]},
+        f"{RUNTIMES}/{names.TRAINING_RUNTIME}": {},
+        f"{SERVING_RUNTIMES}/review-sentiment": {},
         PRIORITY: {},
         f"{IN}/resourcequotas": {"items": []},
         f"{IN}/limitranges": {"items": []},
@@ -148,20 +140,13 @@ def healthy():
         "/api/v1/nodes": {"items": [gpu_node(), {"metadata": {"name": "cpu-1"}}]},
         "/api/v1/pods": {"items": [gpu_pod(1)]},
     }
-    for namespace, *images in (
-        (
-            "kubeflow",
-            ("ml-pipeline", "ghcr.io/kubeflow/kfp-api-server:2.17.0"),
-            ("katib-controller", "ghcr.io/kubeflow/katib:v0.19.0"),
-        ),
-        ("kubeflow-system", ("kubeflow-trainer-controller-manager", "kubeflow/trainer:v2.3.0")),
-        ("kserve", ("kserve-controller-manager", f"kserve/controller:v0.21.0@sha256:{'0' * 64}")),
+    for namespace, name, image in (
+        ("kubeflow", "ml-pipeline", "ghcr.io/kubeflow/kfp-api-server:2.17.0"),
+        ("kubeflow", "katib-controller", "ghcr.io/kubeflow/katib:v0.19.0"),
+        ("kubeflow-system", "kubeflow-trainer-controller-manager", "kubeflow/trainer:v2.3.0"),
+        ("kserve", "kserve-controller-manager", f"kserve/controller:v0.21.0@sha256:{'0' * 64}"),
     ):
-        items = [deployment(name, namespace, image) for name, image in images]
-        found[f"/apis/apps/v1/namespaces/{namespace}/deployments"] = {"items": items}
-    for group_version, plural, name in (
-        ("serving.kserve.io/v1alpha1", "servingruntimes", "review-sentiment"),
-        ("trainer.kubeflow.org/v1alpha1", "trainingruntimes", names.TRAINING_RUNTIME),
-    ):
-        found[f"/apis/{group_version}/namespaces/{NAMESPACE}/{plural}/{name}"] = {}
+        address = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        made = deployment(name, namespace, image)
+        found.setdefault(address, {"items": []})["items"].append(made)
     return found

@@ -2,8 +2,9 @@
 
 import io
 import os
+import re
 from contextlib import redirect_stdout
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 import psycopg
 import pytest
@@ -72,8 +73,7 @@ def test_a_closed_port_is_named(server, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", CLOSED)
     monkeypatch.setenv("PROMETHEUS_URL", CLOSED)
     said = run("MLflow", "MLflow's artifacts", "Prometheus", "Pipelines API inside")
-    assert said["MLflow"].startswith(f"FAILED {CLOSED}/health cannot be")
-    assert "Connection refused" in said["MLflow"]
+    assert re.match(f"FAILED {CLOSED}/health cannot be.*Connection refused", said["MLflow"])
     assert "server does not reach its artifact store" in said["MLflow's artifacts"]
     assert said["Prometheus"].startswith("warning ")
     assert said["Pipelines API inside"].startswith("passed ")
@@ -82,10 +82,7 @@ def test_a_closed_port_is_named(server, monkeypatch):
 def test_mlflow_that_refuses_the_host_name_is_not_reached(server):
     refused = (403, "Invalid Host header - possible DNS rebinding attack detected")
     server.refused["GET /api/2.0/mlflow/experiments/search"] = refused
-    said = run("MLflow")["MLflow"]
-    assert said.startswith("FAILED ")
-    assert "answers 403: " in said
-    assert "Invalid Host header" in said
+    assert re.match("FAILED .*answers 403: .*Invalid Host header", run("MLflow")["MLflow"])
 
 
 def test_mlflow_is_asked_as_its_own_client_would(server, monkeypatch):
@@ -110,16 +107,14 @@ def test_the_shared_volume_is_written_to_and_left_as_it_was(monkeypatch, tmp_pat
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "not-mounted"))
     said = run("shared volume")["shared volume"]
-    assert said.startswith("FAILED user ")
-    assert said.endswith("(No such file or directory)")
+    assert re.fullmatch(r"FAILED user .*\(No such file or directory\)", said)
 
 
 def test_a_database_that_cannot_be_reached(monkeypatch):
     for name, value in (("PGHOST", "127.0.0.1"), ("PGPORT", "9"), ("PGPASSWORD", "secret")):
         monkeypatch.setenv(name, value)
     said = run("feature store")["feature store"]
-    assert said.startswith("FAILED Postgres at 127.0.0.1:9: ")
-    assert "refused" in said
+    assert re.match(r"FAILED Postgres at 127\.0\.0\.1:9: (.|\n)*refused", said)
     assert "secret" not in said
 
 
@@ -132,19 +127,11 @@ def test_a_database_that_cannot_be_reached(monkeypatch):
     ],
 )
 def test_the_rights_in_the_database(monkeypatch, row, said):
-    class Connection:
-        info = type("Info", (), {"server_version": 170002})
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def execute(self, _):
-            return type("Cursor", (), {"fetchone": lambda _: row})()
-
-    monkeypatch.setattr(psycopg, "connect", lambda **_: Connection())
+    connection = MagicMock()
+    connection.__enter__.return_value = connection
+    connection.info.server_version = 170002
+    connection.execute.return_value.fetchone.return_value = row
+    monkeypatch.setattr(psycopg, "connect", lambda **_: connection)
     for name, value in (("PGHOST", "db"), ("PGPORT", "5432"), ("PGUSER", "feast")):
         monkeypatch.setenv(name, value)
     assert run("feature store")["feature store"] == said

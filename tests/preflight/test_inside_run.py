@@ -12,50 +12,38 @@ SEEN = (
     {"name": "steps image", "state": "passed", "text": "starts as user 10001", "remedy": ""},
     {"name": "MLflow", "state": "passed", "text": "http://mlflow:5000 answers", "remedy": ""},
 )
-UNSCHEDULABLE = {
-    "phase": "Pending",
-    "conditions": [
-        {"type": "PodScheduled", "status": "False", "message": "3 Insufficient nvidia.com/gpu."}
-    ],
-}
+NO_NODE = {"type": "PodScheduled", "status": "False", "message": "3 Insufficient nvidia.com/gpu."}
+UNSCHEDULABLE = {"phase": "Pending", "conditions": [NO_NODE]}
 
 
-def pod(image, status, name="driver"):
-    """A pod of the run."""
+def pod(image, status, name):
     metadata = {"name": name, "namespace": "reviews", "labels": {"pipeline/runid": "r1"}}
     containers = [{"name": "wait", "image": "argo"}, {"name": "main", "image": image}]
     return {"metadata": metadata, "spec": {"containers": containers}, "status": status}
 
 
+def status(phase, **state):
+    return {"phase": phase, "containerStatuses": [{"state": state}]}
+
+
 def waiting(reason, message=""):
-    return {
-        "phase": "Pending",
-        "containerStatuses": [{"state": {"waiting": {"reason": reason, "message": message}}}],
-    }
+    return status("Pending", waiting={"reason": reason, "message": message})
 
 
 def log(*seen):
-    return "\n".join(
-        ["a warning", *(f"preflight finding {json.dumps(one)}" for one in seen), "end"]
-    )
+    return "\n".join(["a warning", *(f"preflight finding {json.dumps(s)}" for s in seen), "end"])
 
 
-RUNNING = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
-DIED = {
-    "phase": "Failed",
-    "containerStatuses": [{"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}],
-}
+RUNNING = status("Running", running={})
+DIED = status("Failed", terminated={"exitCode": 137, "reason": "OOMKilled"})
 DONE = {"phase": "Succeeded"}
 
 
 @pytest.fixture
 def world(cluster):
     """A run whose steps succeed."""
-    cluster.server.pods = [
-        pod("r/driver:1", DONE),
-        pod("r/steps:1", DONE, "s"),
-        pod("r/training:1", DONE, "t"),
-    ]
+    images = {"driver": "r/driver:1", "s": "r/steps:1", "t": "r/training:1"}
+    cluster.server.pods = [pod(image, DONE, name) for name, image in images.items()]
     cluster.server.logs = {"s": log(*SEEN), "t": log({**SEEN[1], "name": "GPU"})}
     return cluster
 
