@@ -50,13 +50,8 @@ def trained(base_model: Path, folder: Path, *, shuffled: bool) -> Path:
             rows.append(row | {"input_ids": ids, "n_tokens": len(ids)})
     training_set = folder.with_suffix(".parquet")
     write_parquet(training_set, pa.Table.from_pylist(rows, schema=TRAINING_SET_SCHEMA))
-    options = {
-        "epochs": 25,
-        "early_stopping_patience": 0,
-        "learning_rate": 0.01,
-        "head_learning_rate": 0.01,
-        "min_steps": 0,
-    }
+    options = {"epochs": 25, "early_stopping_patience": 0, "min_steps": 0}
+    options |= {"learning_rate": 0.01, "head_learning_rate": 0.01}
     options |= {"frozen_share": 0.0, "freeze_embeddings": False, "average_decay": 0.0}
     options |= {"evaluations_per_epoch": 1, "class_weights": "none", "token_dropout": 0.0}
     # Two threads wait for each other longer than they compute at this size.

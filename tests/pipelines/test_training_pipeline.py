@@ -50,9 +50,11 @@ def run(tiny_bert: Path, reviews: Path, home: Path, changes: Mapping[str, Any]) 
         "accuracy_threshold": 0.0,
         "macro_f1_threshold": 0.0,
     } | dict(changes)
-    return run_locally(
-        training_pipeline, parameters, runs=home / "runs", state=home / "state", quiet=True
-    )
+    return run_here(training_pipeline, parameters, home)
+
+
+def run_here(pipeline: Any, parameters: Mapping[str, Any], home: Path) -> Run:
+    return run_locally(pipeline, parameters, runs=home / "runs", state=home / "state", quiet=True)
 
 
 def champion_of(home: Path) -> list[str]:
@@ -84,13 +86,7 @@ def test_a_version_under_manual_approval_waits(tiny_bert, reviews, tmp_path) -> 
     waiting = run(tiny_bert, reviews, tmp_path, {"approval": "manual"})
     assert champion_of(tmp_path) == []
     assert waiting.artifact("check-deployment", "deployment_check") is None
-    run_locally(
-        approval_pipeline,
-        {"version": "1", "approved_by": "the tester"},
-        runs=tmp_path / "runs",
-        state=tmp_path / "state",
-        quiet=True,
-    )
+    run_here(approval_pipeline, {"version": "1", "approved_by": "the tester"}, tmp_path)
     assert champion_of(tmp_path) == ["1"]
     assert [v.tags["approved_by"] for v in list_versions(MODEL)] == ["the tester"]
 

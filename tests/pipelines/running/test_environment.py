@@ -28,20 +28,7 @@ def test_what_the_user_set_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_command_finds_the_variables_in_its_environment(tmp_path: Path) -> None:
     ask = "import json, os; print(json.dumps(dict(os.environ)))"
     without = {k: v for k, v in os.environ.items() if k != "CHECKPOINT_DIR"}
-    said = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pipelines.running.environment",
-            str(tmp_path),
-            sys.executable,
-            "-c",
-            ask,
-        ],
-        cwd=PROJECT,
-        env=without,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(said.stdout)["CHECKPOINT_DIR"] == str(tmp_path / "checkpoints")
+    command = [sys.executable, "-m", "pipelines.running.environment", tmp_path]
+    command += [sys.executable, "-c", ask]
+    said = subprocess.check_output(command, cwd=PROJECT, env=without, text=True)
+    assert json.loads(said)["CHECKPOINT_DIR"] == str(tmp_path / "checkpoints")

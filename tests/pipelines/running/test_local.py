@@ -5,7 +5,7 @@ import pytest
 from kfp import dsl
 
 from components.shared.machine.errors import UserError
-from pipelines.running.local import run_locally
+from pipelines.running.local import Run, run_locally
 from pipelines.running.pipeline import pipeline
 
 
@@ -46,8 +46,12 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, os.environ.get(name, ""))
 
 
+def run_here(home: Path, what=counting, **given: str) -> Run:
+    return run_locally(what, given, runs=home / "runs", state=home / "state", quiet=True)
+
+
 def test_a_run_leaves_its_artifacts_and_its_facts(tmp_path: Path) -> None:
-    run = run_locally(counting, {}, runs=tmp_path / "runs", state=tmp_path / "state", quiet=True)
+    run = run_here(tmp_path)
     assert run.artifact("praise", "praised").read_text() == "3 words"
     assert list(run.seconds) == ["count-words", "praise"]
     facts = json.loads((run.folder / "run.json").read_text())
@@ -56,19 +60,17 @@ def test_a_run_leaves_its_artifacts_and_its_facts(tmp_path: Path) -> None:
 
 
 def test_a_step_behind_a_false_condition_does_not_run(tmp_path: Path) -> None:
-    given = {"text": "a b c d"}
-    run = run_locally(counting, given, runs=tmp_path, state=tmp_path / "state", quiet=True)
-    assert run.artifact("praise", "praised") is None
+    assert run_here(tmp_path, text="a b c d").artifact("praise", "praised") is None
 
 
 def test_a_failed_step_is_one_sentence_and_is_not_tried_again(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="step count-words failed: text is empty; give one"):
-        run_locally(counting, {"text": ""}, runs=tmp_path, state=tmp_path / "state", quiet=True)
+        run_here(tmp_path, text="")
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no parameter txt; it has text, most"):
-        run_locally(counting, {"txt": ""}, runs=tmp_path / "runs", state=tmp_path, quiet=True)
+        run_here(tmp_path, txt="")
     assert not (tmp_path / "runs").exists()
 
 
@@ -81,6 +83,4 @@ def comparing_int_with_float(most: float = 3.0) -> None:
 
 def test_a_condition_that_kfp_cannot_evaluate_is_an_error_not_a_closed_gate(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="condition of the pipeline has no value"):
-        run_locally(
-            comparing_int_with_float, {}, runs=tmp_path, state=tmp_path / "state", quiet=True
-        )
+        run_here(tmp_path, comparing_int_with_float)

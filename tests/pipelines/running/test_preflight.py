@@ -6,17 +6,21 @@ import subprocess
 import sys
 import threading
 from contextlib import redirect_stdout
+from itertools import product
 from pathlib import Path
 
 import pytest
 import yaml
 
+from components.preflight.api import Api
 from components.preflight.finding import try_and_print
 from components.shared.kubernetes import namespace_objects as names
+from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.images import predictor_image, step_image, training_image
 from pipelines.running import preflight
 from pipelines.running.step_settings import CONFIG_KEYS
 from tests.preflight.healthy_cluster import CONFIG, NAMESPACE, healthy
+from tests.preflight.test_inside_run import pod
 from tests.stand_ins.api_server import ApiServer, kubeconfig
 from tests.stand_ins.pipelines_api import PipelinesApi
 
@@ -38,17 +42,9 @@ def pipelines(server):
     pipelines = PipelinesApi()
     pipelines.health = (200, '{"multi_user": true}')
     pipelines.runs["r1"] = "SUCCEEDED"
-    labels = {"pipeline/runid": "r1"}
 
     def start():
-        server.pods = [
-            {
-                "metadata": {"name": name, "labels": labels},
-                "spec": {"containers": [{"name": "main", "image": image}]},
-                "status": {"phase": "Succeeded"},
-            }
-            for name, image in IMAGES.items()
-        ]
+        server.pods = [pod(image, {"phase": "Succeeded"}, name) for name, image in IMAGES.items()]
         printed = io.StringIO()
         with redirect_stdout(printed):
             try_and_print([("MLflow", lambda: "answers")])
@@ -106,14 +102,10 @@ def test_it_asks_for_what_the_pipelines_use(run, server):
 
 def test_it_asks_for_what_the_role_grants():
     role = yaml.safe_load((PROJECT / "manifests/base/pipeline/role.yaml").read_text())
-    granted = {
-        (group, resource, verb, name)
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-        for name in rule.get("resourceNames", [""])
-    }
+    granted = set()
+    for rule in role["rules"]:
+        named = rule.get("resourceNames", [""])
+        granted |= set(product(rule["apiGroups"], rule["resources"], rule["verbs"], named))
     asked = {(one.group, one.resource, one.verb, one.name) for one in preflight.permissions()}
     assert asked == granted
 
@@ -161,23 +153,17 @@ def test_wrong_credentials_are_one_sentence(run, server):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "words"),
+    ("broken", "words"),
     [
-        (lambda config, url: config.unlink(), "set KUBECONFIG"),
-        (lambda config, url: config.write_text("{"), "set KUBECONFIG"),
-        (
-            lambda config, url: config.write_text(
-                config.read_text().replace(url, "http://[::1]:1")
-            ),
-            "cannot be reached",
-        ),
+        (lambda config, url: "{", "set KUBECONFIG"),
+        (lambda config, url: config.replace(url, "http://[::1]:1"), "cannot be reached"),
     ],
-    ids=["no kubeconfig", "a broken kubeconfig", "no network"],
+    ids=["a broken kubeconfig", "no network"],
 )
-def test_a_cluster_that_cannot_be_asked_is_2(run, server, tmp_path, monkeypatch, break_it, words):
+def test_a_cluster_that_cannot_be_asked_is_2(run, server, tmp_path, monkeypatch, broken, words):
     config = tmp_path / "kubeconfig"
-    break_it(config, server.url)
-    monkeypatch.setattr("components.preflight.api._SECONDS_TO_GIVE_UP", 0.0)
+    config.write_text(broken(config.read_text(), server.url))
+    monkeypatch.setattr(Api.__init__, "__defaults__", (RetryPolicy(seconds=0.0),))
     code, said, errors = run(config=config)
     assert (code, said) == (2, "")
     assert errors.startswith("error: ")

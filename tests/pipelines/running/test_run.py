@@ -36,11 +36,8 @@ def test_only_what_is_given_is_passed_on(asked: dict) -> None:
 
 def test_hyperparameters_are_read_by_name(asked: dict) -> None:
     call("training", "--hyperparameters", "epochs=2", "learning_rate=1e-4", "class_weights=none")
-    assert asked["parameters"]["hyperparameters"] == {
-        "epochs": 2,
-        "learning_rate": 1e-4,
-        "class_weights": "none",
-    }
+    wanted = {"epochs": 2, "learning_rate": 1e-4, "class_weights": "none"}
+    assert asked["parameters"]["hyperparameters"] == wanted
 
 
 def test_help_lists_the_options_behind_a_dict(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,9 +52,8 @@ def test_help_lists_the_options_behind_a_dict(capsys: pytest.CaptureFixture[str]
 
 def test_a_hyperparameter_without_a_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     call("training", "--hyperparameters", "epochs")
-    assert (
-        "error: hyperparameters: 'epochs' is not of the form name=value" in capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "error: hyperparameters: 'epochs' is not of the form name=value" in said
 
 
 def test_local_paths_are_made_absolute_and_uris_are_not(
