@@ -19,12 +19,12 @@ from components.features.tokenise import BATCH_ROWS, ReviewTokenizer, open_revie
 from components.shared.machine.errors import UserError
 from components.shared.machine.feature_store import (
     apply_objects,
-    locked,
     open_store,
     store_dir,
     versions_dir,
 )
 from components.shared.machine.files import (
+    locked,
     read_json,
     replaced_when_whole,
     sha256_of_file,

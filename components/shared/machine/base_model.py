@@ -32,9 +32,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?"
 def resolve_base_model(name: str) -> str:
     """Turn the name of a base model into what `from_pretrained` takes: a folder or a hub id.
 
-    Args:
-        name: `minilm`, the path of a folder with `config.json` and safetensors weights, or a hub
-            id such as `roberta-base`. A folder wins over a hub id of the same name.
+    A folder wins over a hub id of the same name.
 
     Raises:
         UserError: If the package is missing or its weights are not the published ones, if the
@@ -60,10 +58,7 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerFast":
     """Load the fast tokenizer of a base model or model folder, which neither pads nor truncates.
 
     Some `tokenizer.json` files pad or cut by themselves (MiniLM's pads to 128 tokens); here the
-    caller says what it wants.
-
-    Raises:
-        UserError: If the tokenizer cannot be loaded or has no fast implementation.
+    caller says what it wants. `UserError` if it cannot be loaded or has no fast implementation.
     """
     from transformers import AutoTokenizer
 
@@ -71,9 +66,8 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerFast":
     folder = Path(resolved)
     # Without these, AutoTokenizer quietly makes a tokenizer that knows no word.
     if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in _VOCABULARIES):
-        raise UserError(
-            f"the tokenizer of base model {name} is missing; save tokenizer.json in {folder}"
-        )
+        why = f"the tokenizer of base model {name} is missing"
+        raise UserError(f"{why}; save tokenizer.json in {folder}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolved)
     except (OSError, ValueError, KeyError) as error:
@@ -114,9 +108,8 @@ def _packaged_minilm() -> Path:
 def _checked_folder(folder: Path) -> Path:
     """The folder, if it holds a configuration and safetensors weights."""
     if not (folder / "config.json").is_file():
-        raise UserError(
-            f"base model folder {folder} has no config.json; save the model there first"
-        )
+        why = f"base model folder {folder} has no config.json"
+        raise UserError(f"{why}; save the model there first")
     if any((folder / weights).is_file() for weights in _WEIGHTS):
         return folder
     if any(True for pattern in _PICKLES for _ in folder.glob(pattern)):

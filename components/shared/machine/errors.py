@@ -12,11 +12,7 @@ class UserError(ValueError):
 
 
 def exit_in_words(command: Callable[[], None]) -> None:
-    """Run a command line's body: exit code 2 and one line on stderr after a `UserError`.
-
-    Raises:
-        SystemExit: With code 2 after a `UserError`, 130 after an interrupt.
-    """
+    """Run a command's body: a `UserError` is one line and exit code 2, an interrupt code 130."""
     try:
         command()
     except UserError as error:

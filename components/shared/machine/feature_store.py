@@ -12,7 +12,6 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,22 +43,14 @@ def versions_dir() -> Path:
 
 
 def store_config() -> Path:
-    """Absolute path of the `feature_store.yaml` in use.
-
-    Raises:
-        UserError: If the named file does not exist.
-    """
+    """Absolute path of the `feature_store.yaml` in use; `UserError` if there is no such file."""
     import feature_repo
 
-    named = os.environ.get(CONFIG_VARIABLE)
-    if named:
-        config = Path(named).expanduser().resolve()
-    else:
-        config = Path(feature_repo.__path__[0]).resolve() / "feature_store.yaml"
+    ours = Path(feature_repo.__path__[0]) / "feature_store.yaml"
+    config = Path(os.environ.get(CONFIG_VARIABLE) or ours).expanduser().resolve()
     if not config.is_file():
-        raise UserError(
-            f"feature store configuration {config} does not exist; set {CONFIG_VARIABLE}"
-        )
+        why = f"feature store configuration {config} does not exist"
+        raise UserError(f"{why}; set {CONFIG_VARIABLE}")
     return config
 
 
@@ -77,10 +68,8 @@ def open_store() -> "FeatureStore":
     used = _VARIABLE.findall(_COMMENT.sub("", config.read_text(encoding="utf-8")))
     unset = sorted({name for name in used if name not in os.environ})
     if unset:
-        raise UserError(
-            f"{config} uses {', '.join(unset)}, which the environment does not set; set "
-            + ("them" if len(unset) > 1 else "it")
-        )
+        why = f"{config} uses {', '.join(unset)}, which the environment does not set"
+        raise UserError(f"{why}; set {'them' if len(unset) > 1 else 'it'}")
     from feast import FeatureStore
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -101,16 +90,10 @@ def open_store() -> "FeatureStore":
 
 
 def open_existing_store() -> "FeatureStore":
-    """Open the feature store to read it: an embedded one that does not exist is not created.
-
-    Raises:
-        UserError: As `open_store`, and if nothing was published in the folder yet.
-    """
+    """Open the feature store to read it; `UserError` also if nothing was published there yet."""
     if not versions_dir().is_dir():
-        raise UserError(
-            f"there is no feature store in {store_dir()}; run the pipeline first or set "
-            f"{DIR_VARIABLE}"
-        )
+        why = f"there is no feature store in {store_dir()}"
+        raise UserError(f"{why}; run the pipeline first or set {DIR_VARIABLE}")
     return open_store()
 
 
@@ -119,16 +102,6 @@ def apply_objects(store: "FeatureStore", objects: list) -> None:
     for attempt in _attempts():
         with attempt:
             store.apply(objects, partial=True)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file that other processes wait for; the system frees it if this one is killed."""
-    from filelock import FileLock
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
-        yield
 
 
 def _keep_quiet() -> None:
@@ -141,10 +114,7 @@ def _keep_quiet() -> None:
 
 
 def _close_duckdb() -> None:
-    """Let go of ibis's connection before the interpreter ends.
-
-    Where torch is loaded too, DuckDB would print a page about leaked instances otherwise.
-    """
+    """Let go of ibis's connection: with torch loaded too, DuckDB would print a page about leaks."""
     if "ibis" in sys.modules:
         sys.modules["ibis"].options.default_backend = None
 

@@ -52,11 +52,7 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        UserError: If the file is missing or not JSON.
-    """
+    """Read a JSON file; `UserError` if it is missing or not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -74,12 +70,7 @@ def write_parquet(path: str | Path, table: pa.Table) -> None:
 
 
 def read_parquet(path: str | Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file and cast it to a schema.
-
-    Args:
-        path: One Parquet file.
-        schema: The contract that the file must satisfy.
-        columns: Names to read; all of the schema where None.
+    """Read a Parquet file and cast it to a schema, or to the columns that are named of it.
 
     Raises:
         UserError: If the file is missing, unreadable, or lacks a column of the schema.
@@ -95,10 +86,20 @@ def read_parquet(path: str | Path, schema: pa.Schema, columns: list[str] | None 
         return table.select(wanted.names).cast(wanted)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run the step that writes it first") from None
+    except UserError:
+        raise
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path} does not hold the expected columns: {error}") from None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file that other processes wait for; the system frees it if this one is killed."""
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
 
 
 def sha256_of_file(path: str | Path) -> str:

@@ -17,16 +17,10 @@ MODEL_TYPES: tuple[str, ...] = ("bert", "roberta", "xlm-roberta", "camembert")
 
 
 def compute_first_token_only(model: "PreTrainedModel") -> bool:
-    """Make the last encoder layer return the first token's output alone, [b, 1, width].
+    """Make a classifier's last encoder layer return the first token's output alone, [b, 1, width].
 
     The weights and their names stay as they are; only the layer's `forward` is replaced, on this
-    object. Dropout inside the layer is not applied.
-
-    Args:
-        model: A sequence classifier.
-
-    Returns:
-        Whether the architecture allowed it; otherwise the model is unchanged.
+    object. Dropout inside the layer is not applied. Returns whether the architecture allowed it.
     """
     if model.config.model_type not in MODEL_TYPES or getattr(model.config, "is_decoder", False):
         return False
@@ -42,27 +36,17 @@ def _first_token_forward(
     *_: Any,
     **__: Any,
 ) -> "Tensor":
-    """One post-norm transformer layer (Devlin et al. 2019) for the first position.
+    """One post-norm transformer layer (Devlin et al. 2019) for the first position: [b, 1, width].
 
-    Args:
-        layer: Whose parts are used.
-        hidden_states: [b, tokens, width].
-        attention_mask: [b, 1, tokens or 1, tokens]; added to the scores, or whether a token may be
-            seen where it is boolean, as PyTorch's own attention wants it.
-
-    Returns:
-        [b, 1, width].
+    Of hidden states [b, tokens, width] and a mask [b, 1, tokens or 1, tokens], which is added to
+    the scores, or says whether a token may be seen where it is boolean, as PyTorch's own does.
     """
     import torch
 
     attention = layer.attention.self
     first = hidden_states[:, :1]
-    heads = (
-        *hidden_states.shape[:1],
-        -1,
-        attention.num_attention_heads,
-        attention.attention_head_size,
-    )
+    per_head = (attention.num_attention_heads, attention.attention_head_size)
+    heads = (*hidden_states.shape[:1], -1, *per_head)
     query = attention.query(first).view(heads).transpose(1, 2)
     key = attention.key(hidden_states).view(heads).transpose(1, 2)
     value = attention.value(hidden_states).view(heads).transpose(1, 2)

@@ -40,11 +40,7 @@ def predictor_image() -> str:
 
 
 def code_version() -> str:
-    """The version of this code, for lineage.
-
-    `CODE_VERSION`, which a local run sets to the commit of the checkout and an image to the commit
-    that it was built from; else the package's version; else `unknown`.
-    """
+    """`CODE_VERSION`, the commit of checkout or image; else the package's version; or `unknown`."""
     if given := os.environ.get("CODE_VERSION"):
         return given
     try:

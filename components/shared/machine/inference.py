@@ -14,12 +14,9 @@ if TYPE_CHECKING:
 
 
 def load_model(folder: str | Path) -> "PreTrainedModel":
-    """Load a sequence classifier from safetensors, in fp32 and evaluation mode.
+    """Load a sequence classifier in fp32 and evaluation mode, on the GPU where there is one.
 
-    It is on the GPU where there is one.
-
-    Raises:
-        UserError: If the folder holds no safetensors weights or no readable model.
+    Raises `UserError` if the folder holds no safetensors weights or no readable model.
     """
     import torch
     from safetensors import SafetensorError
@@ -70,10 +67,7 @@ def predict_logits(
         progress: Whether to show a progress bar with rate and time left.
 
     Returns:
-        [n, classes], float32.
-
-    Raises:
-        ValueError: If a row holds no tokens.
+        [n, classes], float32; `ValueError` if a row holds no tokens.
     """
     import torch
     from tqdm import tqdm
@@ -86,10 +80,8 @@ def predict_logits(
     was_training = model.training
     model.eval()
     try:
-        with (
-            torch.inference_mode(),
-            tqdm(total=len(lengths), unit=" reviews", disable=not progress) as bar,
-        ):
+        bar = tqdm(total=len(lengths), unit=" reviews", disable=not progress)
+        with torch.inference_mode(), bar:
             for rows in _batches(lengths, batch_tokens):
                 width = int(lengths[rows].max())
                 tokens = np.full((len(rows), width), pad_id, dtype=np.int64)

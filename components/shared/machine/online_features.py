@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 def online_features(
     review_ids: list[str], feature_service: str, store: "FeatureStore | None" = None
 ) -> list[dict[str, Any] | None]:
-    """Look up reviews by their ids.
-
-    Args:
-        review_ids: [n] ids.
-        feature_service: Name of a feature service, as `build_features` returned it.
-        store: An open store, where many look-ups follow each other; opened for this one if None.
+    """Look up [n] reviews by their ids, in an open store where many look-ups follow each other.
 
     Returns:
         [n] features by name, in the order of the ids, `review_id` included; None where the online
@@ -37,12 +32,9 @@ def online_features(
         raise UserError(
             f"feature service {feature_service} is not registered; run the pipeline first"
         ) from None
-    columns = store.get_online_features(
-        features=service, entity_rows=[{"review_id": review_id} for review_id in review_ids]
-    ).to_dict()
-    rows = [
-        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    ]
+    keys = [{"review_id": review_id} for review_id in review_ids]
+    columns = store.get_online_features(features=service, entity_rows=keys).to_dict()
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     return [row if row["n_tokens"] is not None else None for row in rows]
 
 

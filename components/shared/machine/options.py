@@ -24,19 +24,12 @@ def option(
     high: float | None = None,
     choices: tuple[str, ...] = (),
 ) -> Any:
-    """A field of an `Options` class.
+    """A field of an `Options` class, with its help text on command lines.
 
-    Args:
-        default: Its value where none is given.
-        about: What it does; the help text of command lines.
-        low: Smallest value allowed; None for no bounds.
-        high: Largest value allowed; with `low` only.
-        choices: The texts allowed; any where empty.
+    Its value lies from `low` to `high` where these are given, and is one of `choices` if there are.
     """
-    return field(
-        default=default,
-        metadata={"about": about, "low": low, "high": high, "choices": choices},
-    )
+    metadata = {"about": about, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 class Options:
@@ -69,15 +62,9 @@ class Options:
         kinds = {one.name: one.type for one in fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(values) - set(kinds))
         if unknown:
-            raise UserError(
-                f"there is no {cls.called} {', '.join(map(str, unknown))}; "
-                f"the {cls.called}s are {', '.join(kinds)}"
-            )
-        converted = {
-            name: _convert(f"{cls.called} {name}", value, kinds[name])
-            for name, value in values.items()
-        }
-        return cls(**converted)
+            known = f"the {cls.called}s are {', '.join(kinds)}"
+            raise UserError(f"there is no {cls.called} {', '.join(map(str, unknown))}; {known}")
+        return cls(**{n: _convert(f"{cls.called} {n}", v, kinds[n]) for n, v in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """All options by name, JSON-ready; `from_dict` takes it back."""
@@ -85,7 +72,6 @@ class Options:
 
 
 def _convert(called: str, value: Any, kind: Any) -> Any:
-    """The value as the type of its field."""
     try:
         if kind is bool:
             if isinstance(value, bool):
@@ -105,16 +91,14 @@ def _convert(called: str, value: Any, kind: Any) -> Any:
             parts = [parts] if isinstance(parts, int | float) else parts
             return tuple(_convert(called, one, get_args(kind)[0]) for one in parts)
     except (TypeError, ValueError, KeyError, OverflowError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}
-        raise UserError(
-            f"{called} must be {wanted.get(kind, 'a list such as 10,50')}, not {value!r}"
-        ) from None
+        kinds = {bool: "true or false", int: "a whole number", float: "a number"}
+        wanted = kinds.get(kind, "a list such as 10,50")
+        raise UserError(f"{called} must be {wanted}, not {value!r}") from None
     # JSON that comes through a pipeline has no whole numbers.
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _check(called: str, value: Any, limits: Mapping[str, Any]) -> None:
-    """Raise `UserError` if the value is out of bounds."""
     if limits["choices"] and value not in limits["choices"]:
         choices = ", ".join(limits["choices"])
         raise UserError(f"{called} must be one of {choices}, not {value!r}")

@@ -11,11 +11,7 @@ CHECKPOINT_DIR = "CHECKPOINT_DIR"
 
 
 def place_for(*facts: Any) -> Path | None:
-    """A folder below `CHECKPOINT_DIR` that belongs to these facts alone; None where that is unset.
-
-    Args:
-        facts: JSON-ready values; all that decides what is computed.
-    """
+    """A folder below `CHECKPOINT_DIR` for what these JSON-ready facts decide; None if unset."""
     root = os.environ.get(CHECKPOINT_DIR)
     if not root:
         return None

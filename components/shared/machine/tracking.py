@@ -1,6 +1,5 @@
 """The MLflow that the environment names: embedded on a file database, or a server."""
 
-import fcntl
 import logging
 import os
 import warnings
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.shared.machine.errors import UserError
+from components.shared.machine.files import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,11 +21,7 @@ INJECTED_EXPERIMENT = "MLFLOW_EXPERIMENT_ID"
 
 
 def tracking_client() -> "MlflowClient":
-    """A client of the MLflow at `MLFLOW_TRACKING_URI`, without its start-up chatter.
-
-    Raises:
-        UserError: If `MLFLOW_TRACKING_URI` is not set.
-    """
+    """A client of the MLflow at `MLFLOW_TRACKING_URI`, without chatter; `UserError` if unset."""
     uri = os.environ.get(TRACKING_URI, "")
     if not uri:
         raise UserError(
@@ -36,19 +32,17 @@ def tracking_client() -> "MlflowClient":
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    database = embedded_database(uri)
-    if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-
     from mlflow import MlflowClient
 
     # From MLflow's own use of SQLAlchemy.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    database = embedded_database(uri)
     if database is None:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
-    with _alone_with(database):
+    # Of three processes that began on a new file at once, two failed: a table existed already.
+    with locked(database.with_name(f"{database.name}.lock")):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         # The tables are made at first use, of the runs and of the models.
         client.search_experiments(max_results=1)
@@ -72,18 +66,6 @@ def errors_in_words() -> Iterator[None]:
             f"MLflow at {uri_without_secrets()} answered with an error: {reason}; "
             f"check {TRACKING_URI} and that the server runs"
         ) from error
-
-
-@contextmanager
-def _alone_with(database: Path) -> Iterator[None]:
-    """Keep other processes away while the tables of a database are made.
-
-    Of three processes that began on a new file at once, MLflow 3.17 let two fail because a table
-    existed already.
-    """
-    with database.with_name(f"{database.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def embedded_database(uri: str) -> Path | None:
@@ -116,9 +98,7 @@ def experiment_id(client: "MlflowClient", name: str, *, injected: bool = True) -
     if found is not None:
         return str(found.experiment_id)
     database = embedded_database(os.environ[TRACKING_URI])
-    location = None
-    if database is not None:
-        location = (database.resolve().parent / "artifacts").as_uri()
+    location = (database.resolve().parent / "artifacts").as_uri() if database else None
     try:
         return str(client.create_experiment(name, artifact_location=location))
     except MlflowException:

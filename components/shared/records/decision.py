@@ -52,15 +52,10 @@ def decide(logits: ArrayLike, calibration: Calibration) -> NDArray[np.int64]:
 def decide_under_prior(
     logits: ArrayLike, calibration: Calibration, prior: ArrayLike
 ) -> NDArray[np.int64]:
-    """Class index [n] of each row if all classes were equally frequent.
+    """Class index [n] of each row of logits [n, classes] if all classes were equally frequent.
 
-    Divides the posterior by the class prior that the model learned from (Saerens et al. 2002,
-    "Adjusting the Outputs of a Classifier to New a Priori Probabilities").
-
-    Args:
-        logits: [n, classes].
-        calibration: The model's; its decision offsets are not used.
-        prior: Class frequencies [classes] of the data that the model learned from.
+    Divides the posterior by the class prior [classes] that the model learned from (Saerens et al.
+    2002, "Adjusting the Outputs of a Classifier to New a Priori Probabilities"); no offsets.
     """
     log_probabilities = log_softmax(logits, calibration.temperature)
     return np.argmax(log_probabilities - np.log(np.asarray(prior, dtype=np.float64)), axis=-1)

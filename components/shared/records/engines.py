@@ -31,11 +31,8 @@ class EngineCheck:
         name: Such as `openvino-int8`.
         file: File of the network, relative to the model folder.
         sha256: Digest of the weights beside that file.
-        precision: Precision that the engine is asked to compute in: `f32` or `bf16`; what was
-            quantised stays int8.
+        precision: Asked of the engine: `f32` or `bf16`; what was quantised stays int8.
         labels_equal: Share of reviews with the reference's label.
-        macro_f1: Macro-F1 on the validation split.
-        macro_f1_reference: Macro-F1 of torch in fp32 on the same reviews.
         max_probability_difference: Largest difference of a calibrated probability.
         reviews: How many were compared.
     """
@@ -66,10 +63,8 @@ class EngineCheck:
 
 def write_engines(model_folder: str | Path, checks: list[EngineCheck]) -> None:
     """Write `engines.json` into a model folder."""
-    write_json(
-        Path(model_folder) / ENGINES,
-        {"engines": [asdict(check) | {"may_serve": check.may_serve} for check in checks]},
-    )
+    rows = [asdict(check) | {"may_serve": check.may_serve} for check in checks]
+    write_json(Path(model_folder) / ENGINES, {"engines": rows})
 
 
 def read_engines(model_folder: str | Path) -> list[EngineCheck]:
@@ -78,7 +73,4 @@ def read_engines(model_folder: str | Path) -> list[EngineCheck]:
     if not path.is_file():
         return []
     rows: list[dict[str, Any]] = read_json(path)["engines"]
-    return [
-        EngineCheck(**{name: value for name, value in row.items() if name != "may_serve"})
-        for row in rows
-    ]
+    return [EngineCheck(**{name: row[name] for name in row if name != "may_serve"}) for row in rows]

@@ -22,11 +22,7 @@ REQUIRED_FILES: tuple[str, ...] = (WEIGHTS, CONFIG, TOKENIZER, TRAINING, CALIBRA
 
 
 def check_model_folder(folder: str | Path) -> Path:
-    """Return the folder as a path if it is a whole model folder.
-
-    Raises:
-        UserError: If a required file is missing.
-    """
+    """Return the folder as a path; `UserError` if it is not a whole model folder."""
     folder = Path(folder)
     missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
     if missing:

@@ -15,24 +15,12 @@ def infer_path(model_name: str) -> str:
 def infer_request(title: str | None, body: str) -> dict[str, Any]:
     """The request for one review, JSON-ready; it has a title only where the review has one."""
     named = [("text", body)] + ([("title", title)] if title else [])
-    return {
-        "inputs": [
-            {"name": name, "datatype": "BYTES", "shape": [1], "data": [text]}
-            for name, text in named
-        ]
-    }
+    text = {"datatype": "BYTES", "shape": [1]}
+    return {"inputs": [{"name": name, **text, "data": [content]} for name, content in named]}
 
 
 def values_in(content: bytes, output: str) -> list[Any]:
-    """The values that an answer gives for an output.
-
-    Args:
-        content: Body of the answer, whatever it is.
-        output: Name of the output, such as `label`.
-
-    Returns:
-        Its data; empty where the answer has no such output or is of another form.
-    """
+    """What the body of an answer gives for an output, such as `label`; empty if it is malformed."""
     try:
         for found in json.loads(content)["outputs"]:
             if found["name"] == output:

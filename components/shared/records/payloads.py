@@ -47,11 +47,7 @@ def day_folder(day: date) -> str:
 
 
 def check_no_password(uri: str) -> str:
-    """Return the URI if it holds no password.
-
-    Raises:
-        UserError: If it does. URIs end up in logs and manifests; the message does not repeat it.
-    """
+    """Return the URI if it holds no password; `UserError`, which does not repeat it, if it does."""
     if _PASSWORD.search(uri):
         raise UserError(
             f"the {uri.partition('://')[0]} URI of the payload log holds a password; take it out "
@@ -67,9 +63,7 @@ def read_payloads(
     until: datetime | None = None,
     columns: list[str] | None = None,
 ) -> pa.Table:
-    """Read a payload log.
-
-    Only the folders of the days asked for are opened.
+    """Read a payload log; only the folders of the days asked for are opened.
 
     Args:
         uri: Folder or object prefix of the log, any that fsspec reads.
@@ -97,16 +91,13 @@ def read_payloads(
         # Another process writes there: a listing kept from before would hide its files.
         files.invalidate_cache()
         if not files.exists(root):
-            raise UserError(
-                f"there is no payload log at {uri}; check the URI, or wait until a server has "
-                "written there"
-            )
+            remedy = "check the URI, or wait until a server has written there"
+            raise UserError(f"there is no payload log at {uri}; {remedy}")
         paths = [path for path in sorted(files.find(root)) if _is_asked_for(path, since, until)]
         if not paths:
             return schema.empty_table().select(wanted)
-        dataset = ds.dataset(
-            paths, schema=schema, format="parquet", filesystem=PyFileSystem(FSSpecHandler(files))
-        )
+        arrow_files = PyFileSystem(FSSpecHandler(files))
+        dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=arrow_files)
         table = dataset.to_table(columns=schema.names, filter=_between(since, until))
         # A file without a column of the schema reads as nulls: the cast refuses them.
         table = table.cast(schema).sort_by([(name, "ascending") for name in order])
@@ -119,7 +110,6 @@ def read_payloads(
 
 
 def _is_asked_for(path: str, since: datetime | None, until: datetime | None) -> bool:
-    """Whether a path is a file of the log on one of the days asked for."""
     found = _DAY.search(path)
     if found is None or not path.endswith(".parquet") or path.rpartition("/")[2].startswith("."):
         return False
@@ -129,7 +119,6 @@ def _is_asked_for(path: str, since: datetime | None, until: datetime | None) -> 
 
 
 def _between(since: datetime | None, until: datetime | None) -> "Expression | None":
-    """Filter of the rows in the time asked for."""
     import pyarrow.compute as pc
 
     time, kind = pc.field("time"), PAYLOAD_SCHEMA.field("time").type

@@ -4,46 +4,46 @@ import pyarrow as pa
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
+_TEXT, _NUMBER, _PROBABILITY = pa.string(), pa.int32(), pa.float64()
+
+
+def _required(kind: pa.DataType, *names: str) -> list[pa.Field]:
+    return [pa.field(name, kind, nullable=False) for name in names]
+
+
+def _optional(kind: pa.DataType, *names: str) -> list[pa.Field]:
+    return [pa.field(name, kind) for name in names]
+
+
 REVIEW_SCHEMA = pa.schema(
     [
-        pa.field("review_id", pa.string(), nullable=False),
-        pa.field("review_body", pa.string(), nullable=False),
-        pa.field("title", pa.string()),
-        pa.field("rating", pa.int32()),
-        pa.field("sentiment", pa.int32()),
-        pa.field("product_category", pa.string()),
-        pa.field("clothing_id", pa.string()),
-        pa.field("age", pa.int32()),
-        pa.field("recommended", pa.int32()),
-        pa.field("positive_feedback_count", pa.int32()),
-        pa.field("division", pa.string()),
-        pa.field("department", pa.string()),
-        pa.field("event_timestamp", pa.timestamp("us", tz="UTC"), nullable=False),
+        *_required(_TEXT, "review_id", "review_body"),
+        *_optional(_TEXT, "title"),
+        *_optional(_NUMBER, "rating", "sentiment"),
+        *_optional(_TEXT, "product_category", "clothing_id"),
+        *_optional(_NUMBER, "age", "recommended", "positive_feedback_count"),
+        *_optional(_TEXT, "division", "department"),
+        *_required(pa.timestamp("us", tz="UTC"), "event_timestamp"),
     ]
 )
 """What ingest writes. `review_id` is stable: given, or a hash of the content. `sentiment` is given
 or follows from `rating`; either may be missing where the row is only to be predicted."""
 
 PREPARED_SCHEMA = pa.schema(
-    [
-        *REVIEW_SCHEMA,
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("copies", pa.int32(), nullable=False),
-    ]
+    [*REVIEW_SCHEMA, *_required(_TEXT, "split"), *_required(_NUMBER, "copies")]
 )
 """What prepare writes: every row labelled and in one split. `copies` says how often training shows
 the row (0: left out by undersampling); it is 1 in validation and test, which stay natural."""
 
 TRAINING_SET_SCHEMA = pa.schema(
     [
-        pa.field("review_id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("sentiment", pa.int32(), nullable=False),
-        pa.field("rating", pa.int32()),
-        pa.field("product_category", pa.string()),
-        pa.field("copies", pa.int32(), nullable=False),
-        pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
-        pa.field("n_tokens", pa.int32(), nullable=False),
+        *_required(_TEXT, "review_id", "split"),
+        *_required(_NUMBER, "sentiment"),
+        *_optional(_NUMBER, "rating"),
+        *_optional(_TEXT, "product_category"),
+        *_required(_NUMBER, "copies"),
+        *_required(pa.list_(_NUMBER), "input_ids"),
+        *_required(_NUMBER, "n_tokens"),
     ]
 )
 """What the point-in-time join hands to training and evaluation, sorted by `review_id`. `input_ids`
@@ -51,16 +51,13 @@ holds token ids with special tokens, truncated to the model's limit, unpadded.""
 
 PREDICTIONS_SCHEMA = pa.schema(
     [
-        pa.field("review_id", pa.string(), nullable=False),
-        pa.field("title", pa.string()),
-        pa.field("review_body", pa.string(), nullable=False),
-        pa.field("product_category", pa.string()),
-        pa.field("sentiment", pa.int32(), nullable=False),
-        pa.field("predicted", pa.int32(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("p_negative", pa.float64(), nullable=False),
-        pa.field("p_neutral", pa.float64(), nullable=False),
-        pa.field("p_positive", pa.float64(), nullable=False),
+        *_required(_TEXT, "review_id"),
+        *_optional(_TEXT, "title"),
+        *_required(_TEXT, "review_body"),
+        *_optional(_TEXT, "product_category"),
+        *_required(_NUMBER, "sentiment", "predicted"),
+        *_required(_TEXT, "label"),
+        *_required(_PROBABILITY, "p_negative", "p_neutral", "p_positive"),
     ]
 )
 """What evaluation writes for the test split: the text, the truth, the decision (`predicted` as
