@@ -33,19 +33,8 @@ def release_pipeline(
 ) -> None:
     """Three conditions, then the registry, then a model server, then the champion's alias.
 
-    Args:
-        model: The model folder.
-        evaluation_summary: Scores of the evaluation.
-        predictions: Predictions for the test split.
-        accuracy: Accuracy on the test split.
-        macro_f1: Macro-F1 on the test split.
-        not_worse_than_champion: `yes` or `no`.
-        accuracy_threshold: Below it nothing is registered.
-        macro_f1_threshold: Below it nothing is registered.
-        model_name: Name in the model registry.
-        approval: `auto` promotes at once; `manual` registers and waits for approval.
-        data_fingerprint: Fingerprint of the data that the model was trained on.
-        feature_service: Feature service that the training set was read through.
+    Scores and predictions are those of `evaluate_classifier` on the test split; thresholds and
+    approval are described at `training_pipeline`, the rest at `register_model`.
     """
     with (
         dsl.If(accuracy >= accuracy_threshold, name="accurate-enough"),

@@ -20,17 +20,9 @@ def tuning_pipeline(
     tune_trials: int,
     seed: int,
 ) -> dict:
-    """Random search if there are trials to run; otherwise check what was given.
+    """Random search if there are trials to run, else check what was given; all training options.
 
-    Args:
-        training_set: What the feature store's join produced.
-        base_model: `minilm`, a folder, or a hub id.
-        hyperparameters: Training options by name.
-        tune_trials: Trials of the search; 0 skips it.
-        seed: Seed of training, and of the draws.
-
-    Returns:
-        All training options.
+    `training_pipeline` describes the parameters; the seed is also that of the draws.
     """
     scale = scale_of_environment()
     with dsl.If(tune_trials > 0, name="tune"):

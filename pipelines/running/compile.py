@@ -42,17 +42,11 @@ def compile_all(folder: Path) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and compile."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines.running.compile", description=__doc__
-    )
+    prog = "python -m pipelines.running.compile"
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build"), help="folder of the YAML")
     folder = parser.parse_args(arguments).output
-
-    def write() -> None:
-        for path in compile_all(folder):
-            print(path)
-
-    exit_in_words(write)
+    exit_in_words(lambda: print(*compile_all(folder), sep="\n"))
 
 
 if __name__ == "__main__":

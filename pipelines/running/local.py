@@ -22,10 +22,8 @@ from pipelines.running.step_log import StepLog
 class Run:
     """What a run on one machine left behind.
 
-    Attributes:
-        folder: The run folder: a folder of artifacts for each step, `log.txt`, `run.json`.
-        seconds: Wall time of each step that ran, in order.
-        parameters: The pipeline's parameters, defaults included.
+    The folder holds `log.txt`, `run.json` and a folder of artifacts for each step; beside it stand
+    the wall time of each step that ran, in order, and the parameters, defaults included.
     """
 
     folder: Path
@@ -55,9 +53,6 @@ def run_locally(
         state: Folder of what outlives a run (feature store, registry, checkpoints).
         quiet: Whether to show nothing on the screen.
 
-    Returns:
-        The finished run.
-
     Raises:
         UserError: If a step failed; the sentence says which one and why.
     """
@@ -72,8 +67,7 @@ def run_locally(
     moment = datetime.datetime.now(datetime.UTC)
     folder = (runs / f"{moment:%Y-%m-%d-%H%M%S}-{os.getpid()}").resolve()
     folder.mkdir(parents=True)
-    for name, value in local_environment(state).items():
-        os.environ[name] = value
+    os.environ |= local_environment(state)
     state.mkdir(parents=True, exist_ok=True)
     screen = Path(os.devnull).open("w") if quiet else None  # noqa: SIM115 - closed with the log
     log = StepLog(folder / "log.txt", screen)
@@ -90,10 +84,8 @@ def run_locally(
             _without_retries(traced)(**parameters)
     except RuntimeError as error:
         _flatten(folder)
-        reason = log.error or str(error)
-        raise UserError(
-            f"step {log.failed_step or '?'} failed: {reason} (all output: {folder / 'log.txt'})"
-        ) from None
+        reason = f"{log.error or error} (all output: {folder / 'log.txt'})"
+        raise UserError(f"step {log.failed_step or '?'} failed: {reason}") from None
     finally:
         log.close()
         if screen:
@@ -101,18 +93,15 @@ def run_locally(
     _flatten(folder)
     if log.unresolved:
         raise UserError(f"a condition of the pipeline has no value: {log.unresolved}")
-    run = Run(folder, log.seconds, given)
-    write_json(
-        folder / "run.json",
-        {
-            "pipeline": pipeline.name,
-            "started": moment.isoformat(timespec="seconds"),
-            "parameters": given,
-            "step_seconds": {name: round(value, 2) for name, value in log.seconds.items()},
-            "code_version": os.environ["CODE_VERSION"],
-        },
-    )
-    return run
+    facts = {
+        "pipeline": pipeline.name,
+        "started": moment.isoformat(timespec="seconds"),
+        "parameters": given,
+        "step_seconds": {name: round(value, 2) for name, value in log.seconds.items()},
+        "code_version": os.environ["CODE_VERSION"],
+    }
+    write_json(folder / "run.json", facts)
+    return Run(folder, log.seconds, given)
 
 
 def _without_retries(traced: Any) -> Any:
@@ -135,10 +124,9 @@ def _flatten(folder: Path) -> None:
 @contextlib.contextmanager
 def _warnings_of_kfp(log: StepLog) -> Iterator[None]:
     """Let what KFP logs between the steps reach the run's log in the form it has within them."""
+    form = "%(asctime)s.%(msecs)03d - %(levelname)s - %(message)s"
     handler = logging.StreamHandler(log)
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s.%(msecs)03d - %(levelname)s - %(message)s", "%H:%M:%S")
-    )
+    handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
     logging.getLogger().addHandler(handler)
     try:
         yield

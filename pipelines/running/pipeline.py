@@ -11,14 +11,7 @@ from typing import Any
 
 @dataclass
 class Pipeline:
-    """A function that wires components.
-
-    Attributes:
-        function: Its parameters are the pipeline's, with their defaults.
-        name: Name of the pipeline on Kubeflow.
-        description: One sentence.
-        parts: Pipelines that the function calls.
-    """
+    """A function that wires components, whose parameters are the pipeline's; it calls `parts`."""
 
     function: Callable[..., Any]
     name: str

@@ -88,40 +88,23 @@ def _parser() -> argparse.ArgumentParser:
     from pipelines.running.step_settings import scale_of_environment
 
     scale = scale_of_environment()
-
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines.running.preflight", description=__doc__
-    )
-    parser.add_argument(
-        "--namespace", default="kubeflow", help="of the runs, as for submit (default: %(default)s)"
-    )
-    parser.add_argument("--kubeconfig", default="", help="(default: KUBECONFIG, ~/.kube/config)")
-    parser.add_argument("--context", default="", help="of the kubeconfig (default: its current)")
-    parser.add_argument(
-        "--kfp-endpoint",
-        default=os.environ.get("KFP_ENDPOINT", ""),
-        help="of Kubeflow Pipelines (default: KFP_ENDPOINT, or through the API server); a token "
-        "for it is read from KFP_TOKEN",
-    )
-    parser.add_argument(
-        "--kfp-namespace",
-        default="kubeflow",
-        help="where Kubeflow Pipelines is installed (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--gpus",
-        type=int,
-        default=scale.nodes * scale.gpus_per_node,
-        help="that training needs (default: TRAINING_NODES x TRAINING_GPUS; 0 leaves them out)",
-    )
-    parser.add_argument("--no-pods", action="store_true", help="start nothing in the cluster")
-    parser.add_argument(
-        "--deadline",
-        type=int,
-        default=300,
-        metavar="SECONDS",
-        help="for what is tried from inside, pulling images included (default: %(default)s)",
-    )
+    prog = "python -m pipelines.running.preflight"
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    add = parser.add_argument
+    about = "of the runs, as for submit (default: %(default)s)"
+    add("--namespace", default="kubeflow", help=about)
+    add("--kubeconfig", default="", help="(default: KUBECONFIG, ~/.kube/config)")
+    add("--context", default="", help="of the kubeconfig (default: its current)")
+    about = "of Kubeflow Pipelines (default: KFP_ENDPOINT, or through the API server); a token "
+    endpoint = os.environ.get("KFP_ENDPOINT", "")
+    add("--kfp-endpoint", default=endpoint, help=f"{about}for it is read from KFP_TOKEN")
+    about = "where Kubeflow Pipelines is installed (default: %(default)s)"
+    add("--kfp-namespace", default="kubeflow", help=about)
+    about = "that training needs (default: TRAINING_NODES x TRAINING_GPUS; 0 leaves them out)"
+    add("--gpus", type=int, default=scale.nodes * scale.gpus_per_node, help=about)
+    add("--no-pods", action="store_true", help="start nothing in the cluster")
+    about = "for what is tried from inside, pulling images included (default: %(default)s)"
+    add("--deadline", type=int, default=300, metavar="SECONDS", help=about)
     return parser
 
 
@@ -132,9 +115,8 @@ def _preflight(options: argparse.Namespace) -> None:
         raise UserError("--gpus takes a number from 0 up, --deadline one from 1 up")
     # Reported once, as a finding of its own.
     warnings.filterwarnings("ignore", message="Unverified HTTPS request")
-    client, namespace = connect(
-        options.namespace, kubeconfig=options.kubeconfig, context=options.context
-    )
+    kubeconfig, context = options.kubeconfig, options.context
+    client, namespace = connect(options.namespace, kubeconfig=kubeconfig, context=context)
     expected = Expected(
         config_keys=CONFIG_KEYS,
         secrets={FEATURE_STORE_SECRET: SECRET_KEYS},
@@ -189,32 +171,20 @@ def _from_inside(api: Api, expected: Expected, options: argparse.Namespace) -> l
                     lambda text: print(f"  {text}", file=sys.stderr, flush=True),
                 )
     except UserError as error:
-        remedy = "make preflight KFP_ENDPOINT=https://…"
-        return [
-            failed("pipeline run", str(error), remedy),
-            skipped("from inside", "not tried: no run could be followed"),
-            *left,
-        ]
+        no_run = failed("pipeline run", str(error), "make preflight KFP_ENDPOINT=https://…")
+        return [no_run, skipped("from inside", "not tried: no run could be followed"), *left]
     return found + left
 
 
 @contextmanager
-def _run(
-    client: "Client", expected: Expected, namespace: str, left: list[Finding]
-) -> Iterator[str]:
-    """A run of the preflight's pipeline, which is gone afterwards; yields its id.
-
-    What could not be removed goes to `left`.
-    """
+def _run(client: "Client", expected: Expected, namespace: str, left: list) -> Iterator[str]:
+    """The id of a run of the preflight's pipeline; what could not be removed goes to `left`."""
     from pipelines.preflight import preflight_pipeline
 
-    arguments = {
-        "kfp_url": f"http://ml-pipeline.{expected.kfp_namespace}:8888",
-        "gpu": "yes" if expected.gpus else "no",
-    }
+    kfp_url = f"http://ml-pipeline.{expected.kfp_namespace}:8888"
     run_id = client.create_run_from_pipeline_func(
         preflight_pipeline.trace(),
-        arguments=arguments,
+        arguments={"kfp_url": kfp_url, "gpu": "yes" if expected.gpus else "no"},
         run_name="preflight",
         experiment_name="preflight",
         namespace=namespace,

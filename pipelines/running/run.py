@@ -60,10 +60,8 @@ def _run(arguments: Sequence[str]) -> None:
         _announce(run, write_report(run))
     elif name == "approval":
         print(f"\nversion {parameters['version']} is champion; `make serve` serves it")
-    elif name == "ab-test":
-        _announce_ab_test(run)
     else:
-        _announce_rollout(run)
+        _announce_try(name, run)
 
 
 def _add_options(parser: argparse.ArgumentParser, name: str, pipeline: Pipeline) -> None:
@@ -80,9 +78,8 @@ def _add_options(parser: argparse.ArgumentParser, name: str, pipeline: Pipeline)
             options |= {"type": _READERS[spec.type], "required": not spec.optional}
             about += f" (default: {spec.default})" if spec.optional else ""
         parser.add_argument(f"--{parameter.replace('_', '-')}", help=_wrapped(about), **options)
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder of the run folders (default: runs)"
-    )
+    runs = "folder of the run folders (default: runs)"
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help=runs)
     state = "folder of feature store, registry and checkpoints (default: state)"
     parser.add_argument("--state", type=Path, default=Path("state"), help=state)
     parser.set_defaults(run=pipeline)
@@ -161,53 +158,40 @@ def write_report(run: Run) -> Path:
 
 def _announce(run: Run, report: Path) -> None:
     """Say in a few lines what came of the run."""
-    summary = read_json(run.folder / "evaluate-classifier" / "evaluation_summary")
-    print(f"\nfinished in {sum(run.seconds.values()) / 60:.1f} min")
-    for line in summary["gate"]["reasons"] + [
-        f"warning: {warning}" for warning in summary["gate"]["warnings"]
-    ]:
-        print(f"  {line}")
+    gate = read_json(run.folder / "evaluate-classifier" / "evaluation_summary")["gate"]
     registration = run.artifact("register-model", "registration")
-    if registration is None:
-        print("  nothing was registered or deployed")
+    version = read_json(registration)["version"] if registration else ""
+    if not registration:
+        end = "nothing was registered or deployed"
+    elif run.artifact("check-deployment", "deployment_check"):
+        end = f"version {version} is champion; `make serve` serves it"
     else:
-        registered = read_json(registration)
-        version = registered["version"]
-        if run.artifact("check-deployment", "deployment_check"):
-            print(f"  version {version} is champion; `make serve` serves it")
-        else:
-            print(f"  version {version} waits: `make approve VERSION={version}` continues")
-    print(f"  report: {report}")
+        end = f"version {version} waits: `make approve VERSION={version}` continues"
+    print(f"\nfinished in {sum(run.seconds.values()) / 60:.1f} min")
+    warnings = [f"warning: {warning}" for warning in gate["warnings"]]
+    for line in [*gate["reasons"], *warnings, end, f"report: {report}"]:
+        print(f"  {line}")
 
 
-def _announce_rollout(run: Run) -> None:
-    """Say how a rollout ended."""
-    rollout = read_json(run.folder / "roll-out-model" / "rollout")
-    ends = {
-        "promote": "was promoted",
-        "roll_back": "was rolled back",
-        "first_deployment": "is the first to serve",
-    }
-    _announce_try(run, "roll-out-model", rollout, ends)
+_TRIES = {"rollout": ("roll-out-model", "rollout"), "ab-test": ("run-ab-test", "ab_test")}
+"""Step and artifact with the outcome of a try on live traffic."""
+
+_ENDS = {
+    ("rollout", "promote"): "was promoted",
+    ("rollout", "roll_back"): "was rolled back",
+    ("rollout", "first_deployment"): "is the first to serve",
+    ("ab-test", "promote"): "won and serves now",
+    ("ab-test", "roll_back"): "was removed, version {stable_version} stays",
+}
 
 
-def _announce_ab_test(run: Run) -> None:
-    """Say how an A/B test ended."""
-    test = read_json(run.folder / "run-ab-test" / "ab_test")
-    ends = {
-        "promote": "won and serves now",
-        "roll_back": f"was removed, version {test['stable_version']} stays",
-    }
-    _announce_try(run, "run-ab-test", test, ends)
-
-
-def _announce_try(run: Run, step: str, record: dict[str, Any], ends: dict[str, str]) -> None:
+def _announce_try(name: str, run: Run) -> None:
     """Copy the page of a rollout or A/B test to the run folder, and say its decision."""
-    report = run.folder / "report.html"
+    step, artifact = _TRIES[name]
+    record, report = read_json(run.folder / step / artifact), run.folder / "report.html"
     shutil.copyfile(run.folder / step / "report", report)
-    end = ends.get(record["decision"], "serves already")
-    print(f"\nversion {record['version']} {end}: {record['reason']}")
-    print(f"  report: {report}")
+    end = _ENDS.get((name, record["decision"]), "serves already").format(**record)
+    print(f"\nversion {record['version']} {end}: {record['reason']}\n  report: {report}")
 
 
 if __name__ == "__main__":

@@ -38,16 +38,11 @@ class StepLog(io.TextIOBase):
     def __init__(self, log_file: Path, screen: TextIO | None = None) -> None:
         """Open the log file, which gets every line; the essence goes to the screen (or stdout)."""
         self.seconds: dict[str, float] = {}
-        self.failed_step = ""
-        self.error = ""
-        self.unresolved = ""
+        self.failed_step = self.error = self.unresolved = self._pending = ""
         self._screen = screen or sys.stdout
         self._file = log_file.open("w", encoding="utf-8")
-        self._pending = ""
         self._started = time.perf_counter()
-        self._in_traceback = False
-        self._in_dump = False
-        self._progress_shown = False
+        self._in_traceback = self._in_dump = self._progress_shown = False
 
     def writable(self) -> bool:
         """Whether the stream takes text: always."""
@@ -77,13 +72,10 @@ class StepLog(io.TextIOBase):
             self._in_traceback = self._in_dump = False
             self._show(f"\n▸ {started[1]}")
         elif finished := _FINISHED.search(line):
-            elapsed = time.perf_counter() - self._started
+            elapsed, good = time.perf_counter() - self._started, finished[2] == "SUCCESS"
             self.seconds[finished[1]] = elapsed
-            if finished[2] == "SUCCESS":
-                self._show(f"  done in {elapsed:.1f} s")
-            else:
-                self.failed_step = finished[1]
-                self._show(f"  failed after {elapsed:.1f} s")
+            self.failed_step = self.failed_step if good else finished[1]
+            self._show(f"  {'done in' if good else 'failed after'} {elapsed:.1f} s")
         elif self._in_dump:
             # A step's input as indented JSON, or its outputs up to a rule: for the file alone.
             self._in_dump = line != "    }" and not line.startswith("-----")
@@ -103,15 +95,10 @@ class StepLog(io.TextIOBase):
         elif "Traceback (most recent call last)" in line:
             self._in_traceback = True
         elif self._in_traceback:
-            self._take_traceback(line)
+            if error := _USER_ERROR.search(line) or _ERROR.match(line):
+                self.error = error[1]
         elif line.startswith("    ") and line.strip():
             self._show_step_output(line[4:])
-
-    def _take_traceback(self, line: str) -> None:
-        if user_error := _USER_ERROR.search(line):
-            self.error = user_error[1]
-        elif error := _ERROR.match(line):
-            self.error = error[1]
 
     def _show_step_output(self, line: str) -> None:
         if not _PROGRESS.search(line):

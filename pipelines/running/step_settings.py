@@ -11,52 +11,23 @@ from dataclasses import dataclass
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-from components.shared.kubernetes.namespace_objects import (
-    COMPONENT_LABEL,
-    CONFIG_MAP,
-    DATA_SECRET,
-    FEATURE_STORE_SECRET,
-    GPU,
-    GPU_NODE_LABEL,
-    PART_OF,
-    PART_OF_LABEL,
-    RUN_AS_USER,
-    STATE_CLAIM,
-    STATE_PATH,
-)
+from components.shared.kubernetes import namespace_objects as names
 from components.shared.machine.errors import UserError
 from components.shared.machine.images import image_variables, step_image, training_image
 from components.training.on_nodes.train_job import is_one_process
 
 CONFIG_KEYS: tuple[str, ...] = (
-    "MLFLOW_TRACKING_URI",
-    "FEATURE_STORE_CONFIG",
-    "FEATURE_STORE_DIR",
-    "CHECKPOINT_DIR",
-    "STATE_DIR",
-    "HF_HOME",
-    "TUNING_BACKEND",
-    "PROMETHEUS_URL",
+    *("MLFLOW_TRACKING_URI", "FEATURE_STORE_CONFIG", "FEATURE_STORE_DIR", "CHECKPOINT_DIR"),
+    *("STATE_DIR", "HF_HOME", "TUNING_BACKEND", "PROMETHEUS_URL"),
 )
 """Keys of the ConfigMap that reach each step as environment variables of the same name."""
 
-SECRET_KEYS: tuple[str, ...] = (
-    "PGHOST",
-    "PGPORT",
-    "PGDATABASE",
-    "PGUSER",
-    "PGPASSWORD",
-    "PGSSLMODE",
-)
+SECRET_KEYS = ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE")
 """Keys of the feature store's Secret that do so too, by reference."""
 
 DATA_SECRET_KEYS: tuple[str, ...] = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_ENDPOINT_URL",
-    "AWS_DEFAULT_REGION",
-    "HF_TOKEN",
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"),
+    *("AWS_DEFAULT_REGION", "HF_TOKEN"),
 )
 """Keys of the data's Secret; those that it has. Without one, the service account's own
 identity (of the cloud) has to do."""
@@ -64,17 +35,14 @@ identity (of the cloud) has to do."""
 
 @dataclass(frozen=True)
 class StepSettings:
-    """Resources and rules of one step.
+    """Resources (request and limit alike, as Kubernetes quantities) and rules of one step.
 
     Attributes:
-        cpu: CPU request and limit, in cores.
-        memory: Memory request and limit, as a Kubernetes quantity.
         minutes: The pod is ended after this time.
         retries: How often a failed pod is started again. A preempted training resumes from its
             checkpoint, so it may try more often than a step that fails for a reason of its own.
         cached: Whether a result may be reused for the same inputs. Never for a step with side
             effects, and not for ingest, whose input may have changed behind the same URI.
-        gpu: Whether the step runs on a GPU node.
         launches: Whether the step starts pods of its own, in our images.
     """
 
@@ -101,11 +69,7 @@ class TrainingScale:
 
 
 def scale_of_environment() -> TrainingScale:
-    """The scale that `TRAINING_NODES` and `TRAINING_GPUS` ask for; one node with one GPU if unset.
-
-    Raises:
-        UserError: If one of them is not a whole number, or there would be no node.
-    """
+    """What `TRAINING_NODES` and `TRAINING_GPUS` ask for; `UserError` if not numbers, or no node."""
     return TrainingScale(_number("TRAINING_NODES", 1), _number("TRAINING_GPUS", 0))
 
 
@@ -170,25 +134,27 @@ def place(task: PipelineTask) -> PipelineTask:
     task.set_caching_options(settings.cached)
     kubernetes.set_timeout(task, settings.minutes * 60)
     kubernetes.set_security_context(
-        task, run_as_user=RUN_AS_USER, run_as_group=RUN_AS_USER, run_as_non_root=True
+        task, run_as_user=names.RUN_AS_USER, run_as_group=names.RUN_AS_USER, run_as_non_root=True
     )
-    kubernetes.use_config_map_as_env(task, CONFIG_MAP, {key: key for key in CONFIG_KEYS})
-    kubernetes.use_secret_as_env(task, FEATURE_STORE_SECRET, {key: key for key in SECRET_KEYS})
+    kubernetes.use_config_map_as_env(task, names.CONFIG_MAP, {key: key for key in CONFIG_KEYS})
     kubernetes.use_secret_as_env(
-        task, DATA_SECRET, {key: key for key in DATA_SECRET_KEYS}, optional=True
+        task, names.FEATURE_STORE_SECRET, {key: key for key in SECRET_KEYS}
     )
-    kubernetes.mount_pvc(task, STATE_CLAIM, STATE_PATH)
-    kubernetes.add_pod_label(task, PART_OF_LABEL, PART_OF)
-    kubernetes.add_pod_label(task, COMPONENT_LABEL, "pipeline-step")
+    kubernetes.use_secret_as_env(
+        task, names.DATA_SECRET, {key: key for key in DATA_SECRET_KEYS}, optional=True
+    )
+    kubernetes.mount_pvc(task, names.STATE_CLAIM, names.STATE_PATH)
+    kubernetes.add_pod_label(task, names.PART_OF_LABEL, names.PART_OF)
+    kubernetes.add_pod_label(task, names.COMPONENT_LABEL, "pipeline-step")
     if settings.launches:
         for name, value in image_variables().items():
             task.set_env_variable(name, value)
     task.set_container_image(training_image(1) if settings.gpu else step_image())
     if settings.gpu:
         # The count is a literal string: from an int pipeline parameter the GPU is dropped silently.
-        task.set_accelerator_type(GPU).set_accelerator_limit("1")
-        kubernetes.add_node_selector(task, *GPU_NODE_LABEL)
-        kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
+        task.set_accelerator_type(names.GPU).set_accelerator_limit("1")
+        kubernetes.add_node_selector(task, *names.GPU_NODE_LABEL)
+        kubernetes.add_toleration(task, key=names.GPU, operator="Exists", effect="NoSchedule")
         # PyTorch's data loaders share batches through /dev/shm, 64 MiB by default.
         kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", "Memory", "4Gi")  # noqa: S108
     return task

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 from components.shared.machine.errors import UserError, exit_in_words
@@ -30,32 +30,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines.running.submit", description=__doc__)
-    parser.add_argument("package", type=Path, help="compiled pipeline, e.g. build/training.yaml")
-    parser.add_argument("parameters", nargs="*", metavar="name=value", help="of the pipeline")
-    parser.add_argument("--experiment", default="review-sentiment", help="that the run belongs to")
-    parser.add_argument("--name", help="of the run or the schedule (default: the pipeline's)")
-    parser.add_argument(
-        "--endpoint",
-        default=os.environ.get("KFP_ENDPOINT", ""),
-        help="of Kubeflow Pipelines (default: KFP_ENDPOINT, or through the kubeconfig's cluster)",
-    )
-    parser.add_argument(
-        "--namespace", default="kubeflow", help="of the run: the profile's in multi-user Kubeflow"
-    )
-    parser.add_argument(
-        "--service-account",
-        default=SERVICE_ACCOUNT,
-        help="that the steps run as (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--no-cache", action="store_true", help="run every step, also where its result is known"
-    )
-    parser.add_argument("--watch", action="store_true", help="wait for the run's end")
-    parser.add_argument(
-        "--cron",
-        help="make a recurring run instead: six fields, the first for seconds, "
-        'e.g. "0 0 3 * * 1" each Monday at three',
-    )
+    add, endpoint = parser.add_argument, os.environ.get("KFP_ENDPOINT", "")
+    add("package", type=Path, help="compiled pipeline, e.g. build/training.yaml")
+    add("parameters", nargs="*", metavar="name=value", help="of the pipeline")
+    add("--experiment", default="review-sentiment", help="that the run belongs to")
+    add("--name", help="of the run or the schedule (default: the pipeline's)")
+    about = "of Kubeflow Pipelines (default: KFP_ENDPOINT, or through the kubeconfig's cluster)"
+    add("--endpoint", default=endpoint, help=about)
+    about = "of the run: the profile's in multi-user Kubeflow"
+    add("--namespace", default="kubeflow", help=about)
+    about = "that the steps run as (default: %(default)s)"
+    add("--service-account", default=SERVICE_ACCOUNT, help=about)
+    add("--no-cache", action="store_true", help="run every step, also where its result is known")
+    add("--watch", action="store_true", help="wait for the run's end")
+    about = "make a recurring run instead: six fields, the first for seconds, e.g. "
+    add("--cron", help=f'{about}"0 0 3 * * 1" each Monday at three')
     parser.epilog = f"Where Kubeflow asks for a token, {TOKEN_VARIABLE} holds it."
     return parser
 
@@ -104,26 +93,19 @@ def _run(client: "Client", options: argparse.Namespace, name: str) -> None:
 
     words = ["--experiment-name", options.experiment, "--run-name", name]
     words += ["--package-file", str(options.package)]
-    words += ["--watch"] if options.watch else []
+    words += [*(["--watch"] if options.watch else []), *options.parameters]
     submit = client.run_pipeline
     added = {"service_account": options.service_account, "enable_caching": _caching(options)}
     client.run_pipeline = lambda **given: submit(**given, **added)
-    create.main(
-        [*words, *options.parameters],
-        prog_name="kfp run submit",
-        obj={"client": client, "output": "table"},
-        standalone_mode=False,
-    )
+    table = {"client": client, "output": "table"}
+    create.main(words, prog_name="kfp run submit", obj=table, standalone_mode=False)
 
 
 def _schedule(client: "Client", options: argparse.Namespace, name: str) -> None:
     """Make a recurring run, in place of one of the same name."""
     from kfp.cli.utils.parsing import parse_parameter_value
 
-    parameters: dict[str, Any] = {}
-    for word in options.parameters:
-        key, _, value = word.partition("=")
-        parameters[key] = parse_parameter_value(value)
+    words = [word.partition("=") for word in options.parameters]
     experiment = client.create_experiment(options.experiment).experiment_id
     found = client.list_recurring_runs(experiment_id=experiment, page_size=100).recurring_runs or []
     replaced = [one.recurring_run_id for one in found if one.display_name == name]
@@ -134,7 +116,7 @@ def _schedule(client: "Client", options: argparse.Namespace, name: str) -> None:
         # Of missed times only the last is made up for, and no two runs train side by side.
         no_catchup=True,
         max_concurrency=1,
-        params=parameters,
+        params={key: parse_parameter_value(value) for key, _, value in words},
         pipeline_package_path=str(options.package),
         enable_caching=_caching(options),
         service_account=options.service_account,
