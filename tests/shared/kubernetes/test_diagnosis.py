@@ -31,10 +31,8 @@ def event(reason, message, name="job-node-0", ago=None):
 
 @pytest.fixture
 def run(jobs):
-    def run(seconds=3600.0, **options):
-        return run_to_end(
-            jobs.objects, train_job(), lambda found: None, deadline_seconds=seconds, **options
-        )
+    def run(seconds=3600.0, outcome=lambda found: None, **options):
+        return run_to_end(jobs.objects, train_job(), outcome, deadline_seconds=seconds, **options)
 
     return run
 
@@ -52,12 +50,8 @@ def test_what_is_permanent_ends_the_wait_in_minutes(jobs, run, reason, remedy):
     jobs.api.pods = [pod(waiting=reason), pod("Running", name="other")]
     with pytest.raises(UserError) as raised:
         run()
-    for words in (
-        "job has not started for",
-        "image training:1",
-        f"{reason}: said {reason}",
-        remedy,
-    ):
+    started = "job has not started for"
+    for words in (started, "image training:1", f"{reason}: said {reason}", remedy):
         assert words in str(raised.value)
     assert 180 <= jobs.time.now < 300
     assert jobs.kept.found == {}
@@ -152,9 +146,7 @@ def test_a_trouble_that_passes_is_forgotten(jobs, run):
                 jobs.kept.set_status("job", **conditions(Complete=True))
 
     jobs.api.before = before
-    done = run_to_end(
-        jobs.objects, train_job(), lambda found: "status" in found or None, deadline_seconds=3600
-    )
+    done = run(outcome=lambda found: "status" in found or None)
     assert done["status"] == conditions(Complete=True)
 
 

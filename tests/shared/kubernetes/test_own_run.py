@@ -1,17 +1,13 @@
+from functools import partial
+
 import pytest
 
 from components.shared.kubernetes.own_run import PERMISSIONS, OwnRun, own_run
 from components.shared.machine.errors import UserError
 
-WORKFLOW = {
-    "apiVersion": "argoproj.io/v1alpha1",
-    "kind": "Workflow",
-    "name": "training-x7",
-    "uid": "uid-7",
-    "controller": True,
-    "blockOwnerDeletion": True,
-}
-
+WANTED = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "training-x7"}
+WANTED["uid"] = "uid-7"
+WORKFLOW = {**WANTED, "controller": True, "blockOwnerDeletion": True}
 OTHER = {**WORKFLOW, "kind": "Queue", "uid": "uid-8"}
 
 
@@ -20,10 +16,8 @@ def ask(cluster, monkeypatch):
     monkeypatch.delenv("KFP_POD_NAME", raising=False)
     monkeypatch.setenv("HOSTNAME", "step-1")
 
-    def read():
-        return own_run(cluster.objects.client, "reviews", retry_policy=cluster.objects.retry_policy)
-
-    return read
+    policy = cluster.objects.retry_policy
+    return partial(own_run, cluster.objects.client, "reviews", retry_policy=policy)
 
 
 def pod(name="step-1", **metadata):
@@ -40,8 +34,7 @@ def test_the_run_and_its_workflow_are_the_pods(cluster, ask, monkeypatch, named_
     cluster.api.plant("GET", "drop")
     found = ask()
     # Without blockOwnerDeletion, which would need the right to update the Workflow's finalizers.
-    wanted = {key: WORKFLOW[key] for key in ("apiVersion", "kind", "name", "uid")}
-    assert found == OwnRun("abc", wanted)
+    assert found == OwnRun("abc", WANTED)
     assert cluster.api.permissions() == PERMISSIONS
 
 

@@ -12,6 +12,7 @@ from components.shared.machine.feature_store import (
 )
 
 POSTGRES = Path(__file__).parents[3] / "feature_repo" / "feature_store.postgres.yaml"
+PG = ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE")
 
 
 def test_the_folder_is_absolute_whatever_the_working_directory(
@@ -34,7 +35,7 @@ def test_a_configuration_that_is_not_there_is_named(
 
 def test_unset_variables_are_named(store_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEATURE_STORE_CONFIG", str(POSTGRES))
-    for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE"):
+    for name in PG:
         monkeypatch.setenv(name, "1")
     monkeypatch.delenv("PGPASSWORD")
     monkeypatch.delenv("PGUSER")
@@ -46,16 +47,10 @@ def test_a_registry_that_does_not_answer_is_named(
     store_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FEATURE_STORE_CONFIG", str(POSTGRES))
-    for name, value in {
-        "PGHOST": "127.0.0.1",
-        "PGPORT": "1",
-        "PGDATABASE": "d",
-        "PGUSER": "u",
-        "PGPASSWORD": "secret'\"@:/",
-        "PGSSLMODE": "disable",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PGPASSWORD", "secret")
+    for name in PG:
+        monkeypatch.setenv(name, "1")
+    for name, value in (("HOST", "127.0.0.1"), ("PASSWORD", "secret"), ("SSLMODE", "disable")):
+        monkeypatch.setenv(f"PG{name}", value)
     with pytest.raises(UserError, match="cannot be opened") as caught:
         open_store()
     assert "secret" not in str(caught.value)

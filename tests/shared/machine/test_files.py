@@ -66,12 +66,13 @@ def test_parquet_comes_back_in_the_schema_asked_for(tmp_path: Path) -> None:
         read_parquet(path, pa.schema([("missing", pa.string())]))
 
 
-def test_parquet_that_is_none_is_named(tmp_path: Path) -> None:
+def test_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    schema = pa.schema([("n", pa.int32())])
     (tmp_path / "a.parquet").write_text("no")
     with pytest.raises(UserError, match=r"a\.parquet"):
-        read_parquet(tmp_path / "a.parquet", pa.schema([("n", pa.int32())]))
+        read_parquet(tmp_path / "a.parquet", schema)
     with pytest.raises(UserError, match="does not exist"):
-        read_parquet(tmp_path / "b.parquet", pa.schema([("n", pa.int32())]))
+        read_parquet(tmp_path / "b.parquet", schema)
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:

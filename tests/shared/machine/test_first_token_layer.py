@@ -1,4 +1,5 @@
 import copy
+from itertools import product
 
 import pytest
 import torch
@@ -16,23 +17,15 @@ from transformers import (
 
 from components.shared.machine.first_token_layer import compute_first_token_only
 
-SIZES = {
-    "vocab_size": 60,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "max_position_embeddings": 40,
-    "num_labels": 3,
-}
+SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+SIZES |= {"intermediate_size": 32, "max_position_embeddings": 40, "num_labels": 3}
 KINDS = {
     "bert": (BertForSequenceClassification, BertConfig(**SIZES)),
     "roberta": (RobertaForSequenceClassification, RobertaConfig(**SIZES, pad_token_id=1)),
 }
-ATTENTION = ("eager", "sdpa")
 
 
-@pytest.fixture(scope="module", params=[(kind, how) for kind in KINDS for how in ATTENTION])
+@pytest.fixture(scope="module", params=product(KINDS, ("eager", "sdpa")), ids=str)
 def pair(request, tmp_path_factory):
     """A model as it is, and one whose last layer is cut down; weights that make a difference."""
     kind, how = request.param

@@ -11,24 +11,15 @@ def unset(monkeypatch):
 
 
 def named():
-    return (
-        images.step_image(),
-        images.training_image(0),
-        images.training_image(1),
-        images.predictor_image(),
-    )
+    training = (images.training_image(gpus) for gpus in (0, 1))
+    return [images.step_image(), *training, images.predictor_image()]
 
 
 def test_images_are_those_of_the_moment(monkeypatch):
     assert named()[0] == named()[1] == images.STEP_IMAGE
     monkeypatch.setenv("IMAGE_REGISTRY", "r/team")
     monkeypatch.setenv("IMAGE_TAG", "2")
-    assert named() == (
-        "r/team/steps:2",
-        "r/team/steps:2",
-        "r/team/training:2",
-        "r/team/predictor:2",
-    )
+    assert named() == [f"r/team/{name}:2" for name in ("steps", "steps", "training", "predictor")]
 
 
 def test_the_code_is_the_commit_or_else_the_package(monkeypatch):

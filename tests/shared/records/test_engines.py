@@ -20,10 +20,8 @@ share = st.floats(0, 1)
 @given(share, share, share)
 def test_what_is_written_is_read(tmp_path_factory, labels_equal, found, expected):
     folder = tmp_path_factory.getbasetemp()
-    checks = [
-        GOOD,
-        replace(GOOD, labels_equal=labels_equal, macro_f1=found, macro_f1_reference=expected),
-    ]
+    scores = {"labels_equal": labels_equal, "macro_f1": found, "macro_f1_reference": expected}
+    checks = [GOOD, replace(GOOD, **scores)]
     write_engines(folder, checks)
     assert read_engines(folder) == checks
     written = json.loads((folder / "engines.json").read_text())["engines"]

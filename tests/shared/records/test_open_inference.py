@@ -12,21 +12,14 @@ def test_a_request_carries_the_title_only_where_there_is_one():
     (text,) = infer_request(None, "lovely")["inputs"]
     assert text == {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["lovely"]}
     both = infer_request("Title", "it's awful \U0001f600")["inputs"]
-    assert {i["name"]: i["data"] for i in both} == {
-        "text": ["it's awful \U0001f600"],
-        "title": ["Title"],
-    }
+    given = {"text": ["it's awful \U0001f600"], "title": ["Title"]}
+    assert {i["name"]: i["data"] for i in both} == given
 
 
 def test_an_output_is_found_by_its_name():
-    answer = {
-        "outputs": [
-            {"name": "label"},
-            {"name": "probabilities", "data": [0.25, 0.75]},
-            {"name": "model_version", "data": [7]},
-        ]
-    }
-    content = json.dumps(answer).encode()
+    outputs = [{"name": "label"}, {"name": "probabilities", "data": [0.25, 0.75]}]
+    outputs.append({"name": "model_version", "data": [7]})
+    content = json.dumps({"outputs": outputs}).encode()
     assert values_in(content, "probabilities") == [0.25, 0.75]
     assert text_in(content, "model_version") == "7"
     assert text_in(content, "label") == ""
@@ -36,11 +29,7 @@ def test_an_output_is_found_by_its_name():
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"\xff",
-        b"[]",
-        b"{}",
-        b'{"outputs": [3]}',
+        *(b"", b"\xff", b"[]", b"{}", b'{"outputs": [3]}'),
         b'{"outputs": [{"name": "label", "data": []}]}',
         b'{"outputs": [{"name": "label", "data": 3}]}',
     ],

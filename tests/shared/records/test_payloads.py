@@ -17,27 +17,14 @@ from components.shared.records.payloads import (
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 
 
+ROW = {"model_name": "reviews", "model_version": "7", "text_sha256": "0" * 64, "text": None}
+ROW |= {"label": "positive", "p_negative": 0.1, "p_neutral": 0.2, "p_positive": 0.7}
+
+
 def rows(*times, request_id="a"):
-    return pa.Table.from_pylist(
-        [
-            {
-                "time": time,
-                "request_id": request_id,
-                "position": position,
-                "model_name": "reviews",
-                "model_version": "7",
-                "text_sha256": "0" * 64,
-                "text": None,
-                "label": "positive",
-                "p_negative": 0.1,
-                "p_neutral": 0.2,
-                "p_positive": 0.7,
-                "truncated": False,
-            }
-            for position, time in enumerate(times)
-        ],
-        schema=PAYLOAD_SCHEMA,
-    )
+    row = {**ROW, "truncated": False, "request_id": request_id}
+    found = [{**row, "time": time, "position": position} for position, time in enumerate(times)]
+    return pa.Table.from_pylist(found, schema=PAYLOAD_SCHEMA)
 
 
 def write(folder, table, name="x.parquet"):
@@ -119,16 +106,13 @@ def test_a_file_system_that_fails_in_its_own_way_is_reported_in_words(monkeypatc
 
 def test_a_listing_from_before_hides_no_file(tmp_path, monkeypatch):
     # As s3fs does: a listing is kept until it is told to forget it.
-    listings = {}
-    plain = LocalFileSystem.find
-    monkeypatch.setattr(
-        LocalFileSystem,
-        "find",
-        lambda self, path: listings.setdefault(path, plain(self, path)),
-    )
-    monkeypatch.setattr(
-        LocalFileSystem, "invalidate_cache", lambda self, path=None: listings.clear()
-    )
+    listings, plain, files = {}, LocalFileSystem.find, LocalFileSystem
+
+    def find(self, path):
+        return listings.setdefault(path, plain(self, path))
+
+    monkeypatch.setattr(files, "find", find)
+    monkeypatch.setattr(files, "invalidate_cache", lambda self, path=None: listings.clear())
     assert len(read_payloads(str(tmp_path))) == 0
     write(tmp_path, rows(MIDNIGHT))
     assert len(read_payloads(str(tmp_path))) == 1
