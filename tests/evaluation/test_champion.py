@@ -1,5 +1,3 @@
-"""The paired comparison: McNemar by hand, bootstrap by rows, the rule at its boundaries."""
-
 from math import comb
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""The pipeline step: outputs, metrics and the orientation of what the dashboard draws."""
-
 import json
 
 import pytest

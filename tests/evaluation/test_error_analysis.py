@@ -1,5 +1,3 @@
-"""Slices and mistakes: none lost, small slices pooled, the surest mistake first."""
-
 import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings

@@ -1,5 +1,3 @@
-"""The whole evaluation on a tiny model: the numbers agree with scikit-learn on the predictions."""
-
 import json
 import shutil
 

@@ -1,5 +1,3 @@
-"""The gate on a grid of boundaries: as the pipeline's conditions decide, and in words."""
-
 import math
 
 import pytest

@@ -1,5 +1,3 @@
-"""Scores against scikit-learn; bootstrap by counts against bootstrap by rows."""
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,5 +1,3 @@
-"""Calibration of data whose calibration is known; ROC curves and losses by hand."""
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,5 +1,3 @@
-"""Feast's own command line, as a user who looks into the store would call it."""
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""The cluster's configuration against a real Postgres server, where one is installed."""
-
 import os
 import shutil
 import socket

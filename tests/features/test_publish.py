@@ -26,14 +26,12 @@ def test_offline_and_online_features_equal_the_prepared_data(build, make_prepare
     assert summary.truncated > 0
     assert not summary.reused
     assert summary.checked_online >= 20
-
     retrieved = retrieve_training_set(prepared, summary.feature_service, tmp_path / "set.parquet")
     table = pq.ParquetFile(tmp_path / "set.parquet").read()
     assert table.schema.equals(TRAINING_SET_SCHEMA)
     assert retrieved.rows == 90
     assert retrieved.sha256 == sha256_of_file(tmp_path / "set.parquet")
     assert sum(retrieved.rows_per_split.values()) == 90
-
     tokens, reviews = (
         {row["review_id"]: row for row in pq.read_table(path).to_pylist()}
         for path in (tmp_path / "features.parquet", prepared)

@@ -1,5 +1,3 @@
-"""Real processes that publish into one store at the same time, and one that is killed."""
-
 import subprocess
 import sys
 import time

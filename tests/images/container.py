@@ -63,16 +63,9 @@ class Container:
             command = (*(self.config["Entrypoint"] or ()), *(self.config["Cmd"] or ()))
         variables = [*self.config["Env"], *(f"{k}={v}" for k, v in (environment or {}).items())]
         inside = ["/usr/bin/env", "-i", "-C", self.config["WorkingDir"], *variables, *command]
-        return subprocess.Popen(
-            [
-                *("unshare", "--mount", "sh", "-c", _STRICT, "sh"),
-                *(str(self.root), str(self.shared)),
-                *inside,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        strict = ["unshare", "--mount", "sh", "-c", _STRICT, "sh", str(self.root), str(self.shared)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen([*strict, *inside], text=True, **pipes)
 
     def run(self, *command, environment=None):
         """Run a command to its end; return what it wrote."""

@@ -3,12 +3,12 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass(frozen=True)
-class Instruction:
+class Instruction(NamedTuple):
     name: str
     arguments: str
 
@@ -30,12 +30,8 @@ class Dockerfile:
 
     def copied(self):
         """Sources in the project and their targets, of all stages."""
-        pairs = []
-        for given in in_order("COPY", *self.stages):
-            if not given.startswith("--from="):
-                *sources, target = given.split()
-                pairs += [(source, target) for source in sources]
-        return pairs
+        given = [one.split() for one in in_order("COPY", *self.stages) if "--from=" not in one]
+        return [(source, target) for *sources, target in given for source in sources]
 
 
 def in_order(name, *stages):
@@ -54,12 +50,9 @@ def environment(stage):
 def read_dockerfile(image):
     text = (ROOT / "images" / image / "Dockerfile").read_text()
     lines = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", "")
-    instructions = [
-        Instruction(*line.strip().split(maxsplit=1)) for line in lines.splitlines() if line.strip()
-    ]
-    starts = [i for i, step in enumerate(instructions) if step.name == "FROM"]
-    ends = [*starts[1:], len(instructions)]
-    return Dockerfile(
-        arguments=instructions[: starts[0]],
-        stages=[instructions[start:end] for start, end in zip(starts, ends, strict=True)],
-    )
+    parts: list[list[Instruction]] = [[]]
+    for line in filter(str.strip, lines.splitlines()):
+        step = Instruction(*line.strip().split(maxsplit=1))
+        parts += [[]] if step.name == "FROM" else []
+        parts[-1].append(step)
+    return Dockerfile(arguments=parts[0], stages=parts[1:])

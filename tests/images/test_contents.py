@@ -1,7 +1,6 @@
-"""What goes into an image: all that its code imports, and nothing that is not asked for."""
-
 import ast
 import fnmatch
+import tomllib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
@@ -16,12 +15,19 @@ from tests.images.test_dockerfiles import EXTRAS, IMAGES, extras_of
 OURS = ("components", "feature_repo", "pipelines")
 
 
+def copied_files(image):
+    paths = [ROOT / source for source, _ in read_dockerfile(image).copied()]
+    return {
+        file
+        for path in paths
+        for file in ([path] if path.is_file() else path.rglob("*"))
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+
+
 def copied_modules(image):
     """The modules of ours that lie in an image."""
-    sources = [ROOT / source for source, _ in read_dockerfile(image).copied()]
-    return {file for path in sources if path.is_dir() for file in path.rglob("*.py")} | {
-        path for path in sources if path.suffix == ".py"
-    }
+    return {file for file in copied_files(image) if file.suffix == ".py"}
 
 
 def used_modules(image):
@@ -40,9 +46,8 @@ def used_modules(image):
 def files_of(module):
     """Where a module of ours may lie; empty for those of others."""
     path = ROOT.joinpath(*module.split("."))
-    return (
-        {path.with_suffix(".py"), path / "__init__.py"} if module.split(".")[0] in OURS else set()
-    )
+    ours = module.split(".")[0] in OURS
+    return {path.with_suffix(".py"), path / "__init__.py"} if ours else set()
 
 
 @cache
@@ -63,9 +68,7 @@ def imports(module):
 
 def installed_by(extras):
     """Distributions that the extras bring, with all that these need."""
-    from tomllib import loads
-
-    project = loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     waiting = [*project["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
@@ -78,11 +81,10 @@ def installed_by(extras):
             needs = requires(wanted.name) or []
         except PackageNotFoundError:  # of the cloud extra, which one machine does not install
             continue
+        extras_or_none = (*wanted.extras, "")
         for line in needs:
             marker = Requirement(line).marker
-            if marker is None or any(
-                marker.evaluate({"extra": extra}) for extra in (*wanted.extras, "")
-            ):
+            if not marker or any(marker.evaluate({"extra": one}) for one in extras_or_none):
                 waiting.append(line)
     return {name for name, _ in seen}
 
@@ -132,12 +134,8 @@ def test_no_weights_and_no_data_but_the_sample_are_copied(image):
     allowed = ("*.py", "*.html", "*.css", "*.yaml", "*.toml", "*.txt", "*.md", "*.sh", "*.conf")
     files = {
         file
-        for source, _ in read_dockerfile(image).copied()
-        for file in ([ROOT / source] if (ROOT / source).is_file() else (ROOT / source).rglob("*"))
-        if file.is_file()
-        and "__pycache__" not in file.parts
-        and not any(fnmatch.fnmatch(file.name, pattern) for pattern in allowed)
+        for file in copied_files(image)
+        if not any(fnmatch.fnmatch(file.name, pattern) for pattern in allowed)
     }
-
     sample = {ROOT / "components/data/sample_reviews.csv"} if image == "steps" else set()
     assert files == sample

@@ -1,5 +1,3 @@
-"""The Dockerfiles: user, content, pins and labels."""
-
 import re
 import tomllib
 
@@ -7,12 +5,8 @@ import pytest
 import yaml
 
 from components.shared.kubernetes.namespace_objects import RUN_AS_USER
-from components.shared.machine.images import (
-    image_variables,
-    predictor_image,
-    step_image,
-    training_image,
-)
+from components.shared.machine import images as code
+from components.shared.machine.images import image_variables
 from tests.images.reader import ROOT, environment, in_order, labels, read_dockerfile
 
 IMAGES = ("steps", "training", "predictor")
@@ -26,30 +20,26 @@ def extras_of(image):
 
 
 def test_each_image_of_the_code_has_a_dockerfile():
-    images = (step_image(), training_image(1), predictor_image())
+    images = (code.step_image(), code.training_image(1), code.predictor_image())
     named = [name.rsplit("/")[-1].split(":")[0] for name in images]
     assert tuple(named) == IMAGES
-    assert sorted(named) == sorted(path.parent.name for path in ROOT.glob("images/*/Dockerfile"))
+    assert set(named) == {path.parent.name for path in ROOT.glob("images/*/Dockerfile")}
 
 
 def test_make_names_the_images_as_the_code_does(monkeypatch):
     for variable in ("IMAGE_REGISTRY", "IMAGE_TAG"):
         monkeypatch.delenv(variable, raising=False)
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = {
-        name: re.search(rf"^{name} \?= (\S+)$", makefile, re.MULTILINE).group(1)
-        for name in ("IMAGE_REGISTRY", "IMAGE_TAG")
-    }
-    assert named == image_variables()
+    for name, value in image_variables().items():
+        assert f"\n{name} ?= {value}\n" in makefile
     assert f"\nIMAGES := {' '.join(IMAGES)}\n" in makefile
 
 
 def test_all_images_are_built_on_one_base_which_is_pinned():
     defaults = {read_dockerfile(image).arguments[0].arguments for image in IMAGES}
     assert len(defaults) == 1
-    assert re.fullmatch(
-        r"BASE_IMAGE=[\w./-]+:3\.11\.\d+-slim-bookworm(@sha256:[0-9a-f]{64})?", defaults.pop()
-    )
+    pinned = r"BASE_IMAGE=[\w./-]+:3\.11\.\d+-slim-bookworm(@sha256:[0-9a-f]{64})?"
+    assert re.fullmatch(pinned, defaults.pop())
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -59,31 +49,24 @@ class TestImage:
         assert [stage[0].arguments.split()[0] for stage in stages] == ["${BASE_IMAGE}"] * 2
 
     def test_its_process_is_not_root_by_number(self, image):
-        assert in_order("USER", read_dockerfile(image).last_stage) == [
-            f"{RUN_AS_USER}:{RUN_AS_USER}"
-        ]
+        users = in_order("USER", read_dockerfile(image).last_stage)
+        assert users == [f"{RUN_AS_USER}:{RUN_AS_USER}"]
 
     def test_its_last_stage_installs_nothing_and_removes_pip(self, image):
         (command,) = in_order("RUN", read_dockerfile(image).last_stage)
-        assert re.fullmatch(
-            r"find /usr \\\( (-o|-name|[\w'*-]|\s)+ \\\) -prune\s+-exec rm -r {} \+", command
-        )
+        found = r"find /usr \\\( (-o|-name|[\w'*-]|\s)+ \\\) -prune\s+-exec rm -r {} \+"
+        assert re.fullmatch(found, command)
         assert "-name pip " in command
 
     def test_its_last_stage_takes_only_the_dependencies_from_the_other(self, image):
-        copied = in_order("COPY", read_dockerfile(image).last_stage)
-        assert [given for given in copied if given.startswith("--")] == [
-            "--from=dependencies /venv /venv"
-        ]
+        first, *others = in_order("COPY", read_dockerfile(image).last_stage)
+        assert first == "--from=dependencies /venv /venv"
+        assert not [given for given in others if given.startswith("--")]
         assert not in_order("ADD", *read_dockerfile(image).stages)
 
     def test_a_change_of_the_code_leaves_the_dependencies_alone(self, image):
-        recipe = read_dockerfile(image)
-        assert in_order("COPY", recipe.build_stage) == [
-            "pyproject.toml constraints.txt images/install.sh ./"
-        ]
-        copied = in_order("COPY", recipe.last_stage)
-        assert copied[0].startswith("--from=")
+        copied = in_order("COPY", read_dockerfile(image).build_stage)
+        assert copied == ["pyproject.toml constraints.txt images/install.sh ./"]
 
     def test_a_change_of_the_revision_leaves_all_that_is_copied_alone(self, image):
         names = [step.name for step in read_dockerfile(image).last_stage]
@@ -101,7 +84,6 @@ class TestImage:
 
     def test_it_says_what_it_is_and_what_it_was_built_from(self, image):
         written = labels(read_dockerfile(image).last_stage)
-
         prefix = "org.opencontainers.image."
         assert written[f"{prefix}title"] == f"review-sentiment {image}"
         assert len(written[f"{prefix}description"]) > 20
@@ -121,7 +103,6 @@ class TestImage:
 
 def test_only_the_image_that_serves_has_a_healthcheck_and_it_asks_an_open_port():
     checks = {image: in_order("HEALTHCHECK", read_dockerfile(image).last_stage) for image in IMAGES}
-
     (check,) = checks.pop("predictor")
     assert not any(checks.values())
     port = re.search(r"http://127\.0\.0\.1:(\d+)/v2/health/live", check).group(1)
@@ -135,9 +116,8 @@ def test_steps_ask_for_the_cpu_build_of_torch():
 
 
 def test_what_is_installed_is_pinned():
-    assert (
-        'export PIP_CONSTRAINT="$PWD/constraints.txt"' in (ROOT / "images/install.sh").read_text()
-    )
+    script = (ROOT / "images/install.sh").read_text()
+    assert 'export PIP_CONSTRAINT="$PWD/constraints.txt"' in script
 
 
 @pytest.mark.parametrize("image", ["steps", "training"])

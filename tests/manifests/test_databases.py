@@ -1,5 +1,3 @@
-"""The databases as the manifests make them, and MLflow as they start it, on a real Postgres."""
-
 import http.client
 import os
 import re

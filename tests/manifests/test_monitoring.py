@@ -1,5 +1,3 @@
-"""Monitors and alerts: they name metrics, labels and ports that exist."""
-
 import re
 
 import pytest

@@ -1,5 +1,3 @@
-"""Network policies: which traffic they allow, and that their selectors match pods."""
-
 import pytest
 
 from components.shared.kubernetes.namespace_objects import COMPONENT_LABEL, PART_OF, PART_OF_LABEL

@@ -1,5 +1,3 @@
-"""The pipelines' Role grants the permissions that the code declares, and nothing more."""
-
 import importlib
 from collections import defaultdict
 from pathlib import Path

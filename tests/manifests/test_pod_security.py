@@ -1,5 +1,3 @@
-"""Every pod against the Pod Security Standard `restricted` of kubernetes.io."""
-
 import copy
 
 import pytest

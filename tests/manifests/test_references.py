@@ -1,5 +1,3 @@
-"""Referenced objects exist: in the manifests, in the code, or among those a user creates."""
-
 import re
 
 from components.deployment.kserve.inference_service import RUNTIME

@@ -1,5 +1,3 @@
-"""Each object against the API server's schema, strictly."""
-
 from functools import cache
 
 import kubernetes_validate

@@ -1,5 +1,3 @@
-"""The TrainingRuntime, and the Jobs that Trainer makes of it and of our TrainJobs."""
-
 import copy
 import re
 from pathlib import Path

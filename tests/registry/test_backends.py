@@ -1,5 +1,3 @@
-"""The registry against a fresh database from several processes, and against an MLflow server."""
-
 import os
 import signal
 import subprocess

@@ -25,7 +25,6 @@ def test_a_version_carries_lineage_scores_curves_and_files(registered, tmp_path,
     assert run.data.metrics["slices.Tops _ more.n"] == 12
     curve = client.get_metric_history(result.run_id, "training.loss")
     assert [(point.step, point.value) for point in curve] == [(10, 0.9), (20, 0.5)]
-
     version = registry.show_version(NAME, "challenger")
     assert version.version == result.version == "1"
     assert version.tags["data_fingerprint"] == "data-1"
@@ -37,7 +36,6 @@ def test_a_version_carries_lineage_scores_curves_and_files(registered, tmp_path,
     written = json.loads((tmp_path / "registration.json").read_text())
     assert written["version"] == "1"
     assert written["approval"] == "approved"
-
     registry.fetch_version(NAME, "1", tmp_path / "back", tmp_path / "back.parquet")
     assert (tmp_path / "back" / "model.safetensors").read_bytes() == b"weights"
     assert (tmp_path / "back.parquet").read_bytes() == predictions.read_bytes()
@@ -122,7 +120,6 @@ def test_promotion_waits_for_approval(registered, make_model_folder, tmp_path):
     assert [path.name for path in (tmp_path / "champion").iterdir()] == [NO_CHAMPION]
     registry.promote(NAME, "1")
     assert registry.show_version(NAME, "1").aliases == ("champion",)
-
     registered(make_model_folder(tmp_path / "second", b"better"), "manual", "run-2")
     with pytest.raises(UserError, match="make approve VERSION=2"):
         registry.promote(NAME, "2")
