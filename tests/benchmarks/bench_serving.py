@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 from statistics import median
 
 import aiohttp
+import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import uvloop
@@ -143,11 +143,8 @@ def running(name: str, command: Callable[[int], list[str]], body: bytes) -> Iter
             time.sleep(0.05)
         yield Server(name, process, url, time.perf_counter() - started)
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        process.terminate()
+        process.wait(30)
 
 
 async def answers(url: str, body: bytes) -> bool:
@@ -181,20 +178,14 @@ def ceiling(model: Path, texts: list[str], seconds: float = 6.0) -> tuple[str, d
 
 def agreement(url: str, table: dict[str, list], texts: list[str]) -> None:
     """Served labels of the whole test split against what torch in fp32 predicted for it."""
-
-    async def served() -> list[int]:
-        labels = []
-        async with client_session(1) as session:
-            for start in range(0, len(texts), 200):
-                body = json.dumps({"instances": texts[start : start + 200]})
-                async with session.post(url, data=body) as response:
-                    labels += [row["label_id"] for row in (await response.json())["predictions"]]
-        return labels
-
-    labels = np.array(asyncio.run(served()))
+    found = []
+    for start in range(0, len(texts), 200):
+        answer = httpx.post(url, json={"instances": texts[start : start + 200]}, timeout=60)
+        found += [row["label_id"] for row in answer.json()["predictions"]]
+    labels = np.array(found)
     truth = np.array([SENTIMENTS.index(value) for value in table["sentiment"]])
     reference = np.array([CLASS_NAMES.index(value) for value in table["label"]])
-    scores = [f1_score(truth, found, average="macro") for found in (labels, reference)]
+    scores = [f1_score(truth, given, average="macro") for given in (labels, reference)]
     print(
         f"labels as torch fp32: {(labels == reference).mean():.2%} of {len(labels)} test reviews; "
         f"macro-F1 {scores[0]:.4f} (fp32 {scores[1]:.4f}, {100 * (scores[0] - scores[1]):+.2f} "

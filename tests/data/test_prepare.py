@@ -91,10 +91,9 @@ def test_only_training_is_balanced(run, balance):
     assert {r["copies"] for r in out if r["split"] != "train"} == {1}
     counts = {summary.copies[name] for name in ("negative", "neutral", "positive")}
     assert len(counts) == (3 if balance == "none" else 1)
-    training = [r for r in out if r["split"] == "train"]
-    assert summary.copies["shown"] == sum(r["copies"] for r in training)
-    assert summary.copies["left_out"] == sum(r["copies"] == 0 for r in training)
-    assert summary.copies["largest"] == max(r["copies"] for r in training)
+    copies = [r["copies"] for r in out if r["split"] == "train"]
+    found = {"shown": sum(copies), "left_out": copies.count(0), "largest": max(copies)}
+    assert found.items() <= summary.copies.items()
     assert summary.options["balance"] == balance
 
 

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Metrics, Model
+from kfp.dsl import Artifact, ClassificationMetrics, Metrics
 
 from components.evaluation.component import evaluate_classifier
 from components.shared.machine.files import read_json
@@ -11,22 +11,16 @@ from components.shared.machine.files import read_json
 def step(run_artifacts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("step")
     (folder / "champion").mkdir()
-    model, training_set, prepared = run_artifacts
-    artifacts = {
-        "model": Model(uri=str(model)),
-        "training_set": Dataset(uri=str(training_set)),
-        "prepared": Dataset(uri=str(prepared)),
-        "champion": Model(uri=str(folder / "champion")),
-        "metrics": Metrics(uri=str(folder / "metrics")),
-        "confusion_matrix": ClassificationMetrics(uri=str(folder / "confusion")),
-        "roc_curve": ClassificationMetrics(uri=str(folder / "roc")),
-        "predictions": Dataset(uri=str(folder / "predictions")),
-        "evaluation_summary": Artifact(uri=str(folder / "summary")),
-    }
+    inputs = dict(zip(("model", "training_set", "prepared"), run_artifacts, strict=True))
+    names = ("metrics", "confusion_matrix", "roc_curve", "predictions", "evaluation_summary")
+    places = inputs | {name: folder / name for name in ("champion", *names)}
+    kinds = {"metrics": Metrics, "confusion_matrix": ClassificationMetrics}
+    kinds |= {"roc_curve": ClassificationMetrics}
+    artifacts = {name: kinds.get(name, Artifact)(uri=str(path)) for name, path in places.items()}
     outputs = evaluate_classifier.python_func(
         **artifacts, accuracy_threshold=0.3, macro_f1_threshold=0.1, champion_margin=0.01
     )
-    return outputs, artifacts, read_json(folder / "summary")
+    return outputs, artifacts, read_json(folder / "evaluation_summary")
 
 
 def test_outputs_are_those_of_the_summary(step):
@@ -42,9 +36,8 @@ def test_dashboard_metrics_are_json_without_nan_and_rows_are_the_truth(step):
         json.dumps(artifacts[name].metadata, allow_nan=False)
     matrix = artifacts["confusion_matrix"].metadata["confusionMatrix"]
     assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == summary["classes"]
-    assert [sum(row["row"]) for row in matrix["rows"]] == [
-        entry["support"] for entry in summary["per_class"]
-    ]
+    supports = [entry["support"] for entry in summary["per_class"]]
+    assert [sum(row["row"]) for row in matrix["rows"]] == supports
 
 
 def test_roc_curve_is_that_of_the_negative_class(step):

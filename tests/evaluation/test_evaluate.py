@@ -76,7 +76,7 @@ def test_an_empty_folder_or_a_note_means_no_champion(run_artifacts, tmp_path, no
     (tmp_path / "champion").mkdir()
     for name in note:
         (tmp_path / "champion" / name).touch()
-    summary = evaluated(run_artifacts, tmp_path, champion=tmp_path / "champion")
+    summary = evaluated(run_artifacts, tmp_path, tmp_path / "champion")
     assert summary["champion"]["verdict"] == "no champion"
 
 

@@ -65,9 +65,8 @@ def test_agrees_with_resampling_the_rows_themselves(decisions):
         macro_f1s.append(scores.macro_f1)
     fast = scoring.score_intervals(scoring.confusion_matrix(truth, predicted))
     for estimate, slow in ((fast.accuracy, accuracies), (fast.macro_f1, macro_f1s)):
-        assert (estimate.low, estimate.high) == pytest.approx(
-            scoring.percentile_interval(np.array(slow)), abs=0.012
-        )
+        interval = scoring.percentile_interval(np.array(slow))
+        assert (estimate.low, estimate.high) == pytest.approx(interval, abs=0.012)
 
 
 def test_every_resample_has_as_many_rows(decisions):
@@ -106,8 +105,7 @@ def test_covers_the_truth_about_as_often_as_it_says():
     covered = 0
     for trial in range(200):
         right = generator.binomial(400, 0.8)
-        estimate = scoring.score_intervals(
-            np.array([[right, 400 - right], [0, 0]]), resamples=400, seed=trial
-        ).accuracy
+        confusion = np.array([[right, 400 - right], [0, 0]])
+        estimate = scoring.score_intervals(confusion, resamples=400, seed=trial).accuracy
         covered += estimate.low <= 0.8 <= estimate.high
     assert 0.90 <= covered / 200 <= 0.99

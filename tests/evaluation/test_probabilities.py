@@ -37,11 +37,8 @@ def test_bins_have_equal_mass_and_rising_confidence():
     assert {point.rows for point in points} <= {66, 67}
     assert sum(point.rows for point in points) == 1000
     assert [p.confidence for p in points] == sorted(p.confidence for p in points)
-
-
-def test_fewer_rows_than_bins():
-    points = scoring.reliability(*drawn(4, seed=3))
-    assert [point.rows for point in points] == [1, 1, 1, 1]
+    few = scoring.reliability(*drawn(4, seed=3))
+    assert [point.rows for point in few] == [1, 1, 1, 1]
 
 
 def test_right_temperature_lowers_error_and_loss():
@@ -87,9 +84,8 @@ def test_log_loss_and_brier_score_by_hand():
     truth = np.array([0, 2])
     chances = np.array([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]])
     assert scoring.log_loss(truth, chances) == pytest.approx(-(np.log(0.5) + np.log(0.6)) / 2)
-    assert scoring.brier_score(truth, chances) == pytest.approx(
-        ((0.25 + 2 * 0.0625) + (2 * 0.04 + 0.16)) / 2
-    )
+    by_hand = ((0.25 + 2 * 0.0625) + (2 * 0.04 + 0.16)) / 2
+    assert scoring.brier_score(truth, chances) == pytest.approx(by_hand)
 
 
 def test_log_loss_of_an_impossible_truth_is_finite():

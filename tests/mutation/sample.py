@@ -54,13 +54,10 @@ def mutants_of(source: str) -> list[list[tuple[str, int]]]:
 
 def compiles(code: str) -> bool:
     """Whether this is Python: the star of keyword-only parameters is not a product."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
-            compile(code, "mutant", "exec")
-    except SyntaxError:
-        return False
-    return True
+    with warnings.catch_warnings(), contextlib.suppress(SyntaxError):
+        warnings.simplefilter("ignore", SyntaxWarning)
+        return bool(compile(code, "mutant", "exec"))
+    return False
 
 
 def outcome_of(tree: Path, tests: list[str], seconds: float) -> str:
