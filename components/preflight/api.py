@@ -76,28 +76,20 @@ class Api:
     ) -> Answer:
         """Make one request, and return the answer also where it is a refusal.
 
-        To ask in the name of another user (`impersonate`) needs a right of its own.
-
-        Raises:
-            UserError: If the cluster cannot be reached, does not accept the credentials, or
-                answers with errors of its own.
+        `UserError` if the cluster cannot be reached, does not accept the credentials, or answers
+        with errors of its own. To `impersonate` another user needs a right of its own.
         """
         from kubernetes.client.exceptions import ApiException
 
         headers = {"Accept": accept, "Content-Type": _JSON}
         headers |= {"Impersonate-User": impersonate} if impersonate else {}
 
+        how: dict[str, Any] = {"header_params": headers, "auth_settings": ["BearerToken"]}
+        how |= {"_preload_content": False, "_request_timeout": _TIMEOUT}
+
         def once() -> Answer:
             try:
-                response, _, _ = self.client.call_api(
-                    path,
-                    method,
-                    header_params=headers,
-                    body=body,
-                    auth_settings=["BearerToken"],
-                    _preload_content=False,
-                    _request_timeout=_TIMEOUT,
-                )
+                response, _, _ = self.client.call_api(path, method, body=body, **how)
             except ApiException as error:
                 if error.status in _ANSWERS:
                     return Answer(error.status, _text(error.body))

@@ -50,32 +50,25 @@ _TOKEN = "KFP_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 
 
 def check_server(api: Api) -> list[Finding]:
-    """Version of the API server, and who asks.
-
-    Raises:
-        UserError: If it cannot be reached, is something else, or does not accept the credentials.
-    """
+    """Version of the API server, and who asks; `UserError` if it is not one, or knows nobody."""
     answer = api.get("/version")
     said = str(answer.found.get("gitVersion") or "")
     version = re.match(r"v?(\d+)\.(\d+)", said)
     if not answer.good or not version:
-        raise UserError(
-            f"what answers at {api.host} is not a Kubernetes API server ({answer.status} at "
-            "/version); check the server in the kubeconfig"
-        )
+        what = f"what answers at {api.host} is not a Kubernetes API server"
+        remedy = "check the server in the kubeconfig"
+        raise UserError(f"{what} ({answer.status} at /version); {remedy}")
     # `/version` is answered to everyone: this tells whether the credentials are valid.
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     answer = api.ask("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review)
     if answer.status == 403 and "system:anonymous" in answer.text:
-        raise UserError(
-            f"the kubeconfig brings no credentials that the cluster at {api.host} knows: it takes "
-            "you for system:anonymous; log in again"
-        )
+        what = f"the kubeconfig brings no credentials that the cluster at {api.host} knows"
+        raise UserError(f"{what}: it takes you for system:anonymous; log in again")
     name = ((answer.found.get("status") or {}).get("userInfo") or {}).get("username")
     text = f"Kubernetes {said}" + (f", you are {name}" if name else "")
     if (int(version[1]), int(version[2])) < _OLDEST:
-        oldest = ".".join(map(str, _OLDEST))
-        return [warning("API server", f"{text}; Kubeflow Trainer needs {oldest} or later")]
+        needs = f"Kubeflow Trainer needs {_OLDEST[0]}.{_OLDEST[1]} or later"
+        return [warning("API server", f"{text}; {needs}")]
     if not api.client.configuration.verify_ssl:
         return [warning("API server", f"{text}; the kubeconfig does not check its certificate")]
     return [passed("API server", text)]
@@ -111,15 +104,12 @@ def _field(name: str, group_version: str, field: str, without: Finding) -> Check
 
 def has_field(openapi: dict[str, Any], kind: str, path: str) -> bool:
     """Whether a kind has a field, such as `spec.canary`, by its group's OpenAPI document."""
-    schemas = (openapi.get("components") or {}).get("schemas") or {}
-    for schema in schemas.values():
+    for schema in ((openapi.get("components") or {}).get("schemas") or {}).values():
         kinds = schema.get("x-kubernetes-group-version-kind") or []
         if any(known.get("kind") == kind for known in kinds):
             for name in path.split("."):
-                schema = (schema.get("properties") or {}).get(name)
-                if schema is None:
-                    return False
-            return True
+                schema = ((schema or {}).get("properties") or {}).get(name)
+            return schema is not None
     return False
 
 
@@ -137,8 +127,7 @@ def _traffic(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Fi
 
 def _versions(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[Finding]:
     """What the tags of the controllers' images say, and whether their pods are ready."""
-    deployments: dict[str, dict[str, Any]] = {}
-    closed: list[str] = []
+    deployments, closed = {}, []
     for namespace in dict.fromkeys((expected.kfp_namespace, *_NAMESPACES)):
         answer = api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments")
         if not answer.good:
@@ -152,19 +141,17 @@ def _versions(api: Api, expected: Expected, found: dict[str, Any]) -> Iterator[F
         else:
             unseen.append((name, wanted))
     if unseen:
-        where = f"you may not list Deployments in {', '.join(closed)}"
-        if not closed:
-            wanted = ", ".join(deployment for _, deployment in unseen)
-            where = f"none of the Deployments {wanted} is in {', '.join(_NAMESPACES)}"
-        yield skipped("versions", f"{', '.join(name for name, _ in unseen)}: {where}")
+        names, wanted = (", ".join(words) for words in zip(*unseen, strict=True))
+        none = f"none of the Deployments {wanted} is in {', '.join(_NAMESPACES)}"
+        where = f"you may not list Deployments in {', '.join(closed)}" if closed else none
+        yield skipped("versions", f"{names}: {where}")
 
 
 def _version(name: str, deployment: dict[str, Any], oldest: tuple[int, int]) -> Finding:
     metadata, needed = deployment["metadata"], ".".join(map(str, oldest))
     where = f"{metadata['name']} in namespace {metadata['namespace']}"
     if not (deployment.get("status") or {}).get("availableReplicas"):
-        describe = f"describe deployment {metadata['name']}"
-        remedy = f"kubectl -n {metadata['namespace']} {describe}"
+        remedy = f"kubectl -n {metadata['namespace']} describe deployment {metadata['name']}"
         return failed(name, f"{where} has no ready pod", remedy)
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
     tag = re.search(r":v?(\d+)\.(\d+)[^@/]*$", image.partition("@")[0])

@@ -46,9 +46,13 @@ skipped = partial(Finding, State.SKIPPED)
 class CheckFailed(Exception):  # noqa: N818 (an outcome, not a fault of the program)
     """What a check from inside saw is not right."""
 
+    state = State.FAILED
+
 
 class CheckWarning(CheckFailed):
     """What a check from inside saw is not right, and most of the pipelines run without it."""
+
+    state = State.WARNING
 
 
 def try_and_print(checks: Iterable[tuple[str, Callable[[], str]]]) -> list[Finding]:
@@ -56,14 +60,12 @@ def try_and_print(checks: Iterable[tuple[str, Callable[[], str]]]) -> list[Findi
     findings = []
     for name, check in checks:
         try:
-            finding = passed(name, check())
-        except CheckWarning as error:
-            finding = warning(name, str(error))
+            state, text = State.PASSED, check()
         except CheckFailed as error:
-            finding = failed(name, str(error))
+            state, text = error.state, str(error)
         except Exception as error:  # whatever it is, it answers the question
-            finding = failed(name, f"{type(error).__name__}: {error}")
-        findings.append(Finding(finding.state, name, " ".join(finding.text.split())[:600]))
+            state, text = State.FAILED, f"{type(error).__name__}: {error}"
+        findings.append(Finding(state, name, " ".join(text.split())[:600]))
         print(_MARK + json.dumps(asdict(findings[-1])), flush=True)
     return findings
 
@@ -77,8 +79,7 @@ def from_log(log: str) -> list[Finding]:
 def group_lines(title: str, findings: Iterable[Finding], colours: bool) -> str:
     """A group of findings for a terminal: a line each, folded where it is long, and its remedy.
 
-    Commands are never folded, so that they can be copied; one that fixes several findings in a row
-    is shown once, below the last.
+    Commands, to be copied, are never folded; one that fixes several in a row stands below the last.
     """
     shown = list(findings)
     following = [*(finding.remedy for finding in shown[1:]), ""]

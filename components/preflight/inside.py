@@ -1,5 +1,6 @@
 """What a step relies on, tried from inside the cluster, in a step's own pod."""
 
+import contextlib
 import os
 import platform
 import shutil
@@ -71,8 +72,8 @@ def check_feature_store() -> str:
             ).fetchone()
     except psycopg.Error as error:
         raise CheckFailed(f"Postgres at {where}: {error}") from None
-    if row is None or not row[1]:
-        schema = row[0] if row else "public"
+    schema, allowed = row or ("public", False)
+    if not allowed:
         raise CheckFailed(f"{os.environ.get('PGUSER')} may not create tables in schema {schema}")
     return f"Postgres {version} at {where}, tables can be made"
 
@@ -82,10 +83,9 @@ def check_mlflow() -> str:
     uri = _server("MLFLOW_TRACKING_URI")
     _fetch(f"{uri}/health", login=True)
     _fetch(f"{uri}/api/2.0/mlflow/experiments/search?max_results=1", login=True)
-    try:
+    with contextlib.suppress(CheckFailed):
         return f"{uri} answers, version {_fetch(f'{uri}/version', login=True).strip()}"
-    except CheckFailed:
-        return f"{uri} answers"
+    return f"{uri} answers"
 
 
 def check_artifacts() -> str:
@@ -156,6 +156,6 @@ def _fetch(url: str, *, login: bool = False) -> str:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CheckFailed(f"{url} cannot be reached ({error})") from None
     if answer.is_error:
-        said = " ".join(answer.text[:300].split())
-        raise CheckFailed(f"{url} answers {answer.status_code}: {said or answer.reason_phrase}")
+        said = " ".join(answer.text[:300].split()) or answer.reason_phrase
+        raise CheckFailed(f"{url} answers {answer.status_code}: {said}")
     return answer.text

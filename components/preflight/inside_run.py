@@ -13,10 +13,8 @@ _LOOK_EVERY_SECONDS = 2.0
 ENDED = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED", "ERROR"})
 """States of a run of Kubeflow Pipelines that do not change any more."""
 
-_PERMANENT = (
-    *("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"),
-    *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
-)
+_IMAGE = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+_CONFIGURATION = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 """Reasons to wait that time alone does not end."""
 
 
@@ -24,10 +22,8 @@ _PERMANENT = (
 class Look:
     """One look at the pod of a step, which has no name yet where there is none.
 
-    Attributes:
-        ended: Whether it will not change any more.
-        waits: What it waits for, or why it ended without a result; empty where it succeeded.
-        kind: `image`, `configuration`, `unschedulable`, `died`, or empty: what the remedy goes by.
+    It says what the pod waits for or why it ended without a result, empty where it succeeded, and
+    what the remedy goes by: `image`, `configuration`, `unschedulable`, `died` or nothing.
     """
 
     pod: str = ""
@@ -46,13 +42,9 @@ def follow(
 ) -> list[Finding]:
     """Wait until every step of the run has ended or cannot, and return what they saw.
 
-    Args:
-        api: The cluster, with the namespace of the run.
-        run_id: KFP's id of the run, which its pods carry as a label.
-        state_of_run: Asks KFP for the run's state.
-        images: The image of each step by the name of its finding.
-        deadline_seconds: Time after which the run is given up.
-        say: Called with what is waited for, whenever that changes.
+    KFP is asked for the run's state, and the cluster for the pods that carry its id as a label;
+    `images` has that of each step by the name of its finding. Whenever it changes, what is waited
+    for is said.
     """
     until, said = api.retry_policy.clock() + deadline_seconds, ""
     while True:
@@ -96,8 +88,8 @@ def _state(status: Mapping[str, Any]) -> Look:
     for state in states:
         waits = state.get("waiting") or {}
         reason, message = waits.get("reason") or "", str(waits.get("message") or "").strip()
-        if reason in _PERMANENT:
-            kind = "image" if "Image" in reason else "configuration"
+        if reason in (*_IMAGE, *_CONFIGURATION):
+            kind = "image" if reason in _IMAGE else "configuration"
             return Look(ended=True, waits=f"{reason}: {message}".rstrip(": "), kind=kind)
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":

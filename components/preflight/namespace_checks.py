@@ -116,8 +116,8 @@ def _secured(context: Any) -> bool:
 
 def _config_map(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
     """A pod without one of the keys hangs."""
-    lacking = [key for key in expected.config_keys if key not in (found.get("data") or {})]
-    if lacking:
+    data = found.get("data") or {}
+    if lacking := [key for key in expected.config_keys if key not in data]:
         text = f"ConfigMap {names.CONFIG_MAP} lacks {', '.join(lacking)}"
         yield failed("configuration", text, APPLY)
 
@@ -161,8 +161,7 @@ def _priorities(api: Api, expected: Expected, found: Found) -> Iterator[Finding]
 def priorities_in(found: Any) -> Iterator[str]:
     """Every priority class that an object names, however deep."""
     if isinstance(found, dict):
-        if found.get("priorityClassName"):
-            yield found["priorityClassName"]
+        yield from filter(None, [found.get("priorityClassName")])
         found = list(found.values())
     if isinstance(found, list):
         for part in found:
@@ -170,10 +169,7 @@ def priorities_in(found: Any) -> Iterator[str]:
 
 
 def _servers(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
-    """Whether our servers have ready pods, and the Secrets that they and the steps need exist.
-
-    The Secrets' values are not read. A server waits for its Secrets, so that they come first.
-    """
+    """Whether our servers have ready pods and, first, the Secrets that pods wait for exist."""
     servers: list[Finding] = []
     needed = {name: set(keys) for name, keys in expected.secrets.items()}
     for plural, kind in (("deployments", "Deployment"), ("statefulsets", "StatefulSet")):
@@ -186,9 +182,8 @@ def _servers(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
             ready = (one.get("status") or {}).get("readyReplicas", 0)
             text = f"{kind} {name}, {ready} of {wanted} pod{'s' * (wanted != 1)} ready"
             describe = f"kubectl -n {api.namespace} describe {kind.lower()} {name}"
-            bad = warning if ready else failed
-            good = ready >= wanted
-            servers.append(passed("server", text) if good else bad("server", text, describe))
+            bad = (warning if ready else failed)("server", text, describe)
+            servers.append(passed("server", text) if ready >= wanted else bad)
             for secret, keys in secrets_of(one["spec"]["template"]["spec"]).items():
                 needed.setdefault(secret, set()).update(keys)
     for name, keys in sorted(needed.items()):

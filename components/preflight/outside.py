@@ -104,13 +104,9 @@ class Check:
 
 
 def check_from_outside(api: Api, expected: Expected) -> Iterator[tuple[str, list[Finding]]]:
-    """Check a cluster without changing anything in it.
+    """Check a cluster without changing it; yields title and findings of a group once it is known.
 
-    Yields:
-        Groups as they become known: title and findings.
-
-    Raises:
-        UserError: If the cluster cannot be reached or does not accept the credentials.
+    Raises `UserError` if the cluster cannot be reached or does not accept the credentials.
     """
     from components.preflight.cluster_checks import CLUSTER, check_server
     from components.preflight.gpu_checks import GPUS
