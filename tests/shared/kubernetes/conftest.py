@@ -61,6 +61,12 @@ def conditions(**holds):
     return {"conditions": [{"type": kind, "status": str(is_so)} for kind, is_so in holds.items()]}
 
 
+def container(name="node", **state):
+    """The status of a container that is not ready."""
+    image = {"image": "training:1", "imageID": "", "ready": False, "restartCount": 0}
+    return {"name": name, **image, "state": state}
+
+
 def outcome(found):
     """That of a TrainJob, as `run_to_end` wants it."""
     if condition(found, "Complete"):

@@ -7,7 +7,7 @@ import pytest
 
 from components.shared.kubernetes.launch import run_to_end
 from components.shared.machine.errors import UserError
-from tests.shared.kubernetes.conftest import conditions, train_job
+from tests.shared.kubernetes.conftest import conditions, container, train_job
 from tests.shared.kubernetes.test_objects import event as warning
 from tests.stand_ins.api_server import Refused
 
@@ -15,9 +15,8 @@ from tests.stand_ins.api_server import Refused
 def pod(phase="Pending", waiting=None, unschedulable="", name="job-node-0-x"):
     status = {"phase": phase}
     if waiting:
-        state = {"waiting": {"reason": waiting, "message": f"said {waiting}"}}
-        container = {"name": "node", "image": "training:1", "imageID": "", "state": state}
-        status["containerStatuses"] = [{**container, "ready": False, "restartCount": 0}]
+        why = {"reason": waiting, "message": f"said {waiting}"}
+        status["containerStatuses"] = [container(waiting=why)]
     if unschedulable:
         no = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
         status["conditions"] = [{**no, "message": unschedulable}]
@@ -29,12 +28,20 @@ def event(reason, message, name="job-node-0", ago=None):
     return warning(name, reason, message, lastTimestamp=seen)
 
 
+def plant(jobs, found):
+    jobs.api.pods = [one for one in found if "status" in one]
+    jobs.api.events = [one for one in found if "reason" in one]
+
+
 @pytest.fixture
 def run(jobs):
     def run(seconds=3600.0, outcome=lambda found: None, **options):
         return run_to_end(jobs.objects, train_job(), outcome, deadline_seconds=seconds, **options)
 
     return run
+
+
+STARTING = [pod(waiting="ContainerCreating")]
 
 
 @pytest.mark.parametrize(
@@ -58,40 +65,33 @@ def test_what_is_permanent_ends_the_wait_in_minutes(jobs, run, reason, remedy):
 
 
 @pytest.mark.parametrize(
-    ("pods", "events", "words"),
+    ("found", "words"),
     [
         (
             [pod(unschedulable="0/4 nodes are available: 4 Insufficient nvidia.com/gpu.")],
-            [],
             r"job-node-0-x finds no node \(0/4 .* nvidia.com/gpu.\); add or free some",
         ),
         (
-            [],
             [event("FailedCreate", 'pods "a" is forbidden: exceeded quota: gpus', ago=60)],
             r"no quota left \(.*exceeded quota: gpus\); free some or ask for more",
         ),
         (
-            [pod(waiting="ContainerCreating")],
-            [event("FailedMount", 'secret "s" not found', name="job-node-0-x")],
+            [*STARTING, event("FailedMount", 'secret "s" not found', name="job-node-0-x")],
             r'cannot mount a volume \(secret "s" not found\)',
         ),
         # Pods that the selector leaves out, as that of Katib's search algorithm.
         (
-            [],
             [event("FailedScheduling", "0/4 nodes are available", name="job-random-x", ago=60)],
             r"job-random-x finds no node \(0/4 nodes are available\)",
         ),
         (
-            [],
             [event("Failed", 'Failed to pull image "x:1": denied', name="job-random-x")],
             r"job-random-x cannot get an image \(.* denied\)",
         ),
     ],
 )
-def test_what_may_become_free_is_reported_once_and_waited_for(
-    jobs, run, caplog, pods, events, words
-):
-    jobs.api.pods, jobs.api.events = pods, events
+def test_what_may_become_free_is_reported_once_and_waited_for(jobs, run, caplog, found, words):
+    plant(jobs, found)
     with caplog.at_level(logging.WARNING), pytest.raises(UserError, match=words):
         run(stuck_seconds=900)
     assert 900 <= jobs.time.now < 1000
@@ -111,25 +111,22 @@ def test_a_pod_that_cannot_be_made_for_another_reason_ends_it(jobs, run):
 
 
 @pytest.mark.parametrize(
-    ("pods", "events"),
+    "found",
     [
         # A trial that waits for the place of another one.
-        ([pod("Running"), pod(unschedulable="no GPU", name="job-2")], []),
-        ([], [event("FailedCreate", "exceeded quota: gpus", ago=3600)]),
-        ([], [event("FailedCreate", "exceeded quota: gpus", name="jobs-of-others")]),
-        ([], [event("BackoffLimitExceeded", "no")]),
+        [pod("Running"), pod(unschedulable="no GPU", name="job-2")],
+        [event("FailedCreate", "exceeded quota: gpus", ago=3600)],
+        [event("FailedCreate", "exceeded quota: gpus", name="jobs-of-others")],
+        [event("BackoffLimitExceeded", "no")],
         # Of before the pod found its node.
-        (
-            [pod(waiting="ContainerCreating")],
-            [event("FailedScheduling", "no GPU", name="job-node-0-x")],
-        ),
-        ([], [event("FailedCreate", "failed calling webhook", ago=160)]),
-        ([pod("Running")], [event("FailedScheduling", "no GPU", name="job-random-x")]),
-        ([pod(waiting="ContainerCreating"), pod(waiting="CrashLoopBackOff")], []),
+        [*STARTING, event("FailedScheduling", "no GPU", name="job-node-0-x")],
+        [event("FailedCreate", "failed calling webhook", ago=160)],
+        [pod("Running"), event("FailedScheduling", "no GPU", name="job-random-x")],
+        [*STARTING, pod(waiting="CrashLoopBackOff")],
     ],
 )
-def test_a_wait_with_a_prospect_goes_on(jobs, run, pods, events):
-    jobs.api.pods, jobs.api.events = pods, events
+def test_a_wait_with_a_prospect_goes_on(jobs, run, found):
+    plant(jobs, found)
     with pytest.raises(UserError, match="did not end within 3600 s"):
         run()
 

@@ -9,7 +9,7 @@ import pytest
 
 from components.shared.kubernetes.launch import condition, permissions, run_to_end
 from components.shared.machine.errors import UserError
-from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, outcome, train_job
+from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, container, outcome, train_job
 from tests.stand_ins.api_server import Refused
 
 LONG_AGO = "2026-01-01T00:00:00Z"
@@ -83,8 +83,7 @@ def test_the_end_of_one_that_is_being_deleted_is_waited_for(jobs, run):
 
 
 def test_a_failure_is_reported_with_its_reasons_and_leaves_nothing(jobs, run):
-    image = {"image": "training:1", "imageID": "", "ready": False, "restartCount": 0}
-    failed = {"name": "node", **image, "state": {"terminated": {"exitCode": 1}}}
+    failed = container(terminated={"exitCode": 1})
     status = {"phase": "Failed", "containerStatuses": [failed]}
     for name, app in (("job-node-0-x", "job"), ("other", "other")):
         metadata = {"name": name, "namespace": "reviews", "labels": {"app": app}}

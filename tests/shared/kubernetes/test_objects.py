@@ -6,7 +6,7 @@ from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.objects import contains
 from components.shared.kubernetes.refusals import Conflict
 from components.shared.machine.errors import UserError
-from tests.shared.kubernetes.conftest import conditions, service
+from tests.shared.kubernetes.conftest import conditions, container, service
 from tests.stand_ins.api_server import Refused, kubeconfig
 
 
@@ -192,12 +192,11 @@ def test_a_wait_in_vain_explains(cluster):
     said = conditions(Ready=False, IngressReady=True)
     said["conditions"][0] |= {"reason": "Pods", "message": "not up"}
     cluster.kept.set_status("reviews", **said)
-    container = {"image": "i", "imageID": "", "ready": False, "restartCount": 2}
     looping = {"reason": "CrashLoopBackOff", "message": "back-off"}
-    failing = {"name": "kserve-container", "state": {"waiting": looping}, **container}
+    failing = container("kserve-container", waiting=looping) | {"restartCount": 2}
     failing["lastState"] = {"terminated": {"exitCode": 3}}
     no_image = {"reason": "ImagePullBackOff", "message": "no such image"}
-    unpullable = {"name": "sidecar", "state": {"waiting": no_image}, **container}
+    unpullable = container("sidecar", waiting=no_image)
     metadata = {"name": "reviews-pod-1", "namespace": "reviews"}
     status = {"containerStatuses": [failing, unpullable]}
     cluster.api.pods = [{"metadata": metadata, "status": status}]

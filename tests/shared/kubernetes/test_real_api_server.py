@@ -4,7 +4,6 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +14,7 @@ from components.shared.kubernetes.own_run import PERMISSIONS, own_run
 from components.shared.kubernetes.refusals import Conflict, Gone
 from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
-from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, outcome, train_job
+from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, container, outcome, train_job
 from tests.stand_ins.real_namespace import MARKS, RealNamespace
 
 pytestmark = MARKS
@@ -60,8 +59,7 @@ class Cluster(RealNamespace):
     def break_pod(self):
         """A pod that failed, and an event about it, as a kubelet would tell."""
         self.core.create_namespaced_pod(self.name, POD)
-        image = {"image": "training:1", "imageID": "", "ready": False, "restartCount": 0}
-        ended = {"name": "node", **image, "state": {"terminated": {"exitCode": 1}}}
+        ended = container(terminated={"exitCode": 1})
         status = {"phase": "Failed", "containerStatuses": [ended]}
         self.core.patch_namespaced_pod_status("job-node-0-x", self.name, {"status": status})
         about = {"kind": "Pod", "name": "job-node-0-x", "namespace": self.name}
@@ -159,19 +157,19 @@ def test_a_finalizer_keeps_it_and_that_is_reported(real):
 
 def test_a_watch_from_a_forgotten_version_is_begun_anew(real):
     real.jobs.create(train_job())
-    old = SimpleNamespace(left=1)
+    versions = ["1"]
     inner = real.client.call_api
 
     def call_api(path, method, path_params, query, *rest, **options):
-        if old.left and ("watch", True) in query:
-            old.left = 0
-            query = [(k, "1" if k == "resourceVersion" else v) for k, v in query]
+        if versions and ("watch", True) in query:
+            old = versions.pop()
+            query = [(k, old if k == "resourceVersion" else v) for k, v in query]
         return inner(path, method, path_params, query, *rest, **options)
 
     real.client.call_api = call_api
     with meanwhile(lambda: None, lambda: real.set_status(Complete=True)):
         assert real.jobs.wait("job", outcome, 60)
-    assert old.left == 0
+    assert versions == []
 
 
 def test_refusals_are_reported_in_words(real, tmp_path):
