@@ -9,11 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.data.ingest import ingest
-
-KAGGLE = (
-    *("", "Clothing ID", "Age", "Title", "Review Text", "Rating", "Recommended IND"),
-    *("Positive Feedback Count", "Division Name", "Department Name", "Class Name"),
-)
+from tests.data.sample_generator import HEADER as KAGGLE
 
 
 def kaggle_row(text="Fits well.", rating="5", number=0, **changes):
@@ -31,8 +27,6 @@ def as_csv(*rows, header=KAGGLE, delimiter=","):
 
 @pytest.fixture
 def run_ingest(tmp_path):
-    """Ingest a file of the given content (or an existing path) and read back what it wrote."""
-
     def run(content, name="reviews.csv", **options):
         source = content
         if not isinstance(content, Path):

@@ -63,11 +63,9 @@ class _Reviewer:
             self.words |= {name: forms[several], f"p{name}": forms[many_parts]}
 
     def say(self, template: str, **more: str) -> str:
-        """Fill a template with this review's words."""
         return template.format(**self.words, **more)
 
     def clause(self, praise: bool) -> str:
-        """A judgement on one thing."""
         rng = self._rng
         kind = rng.random()
         if kind < 0.5 and self._qualities:
@@ -83,7 +81,6 @@ class _Reviewer:
         return self.say(rng.choice(phrases.PRAISE_PARTS if praise else phrases.FAULT_PARTS))
 
     def text(self, rating: int, clauses: int | None = None) -> str:
-        """The review."""
         rng = self._rng
         mood = (rating > 3) - (rating < 3)
         against = {5: 0.15, 4: 0.75, 3: 1.0, 2: 0.7, 1: 0.1}[rating]
@@ -180,7 +177,6 @@ def generate(rows: int = ROWS, seed: int = SEED) -> Iterator[list[str]]:
 
 
 def write_sample(path: str | Path = SAMPLE, rows: int = ROWS, seed: int = SEED) -> None:
-    """Write the sample as CSV in UTF-8 with LF line ends."""
     with replaced_when_whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as out:
         csv.writer(out, lineterminator="\n").writerows([HEADER, *generate(rows, seed)])
 

@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 
 class Product(NamedTuple):
-    """A class of products: its names in the data, its share, and what reviewers call it."""
-
     category: str
     department: str
     share: float

@@ -13,8 +13,6 @@ from components.shared.machine.errors import UserError
 
 @pytest.fixture
 def read(tmp_path):
-    """Rows that could be read as (line, body), and the rejected ones as (line, reason)."""
-
     def run(content, name="a.csv"):
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)

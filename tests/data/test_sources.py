@@ -95,8 +95,6 @@ def test_our_own_bugs_are_not_disguised():
 
 
 class _Site(http.server.BaseHTTPRequestHandler):
-    """Serves without ranges, as simple servers do."""
-
     def do_GET(self):
         page = self.server.pages.get(self.path.split("?")[0])
         self.send_response(200 if page is not None else 404)

@@ -41,7 +41,6 @@ def review_rows(count: int, seed: int = 0) -> list[dict]:
 
 
 def write_run(folder: Path, rows: list[dict], tokenizer_folder: Path) -> tuple[Path, Path]:
-    """Write training set and prepared reviews; return their paths."""
     tokenizer = load_tokenizer(str(tokenizer_folder)).backend_tokenizer
     tokenizer.enable_truncation(32)
     prepared, training_set = folder / "prepared.parquet", folder / "training_set.parquet"
@@ -80,7 +79,6 @@ def write_model(folder: Path, source: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def run_artifacts(tmp_path_factory, tiny_bert):
-    """Model folder, training set and prepared reviews of one small run."""
     folder = tmp_path_factory.mktemp("run")
     training_set, prepared = write_run(folder, review_rows(400), tiny_bert)
     return write_model(folder / "model", tiny_bert), training_set, prepared

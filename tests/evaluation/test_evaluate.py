@@ -20,7 +20,6 @@ def evaluated(artifacts, tmp_path, champion=None):
 
 
 def changed_model(run_artifacts, folder, file, **changes):
-    """The run's model with other values in one of its JSON files."""
     shutil.copytree(run_artifacts[0], folder)
     write_json(folder / file, read_json(folder / file) | changes)
     return folder

@@ -14,8 +14,6 @@ from tests.conftest import WORDS
 
 @pytest.fixture
 def make_prepared(tmp_path):
-    """Writes a prepared Parquet file of seeded reviews and returns its path."""
-
     def make(rows=60, seed=0, **replaced):
         random = np.random.default_rng(seed)
         bodies = [" ".join(random.choice(WORDS, random.integers(1, 40))) for _ in range(rows)]
@@ -41,8 +39,6 @@ def make_prepared(tmp_path):
 
 @pytest.fixture
 def build(tiny_bert, tmp_path):
-    """Publishes a prepared file with the tiny BERT's tokenizer and returns the summary."""
-
     def run(prepared, max_tokens=24, fingerprint="data-1"):
         paths = (tmp_path / "features.parquet", tmp_path / "summary.json")
         return build_features(prepared, str(tiny_bert), max_tokens, fingerprint, *paths)

@@ -15,10 +15,6 @@ from components.shared.records.reviews import TRAINING_SET_SCHEMA
 pytestmark = pytest.mark.usefixtures("store_dir")
 
 
-def _registered():
-    return {service.name for service in open_store().list_feature_services()}
-
-
 def test_offline_and_online_features_equal_the_prepared_data(build, make_prepared, tmp_path):
     prepared = make_prepared(rows=90)
     summary = build(prepared)
@@ -58,7 +54,7 @@ def test_other_data_or_limits_make_other_versions(build, make_prepared, tmp_path
     prepared, other = make_prepared(seed=1), make_prepared(seed=2)
     made = build(prepared), build(other), build(prepared, 8), build(prepared, fingerprint="data-2")
     names = [summary.feature_service for summary in made]
-    assert _registered() == set(names)
+    assert {service.name for service in open_store().list_feature_services()} == set(names)
     assert len(set(names)) == 4
     assert latest_feature_service(open_store()) == names[-1]
     # The first version still reads its own rows.
@@ -124,7 +120,7 @@ def test_a_failed_run_leaves_the_registry_as_it_was(build, make_prepared):
     broken = make_prepared(seed=3, review_id=["same"] * 60)
     with pytest.raises(UserError, match="has review_id same twice"):
         build(broken)
-    assert _registered() == {first}
+    assert [service.name for service in open_store().list_feature_services()] == [first]
 
 
 def test_bad_prepared_files_raise_an_error(build, make_prepared, tmp_path):

@@ -35,7 +35,6 @@ def buildah(*arguments):
 
 
 def build(image):
-    """Build an image on `IMAGES_BASE`; return its local name."""
     name = f"localhost/review-sentiment-test/{image}"
     buildah(
         *("build", "--isolation", "chroot", "--format", "docker", "--layers", "--quiet"),
@@ -49,8 +48,6 @@ def build(image):
 
 
 class Container:
-    """A built image, mounted."""
-
     def __init__(self, image, root, shared):
         self.root = root  # its file system
         self.shared = shared  # the test's folder, writable at /mnt for its commands
@@ -68,7 +65,6 @@ class Container:
         return subprocess.Popen([*strict, *inside], text=True, **pipes)
 
     def run(self, *command, environment=None):
-        """Run a command to its end; return what it wrote."""
         process = self.start(*command, environment=environment)
         written, _ = process.communicate(timeout=600)
         assert process.returncode == 0, written[-4000:]
@@ -77,7 +73,6 @@ class Container:
 
 @contextmanager
 def container(image, shared):
-    """Build an image and mount it."""
     name = build(image)
     working = buildah("from", name)
     try:

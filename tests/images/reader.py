@@ -29,13 +29,11 @@ class Dockerfile:
         return self.stages[-1]
 
     def copied(self):
-        """Sources in the project and their targets, of all stages."""
         given = [one.split() for one in in_order("COPY", *self.stages) if "--from=" not in one]
         return [(source, target) for *sources, target in given for source in sources]
 
 
 def in_order(name, *stages):
-    """Arguments of the instructions of one name."""
     return [step.arguments for stage in stages for step in stage if step.name == name]
 
 

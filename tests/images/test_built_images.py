@@ -49,7 +49,6 @@ steps, training, predictor = map(_started, ("steps", "training", "predictor"))
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):
-    """The compiled training pipeline."""
     folder = tmp_path_factory.mktemp("build")
     compile_all(folder)
     return next(yaml.safe_load_all((folder / "training.yaml").read_text()))
@@ -90,8 +89,6 @@ def run_step(image, spec, step, parameters, artifacts=None):
 
 @pytest.fixture(scope="module")
 def prepared(steps, spec):
-    """The sample as the training set of the feature store; its parameters."""
-
     def run(step, parameters, **artifacts):
         return run_step(steps, spec, step, parameters, artifacts)
 
@@ -109,7 +106,6 @@ def prepared(steps, spec):
 
 @pytest.fixture(scope="module")
 def model(training, prepared):
-    """A model that the training image made of it, by its own entry."""
     training.run(
         *training.config["Entrypoint"],
         *("--training-set", "/mnt/retrieve-training-set/training_set", "--base-model", "/mnt/base"),

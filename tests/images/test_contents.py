@@ -26,7 +26,6 @@ def copied_files(image):
 
 
 def copied_modules(image):
-    """The modules of ours that lie in an image."""
     return {file for file in copied_files(image) if file.suffix == ".py"}
 
 
@@ -52,7 +51,6 @@ def files_of(module):
 
 @cache
 def imports(module):
-    """Modules that a file imports anywhere, but for types alone."""
     tree = ast.parse(module.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":

@@ -23,7 +23,6 @@ Manifest = dict[str, Any]
 
 @cache
 def build(folder):
-    """The objects of a kustomization, or of a file. No cluster is asked."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     if folder.is_file():
         return tuple(yaml.load_all(folder.read_text(), Loader=loader))
@@ -37,7 +36,6 @@ def build(folder):
 
 
 def write_kustomization(folder, overlay, components=(), **fields):
-    """Write a kustomization over one of our overlays into a folder; return the folder."""
     # kustomize takes relative paths only.
     root = "../" * (len(folder.resolve().parts) - 1) + str(MANIFESTS.relative_to("/"))
     fields |= {"resources": [f"{root}/overlays/{overlay}"]}
@@ -48,20 +46,17 @@ def write_kustomization(folder, overlay, components=(), **fields):
 
 @pytest.fixture(scope="session")
 def with_options(tmp_path_factory):
-    """An overlay with each optional component."""
     folder = tmp_path_factory.mktemp("options")
     return build(write_kustomization(folder, "gpu", OPTIONS, namespace="kubeflow"))
 
 
 @pytest.fixture(params=[*ROOTS, "options"])
 def objects(request, with_options):
-    """Each root in turn."""
     return with_options if request.param == "options" else build(MANIFESTS / request.param)
 
 
 @pytest.fixture(params=OVERLAYS)
 def overlay(request):
-    """Each overlay in turn."""
     return build(MANIFESTS / "overlays" / request.param)
 
 

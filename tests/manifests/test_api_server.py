@@ -36,7 +36,6 @@ def kubectl(*words, given=""):
 
 @pytest.fixture(scope="module", params=OVERLAYS)
 def applied(request, tmp_path_factory):
-    """An overlay in a namespace of the test's: its folder, its objects, and that namespace."""
     namespace = f"test-manifests-{uuid.uuid4().hex[:8]}"
     folder = tmp_path_factory.mktemp("overlay")
     write_kustomization(folder, request.param, namespace=namespace)

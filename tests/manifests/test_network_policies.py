@@ -16,7 +16,6 @@ def policies(objects):
 
 
 def selects(selector, labels):
-    """Whether a label selector takes a pod with these labels."""
     wanted = selector.get("matchExpressions") or []
     assert {one["operator"] for one in wanted} <= {"In", "Exists"}
     return (selector.get("matchLabels") or {}).items() <= labels.items() and all(
@@ -26,7 +25,6 @@ def selects(selector, labels):
 
 
 def opened(objects, labels, direction):
-    """The rules that hold for a pod."""
     return [
         rule
         for policy in policies(objects)
@@ -36,8 +34,6 @@ def opened(objects, labels, direction):
 
 
 def may_reach(objects, labels, peer, port):
-    """Whether one pod of the namespace may talk to another, by both one's rules."""
-
     def lets(rules, side, other):
         return any(
             port in {p["port"] for p in rule.get("ports") or [{"port": port}]}

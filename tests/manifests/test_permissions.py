@@ -10,7 +10,6 @@ COMPONENTS = Path(__file__).resolve().parents[2] / "components"
 
 
 def declared():
-    """The modules that declare their permissions."""
     for path in sorted(COMPONENTS.rglob("*.py")):
         if "\nPERMISSIONS" in path.read_text():
             parts = path.relative_to(COMPONENTS.parent).with_suffix("").parts

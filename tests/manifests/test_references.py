@@ -34,9 +34,8 @@ def test_objects_have_the_names_that_the_code_uses(overlay):
         ("ServingRuntime", RUNTIME),
     ]:
         assert named(overlay, kind, name)["metadata"]["labels"][ours.PART_OF_LABEL] == ours.PART_OF
-    assert named(overlay, "PersistentVolumeClaim", ours.STATE_CLAIM)["spec"]["accessModes"] == [
-        "ReadWriteMany"
-    ]
+    claim = named(overlay, "PersistentVolumeClaim", ours.STATE_CLAIM)
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
 def test_the_steps_find_their_environment(overlay):
@@ -63,18 +62,18 @@ def test_objects_that_a_pod_references_exist(objects):
     found = {(o["kind"], o["metadata"]["name"]): o for o in there}
     for manifest in objects:
         for _, pod in pods_of(manifest):
-            for volume in pod.get("volumes") or []:
-                if "persistentVolumeClaim" in volume:
-                    claim = volume["persistentVolumeClaim"]["claimName"]
-                    assert ("PersistentVolumeClaim", claim) in found
-                if "configMap" in volume:
-                    assert ("ConfigMap", volume["configMap"]["name"]) in found
+            volumes = pod.get("volumes") or []
+            wanted = [("ConfigMap", v["configMap"]["name"]) for v in volumes if "configMap" in v]
+            claims = [v["persistentVolumeClaim"] for v in volumes if "persistentVolumeClaim" in v]
+            wanted += [("PersistentVolumeClaim", claim["claimName"]) for claim in claims]
+            fields = (
+                ("PriorityClass", "priorityClassName"),
+                ("ServiceAccount", "serviceAccountName"),
+            )
+            wanted += [(kind, pod[field]) for kind, field in fields if field in pod]
+            assert set(wanted) <= set(found)
             mounts = [m["name"] for c in pod["containers"] for m in c.get("volumeMounts") or []]
-            assert set(mounts) == {volume["name"] for volume in pod.get("volumes") or []}
-            if "priorityClassName" in pod:
-                assert ("PriorityClass", pod["priorityClassName"]) in found
-            if "serviceAccountName" in pod:
-                assert ("ServiceAccount", pod["serviceAccountName"]) in found
+            assert set(mounts) == {volume["name"] for volume in volumes}
             for container in pod["containers"]:
                 for kind, name, key in variables_of(container):
                     keys = SECRETS[name] if kind == "Secret" else found[kind, name]["data"]

@@ -16,7 +16,6 @@ OPERATORS = {"monitoring.coreos.com"}
 
 @cache
 def schemas():
-    """The published CRDs by group, version and kind."""
     if not CRDS.is_dir():
         pytest.skip(f"the published CRDs are not at {CRDS} (set CRDS_DIR)")
     found = {}

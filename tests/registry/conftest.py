@@ -59,7 +59,6 @@ def predictions(tmp_path):
 
 @pytest.fixture
 def mlflow_file(tmp_path, monkeypatch, empty_database):
-    """An embedded MLflow of the test's own, its tables made already."""
     database = tmp_path / "mlflow" / "mlflow.db"
     database.parent.mkdir()
     database.write_bytes(empty_database)
@@ -90,8 +89,6 @@ def free_port():
 
 @pytest.fixture
 def register_version(model_folder, evaluation_summary, predictions, tmp_path):
-    """Registers a model folder of a pipeline run and returns the registration."""
-
     def call(folder=model_folder, approval="auto", pipeline_run="run-1", name=NAME, **facts):
         return register(
             folder,

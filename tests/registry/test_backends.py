@@ -42,7 +42,6 @@ def test_concurrent_processes_all_register_silently(
 
 @pytest.fixture
 def mlflow_server(tmp_path, monkeypatch, free_port):
-    """A real MLflow server that keeps its artifacts to itself."""
     environment = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true"}
     environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
