@@ -35,12 +35,9 @@ def check_gpus(api: Api, expected: Expected, found: dict[str, Any]) -> list[Find
     if not nodes:
         text = f"no node offers {GPU}, the training asks for {wanted}; a node that is only started"
         return [failed(_NAME, f"{text} when it is asked for cannot be seen here", _OPERATOR)]
-    findings = [
-        warning(_NAME, f"node {node.name} is left out: {node.hindrance}", node.remedy)
-        for node in nodes
-        if node.hindrance
-    ]
-    usable = [node for node in nodes if not node.hindrance]
+    left_out, usable = [n for n in nodes if n.hindrance], [n for n in nodes if not n.hindrance]
+    why = "node {0.name} is left out: {0.hindrance}"
+    findings = [warning(_NAME, why.format(node), node.remedy) for node in left_out]
     offered = sum(node.gpus for node in usable)
     text = f"{offered} on {len(usable)} node{'s' * (len(usable) != 1)} that training can use"
     if offered < wanted:

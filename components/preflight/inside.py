@@ -80,12 +80,12 @@ def check_feature_store() -> str:
 
 def check_mlflow() -> str:
     """Ask MLflow for its experiments too: its health says nothing of a host name refused."""
-    uri = _server("MLFLOW_TRACKING_URI")
-    _fetch(f"{uri}/health", login=True)
-    _fetch(f"{uri}/api/2.0/mlflow/experiments/search?max_results=1", login=True)
+    experiments = "/api/2.0/mlflow/experiments/search?max_results=1"
+    text = _answers("MLFLOW_TRACKING_URI", "/health", experiments, login=True)
     with contextlib.suppress(CheckFailed):
-        return f"{uri} answers, version {_fetch(f'{uri}/version', login=True).strip()}"
-    return f"{uri} answers"
+        version = _fetch(f"{_server('MLFLOW_TRACKING_URI')}/version", login=True)
+        text += f", version {version.strip()}"
+    return text
 
 
 def check_artifacts() -> str:
@@ -100,19 +100,15 @@ def check_artifacts() -> str:
 
 def check_pipelines() -> str:
     """Ask Kubeflow Pipelines for its health."""
-    uri = _server(KFP_VARIABLE)
-    _fetch(f"{uri}/apis/v2beta1/healthz")
-    return f"{uri} answers"
+    return _answers(KFP_VARIABLE, "/apis/v2beta1/healthz")
 
 
 def check_prometheus() -> str:
     """Ask Prometheus for a constant."""
     try:
-        uri = _server("PROMETHEUS_URL")
-        _fetch(f"{uri}/api/v1/query?query=1")
+        return _answers("PROMETHEUS_URL", "/api/v1/query?query=1")
     except CheckFailed as error:
         raise CheckWarning(f"{error}; a canary is not judged without it") from None
-    return f"{uri} answers"
 
 
 CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
@@ -140,6 +136,13 @@ def _server(variable: str) -> str:
     if not uri.startswith(("http://", "https://")):
         raise CheckFailed(f"{variable} names no server; it has to begin with http:// or https://")
     return uri
+
+
+def _answers(variable: str, *paths: str, login: bool = False) -> str:
+    uri = _server(variable)
+    for path in paths:
+        _fetch(f"{uri}{path}", login=login)
+    return f"{uri} answers"
 
 
 def _fetch(url: str, *, login: bool = False) -> str:

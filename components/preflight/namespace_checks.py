@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
 from components.preflight.api import ONLY_METADATA, Api, unread
@@ -122,7 +121,7 @@ def _config_map(api: Api, expected: Expected, found: Found) -> Iterator[Finding]
         yield failed("configuration", text, APPLY)
 
 
-def _claim(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
+def _claim(api: Api, expected: Expected, found: Found) -> list[Finding]:
     """The volume that all steps share."""
     spec, status, claim = found["spec"], found.get("status") or {}, f"claim {names.STATE_CLAIM}"
     phase, chosen = status.get("phase"), spec.get("storageClassName")
@@ -130,21 +129,19 @@ def _claim(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
     if phase == "Bound":
         size = (status.get("capacity") or {}).get("storage", "")
         seen = f"{size} {', '.join(spec.get('accessModes') or [])}".strip()
-        yield passed("storage", f"{claim} is bound, {seen}")
-    elif phase != "Pending":
-        yield failed("storage", f"{claim} is {phase}: its volume is gone", describe)
-    elif not chosen:
+        return [passed("storage", f"{claim} is bound, {seen}")]
+    if phase != "Pending":
+        return [failed("storage", f"{claim} is {phase}: its volume is gone", describe)]
+    if not chosen:
         text = f"{claim} has no storage class, and the cluster has no default one"
-        yield failed("storage", text, f"kubectl get storageclass\n{describe}")
-    else:
-        text = f"{claim} waits for a volume of storage class {chosen}"
-        answer = api.get(f"/apis/storage.k8s.io/v1/storageclasses/{chosen}")
-        if answer.status == 404:
-            yield failed("storage", f"{text}, which does not exist", "kubectl get storageclass")
-        elif answer.good and answer.found.get("volumeBindingMode") == "WaitForFirstConsumer":
-            yield warning("storage", f"{text}, made for the first pod that mounts it")
-        else:
-            yield failed("storage", text, describe)
+        return [failed("storage", text, f"kubectl get storageclass\n{describe}")]
+    text = f"{claim} waits for a volume of storage class {chosen}"
+    answer = api.get(f"/apis/storage.k8s.io/v1/storageclasses/{chosen}")
+    if answer.status == 404:
+        return [failed("storage", f"{text}, which does not exist", "kubectl get storageclass")]
+    if answer.good and answer.found.get("volumeBindingMode") == "WaitForFirstConsumer":
+        return [warning("storage", f"{text}, made for the first pod that mounts it")]
+    return [failed("storage", text, describe)]
 
 
 def _priorities(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
@@ -204,10 +201,9 @@ def secrets_of(pod: Mapping[str, Any]) -> dict[str, set[str]]:
     """The keys that a pod (its `spec`) cannot start without, by the name of their Secret."""
     found: dict[str, set[str]] = defaultdict(set)
     for container in [*(pod.get("initContainers") or []), *pod["containers"]]:
-        references = [
-            *((one.get("valueFrom") or {}).get("secretKeyRef") for one in container.get("env", [])),
-            *(one.get("secretRef") for one in container.get("envFrom", [])),
-        ]
+        values = [one.get("valueFrom") or {} for one in container.get("env", [])]
+        references = [value.get("secretKeyRef") for value in values]
+        references += [one.get("secretRef") for one in container.get("envFrom", [])]
         for reference in references:
             if reference and not reference.get("optional"):
                 found[reference["name"]] |= {reference["key"]} if "key" in reference else set()
@@ -233,12 +229,14 @@ def _quota(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
 
 
 def _in_quota(ours: str, quota: Found, resource: str, amount: str) -> Iterator[Finding]:
+    from kubernetes.utils import parse_quantity
+
     status, name = quota.get("status") or {}, quota["metadata"]["name"]
     hard, used = status.get("hard") or {}, status.get("used") or {}
     for key in (resource, f"requests.{resource}", f"limits.{resource}"):
         if key not in hard:
             continue
-        wanted, most, taken = map(_quantity, (amount, hard[key], used.get(key, "0")))
+        wanted, most, taken = map(parse_quantity, (amount, hard[key], used.get(key, "0")))
         text = f"ResourceQuota {name} allows {hard[key]} {key}"
         if wanted > most:
             text += f"; the largest step asks for {amount}"
@@ -249,19 +247,14 @@ def _in_quota(ours: str, quota: Found, resource: str, amount: str) -> Iterator[F
 
 
 def _in_range(ours: str, limits: Found, resource: str, amount: str) -> Iterator[Finding]:
-    name = limits["metadata"]["name"]
-    for limit in limits["spec"].get("limits") or []:
-        most = (limit.get("max") or {}).get(resource)
-        if limit["type"] in ("Container", "Pod") and most and _quantity(amount) > _quantity(most):
-            text = f"LimitRange {name} allows a {limit['type'].lower()} {most} {resource}; the"
-            edit = f"{ours} edit limitrange {name}"
-            yield failed("quota", f"{text} largest step asks for {amount}", edit)
-
-
-def _quantity(text: str) -> Decimal:
     from kubernetes.utils import parse_quantity
 
-    return Decimal(parse_quantity(text))
+    name = limits["metadata"]["name"]
+    for limit in limits["spec"].get("limits") or []:
+        kind, most = limit["type"], (limit.get("max") or {}).get(resource)
+        if kind in ("Container", "Pod") and most and parse_quantity(amount) > parse_quantity(most):
+            text = f"LimitRange {name} allows a {kind.lower()} {most} {resource}; the largest step"
+            yield failed("quota", f"{text} asks for {amount}", f"{ours} edit limitrange {name}")
 
 
 NAMESPACE = Check(
