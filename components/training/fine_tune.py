@@ -20,8 +20,7 @@ from components.training.export import write_model_folder
 from components.training.loop.data import read_training_set
 from components.training.loop.run import Metrics, TrainingRun
 from components.training.on_nodes import launch
-from components.training.on_nodes.train_job import is_one_process
-from components.training.options import TrainingOptions
+from components.training.options import TrainingOptions, is_one_process
 
 logger = logging.getLogger(__name__)
 

@@ -110,3 +110,8 @@ class TrainingOptions(Options, called="training option"):
 
 _RENAMED = {"patience": "early_stopping_patience"}
 """Present names of options by their former ones."""
+
+
+def is_one_process(nodes: int, gpus_per_node: int) -> bool:
+    """Whether training needs no TrainJob: one process does it, on one GPU or on the CPU."""
+    return nodes == 1 and gpus_per_node in (0, 1)

@@ -14,7 +14,7 @@ from kfp.dsl import PipelineTask
 from components.shared.kubernetes import namespace_objects as names
 from components.shared.machine.errors import UserError
 from components.shared.machine.images import image_variables, step_image, training_image
-from components.training.on_nodes.train_job import is_one_process
+from components.training.options import is_one_process
 
 CONFIG_KEYS: tuple[str, ...] = (
     *("MLFLOW_TRACKING_URI", "FEATURE_STORE_CONFIG", "FEATURE_STORE_DIR", "CHECKPOINT_DIR"),

@@ -13,7 +13,6 @@ from components.deployment.local.model_process import (
     bound_log,
     left_in,
 )
-from components.deployment.local.plan import Seen
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +24,25 @@ _STALLED_AFTER = 60.0  # the liveness probe's
 _LONGEST_PAUSE = 60.0
 _FORGIVEN_AFTER = 60.0
 _LOGS_KEPT = 10
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A model server process, as it was seen last.
+
+    Attributes:
+        id: Name of the process.
+        key: Key of the model that it serves.
+        version: Version of that model.
+        port: Where it takes requests; None where it is not ready.
+        ending: Whether it was asked to end.
+    """
+
+    id: str
+    key: str
+    version: str
+    port: int | None = None
+    ending: bool = False
 
 
 @dataclass(frozen=True)

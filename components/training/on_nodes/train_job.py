@@ -78,11 +78,6 @@ def check_scale(nodes: int, gpus_per_node: int) -> None:
         )
 
 
-def is_one_process(nodes: int, gpus_per_node: int) -> bool:
-    """Whether training needs no TrainJob: one process does it, on one GPU or on the CPU."""
-    return nodes == 1 and gpus_per_node in (0, 1)
-
-
 def train_job_spec(
     arguments: Sequence[str],
     nodes: int,

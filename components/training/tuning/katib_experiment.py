@@ -24,10 +24,10 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.images import training_image
 from components.training.on_nodes.train_job import (
     NODE,
-    is_one_process,
     train_job_spec,
     training_arguments,
 )
+from components.training.options import is_one_process
 
 EXPERIMENTS = Resource("kubeflow.org", "v1beta1", "experiments", "Experiment", "Katib")
 

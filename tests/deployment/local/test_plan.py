@@ -3,9 +3,10 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.deployment.local.plan import Plan, Seen, reconcile
+from components.deployment.local.model_servers import Seen
 from components.deployment.local.service_file import ServedModel, Wanted
-from components.deployment.local.splitter_configuration import Backend, Split
+from components.deployment.local.site import Plan, reconcile
+from components.deployment.local.splitter import Backend, Split
 
 ONE, TWO, THREE = (ServedModel("review-sentiment", f"/m/{v}", v) for v in "123")
 

@@ -11,8 +11,7 @@ import pytest
 from scipy.stats import binomtest
 
 from components.deployment.local import splitter as subject
-from components.deployment.local.splitter import Splitter
-from components.deployment.local.splitter_configuration import Backend, Split
+from components.deployment.local.splitter import Backend, Split, Splitter
 from components.shared.machine.errors import UserError
 from tests.deployment.conftest import needs_nginx, until
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from components.deployment.local.splitter_configuration import Backend, Split, render_configuration
+from components.deployment.local.splitter import Backend, Split, render_configuration
 from tests.deployment.conftest import NGINX, needs_nginx
 
 
