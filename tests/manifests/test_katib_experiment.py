@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from components.shared.kubernetes import namespace_objects as names
+from components.shared.kubernetes.shared_folder import LAUNCHED, TRAINING_SET
 from components.shared.machine.images import training_image
 from components.training.__main__ import METRICS, build_parser
-from components.training.on_nodes.shared_folder import LAUNCHED, TRAINING_SET
 from components.training.options import TrainingOptions
 from components.training.tuning.experiment import experiment_file, read_search_space
 from components.training.tuning.katib_experiment import MODEL_FOLDER

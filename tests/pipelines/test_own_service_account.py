@@ -23,12 +23,12 @@ from components.training.on_nodes.train_job import TRAIN_JOBS
 from components.training.tuning.search import tune
 from tests.deployment.rollout_world import NAME, World
 from tests.manifests.conftest import MANIFESTS
+from tests.shared.kubernetes.test_shared_folder import write_model
 from tests.stand_ins.katib import Katib
 from tests.stand_ins.real_namespace import KUBECONFIG, MARKS, RealNamespace
 from tests.stand_ins.trainer import Trainer
 from tests.training.conftest import small_set, tokenizer  # noqa: F401 - fixtures
 from tests.training.on_nodes.test_launch import MADE, train_options
-from tests.training.on_nodes.test_shared_folder import write_model
 
 RUN = "0123abcd-4567-4000-8000-0123456789ab"
 WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x"}

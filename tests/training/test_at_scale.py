@@ -12,8 +12,8 @@ from components.training import fine_tune as loop
 from components.training.fine_tune import fine_tune_at_scale
 from components.training.on_nodes import launch
 from components.training.options import TrainingOptions
+from tests.shared.kubernetes.test_shared_folder import write_model
 from tests.training.on_nodes.test_launch import MADE
-from tests.training.on_nodes.test_shared_folder import write_model
 
 
 def test_a_killed_training_finds_its_checkpoints_and_a_finished_one_leaves_none(

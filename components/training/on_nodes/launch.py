@@ -17,14 +17,14 @@ from components.shared.kubernetes.launch import condition, permissions, run_to_e
 from components.shared.kubernetes.namespace_objects import TRAINING_RUNTIME
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.own_run import own_run
-from components.shared.machine.errors import UserError
-from components.training.on_nodes.shared_folder import (
+from components.shared.kubernetes.shared_folder import (
     CHECKPOINTS,
     FACTS,
     MODEL,
     TRAINING_SET,
     SharedFolder,
 )
+from components.shared.machine.errors import UserError
 from components.training.on_nodes.train_job import (
     NODE,
     PODS,

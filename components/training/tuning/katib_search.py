@@ -13,9 +13,9 @@ from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.own_run import own_run
 from components.shared.kubernetes.refusals import Conflict, Request, Resource
 from components.shared.kubernetes.retries import RetryPolicy
+from components.shared.kubernetes.shared_folder import TRAINING_SET, SharedFolder
 from components.shared.machine.errors import UserError
 from components.training.loop.data import read_training_set
-from components.training.on_nodes.shared_folder import TRAINING_SET, SharedFolder
 from components.training.tuning.experiment import (
     Trial,
     read_experiment,

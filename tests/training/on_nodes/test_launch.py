@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from components.shared.kubernetes.namespace_objects import TRAINING_RUNTIME
+from components.shared.kubernetes.shared_folder import SharedFolder
 from components.shared.machine.errors import UserError
 from components.shared.records.model_folder import check_model_folder, read_training_facts
 from components.training.fine_tune import TrainingResult
 from components.training.on_nodes import launch as train_job_step
 from components.training.on_nodes.launch import PERMISSIONS, describe, fine_tune_on_nodes
-from components.training.on_nodes.shared_folder import SharedFolder
+from tests.shared.kubernetes.test_shared_folder import write_model
 from tests.stand_ins.api_server import Objects as Kept
 from tests.stand_ins.api_server import Refused
 from tests.stand_ins.step_world import WORKFLOW, StepWorld
 from tests.stand_ins.trainer import Trainer
-from tests.training.on_nodes.test_shared_folder import write_model
 
 NAME = "review-sentiment-train-0123abcd"
 GROUP = "trainer.kubeflow.org"

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
+from components.shared.kubernetes.shared_folder import KEPT_DAYS, SharedFolder
 from components.shared.machine.errors import UserError
 from components.shared.records.model_folder import REQUIRED_FILES
-from components.training.on_nodes.shared_folder import KEPT_DAYS, SharedFolder
 from components.training.options import TrainingOptions
 
 OPTIONS = TrainingOptions().to_dict()
