@@ -13,10 +13,7 @@ from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place
 
 
-@pipeline(
-    name="release",
-    description="Register, check and promote a model that passes the gate.",
-)
+@pipeline(name="release", description="Register, check and promote a model that passes the gate.")
 def release_pipeline(
     model: Input[Model],
     evaluation_summary: Input[Artifact],

@@ -10,10 +10,7 @@ from typing import Any, NamedTuple
 import httpx
 import numpy as np
 
-from components.deployment.kserve.inference_service import (
-    render_inference_service,
-    storage_uri_of,
-)
+from components.deployment.kserve.inference_service import render_inference_service, storage_uri_of
 from components.deployment.local.model_process import ModelProcess, ServedModel
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import (
@@ -25,12 +22,7 @@ from components.shared.machine.files import (
 from components.shared.records.engines import MIN_LABELS_EQUAL, TORCH
 from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.model_folder import WEIGHTS, check_model_folder
-from components.shared.records.open_inference import (
-    infer_path,
-    infer_request,
-    text_in,
-    values_in,
-)
+from components.shared.records.open_inference import infer_path, infer_request, text_in, values_in
 from components.shared.records.reviews import PREDICTIONS_SCHEMA
 
 logger = logging.getLogger(__name__)

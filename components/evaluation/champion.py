@@ -115,10 +115,7 @@ def tokens_as_read_by(champion: Champion, reviews: pa.Table) -> list[list[int]]:
 
 
 def compare(
-    truth: NDArray[np.int64],
-    new: NDArray[np.int64],
-    champion: NDArray[np.int64],
-    margin: float,
+    truth: NDArray[np.int64], new: NDArray[np.int64], champion: NDArray[np.int64], margin: float
 ) -> dict[str, Any]:
     """Compare two models' decisions on the same rows, with paired bootstrap intervals.
 

@@ -86,9 +86,7 @@ def evaluate_classifier(
     negative = summary["roc"][0]
     if negative["threshold"]:
         roc_curve.log_roc_curve(
-            negative["false_positive_rate"],
-            negative["true_positive_rate"],
-            negative["threshold"],
+            negative["false_positive_rate"], negative["true_positive_rate"], negative["threshold"]
         )
         roc_curve.metadata["curve"] = "negative against the rest"
         roc_curve.metadata["area_under_curve"] = negative["auc"]

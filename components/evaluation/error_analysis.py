@@ -104,10 +104,7 @@ def token_counts(tokens: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def worst_mistakes(
-    test: HeldOut,
-    predicted: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    most: int = 20,
+    test: HeldOut, predicted: NDArray[np.int64], probabilities: NDArray[np.float64], most: int = 20
 ) -> list[dict[str, Any]]:
     """Wrong decisions, those with the most probability in the wrong class first, JSON-ready.
 

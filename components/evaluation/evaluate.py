@@ -105,11 +105,7 @@ def evaluate(
     majority = int(confusion.sum(axis=1).argmax())
     majority_rate = float(confusion[majority].sum() / len(test))
     decision = gate.decide(
-        scores.accuracy.value,
-        scores.macro_f1.value,
-        majority_rate,
-        comparison["verdict"],
-        options,
+        scores.accuracy.value, scores.macro_f1.value, majority_rate, comparison["verdict"], options
     )
     content = {
         "rows": len(test),

@@ -190,10 +190,7 @@ def _log_and_register(
             _log_file(client, run_id, source, target)
         _ensure_registered_model(client, model_name)
         version = client.create_model_version(
-            model_name,
-            source=f"runs:/{run_id}/{MODEL_ARTIFACT}",
-            run_id=run_id,
-            tags=dict(tags),
+            model_name, source=f"runs:/{run_id}/{MODEL_ARTIFACT}", run_id=run_id, tags=dict(tags)
         )
         try:
             client.set_registered_model_alias(model_name, CHALLENGER, version.version)

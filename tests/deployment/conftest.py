@@ -12,11 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.deployment.local.model_process import (
-    ModelProcess,
-    ServedModel,
-    serving_command,
-)
+from components.deployment.local.model_process import ModelProcess, ServedModel, serving_command
 
 CRDS = Path(
     os.environ.get("CRDS_DIR") or Path(__file__).resolve().parents[2].parent / "shared" / "crds"

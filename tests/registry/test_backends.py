@@ -51,12 +51,7 @@ def mlflow_server(tmp_path, monkeypatch, free_port):
     ]
     with (tmp_path / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            cwd=tmp_path,
-            start_new_session=True,
+            command, stdout=log, stderr=log, env=environment, cwd=tmp_path, start_new_session=True
         )
     uri = f"http://127.0.0.1:{free_port}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -220,9 +220,7 @@ class CanaryWatch:
             edges = (_stretched(seen.quantile(share), self.limits) for share in (0.5, 0.99))
             watch = replace(self, frozen=LatencyEvidence(*edges, stable, canary))
         latency = watch.frozen and replace(
-            watch.frozen,
-            stable=stable - watch.frozen.stable,
-            canary=canary - watch.frozen.canary,
+            watch.frozen, stable=stable - watch.frozen.stable, canary=canary - watch.frozen.canary
         )
         pairs = Pairs.of_answers(labelled) if labelled else None
         return watch, analyse(seen, seen_of_canary, self.limits, latency=latency, labelled=pairs)

@@ -17,11 +17,7 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 
 from components.serving.observing.observer import ObservedApp, ObservedCalls, Observer
 from components.serving.options import Endpoint, LogOptions, ModelOptions, QueueLimits
-from components.serving.server.app import (
-    ClosedRepository,
-    ForgivingDataPlane,
-    rest_application,
-)
+from components.serving.server.app import ClosedRepository, ForgivingDataPlane, rest_application
 from components.serving.server.sentiment_model import SentimentModel
 from components.shared.machine.errors import UserError
 

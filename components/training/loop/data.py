@@ -129,11 +129,7 @@ def _check(reviews: TokenisedReviews, place: str) -> None:
 
 
 def epoch_batches(
-    lengths: NDArray[np.int64],
-    copies: NDArray[np.int64],
-    batch_size: int,
-    seed: int,
-    epoch: int,
+    lengths: NDArray[np.int64], copies: NDArray[np.int64], batch_size: int, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
     """Row numbers of each batch of an epoch, from 0; every row comes exactly `copies` times.
 

@@ -22,11 +22,7 @@ from components.shared.kubernetes.namespace_objects import (
 from components.shared.kubernetes.refusals import Resource
 from components.shared.machine.errors import UserError
 from components.shared.machine.images import training_image
-from components.training.on_nodes.train_job import (
-    NODE,
-    train_job_spec,
-    training_arguments,
-)
+from components.training.on_nodes.train_job import NODE, train_job_spec, training_arguments
 from components.training.options import is_one_process
 
 EXPERIMENTS = Resource("kubeflow.org", "v1beta1", "experiments", "Experiment", "Katib")

@@ -16,11 +16,7 @@ from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.kubernetes.shared_folder import TRAINING_SET, SharedFolder
 from components.shared.machine.errors import UserError
 from components.training.loop.data import read_training_set
-from components.training.tuning.experiment import (
-    Trial,
-    read_experiment,
-    read_search_space,
-)
+from components.training.tuning.experiment import Trial, read_experiment, read_search_space
 from components.training.tuning.katib_experiment import (
     EXPERIMENTS,
     TrialSettings,

@@ -177,11 +177,7 @@ def test_the_power_is_what_a_simulation_shows():
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.floats(0.3, 0.8),
-    st.floats(0.1, 0.2),
-    st.integers(5, 95),
-)
+@given(st.floats(0.3, 0.8), st.floats(0.1, 0.2), st.integers(5, 95))
 def test_the_reviews_at_hand_are_enough_in_99_of_100_tests(baseline, effect, percent):
     plan = Plan(baseline, effect, share_b=percent / 100)
 

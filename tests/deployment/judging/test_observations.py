@@ -10,12 +10,7 @@ from components.shared.records.serving_metrics import SECONDS_BUCKETS
 BUCKETS = len(SECONDS_BUCKETS) + 1
 counts = st.integers(0, 10**6)
 observed = st.builds(
-    Observations,
-    counts,
-    counts,
-    counts,
-    st.tuples(*[counts] * BUCKETS),
-    st.tuples(*[counts] * 3),
+    Observations, counts, counts, counts, st.tuples(*[counts] * BUCKETS), st.tuples(*[counts] * 3)
 )
 
 

@@ -116,11 +116,7 @@ def wants(draw):
 
 processes_seen = st.lists(
     st.builds(
-        seen,
-        st.sampled_from([ONE, TWO, THREE]),
-        st.integers(1, 3),
-        st.booleans(),
-        st.booleans(),
+        seen, st.sampled_from([ONE, TWO, THREE]), st.integers(1, 3), st.booleans(), st.booleans()
     ),
     max_size=5,
     unique_by=lambda process: process.id,

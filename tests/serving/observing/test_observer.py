@@ -34,8 +34,7 @@ def answering(observer=None, status=200):
 
 
 @pytest.mark.parametrize(
-    ("path", "protocol"),
-    [(V1, "v1"), (V2, "v2"), ("/v2/models/reviews/versions/7/infer", "v2")],
+    ("path", "protocol"), [(V1, "v1"), (V2, "v2"), ("/v2/models/reviews/versions/7/infer", "v2")]
 )
 def test_an_inference_request_is_counted_timed_and_logged(
     observer, log, stream, registry, path, protocol

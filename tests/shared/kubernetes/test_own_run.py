@@ -29,7 +29,7 @@ def test_the_run_and_its_workflow_are_the_pods(cluster, ask, monkeypatch, named_
     name = "step-1" if named_by == "HOSTNAME" else "step-1" + 70 * "a"
     monkeypatch.setenv(named_by, name)
     cluster.api.pods = [
-        pod(name, labels={"pipeline/runid": "abc"}, ownerReferences=[OTHER, WORKFLOW]),
+        pod(name, labels={"pipeline/runid": "abc"}, ownerReferences=[OTHER, WORKFLOW])
     ]
     cluster.api.plant("GET", "drop")
     found = ask()

@@ -37,8 +37,4 @@ def test_speed_is_that_of_all_steps_and_of_real_tokens():
     meter.add(np.array([7, 12]), 0.5)
     meter.add(np.array([7, 12]), 1.5)
     assert meter.samples_per_second == pytest.approx(2.0)
-    assert meter.summary() == {
-        "seconds": 2.0,
-        "samples_per_second": 2.0,
-        "tokens_per_second": 19.0,
-    }
+    assert meter.summary() == {"seconds": 2.0, "samples_per_second": 2.0, "tokens_per_second": 19.0}

@@ -220,11 +220,7 @@ def test_what_the_cluster_lacks_is_reported_and_nothing_is_left(world, spoil, me
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [
-        ({"nodes": 0}, "0 nodes"),
-        ({"nodes": -2}, "-2 nodes"),
-        ({"gpus_per_node": -1}, "-1 GPUs"),
-    ],
+    [({"nodes": 0}, "0 nodes"), ({"nodes": -2}, "-2 nodes"), ({"gpus_per_node": -1}, "-1 GPUs")],
 )
 def test_what_is_wrong_with_the_request_is_reported_before_the_cluster_is_asked(
     world, changes, message
