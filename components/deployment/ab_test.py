@@ -208,13 +208,8 @@ def run_ab_test(
 ) -> tuple[Outcome, AbResult | None]:
     """Test a model version against the one that serves, and shift to the better one.
 
-    Args:
-        where: The candidate, and where it is tested: the arguments of `serving_place`.
-        options: `AbTestOptions` by name.
-        labelled: Labelled reviews to ask, each once, Parquet.
-        ab_test: JSON file to write what happened to.
-        sleep: Waits that many seconds.
-        clock: Seconds that only grow.
+    `where` has the arguments of `serving_place`, `options` are `AbTestOptions` by name. Each
+    labelled review is asked once; what happened is written to the JSON file `ab_test`.
 
     Returns:
         How it went, and the comparison; None where this run made none.

@@ -47,17 +47,8 @@ def check_deployment(
     """Start the model in a KServe ModelServer, compare its answers with evaluation's, end it.
 
     Up to 256 reviews are asked, spread evenly over the predictions: one by one over protocol v2,
-    all at once over v1.
-
-    Args:
-        model_folder: A whole model folder.
-        predictions: What evaluation predicted, Parquet.
-        check: JSON file to write the result to.
-        manifest: YAML file to write the InferenceService to.
-        model_name: Name of the service.
-        version: Version in the registry.
-        storage_uri: Where a cluster fetches the model from.
-        ready_within: Seconds that the server has to become ready.
+    all at once over v1. The result goes to the JSON file `check`, the InferenceService that a
+    cluster would get to the YAML file `manifest`.
 
     Returns:
         The result: engine, rows asked, equal labels, largest difference of a probability,

@@ -56,14 +56,8 @@ def serving_place(
 ) -> Place:
     """The place that the environment names, with a version to try there.
 
-    Args:
-        model_name: Name of the service.
-        version: Version in the registry.
-        model_folder: Whole model folder of the version.
-        model_uri: The artifact's URI, from which a cluster fetches it.
-        mode: KServe's deployment mode of the service.
-        service: `ServiceSettings` by name; what is not named keeps its default.
-        namespace: Of a cluster; '' takes the pod's own or the kubeconfig's.
+    A cluster fetches the model from its URI, one machine from its folder. An empty namespace is the
+    pod's own or the kubeconfig's.
 
     Raises:
         UserError: If the folder is not whole, a setting is wrong, no site runs on this machine,

@@ -119,16 +119,8 @@ def roll_out_model(
 ) -> Outcome:
     """Serve a model version: first deployment, or canary that is promoted or rolled back.
 
-    Args:
-        where: The version, and where it is to serve: the arguments of `serving_place`.
-        options: `RolloutOptions` by name.
-        labelled: Labelled reviews that both versions are asked, Parquet.
-        rollout: JSON file to write what happened to.
-        sleep: Waits that many seconds.
-        clock: Seconds that only grow.
-
-    Returns:
-        How it went.
+    `where` has the arguments of `serving_place`, `options` are `RolloutOptions` by name. Both
+    versions are asked the labelled reviews; what happened is written to the JSON file `rollout`.
 
     Raises:
         UserError: As `serving_place` and `Tryout.run`, and for an option that cannot be.

@@ -119,11 +119,7 @@ def compare(
 ) -> dict[str, Any]:
     """Compare two models' decisions on the same rows, with paired bootstrap intervals.
 
-    Args:
-        truth: True class index [n], at least one row.
-        new: The new model's class index [n].
-        champion: The champion's class index [n].
-        margin: Tolerated loss of macro-F1, at least 0.
+    Class indices are [n], of at least one row; the margin is the tolerated loss of macro-F1.
 
     Returns:
         JSON-ready: the verdict, the differences (new minus champion) with their intervals, the rows

@@ -39,12 +39,8 @@ def slice_scores(
 ) -> list[dict[str, Any]]:
     """Accuracy and macro-F1 with intervals of each slice.
 
-    Args:
-        truth: True class index [n].
-        predicted: Predicted class index [n].
-        names: Slice of each row [n].
-        smallest: Slices with fewer rows are pooled as `other`: their scores would be noise.
-        seed: Seed of the bootstrap.
+    True and predicted class indices and the slice's name are given for each row, [n]. Slices with
+    fewer rows than `smallest` are pooled as `other`: their scores would be noise.
 
     Returns:
         One entry per slice, the largest first, `other` last: `name`, `rows`, `pooled` (how many

@@ -94,15 +94,9 @@ def build_features(
     """Tokenise prepared reviews and publish them as one version of the feature store.
 
     Can be run again after a kill at any point, and while other runs do: files are whole or absent,
-    existing ones are reused, and only this version's objects are registered.
-
-    Args:
-        prepared: Parquet file in `PREPARED_SCHEMA`.
-        base_model: `minilm`, a folder, or a hub id; its tokenizer is used.
-        max_tokens: Most token ids of a review, special tokens included.
-        data_fingerprint: Fingerprint of the data that prepare read, for lineage.
-        features: Parquet file to write: the token ids (`TOKENS_SCHEMA`), as registered.
-        summary: JSON file to write: the returned summary.
+    existing ones are reused, and only this version's objects are registered. The token ids are
+    written to the Parquet file `features` (`TOKENS_SCHEMA`), the summary to a JSON
+    file. Special tokens count among the `max_tokens` of a review.
 
     Raises:
         UserError: If the prepared file, the base model or the store is unusable.

@@ -33,10 +33,7 @@ def retrieve_training_set(
 ) -> RetrievalSummary:
     """Join each prepared review with its features as of the data's last event.
 
-    Args:
-        prepared: Parquet file in `PREPARED_SCHEMA`: which reviews to read.
-        feature_service: Name that `build_features` returned.
-        training_set: Parquet file to write, in `TRAINING_SET_SCHEMA`, sorted by `review_id`.
+    `training_set` is the Parquet file to write, in `TRAINING_SET_SCHEMA`, sorted by `review_id`.
 
     Raises:
         UserError: If the service is not registered, was made from other data, or its features

@@ -76,14 +76,9 @@ def register(
     version. The same model of the same pipeline run is registered once, however often this is
     called.
 
-    Args:
-        model_folder: A whole model folder.
-        evaluation_summary: JSON of evaluation; its numbers become metrics.
-        predictions: Predictions Parquet of the test split.
-        registration: JSON file to write the `Registration` to.
-        model_name: Registered model; made if it is missing.
-        approval: `auto` (approved at once) or `manual` (waits for a person).
-        facts: Lineage, by the names of `LINEAGE`; what is missing is taken from `training.json`.
+    The numbers of the evaluation summary become metrics. `registration` is the JSON file to write;
+    the registered model is made if it is missing. Approval is `auto` (at once) or `manual` (waits
+    for a person). Lineage is by the names of `LINEAGE`, what is missing from `training.json`.
 
     Raises:
         UserError: If an input is missing or MLflow cannot be reached, if `approval` is neither

@@ -148,15 +148,9 @@ def record_rollout(
 ) -> None:
     """Record which version serves: promote one that was rolled out, demote one rolled back.
 
-    Args:
-        model_name: Registered model.
-        version: Number of the version that was tried.
-        decision: `promote`, `first_deployment`, `already_serving` or `roll_back`.
-        reason: Why; stored with the version.
-        stable_version: Version that serves after a rollback; it becomes champion again.
-
-    Raises:
-        UserError: If there is no such version.
+    The decision is `promote`, `first_deployment`, `already_serving` or `roll_back`; it is stored
+    with its reason. After a rollback the stable version becomes champion again. Raises `UserError`
+    if there is no such version.
     """
     if decision != "roll_back":
         promote(model_name, version)

@@ -11,15 +11,9 @@ from components.shared.machine.files import read_json
 
 
 def write_ab_test_page(ab_test_json: str | Path, output: str | Path) -> None:
-    """Write the page of an A/B test that was run to its end, with what was done then.
+    """Write the page of an A/B test from what its step wrote.
 
-    Args:
-        ab_test_json: What the test's step wrote: decision, reason, versions, and in `result` the
-            comparison, null where this run made none.
-        output: HTML file to write.
-
-    Raises:
-        UserError: If the JSON is missing or cannot be read.
+    That is decision, reason, versions, and in `result` the comparison, null where it made none.
     """
     test = read_json(ab_test_json)
     result = test.get("result") or {}

@@ -25,16 +25,10 @@ _VERDICTS = {"promote": "go on", "hold": "not proven in time", "roll_back": "rol
 
 
 def write_rollout_page(rollout_json: str | Path, output: str | Path) -> None:
-    """Write the page of a rollout.
+    """Write the page of a rollout from what its step wrote.
 
-    Args:
-        rollout_json: What the rollout's step wrote: decision, reason, versions, and of each step
-            its looks with the measures and what was seen of both versions. `shadow` holds how a
-            shadow's answers differed, or a sentence why that is not known.
-        output: HTML file to write.
-
-    Raises:
-        UserError: If the JSON is missing or cannot be read.
+    That is decision, reason, versions, and of each step its looks with the measures and what was
+    seen of both versions; in `shadow` how a shadow's answers differed, or why that is not known.
     """
     rollout = read_json(rollout_json)
     state, title = _TITLES[rollout["decision"]]

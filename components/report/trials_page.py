@@ -12,14 +12,8 @@ from components.shared.machine.files import read_json
 def write_trials_page(trials_json: str | Path, output: str | Path) -> None:
     """Write the table of the trials.
 
-    Args:
-        trials_json: What the search wrote: `objective`, `best` (number of a trial, or null) and
-            `trials`; or only the list of trials. A trial has `trial` (its number), `status`,
-            `parameters`, `metrics`, `seconds`, and `reason` where it failed.
-        output: HTML file to write.
-
-    Raises:
-        UserError: If the JSON is missing or cannot be read.
+    The search wrote `objective`, `best` (number of a trial, or null) and `trials`; or only the list
+    of trials, each with its number `trial`, `status`, `parameters`, `metrics`, `seconds`, `reason`.
     """
     search = read_json(trials_json)
     if not isinstance(search, Mapping):

@@ -60,12 +60,8 @@ def export_for_serving(
     Each engine is compared with torch in fp32 on the validation split; one that differs stays in
     the folder, marked as not to be served. Returns the comparisons, engine by engine.
 
-    Args:
-        model_folder: What training wrote.
-        training_set: Parquet with the tokenised reviews: `train` calibrates the 8-bit network,
-            `validation` checks the engines.
-        exported: Folder to write.
-        max_reviews: Most validation reviews to compare, spread evenly.
+    The training set's split `train` calibrates the 8-bit network, `validation` checks the engines,
+    with at most `max_reviews` of its reviews, spread evenly.
 
     Raises:
         UserError: If the folder is incomplete, or the training set lacks one of the splits.

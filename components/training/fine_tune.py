@@ -12,8 +12,7 @@ from typing import Any, Self
 import torch
 
 from components.shared.machine.base_model import resolve_base_model
-from components.shared.machine.files import read_parquet, sha256_of_file
-from components.shared.machine.resumable import place_for
+from components.shared.machine.files import read_parquet, sha256_of_file, surviving_folder
 from components.shared.records.model_folder import read_training_facts
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.training.export import write_model_folder
@@ -79,18 +78,9 @@ def fine_tune_at_scale(
 ) -> TrainingResult:
     """Fine-tune where the scale asks for it: in this process, or in a TrainJob.
 
-    The same call after a kill goes on from the checkpoints; a finished one leaves none.
-
-    Args:
-        training_set: Training set Parquet.
-        base_model: `minilm`, a folder, or a hub id.
-        hyperparameters: Training options by name.
-        model_folder: Folder to write.
-        facts: Lineage for the model folder.
-        max_tokens: Where the features were cut, so that the predictor cuts there too; 0 takes
-            the longest row of the training set, whatever its split.
-        nodes: Pods that train together.
-        gpus_per_node: GPUs of each; 0 trains on the CPU.
+    The same call after a kill goes on from the checkpoints; a finished one leaves none. Arguments
+    are those of `fine_tune`, with the hyperparameters by name. The predictor cuts at `max_tokens`,
+    where the features were cut; 0 takes the longest row of the training set, whatever its split.
 
     Raises:
         UserError: If an option, the training set, the base model or the scale is wrong, or the
@@ -110,7 +100,7 @@ def fine_tune_at_scale(
             gpus_per_node=gpus_per_node,
         )
         return TrainingResult.of(model_folder, read_training_facts(model_folder))
-    checkpoints = place_for(
+    checkpoints = surviving_folder(
         "fine-tune",
         facts.get("data_fingerprint", ""),
         sha256_of_file(training_set),

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.shared.machine.errors import UserError
-from components.shared.machine.resumable import place_for
+from components.shared.machine.files import surviving_folder
 from components.training import fine_tune as loop
 from components.training.fine_tune import fine_tune_at_scale
 from components.training.on_nodes import launch
@@ -87,7 +87,7 @@ def test_one_process_trains_here_and_several_in_a_train_job(
 
 def test_without_a_checkpoint_folder_there_is_no_place(monkeypatch):
     monkeypatch.delenv("CHECKPOINT_DIR", raising=False)
-    assert place_for("x") is None
+    assert surviving_folder("x") is None
 
 
 def test_a_training_set_that_is_wrong_is_reported_before_anything_is_launched(tmp_path):

@@ -84,14 +84,9 @@ class PayloadLog:
     ) -> None:
         """Open the log and start its thread. An object store is not asked before the first file.
 
-        Args:
-            uri: Folder or object prefix, any that fsspec writes; credentials come from the
-                environment, never in the URI.
-            model_name: Like `model_version`, part of each row.
-            model_version: Version in the registry.
-            keep_texts: Whether the texts themselves are written, not their SHA-256 alone.
-            limits: Limits of the buffer.
-            on_dropped: Called with the number of rows dropped, from any thread; for a metric.
+        The URI is a folder or object prefix, any that fsspec writes; credentials come from the
+        environment, never in the URI. With `keep_texts` the texts themselves are written, not their
+        SHA-256 alone. `on_dropped` gets the number of rows dropped, from any thread; for a metric.
 
         Raises:
             UserError: If the URI holds a password, its kind is not known or not installed, or it is

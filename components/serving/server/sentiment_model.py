@@ -57,16 +57,9 @@ class SentimentModel(Model):
     ) -> None:
         """Load the folder and predict once, so that the first request finds a warm model.
 
-        Args:
-            name: Like `version`, `engine` and `features`, one of `ModelOptions`.
-            version: Part of every answer.
-            model_folder: What training wrote.
-            engine: As in `load_engine`.
-            features: Whether to open the feature store.
-            limits: Limits of the queue, by the names of `Batcher`.
-            on_batch: As in `Batcher`.
-            on_answer: Called with the texts, what was predicted for them, and the longest time in
-                seconds that one of them waited.
+        Name, version, engine and features are those of `ModelOptions`; limits and `on_batch` are
+        the `Batcher`'s. `on_answer` gets the texts, what was predicted for them, and the longest
+        time in seconds that one of them waited.
 
         Raises:
             UserError: If the folder is incomplete or the feature store cannot be opened.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from components.shared.machine.errors import UserError
+
+CHECKPOINT_DIR = "CHECKPOINT_DIR"
+"""Environment variable that names the folder for what must outlive a killed step."""
 
 
 @contextmanager
@@ -106,3 +110,12 @@ def sha256_of_file(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def surviving_folder(*facts: Any) -> Path | None:
+    """A folder below `CHECKPOINT_DIR` for what these JSON-ready facts decide; None if unset."""
+    root = os.environ.get(CHECKPOINT_DIR)
+    if not root:
+        return None
+    name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+    return Path(root) / name

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import read_json, sha256_of_file, write_json
-from components.shared.machine.resumable import place_for
+from components.shared.machine.files import read_json, sha256_of_file, surviving_folder, write_json
 from components.training.options import TrainingOptions
 from components.training.tuning.experiment import (
     FAILED,
@@ -49,14 +48,8 @@ def tune(
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Search; the same call after a kill goes on where the search is.
 
-    Args:
-        training_set: Training set Parquet.
-        base_model: What fine-tuning starts from.
-        hyperparameters: Training options by name; the search replaces those that it draws.
-        trials: How many to run.
-        trials_log: JSON file to write: `objective`, `best` (number of the best trial) and `trials`.
-        nodes: Pods that train together in a trial of Katib's.
-        gpus_per_node: GPUs of each; 0 trains on the CPU.
+    The search replaces those of the hyperparameters that it draws. `trials_log` is a JSON file to
+    write: `objective`, `best` (number of the best trial) and `trials`.
 
     Returns:
         All training options of the best trial, and its scores on validation.
@@ -126,7 +119,7 @@ def _search_here(
     """Search in this process; the same call after a kill does not repeat trials that finished."""
     facts = (sha256_of_file(training_set), base_model, options.under_former_names())
     with tempfile.TemporaryDirectory() as scratch:
-        work = place_for("tune", *facts) or Path(scratch)
+        work = surviving_folder("tune", *facts) or Path(scratch)
         table = random_search(training_set, base_model, options, space, trials, work)
         shutil.rmtree(work, ignore_errors=True)
     return table
@@ -143,16 +136,9 @@ def random_search(
     """Try training options drawn from the search space, one trial after another.
 
     A trial that fails is recorded and the search goes on. A search that was broken off goes on
-    where it stopped. Models of trials are thrown away; training runs again with the best options.
-
-    Args:
-        training_set: Training set Parquet.
-        base_model: What fine-tuning starts from.
-        options: A trial's draws replace those of the same name; their seed draws where the
-            search space has none.
-        space: What is drawn.
-        trials: How many to run.
-        work: Folder that outlives a broken run.
+    where it stopped, by what is in its work folder. Models of trials are thrown away; training runs
+    again with the best options. A trial's draws replace the options of the same name; the options'
+    seed draws where the search space has none.
     """
     rng = np.random.default_rng(options.seed if space.random_state is None else space.random_state)
     draws = [space.sample(rng) for _ in range(trials)]
