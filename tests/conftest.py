@@ -4,6 +4,8 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+# Workers beside each other: threads that wait for the cores of others cost a fifth of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 
