@@ -44,7 +44,7 @@ def check_deployment(
     storage_uri: str = "",
     ready_within: float = 300.0,
 ) -> dict[str, Any]:
-    """Start the model in a KServe ModelServer, compare its answers with evaluation's, end it.
+    """Start the model in the model server, compare its answers with evaluation's, end it.
 
     Up to 256 reviews are asked, spread evenly over the predictions: one by one over protocol v2,
     all at once over v1. The result goes to the JSON file `check`, the InferenceService that a

@@ -18,7 +18,7 @@ def check_deployment(
     manifest: Output[Artifact],
     metrics: Output[Metrics],
 ) -> None:
-    """Start the model in a KServe ModelServer and compare its answers with evaluation's.
+    """Start the model in the model server and compare its answers with evaluation's.
 
     Args:
         model: The model folder.
