@@ -1,4 +1,4 @@
-"""Compiling and the command lines start at once: heavy libraries wait inside functions."""
+"""Rules of the house that no linter knows: the size of a file, and what waits to be imported."""
 
 import ast
 from pathlib import Path
@@ -45,3 +45,10 @@ FILES = [
 @pytest.mark.parametrize("file", [f for f in FILES if not f.startswith(WAITS_ITSELF)])
 def test_heavy_libraries_wait_inside_functions(file: str):
     assert not loaded_at_import(ROOT / file) & HEAVY
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.startswith("components") and "__init__" not in f]
+)
+def test_a_file_holds_one_thought_whole(file: str):
+    assert 20 <= len((ROOT / file).read_text().splitlines()) <= 350
