@@ -77,7 +77,7 @@ class SideBySide:
     _done: set[tuple[str, str]] = field(default_factory=set)
 
     def __call__(self, stable: str, canary: str) -> tuple[Sequence[tuple[bool, bool]], str]:
-        """Of each review, whether the stable version and the canary are right.
+        """Whether the stable version and the canary are right on each review.
 
         Nothing while not all are asked, or where there are none to ask; and why a server gave no
         answer, '' where all did. The next call goes on where that one broke off.

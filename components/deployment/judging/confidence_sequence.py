@@ -59,7 +59,7 @@ class Pairs(NamedTuple):
 
     @classmethod
     def of_answers(cls, right: Sequence[tuple[bool, bool]]) -> "Pairs":
-        """Of each question, whether the first and the second version answered it rightly."""
+        """Whether the first and the second version answered each question rightly."""
         both, first, second = (
             right.count(kind) for kind in ((True, True), (True, False), (False, True))
         )

@@ -8,16 +8,16 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole
+from components.shared.machine.ports import free_port
 
 if TYPE_CHECKING:
     import psutil
@@ -118,7 +118,7 @@ class Splitter:
         self._configuration = folder / "nginx.conf"
         self._child: subprocess.Popen[bytes] | None = None
         before = self._port_before()
-        self.port = before if before and port in (0, before) else _free_port(host, port)
+        self.port = before if before and port in (0, before) else free_port(host, port)
 
     @property
     def url(self) -> str:
@@ -268,17 +268,3 @@ def _listens(process: "psutil.Process") -> bool:
         shutting_down = "shutting down" in " ".join(process.cmdline())
         return not shutting_down and process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def _free_port(host: str, port: int) -> int:
-    """The port, if it is free and ours to take; a free one for 0."""
-    with closing(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(
-                f"cannot listen on {host} port {port} ({error.strerror}); give another port"
-            ) from None
-        free: int = probe.getsockname()[1]
-        return free

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-import socket
 from pathlib import Path
 
 import uvicorn
@@ -19,7 +18,7 @@ from components.serving.observing.observer import ObservedApp, ObservedCalls, Ob
 from components.serving.options import Endpoint, LogOptions, ModelOptions, QueueLimits
 from components.serving.server.app import ClosedRepository, ForgivingDataPlane, rest_application
 from components.serving.server.sentiment_model import SentimentModel
-from components.shared.machine.errors import UserError
+from components.shared.machine.ports import free_port
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ def serve(
     """
     _configure_logging()
     for port in filter(None, (endpoint.http_port, endpoint.grpc_port)):
-        _check_port(endpoint.host, port)
+        free_port(endpoint.host, port)
     name, version = model_options.model_name, model_options.model_version
     observer = Observer.opened(
         name,
@@ -127,18 +126,6 @@ async def _started_grpc(
     server.add_insecure_port(f"{endpoint.host}:{endpoint.grpc_port}")
     await server.start()
     return server
-
-
-def _check_port(host: str, port: int) -> None:
-    """Find out early, and say in words, that a port cannot be had."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(
-                f"cannot listen on {host} port {port} ({error.strerror}); give another port"
-            ) from None
 
 
 def _configure_logging() -> None:
