@@ -110,7 +110,10 @@ def main() -> None:
             if sum(map(Counter.total, outcomes.values())) == options.mutants:
                 break
             operator, occurrence = draw.choice(here)
-            changed = mutate_code(sources[name], get_operator(operator)(), occurrence)
+            try:
+                changed = mutate_code(sources[name], get_operator(operator)(), occurrence)
+            except AttributeError:  # cosmic-ray cannot change `except module.Error`
+                continue
             if not compiles(changed):
                 continue
             (tree / name).write_text(changed, encoding="utf-8")
