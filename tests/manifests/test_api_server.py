@@ -1,32 +1,30 @@
-"""The manifests on a real API server, with the operators' CRDs, in namespaces of the tests' own.
-
-Nodes are not needed: what is tested is what the server accepts. Set KUBERNETES_TEST_KUBECONFIG to a
-kubeconfig of an administrator.
-"""
+"""The manifests on a real API server, with the operators' CRDs, in namespaces of the tests' own."""
 
 import json
-import os
 import subprocess
 import uuid
+from dataclasses import replace
 
 import pytest
 
+from components.preflight.api import Api
+from components.preflight.cluster_checks import has_field
+from components.preflight.outside import permissions_of
+from components.preflight.permission_checks import check_permissions
 from components.shared.kubernetes import namespace_objects as names
+from components.shared.kubernetes.connection import connect
+from pipelines.running.preflight import permissions
 from tests.manifests.conftest import (
     MANIFESTS,
     OVERLAYS,
     build,
     labelled_pods_of,
-    named,
     write_kustomization,
 )
-from tests.manifests.test_permissions import granted
+from tests.preflight.clusters import EXPECTED
+from tests.stand_ins.real_namespace import KUBECONFIG, MARKS
 
-KUBECONFIG = os.environ.get("KUBERNETES_TEST_KUBECONFIG", "")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not KUBECONFIG, reason="set KUBERNETES_TEST_KUBECONFIG"),
-]
+pytestmark = MARKS
 
 
 def kubectl(*words, given=""):
@@ -74,27 +72,31 @@ def test_pod_security_admits_every_pod(applied):
             assert "PodSecurity" in kubectl(*words, given=json.dumps(spoiled)).stderr
 
 
-def test_the_accounts_have_exactly_the_roles_permissions(applied):
-    _, objects, namespace = applied
+BEYOND = {
+    ("", "pods"): ("create",),
+    ("", "pods/exec"): ("create",),
+    ("", "secrets"): ("get", "list"),
+    ("batch", "jobs"): ("create",),
+    ("kubeflow.org", "experiments"): ("update",),
+    ("rbac.authorization.k8s.io", "rolebindings"): ("create",),
+    ("serving.kserve.io", "inferenceservices"): ("update",),
+}
+"""What the role does not grant, by group and resource."""
 
-    def may(account, group, resource, verb, name=""):
-        resource, _, subresource = resource.partition("/")
-        asked = {"namespace": namespace, "group": group, "verb": verb, "name": name}
-        asked |= {"resource": resource, "subresource": subresource}
-        user = f"system:serviceaccount:{namespace}:{account}"
-        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
-        review |= {"spec": {"user": user, "resourceAttributes": asked}}
-        answer = kubectl("create", "-f", "-", "-o", "json", given=json.dumps(review))
-        return json.loads(answer.stdout)["status"]["allowed"]
 
-    for (group, resource, name), verbs in granted(named(objects, "Role")).items():
-        for verb in verbs:
-            assert may(names.SERVICE_ACCOUNT, group, resource, verb, name)
-            assert not may(names.PREDICTOR_SERVICE_ACCOUNT, group, resource, verb, name)
-    for refused in (
-        *("/secrets list", "/secrets get", "/pods create", "/pods/exec create"),
-        *("batch/jobs create", "serving.kserve.io/inferenceservices update"),
-        "rbac.authorization.k8s.io/rolebindings create",
-    ):
-        group, _, words = refused.partition("/")
-        assert not may(names.SERVICE_ACCOUNT, group, *words.split())
+def test_the_preflight_finds_exactly_the_roles_permissions(applied):
+    _, _, namespace = applied
+    client, _ = connect(kubeconfig=KUBECONFIG)
+    wanted = replace(EXPECTED, permissions=(*permissions(), *permissions_of([BEYOND])))
+    said = [one.text for one in check_permissions(Api(client, namespace), wanted, {})]
+    assert said == [
+        f"{names.SERVICE_ACCOUNT} may not {', '.join(verbs)} {resource}{group and f'.{group}'}"
+        for (group, resource), verbs in BEYOND.items()
+    ]
+
+
+def test_a_field_is_found_in_the_schema_that_the_server_publishes():
+    client, namespace = connect(kubeconfig=KUBECONFIG)
+    document = Api(client, namespace).get("/openapi/v3/apis/apps/v1").found
+    assert has_field(document, "Deployment", "spec")
+    assert not has_field(document, "Deployment", "spec.canary")

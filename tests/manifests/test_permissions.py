@@ -3,7 +3,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
-from pipelines.running.preflight import OF_KUBEFLOW_PIPELINES
+from pipelines.running.preflight import OF_KUBEFLOW_PIPELINES, permissions
 from tests.manifests.conftest import named
 
 COMPONENTS = Path(__file__).resolve().parents[2] / "components"
@@ -33,11 +33,12 @@ def test_the_role_is_the_union_of_the_declared_permissions(overlay):
             asked[group, resource, ""] |= set(verbs)
     for one in OF_KUBEFLOW_PIPELINES:
         asked[one.group, one.resource, one.name].add(one.verb)
-    assert granted(named(overlay, "Role")) == dict(asked)
-
-
-def test_modules_that_call_the_api_declare_permissions():
+    role = granted(named(overlay, "Role"))
+    assert role == dict(asked)
     assert "components.deployment.kserve.service" in dict(declared())
+    # And the preflight asks for it.
+    checked = {(one.group, one.resource, one.name, one.verb) for one in permissions()}
+    assert checked == {(*what, verb) for what, verbs in role.items() for verb in verbs}
 
 
 def test_nothing_is_granted_by_a_star_or_on_the_cluster(objects):

@@ -7,11 +7,8 @@ pod runs.
 
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -46,7 +43,7 @@ pytestmark = MARKS
 class Namespace(RealNamespace):
     """A namespace with an overlay applied."""
 
-    def __init__(self, folder: Path, overlay: str) -> None:
+    def __init__(self, folder, overlay):
         super().__init__()
         # kustomize takes relative paths only.
         up = "../" * (len(folder.resolve().parts) - 1)
@@ -57,12 +54,12 @@ class Namespace(RealNamespace):
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         self.kubectl("apply", "--server-side", "--validate=strict", "-k", str(folder))
 
-    def kubectl(self, *words: str) -> None:
+    def kubectl(self, *words):
         command = ["kubectl", "--kubeconfig", KUBECONFIG, "--namespace", self.name, *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
-    def make_step_pod(self) -> None:
+    def make_step_pod(self):
         """The pod that Kubeflow Pipelines would run the step in."""
         container = {"name": "main", "image": "steps:1", "securityContext": RESTRICTED}
         amounts = {"cpu": "1", "memory": "1Gi"}
@@ -75,14 +72,12 @@ class Namespace(RealNamespace):
         self.core.create_namespaced_pod(self.name, pod)
 
     @contextmanager
-    def controlled(
-        self, kind: tuple[str, str, str], status: Callable[[dict], dict]
-    ) -> Iterator[None]:
+    def controlled(self, kind, status):
         """Meanwhile, the objects of a kind get the status that a controller computes."""
         ended = threading.Event()
         where = (kind[0], kind[1], self.name, kind[2])
 
-        def work() -> None:
+        def work():
             while not ended.wait(0.1):
                 for found in self.custom.list_namespaced_custom_object(*where)["items"]:
                     self.set_status(where, found, status(found))
@@ -95,7 +90,7 @@ class Namespace(RealNamespace):
             ended.set()
             thread.join()
 
-    def set_status(self, where: tuple[str, ...], found: dict, status: dict) -> None:
+    def set_status(self, where, found, status):
         from kubernetes.client.exceptions import ApiException
 
         try:
@@ -106,14 +101,12 @@ class Namespace(RealNamespace):
             if error.status not in (404, 409):  # deleted or changed meanwhile
                 raise
 
-    def listed(self, group: str, version: str, plural: str) -> list[dict[str, Any]]:
+    def listed(self, group, version, plural):
         return self.custom.list_namespaced_custom_object(group, version, self.name, plural)["items"]
 
 
 @pytest.fixture(scope="module", params=["small", "gpu", "profile"])
-def namespace(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Namespace]:
+def namespace(request, tmp_path_factory):
     made = Namespace(tmp_path_factory.mktemp("overlay"), request.param)
     made.make_step_pod()
     yield made
@@ -121,7 +114,7 @@ def namespace(
 
 
 @pytest.fixture(autouse=True)
-def as_a_step(namespace, tmp_path, monkeypatch) -> None:
+def as_a_step(namespace, tmp_path, monkeypatch):
     (tmp_path / "state").mkdir()
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     # The client reads KUBECONFIG once, when it is imported.
@@ -138,10 +131,10 @@ KATIB = ("kubeflow.org", "v1beta1")
 class TrialsOf:
     """Katib, which also makes the Trials."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace):
         self.namespace, self.katib = namespace, Katib(scores=("0.6", "0.7"))
 
-    def status(self, experiment: dict) -> dict:
+    def status(self, experiment):
         found = self.katib.status(experiment)
         where = (*KATIB, self.namespace.name, "trials")
         there = {one["metadata"]["name"]: one for one in self.namespace.listed(*KATIB, "trials")}
@@ -156,7 +149,7 @@ class TrialsOf:
 
 
 @pytest.mark.parametrize(("nodes", "gpus"), [(1, 1), (2, 4)], ids=["job", "trainjob"])
-def test_tuning_in_katib(namespace, small_set, tmp_path, monkeypatch, nodes, gpus) -> None:  # noqa: F811
+def test_tuning_in_katib(namespace, small_set, tmp_path, monkeypatch, nodes, gpus):  # noqa: F811
     monkeypatch.setenv("TUNING_BACKEND", "katib")
     with namespace.controlled((*KATIB, "experiments"), TrialsOf(namespace).status):
         given = (small_set, "minilm", {"seed": 3}, 2, tmp_path / "trials.json")
@@ -169,10 +162,10 @@ def test_tuning_in_katib(namespace, small_set, tmp_path, monkeypatch, nodes, gpu
         namespace.kubectl("delete", f"{plural}.kubeflow.org", "--all")
 
 
-def test_training_in_a_train_job(namespace, small_set, tmp_path) -> None:  # noqa: F811
+def test_training_in_a_train_job(namespace, small_set, tmp_path):  # noqa: F811
     from components.training.fine_tune import fine_tune_at_scale
 
-    def train(job: dict) -> None:
+    def train(job):
         folder = tmp_path / "state" / "launched" / job["metadata"]["name"] / "model"
         options = train_options({"epochs": 2})
         facts = {"data_fingerprint": "f", "max_tokens": 80}
@@ -197,7 +190,7 @@ def test_training_in_a_train_job(namespace, small_set, tmp_path) -> None:  # noq
 
 
 @pytest.mark.parametrize("mode", ["Standard", "Knative"])
-def test_a_rollout_with_a_canary(namespace, mode) -> None:
+def test_a_rollout_with_a_canary(namespace, mode):
     world = World(mode, empty=True)
     world.objects = inference_services()
     kind = ("serving.kserve.io", "v1beta1", "inferenceservices")
@@ -209,7 +202,7 @@ def test_a_rollout_with_a_canary(namespace, mode) -> None:
     world.objects.delete(NAME)
 
 
-def _dated(controller: Any, thing: dict) -> dict:
+def _dated(controller, thing):
     """The status that a stand-in computes, as the published schemas want it."""
     found = controller.status(thing)
     for one in found.get("conditions", []):

@@ -2,9 +2,6 @@
 
 import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +9,7 @@ from components.registry.versions import list_versions
 from components.shared.machine.errors import UserError
 from pipelines.approval import approval_pipeline
 from pipelines.running.environment import local_environment
-from pipelines.running.local import Run, run_locally
+from pipelines.running.local import run_locally
 from pipelines.running.run import write_report
 from pipelines.training import training_pipeline
 
@@ -22,7 +19,7 @@ MODEL = "review-sentiment"
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def own_environment(monkeypatch, tmp_path):
     for name in local_environment(tmp_path):
         monkeypatch.delenv(name, raising=False)
         # delenv alone would not undo what a run sets
@@ -30,7 +27,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reviews(tmp_path_factory):
     """The first 400 records of the bundled sample."""
     import pandas as pd
 
@@ -41,7 +38,7 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(tiny_bert: Path, reviews: Path, home: Path, changes: Mapping[str, Any]) -> Run:
+def run(tiny_bert, reviews, home, changes):
     parameters = {
         "data_uri": str(reviews),
         "base_model": str(tiny_bert),
@@ -53,16 +50,16 @@ def run(tiny_bert: Path, reviews: Path, home: Path, changes: Mapping[str, Any]) 
     return run_here(training_pipeline, parameters, home)
 
 
-def run_here(pipeline: Any, parameters: Mapping[str, Any], home: Path) -> Run:
+def run_here(pipeline, parameters, home):
     return run_locally(pipeline, parameters, runs=home / "runs", state=home / "state", quiet=True)
 
 
-def champion_of(home: Path) -> list[str]:
+def champion_of(home):
     os.environ |= {k: v for k, v in local_environment(home / "state").items() if v}
     return [v.version for v in list_versions(MODEL) if "champion" in v.aliases]
 
 
-def test_a_model_above_the_gate_becomes_champion(tiny_bert, reviews, tmp_path) -> None:
+def test_a_model_above_the_gate_becomes_champion(tiny_bert, reviews, tmp_path):
     first = run(tiny_bert, reviews, tmp_path, {})
     assert champion_of(tmp_path) == ["1"]
     check = json.loads(first.artifact("check-deployment", "deployment_check").read_text())
@@ -82,7 +79,7 @@ def test_a_model_above_the_gate_becomes_champion(tiny_bert, reviews, tmp_path) -
     assert write_report(below).exists()
 
 
-def test_a_version_under_manual_approval_waits(tiny_bert, reviews, tmp_path) -> None:
+def test_a_version_under_manual_approval_waits(tiny_bert, reviews, tmp_path):
     waiting = run(tiny_bert, reviews, tmp_path, {"approval": "manual"})
     assert champion_of(tmp_path) == []
     assert waiting.artifact("check-deployment", "deployment_check") is None
@@ -91,7 +88,7 @@ def test_a_version_under_manual_approval_waits(tiny_bert, reviews, tmp_path) -> 
     assert [v.tags["approved_by"] for v in list_versions(MODEL)] == ["the tester"]
 
 
-def test_the_best_trial_is_what_training_uses(tiny_bert, reviews, tmp_path) -> None:
+def test_the_best_trial_is_what_training_uses(tiny_bert, reviews, tmp_path):
     tuned = run(tiny_bert, reviews, tmp_path, {"tune_trials": 2})
     search = json.loads(tuned.artifact("tune-hyperparameters", "trials_log").read_text())
     assert len(search["trials"]) == 2
@@ -111,7 +108,7 @@ def test_the_best_trial_is_what_training_uses(tiny_bert, reviews, tmp_path) -> N
         ({"balance": "magic"}, "magic"),
     ],
 )
-def test_what_cannot_run_is_one_sentence(tiny_bert, reviews, tmp_path, changes, message) -> None:
+def test_what_cannot_run_is_one_sentence(tiny_bert, reviews, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         run(tiny_bert, reviews, tmp_path, changes)
     assert champion_of(tmp_path) == []

@@ -12,7 +12,7 @@ from components.preflight.namespace_checks import NAMESPACE as NAMESPACE_CHECK
 from components.preflight.namespace_checks import namespace_checks
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.retries import RetryPolicy
-from tests.preflight.healthy_cluster import EXPECTED, NAMESPACE, healthy
+from tests.preflight.clusters import EXPECTED, NAMESPACE, healthy
 from tests.stand_ins.api_server import ApiServer, Time, kubeconfig
 
 

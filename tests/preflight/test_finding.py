@@ -1,5 +1,3 @@
-"""Findings as a user reads them."""
-
 from dataclasses import replace
 
 import pytest

@@ -1,5 +1,3 @@
-"""A run of the preflight's pipeline, followed by its pods."""
-
 import json
 
 import pytest
@@ -110,6 +108,12 @@ def test_a_run_that_ended_is_not_waited_for(world):
     assert findings["steps image"].state is State.PASSED
     assert findings["from the steps image"].text == "its pod is gone, and its log with it"
     assert world.time.slept == []
+    # What a step that broke off had seen is kept.
+    world.server.pods = [pod("r/steps:1", DIED, "s")]
+    findings = check(world, state="FAILED")
+    assert findings["steps image"].state is State.FAILED
+    assert "code 137" in findings["steps image"].text
+    assert findings["MLflow"].state is State.PASSED
 
 
 def test_an_image_that_is_pulled_late_is_waited_for(world):
@@ -123,14 +127,6 @@ def test_an_image_that_is_pulled_late_is_waited_for(world):
     said = []
     assert {one.state for one in check(world, say=said.append).values()} == {State.PASSED}
     assert said == ["waiting for steps image: ErrImagePull", "waiting for steps image: running"]
-
-
-def test_what_a_step_that_broke_off_had_seen_is_kept(world):
-    world.server.pods[1]["status"] = DIED
-    findings = check(world)
-    assert "code 137" in findings["steps image"].text
-    assert findings["steps image"].state is State.FAILED
-    assert findings["MLflow"].state is State.PASSED
 
 
 @pytest.mark.parametrize(

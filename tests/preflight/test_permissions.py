@@ -1,17 +1,11 @@
-"""The service account's permissions, asked in the three ways that a user may have."""
-
 import pytest
 
 from components.preflight.finding import State
 from components.preflight.outside import Permission, permissions_of
-from tests.preflight.healthy_cluster import ACCOUNT, EXPECTED
+from tests.preflight.clusters import EXPECTED, USER
 
 ABOUT_OTHERS = "POST .*/subjectaccessreviews"
 ABOUT_SELF = "POST .*/selfsubjectaccessreviews"
-
-
-def check(cluster):
-    return cluster.findings("permissions")
 
 
 def only_for(account):
@@ -25,31 +19,27 @@ def only_for(account):
 def test_each_verb_is_asked_of_the_service_account(cluster, closed):
     if closed:
         cluster.server.refused[closed] = (403, "no")
-    cluster.server.may = only_for(ACCOUNT)
-    first, second = check(cluster)
+    cluster.server.may = only_for(USER)
+    first, second = cluster.findings("permissions")
     assert (first.state, second.state) == (State.FAILED, State.FAILED)
     assert first.text == "review-sentiment-pipeline may not delete experiments.kubeflow.org"
     assert second.text == "review-sentiment-pipeline may not get pods/log"
-    assert "can-i delete experiments.kubeflow.org -n reviews --as=" + ACCOUNT in first.remedy
+    assert "can-i delete experiments.kubeflow.org -n reviews --as=" + USER in first.remedy
     assert "can-i get pods --subresource=log" in second.remedy
 
 
-def test_the_account_is_asked_about_with_its_groups(cluster):
-    """Rights that all service accounts have would not be found without them."""
-    check(cluster)
-    specs = [body["spec"] for _, _, body in cluster.server.sent]
-    assert {spec["user"] for spec in specs} == {ACCOUNT}
-    groups = {"serviceaccounts", "serviceaccounts:reviews", "authenticated"}
-    assert set(specs[0]["groups"]) == {f"system:{name}" for name in groups}
-
-
 def test_all_is_one_line_and_so_is_nothing(cluster):
-    (found,) = check(cluster)
+    (found,) = cluster.findings("permissions")
     assert found.state is State.PASSED
     assert found.text == "review-sentiment-pipeline may do all 4 things it has to"
     assert len(cluster.server.asked) == 1 + len(EXPECTED.permissions)
+    # Rights that all service accounts have would not be found without the groups.
+    specs = [body["spec"] for _, _, body in cluster.server.sent]
+    assert {spec["user"] for spec in specs} == {USER}
+    groups = {"serviceaccounts", "serviceaccounts:reviews", "authenticated"}
+    assert set(specs[0]["groups"]) == {f"system:{name}" for name in groups}
     cluster.server.may = lambda wanted, user: False
-    (found,) = check(cluster)
+    (found,) = cluster.findings("permissions")
     assert found.state is State.FAILED
     assert "may do nothing" in found.text
     assert "kubectl apply -k" in found.remedy
@@ -68,14 +58,14 @@ def test_a_user_who_may_ask_neither_way_learns_that_nothing_is_known(cluster):
         return None
 
     cluster.server.extra = as_kim
-    (found,) = check(cluster)
+    (found,) = cluster.findings("permissions")
     assert found.state is State.SKIPPED
     assert "you may do 2 of the 4 things yourself" in found.text
 
 
 def test_the_name_of_the_object_is_asked_for(cluster):
     cluster.server.may = lambda attributes, user: not attributes["name"]
-    assert check(cluster)[0].text.endswith("may not get configmaps/kfp-launcher")
+    assert cluster.findings("permissions")[0].text.endswith("may not get configmaps/kfp-launcher")
     specs = [body["spec"]["resourceAttributes"] for _, _, body in cluster.server.sent]
     (named,) = [spec for spec in specs if spec["name"]]
     assert named | {"resource": "configmaps", "name": "kfp-launcher", "verb": "get"} == named

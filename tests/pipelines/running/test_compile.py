@@ -27,13 +27,13 @@ STEPS = {
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict, dict]]:
+def compiled(tmp_path_factory):
     """Pipeline spec and platform spec of each pipeline, by name."""
     made = compile_all(tmp_path_factory.mktemp("build"))
     return {path.stem: tuple(yaml.load_all(path.read_text(), Loader=LOADER)) for path in made}
 
 
-def executors(spec: dict) -> dict[str, dict]:
+def executors(spec):
     """Container of each step, by the component's name."""
     return {
         name.removeprefix("exec-"): executor["container"]
@@ -41,7 +41,7 @@ def executors(spec: dict) -> dict[str, dict]:
     }
 
 
-def tasks(spec: dict) -> dict[str, dict]:
+def tasks(spec):
     """Every task of the root and of the condition branches, by the component's name."""
     groups = [spec["root"], *spec["components"].values()]
     return {
@@ -54,12 +54,12 @@ def tasks(spec: dict) -> dict[str, dict]:
 CASES = [(kind, name, SETTINGS[name]) for kind, steps in STEPS.items() for name in sorted(steps)]
 
 
-def test_every_step_is_there_and_no_other(compiled) -> None:
+def test_every_step_is_there_and_no_other(compiled):
     assert {kind: set(executors(spec)) for kind, (spec, _) in compiled.items()} == STEPS
 
 
 @pytest.mark.parametrize(("pipeline", "step", "settings"), CASES)
-def test_container_of_a_step(compiled, pipeline, step, settings) -> None:
+def test_container_of_a_step(compiled, pipeline, step, settings):
     container = executors(compiled[pipeline][0])[step]
     image = images.predictor_image() if step == "start-predictor" else images.step_image()
     assert container["image"] == (images.training_image(1) if settings.gpu else image)
@@ -79,7 +79,7 @@ def test_container_of_a_step(compiled, pipeline, step, settings) -> None:
 
 
 @pytest.mark.parametrize(("pipeline", "step", "settings"), CASES)
-def test_pod_of_a_step(compiled, pipeline, step, settings) -> None:
+def test_pod_of_a_step(compiled, pipeline, step, settings):
     platform = compiled[pipeline][1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     pod = platform[f"exec-{step}"]
     assert int(pod["activeDeadlineSeconds"]) == settings.minutes * 60
@@ -108,7 +108,7 @@ def test_pod_of_a_step(compiled, pipeline, step, settings) -> None:
         assert "emptyDirMounts" not in pod
 
 
-def test_only_steps_without_side_effects_are_cached() -> None:
+def test_only_steps_without_side_effects_are_cached():
     """Ingest is not: its input may have changed behind the same URI."""
     assert {step for step, settings in SETTINGS.items() if settings.cached} == {
         *("prepare-reviews", "retrieve-training-set", "chosen-hyperparameters"),
@@ -117,7 +117,7 @@ def test_only_steps_without_side_effects_are_cached() -> None:
     }
 
 
-def test_registering_stands_behind_all_three_conditions(compiled) -> None:
+def test_registering_stands_behind_all_three_conditions(compiled):
     spec = compiled["training"][0]
     conditions = [
         re.sub(r"inputs.parameter_values\['pipelinechannel--(\w+)'\]", r"\1", policy["condition"])
@@ -137,7 +137,7 @@ def test_registering_stands_behind_all_three_conditions(compiled) -> None:
 @pytest.mark.parametrize(
     ("pipeline", "step"), [("rollout", "roll-out-model"), ("ab-test", "run-ab-test")]
 )
-def test_the_registry_is_reported_what_came_of_it(compiled, pipeline, step) -> None:
+def test_the_registry_is_reported_what_came_of_it(compiled, pipeline, step):
     """Decision, reason and stable version go on, and only an approved version is tried."""
     found = tasks(compiled[pipeline][0])
     inputs = found["record-rollout"]["inputs"]["parameters"]
@@ -151,7 +151,7 @@ def test_the_registry_is_reported_what_came_of_it(compiled, pipeline, step) -> N
 @pytest.mark.parametrize(
     ("nodes", "gpus"), [("1", "0"), ("1", "2"), ("4", "8")], ids=["cpu", "gpus", "nodes"]
 )
-def test_scale_and_images_are_those_of_the_moment(monkeypatch, nodes, gpus) -> None:
+def test_scale_and_images_are_those_of_the_moment(monkeypatch, nodes, gpus):
     """Without a GPU of its own, the step is placed as any other, and knows what to launch."""
     monkeypatch.setenv("TRAINING_NODES", nodes)
     monkeypatch.setenv("TRAINING_GPUS", gpus)

@@ -4,12 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from pipelines.running.environment import PROJECT, local_environment
 
 
-def test_state_lies_in_one_absolute_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_lies_in_one_absolute_folder(tmp_path, monkeypatch):
     for name in ("FEATURE_STORE_DIR", "MLFLOW_TRACKING_URI", "CHECKPOINT_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -18,14 +16,12 @@ def test_state_lies_in_one_absolute_folder(tmp_path: Path, monkeypatch: pytest.M
     assert found["FEATURE_STORE_DIR"] == str(state / "feature_store")
     assert found["MLFLOW_TRACKING_URI"] == f"sqlite:///{state}/mlflow/mlflow.db"
     assert found["CHECKPOINT_DIR"] == str(state / "checkpoints")
-
-
-def test_what_the_user_set_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What the user set stays.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     assert local_environment(tmp_path)["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
 
 
-def test_a_command_finds_the_variables_in_its_environment(tmp_path: Path) -> None:
+def test_a_command_finds_the_variables_in_its_environment(tmp_path):
     ask = "import json, os; print(json.dumps(dict(os.environ)))"
     without = {k: v for k, v in os.environ.items() if k != "CHECKPOINT_DIR"}
     command = [sys.executable, "-m", "pipelines.running.environment", tmp_path]

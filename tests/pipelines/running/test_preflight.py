@@ -1,16 +1,13 @@
-"""The command line of the preflight: exit codes, errors in one sentence, nothing left behind."""
-
 import io
+import re
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import redirect_stdout
-from itertools import product
 from pathlib import Path
 
 import pytest
-import yaml
 
 from components.preflight.api import Api
 from components.preflight.finding import try_and_print
@@ -19,7 +16,7 @@ from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.images import predictor_image, step_image, training_image
 from pipelines.running import preflight
 from pipelines.running.step_settings import CONFIG_KEYS
-from tests.preflight.healthy_cluster import CONFIG, NAMESPACE, healthy
+from tests.preflight.clusters import CONFIG, NAMESPACE, healthy
 from tests.preflight.test_inside_run import pod
 from tests.stand_ins.api_server import ApiServer, kubeconfig
 from tests.stand_ins.pipelines_api import PipelinesApi
@@ -57,48 +54,32 @@ def pipelines(server):
 
 @pytest.fixture
 def run(server, pipelines, tmp_path, monkeypatch, capsys):
-    """Runs the command line; gives exit code, output and errors."""
+    """Exit code, output and errors of the command line."""
     monkeypatch.setattr(preflight.signal, "signal", lambda *_: None)
     for name in ("KUBERNETES_SERVICE_HOST", "KFP_ENDPOINT", "KUBECONFIG"):
         monkeypatch.delenv(name, raising=False)
     config = kubeconfig(tmp_path, server.url, NAMESPACE)
 
-    def run(*options, config=config):
+    def run(*options):
+        code = 0
         try:
-            words = ["--kubeconfig", str(config), "--namespace", NAMESPACE]
+            words = ["--kubeconfig", config, "--namespace", NAMESPACE]
             preflight.main([*words, "--kfp-endpoint", pipelines.url, *options])
         except SystemExit as end:
-            return end.code, *capsys.readouterr()
-        return 0, *capsys.readouterr()
+            code = end.code
+        return code, *capsys.readouterr()
 
     return run
 
 
 def test_a_sick_cluster_is_1(run, server):
     del server.objects[CONFIG]
+    del server.objects[f"/api/v1/namespaces/{NAMESPACE}/secrets/{names.FEATURE_STORE_SECRET}"]
     code, said, errors = run("--gpus", "1")
     assert (code, errors) == (1, "")
     assert "there is no ConfigMap review-sentiment-config" in said
+    assert "--from-literal=PGHOST=…" in said
     assert said.endswith("Fix what FAILED, then check again.\n")
-
-
-def test_it_asks_for_what_the_role_grants(run, server):
-    asked = set()
-
-    def may(attributes, user):
-        whole = (attributes["resource"], attributes.get("subresource"))
-        resource = "/".join(filter(None, whole))
-        asked.add((attributes["group"], resource, attributes["verb"], attributes["name"]))
-        return True
-
-    server.may = may
-    run("--no-pods")
-    role = yaml.safe_load((PROJECT / "manifests/base/pipeline/role.yaml").read_text())
-    granted = set()
-    for rule in role["rules"]:
-        named = rule.get("resourceNames", [""])
-        granted |= set(product(rule["apiGroups"], rule["resources"], rule["verbs"], named))
-    assert asked == granted
 
 
 def test_a_healthy_cluster_is_0_and_the_run_is_removed(run, server, pipelines):
@@ -107,6 +88,7 @@ def test_a_healthy_cluster_is_0_and_the_run_is_removed(run, server, pipelines):
     assert said.startswith(f"Preflight of namespace {NAMESPACE} at {server.url}\n\nCluster\n")
     assert said.endswith(" passed. Ready.\n")
     assert "\033" not in said
+    assert f"may do all {len(preflight.permissions())} things" in said
     for line in ("steps image", "MLflow", "training image", "predictor image"):
         assert f"\n  passed    {line} " in said
     (made,) = [body for kind, _, body in pipelines.asked if kind == "runs"]
@@ -138,42 +120,31 @@ def test_without_pods_nothing_is_started(run, pipelines):
     assert pipelines.asked == []
 
 
-def test_wrong_credentials_are_one_sentence(run, server):
-    server.refused[".*"] = (401, "Unauthorized")
-    code, said, errors = run()
-    assert (code, said) == (2, "")
-    assert errors.count("\n") == 1
-    assert "log in again" in errors
-
-
 @pytest.mark.parametrize(
-    ("broken", "words"),
+    ("options", "broken", "words"),
     [
-        (lambda config, url: "{", "set KUBECONFIG"),
-        (lambda config, url: config.replace(url, "http://[::1]:1"), "cannot be reached"),
+        ([], lambda config: "{", "set KUBECONFIG"),
+        ([], lambda config: re.sub("http:.*", "http://[::1]:1", config), "cannot be reached"),
+        ([], str, "log in again"),
+        (["--context", "nosuch"], str, "nosuch"),
+        (["--gpus", "-1"], str, "--gpus takes a number from 0 up"),
+        (["--deadline", "0"], str, "--deadline one from 1 up"),
     ],
-    ids=["a broken kubeconfig", "no network"],
+    ids=["a broken kubeconfig", "no network", "wrong credentials", "context", "gpus", "deadline"],
 )
-def test_a_cluster_that_cannot_be_asked_is_2(run, server, tmp_path, monkeypatch, broken, words):
-    config = tmp_path / "kubeconfig"
-    config.write_text(broken(config.read_text(), server.url))
+def test_a_cluster_that_cannot_be_asked_is_2(
+    run, server, tmp_path, monkeypatch, options, broken, words
+):
     monkeypatch.setattr(Api.__init__, "__defaults__", (RetryPolicy(seconds=0.0),))
-    code, said, errors = run(config=config)
+    if words == "log in again":
+        server.refused[".*"] = (401, "Unauthorized")
+    config = tmp_path / "kubeconfig"
+    config.write_text(broken(config.read_text()))
+    code, said, errors = run(*options)
     assert (code, said) == (2, "")
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1
     assert words in errors
-
-
-def test_a_wrong_context_is_2(run):
-    code, _, errors = run("--context", "nosuch")
-    assert code == 2
-    assert "nosuch" in errors
-
-
-@pytest.mark.parametrize("options", [["--gpus", "-1"], ["--deadline", "0"]])
-def test_numbers_that_make_no_sense_are_2(run, options):
-    assert run(*options)[0] == 2
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
@@ -194,10 +165,3 @@ def test_nothing_is_left_behind_by_a_signal(server, pipelines, tmp_path, by):
     assert process.returncode == 130
     assert errors.endswith("interrupted\n")
     assert pipelines.removed == ["terminate r1", "delete r1"]
-
-
-def test_the_secret_of_the_feature_store_is_looked_for(run, server):
-    del server.objects[f"/api/v1/namespaces/{NAMESPACE}/secrets/{names.FEATURE_STORE_SECRET}"]
-    code, said, _ = run("--no-pods")
-    assert code == 1
-    assert "--from-literal=PGHOST=…" in said

@@ -1,7 +1,4 @@
 import io
-from pathlib import Path
-
-import pytest
 
 from pipelines.running.step_log import StepLog
 
@@ -31,39 +28,26 @@ LINES = """\
 """
 
 
-@pytest.fixture
-def log(tmp_path: Path):
+def test_a_person_sees_steps_and_their_words_and_the_file_keeps_everything(tmp_path):
     screen = io.StringIO()
     log = StepLog(tmp_path / "log.txt", screen)
     for start in range(0, len(LINES), 7):  # in pieces that split lines
         log.write(LINES[start : start + 7])
     log.close()
-    return log, screen.getvalue(), (tmp_path / "log.txt").read_text()
-
-
-def test_a_person_sees_steps_and_their_words(log) -> None:
-    _, shown, _ = log
+    shown, kept = screen.getvalue(), (tmp_path / "log.txt").read_text()
     for words in ("▸ ingest", "  kept 10 rows", "  warning: one row is odd", "  plain words"):
         assert words in shown
     for words in ("Looking for component", "inputs", "Dataset", "Traceback"):
         assert words not in shown
-
-
-def test_the_file_keeps_everything_without_colours(log) -> None:
-    _, _, kept = log
     assert "Looking for component" in kept
     assert "Traceback" in kept
     assert "\x1b[" not in kept
+    assert list(log.seconds) == ["ingest", "prepare"]
+    assert log.failed_step == "prepare"
+    assert log.error == "reviews.csv has no column rating; name it"
 
 
-def test_times_and_the_error_are_reported(log) -> None:
-    read, _, _ = log
-    assert list(read.seconds) == ["ingest", "prepare"]
-    assert read.failed_step == "prepare"
-    assert read.error == "reviews.csv has no column rating; name it"
-
-
-def test_an_error_of_another_kind_is_reported_with_its_name(tmp_path: Path) -> None:
+def test_an_error_of_another_kind_is_reported_with_its_name(tmp_path):
     log = StepLog(tmp_path / "log.txt", io.StringIO())
     log.write("    Traceback (most recent call last):\n    MemoryError: too much\n")
     log.close()

@@ -15,9 +15,7 @@ POSTGRES = Path(__file__).parents[3] / "feature_repo" / "feature_store.postgres.
 PG = ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE")
 
 
-def test_the_folder_is_absolute_whatever_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_is_absolute_whatever_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEATURE_STORE_DIR", raising=False)
     assert store_dir() == tmp_path / "state" / "features"
@@ -25,15 +23,13 @@ def test_the_folder_is_absolute_whatever_the_working_directory(
     assert versions_dir() == tmp_path / "elsewhere" / "data"
 
 
-def test_a_configuration_that_is_not_there_is_named(
-    store_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_configuration_that_is_not_there_is_named(store_dir, monkeypatch):
     monkeypatch.setenv("FEATURE_STORE_CONFIG", str(store_dir / "none.yaml"))
     with pytest.raises(UserError, match=r"none\.yaml does not exist"):
         store_config()
 
 
-def test_unset_variables_are_named(store_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unset_variables_are_named(store_dir, monkeypatch):
     monkeypatch.setenv("FEATURE_STORE_CONFIG", str(POSTGRES))
     for name in PG:
         monkeypatch.setenv(name, "1")
@@ -43,9 +39,7 @@ def test_unset_variables_are_named(store_dir: Path, monkeypatch: pytest.MonkeyPa
         open_store()
 
 
-def test_a_registry_that_does_not_answer_is_named(
-    store_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_registry_that_does_not_answer_is_named(store_dir, monkeypatch):
     monkeypatch.setenv("FEATURE_STORE_CONFIG", str(POSTGRES))
     for name in PG:
         monkeypatch.setenv(name, "1")
@@ -56,7 +50,7 @@ def test_a_registry_that_does_not_answer_is_named(
     assert "secret" not in str(caught.value)
 
 
-def test_looking_does_not_make_a_store(store_dir: Path) -> None:
+def test_looking_does_not_make_a_store(store_dir):
     with pytest.raises(UserError, match="there is no feature store"):
         open_existing_store()
     assert not store_dir.exists()

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pyarrow as pa
 import pytest
 
@@ -14,11 +12,11 @@ from components.shared.machine.files import (
 )
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
 
-    def write_half() -> None:
+    def write_half():
         with replaced_when_whole(target) as draft:
             draft.write_text("half")
             raise OSError("disk full")
@@ -29,7 +27,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
     target = tmp_path / "model"
     for content in ("first", "second"):
         with replaced_when_whole(target) as draft:
@@ -39,7 +37,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_json_is_strict(tmp_path: Path) -> None:
+def test_json_is_strict(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert list(tmp_path.iterdir()) == []
@@ -47,7 +45,7 @@ def test_json_is_strict(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a.json") == {"loss": 0.5}
 
 
-def test_json_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_json_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match=r"a\.json does not exist"):
         read_json(tmp_path / "a.json")
     (tmp_path / "b.json").write_text("{")
@@ -55,7 +53,7 @@ def test_json_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_json(tmp_path / "b.json")
 
 
-def test_parquet_comes_back_in_the_schema_asked_for(tmp_path: Path) -> None:
+def test_parquet_comes_back_in_the_schema_asked_for(tmp_path):
     path = tmp_path / "a.parquet"
     write_parquet(path, pa.table({"n": pa.array([1, 2], pa.int64()), "s": ["a", None]}))
     schema = pa.schema([("s", pa.string()), ("n", pa.int32())])
@@ -66,7 +64,7 @@ def test_parquet_comes_back_in_the_schema_asked_for(tmp_path: Path) -> None:
         read_parquet(path, pa.schema([("missing", pa.string())]))
 
 
-def test_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_parquet_that_cannot_be_read_is_named(tmp_path):
     schema = pa.schema([("n", pa.int32())])
     (tmp_path / "a.parquet").write_text("no")
     with pytest.raises(UserError, match=r"a\.parquet"):
@@ -75,6 +73,6 @@ def test_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_parquet(tmp_path / "b.parquet", schema)
 
 
-def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
+def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of_file(tmp_path / "a").startswith("ba7816bf8f01cfea")

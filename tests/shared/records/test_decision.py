@@ -18,19 +18,19 @@ LOGITS = st.lists(
 
 
 @given(LOGITS, st.floats(0.1, 10))
-def test_probabilities_sum_to_one_and_keep_the_order_of_the_logits(logits, temperature) -> None:
+def test_probabilities_sum_to_one_and_keep_the_order_of_the_logits(logits, temperature):
     p = probabilities(logits, Calibration(temperature))
     np.testing.assert_allclose(p.sum(axis=1), 1)
     best = p[np.arange(len(p)), logits.argmax(axis=1)]
     np.testing.assert_allclose(best, p.max(axis=1))
 
 
-def test_temperature_divides_the_logits() -> None:
+def test_temperature_divides_the_logits():
     expected = np.log(np.exp([0.5, 1.0]) / np.exp([0.5, 1.0]).sum())
     np.testing.assert_allclose(log_softmax([[1.0, 2.0]], 2.0)[0], expected)
 
 
-def test_offsets_move_decisions_not_probabilities() -> None:
+def test_offsets_move_decisions_not_probabilities():
     logits = np.log([[0.3, 0.3, 0.4]])
     moved = Calibration(1.0, (0.0, 1.0, 0.0))
     assert decide(logits, Calibration())[0] == 2
@@ -38,17 +38,17 @@ def test_offsets_move_decisions_not_probabilities() -> None:
     np.testing.assert_allclose(probabilities(logits, moved), [[0.3, 0.3, 0.4]])
 
 
-def test_a_balanced_prior_favours_the_rare_class() -> None:
+def test_a_balanced_prior_favours_the_rare_class():
     logits = np.log([[0.2, 0.2, 0.6], [0.02, 0.03, 0.95]])
     assert list(decide_under_prior(logits, Calibration(), [0.1, 0.12, 0.78])) == [0, 2]
 
 
-def test_calibration_survives_its_file_form() -> None:
+def test_calibration_survives_its_file_form():
     calibration = Calibration(1.3, (0.1, 0.2, -0.3))
     assert Calibration.from_dict(calibration.to_dict()) == calibration
 
 
-def test_large_logits_do_not_overflow() -> None:
+def test_large_logits_do_not_overflow():
     assert probabilities([[1e4, 0.0, -1e4]], Calibration())[0] == pytest.approx([1, 0, 0])
 
 

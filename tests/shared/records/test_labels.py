@@ -10,16 +10,16 @@ from components.shared.records.labels import (
 
 
 @pytest.mark.parametrize(("rating", "sentiment"), [(1, -1), (2, -1), (3, 0), (4, 1), (5, 1)])
-def test_ratings_become_sentiments(rating: int, sentiment: int) -> None:
+def test_ratings_become_sentiments(rating, sentiment):
     assert rating_to_sentiment(rating) == sentiment
 
 
 @pytest.mark.parametrize("rating", [0, 6, -1, 3.5, None, "5"])
-def test_what_is_no_rating_is_refused(rating) -> None:
+def test_what_is_no_rating_is_refused(rating):
     with pytest.raises(ValueError, match="not one of 1 to 5"):
         rating_to_sentiment(rating)
 
 
-def test_class_order_is_that_of_the_sentiments() -> None:
+def test_class_order_is_that_of_the_sentiments():
     assert [sentiment_to_class(sentiment) for sentiment in SENTIMENTS] == [0, 1, 2]
     assert [ID2LABEL[sentiment_to_class(s)] for s in (-1, 0, 1)] == list(CLASS_NAMES)

@@ -16,12 +16,12 @@ from components.shared.records.text import clean_text, model_text
         (None, None, ""),
     ],
 )
-def test_title_and_body_read_as_sentences(title, body, text) -> None:
+def test_title_and_body_read_as_sentences(title, body, text):
     assert model_text(title, body) == text
 
 
 @given(st.none() | st.text(), st.none() | st.text())
-def test_nothing_of_either_part_is_lost(title, body) -> None:
+def test_nothing_of_either_part_is_lost(title, body):
     text = model_text(title, body)
     assert text.startswith(clean_text(title or ""))
     assert text.endswith(clean_text(body or ""))
@@ -38,10 +38,10 @@ def test_nothing_of_either_part_is_lost(title, body) -> None:
         ("\u200b \u00a0", ""),
     ],
 )
-def test_cleaning_removes_noise_alone(text, cleaned) -> None:
+def test_cleaning_removes_noise_alone(text, cleaned):
     assert clean_text(text) == cleaned
 
 
 @given(st.text())
-def test_cleaning_twice_changes_nothing_more(text) -> None:
+def test_cleaning_twice_changes_nothing_more(text):
     assert clean_text(clean_text(text)) == clean_text(text)
