@@ -17,6 +17,7 @@ from pathlib import Path
 from components.data.sources import SAMPLE
 from components.shared.machine.files import replaced_when_whole
 from tests.data import sample_words as phrases
+from tests.data.sample_words import PHRASES
 
 SEED = 20_261
 ROWS = 1_500
@@ -42,7 +43,7 @@ class _Reviewer:
         self._rng = rng
         noun = rng.choice(product.nouns)
         part = rng.choice(product.parts)
-        color, color2 = rng.sample(phrases.COLORS, 2)
+        color, color2 = rng.sample(PHRASES["colors"], 2)
         several, many_parts = map(_is_plural, (noun, part))
         self._qualities = list(phrases.QUALITIES)
         rng.shuffle(self._qualities)
@@ -57,13 +58,13 @@ class _Reviewer:
             "color2": color2,
             "size": rng.choice(phrases.SIZES),
             "number": str(rng.choice((2, 4, 6, 8, 10, 12, 14))),
-            "occasion": rng.choice(phrases.OCCASIONS),
+            "occasion": rng.choice(PHRASES["occasions"]),
         }
         for name, forms in phrases.FORMS.items():
             self.words |= {name: forms[several], f"p{name}": forms[many_parts]}
 
-    def say(self, template: str, **more: str) -> str:
-        return template.format(**self.words, **more)
+    def say(self, kind: str, **more: str) -> str:
+        return self._rng.choice(PHRASES[kind]).format(**self.words, **more)
 
     def clause(self, praise: bool) -> str:
         rng = self._rng
@@ -71,14 +72,11 @@ class _Reviewer:
         if kind < 0.5 and self._qualities:
             subject, good, bad = self._qualities.pop()
             goods, bads = rng.sample(good, 2), rng.sample(bad, 2)
-            template = rng.choice(phrases.PRAISE if praise else phrases.FAULT)
-            return self.say(
-                template, q=subject, good=goods[0], good2=goods[1], bad=bads[0], bad2=bads[1]
-            )
+            words = dict(zip(("good", "good2", "bad", "bad2"), (*goods, *bads), strict=True))
+            return self.say("praise" if praise else "fault", q=subject, **words)
         if kind < 0.78:
-            fact = rng.choice(phrases.FACTS)
-            return self.say(fact + rng.choice(phrases.WELCOME if praise else phrases.UNWELCOME))
-        return self.say(rng.choice(phrases.PRAISE_PARTS if praise else phrases.FAULT_PARTS))
+            return self.say("facts") + self.say("welcome" if praise else "unwelcome")
+        return self.say("praise parts" if praise else "fault parts")
 
     def text(self, rating: int, clauses: int | None = None) -> str:
         rng = self._rng
@@ -96,19 +94,17 @@ class _Reviewer:
         pieces = [self.clause(praise) for praise in judged]
         text = pieces[0]
         for before, now, piece in zip(judged, judged[1:], pieces[1:], strict=False):
-            text += rng.choice(phrases.SAME if before == now else phrases.TURN) + piece
+            text += rng.choice(PHRASES["same" if before == now else "turn"]) + " " + piece
         if rng.random() < 0.5:
-            text = f"{self.say(rng.choice(phrases.OPENERS))}. {text}"
+            text = f"{self.say('openers')}. {text}"
         if rng.random() < (0.6 if rating == 3 else 0.4):
-            text += rng.choice((". ", ". ", "; ")) + self.say(rng.choice(phrases.VERDICTS[mood]))
+            text += rng.choice((". ", ". ", "; ")) + self.say(f"verdicts {mood}")
         return text + rng.choice((".", ".", ".", "!", "...", ""))
 
     def title(self, rating: int) -> str:
         """A headline; two in five say nothing about the mood."""
-        mood: int | None = (rating > 3) - (rating < 3)
-        if self._rng.random() < 0.4:
-            mood = None
-        return self.say(self._rng.choice(phrases.TITLES[mood]))
+        mood = None if self._rng.random() < 0.4 else (rating > 3) - (rating < 3)
+        return self.say(f"titles {mood}")
 
 
 def _styled(rng: random.Random, text: str, rating: int) -> str:

@@ -24,17 +24,12 @@ def test_open_tags_take_linear_time(mark):
     assert clean(mark * 20_000, strip_html=True)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [("Love it!", "love  IT"), ("so-so", "So so."), ("Straße", "STRASSE"), ("it's", "its")],
-)
-def test_case_and_punctuation_do_not_make_another_text(one, other):
-    assert text_identity(one) == text_identity(other)
-
-
-@pytest.mark.parametrize(("one", "other"), [("👍", "👎"), ("!!", "??"), ("a1", "a2"), ("é", "e")])
-def test_texts_that_differ_stay_apart(one, other):
-    assert text_identity(one) != text_identity(other)
+def test_case_and_punctuation_do_not_make_another_text():
+    same = [("Love it!", "love  IT"), ("so-so", "So so."), ("Straße", "STRASSE"), ("it's", "its")]
+    for one, other in same:
+        assert text_identity(one) == text_identity(other)
+    for one, other in (("👍", "👎"), ("!!", "??"), ("a1", "a2"), ("é", "e")):
+        assert text_identity(one) != text_identity(other)
 
 
 @given(st.text(st.characters(max_codepoint=127), min_size=1))

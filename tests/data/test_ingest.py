@@ -22,20 +22,11 @@ def test_kaggle_layout_becomes_review_records(run_ingest):
     done = run_ingest(as_csv(kaggle_row('He said "wow", twice.\nThen left.', "4.0")))
     (row,) = done.kept
     assert row.pop("review_id")
-    assert row == {
-        "review_body": 'He said "wow", twice.\nThen left.',
-        "title": "Nice",
-        "rating": 4,
-        "sentiment": 1,
-        "product_category": "Knits",
-        "clothing_id": "7",
-        "age": 40,
-        "recommended": 1,
-        "positive_feedback_count": 0,
-        "division": "General",
-        "department": "Tops",
-        "event_timestamp": UNDATED,
-    }
+    text = {"review_body": 'He said "wow", twice.\nThen left.', "title": "Nice"}
+    product = {"product_category": "Knits", "clothing_id": "7", "department": "Tops"}
+    judged = {"rating": 4, "sentiment": 1, "recommended": 1, "positive_feedback_count": 0}
+    about = {"age": 40, "division": "General", "event_timestamp": UNDATED}
+    assert row == text | product | judged | about
     assert pq.read_schema(done.paths[0]).equals(REVIEW_SCHEMA)
     assert done.summary.files[0]["ignored"] == [""]
 
@@ -47,28 +38,17 @@ def test_course_layout_has_sentiment_without_rating(run_ingest):
     assert kept[2]["product_category"] is None
 
 
-def test_given_ids_and_times_stay(run_ingest):
-    text = (
-        "review_id,review_body,rating,event_timestamp\n"
-        "a,Good,5,2024-02-03\nb,Bad,1,2024-02-03T04:05:06+02:00\nc,So so,3,\n"
+def test_given_ids_and_times_stay_and_an_id_identifies_one_review(run_ingest):
+    done = run_ingest(
+        "review_id,review_body,rating,event_timestamp\na,Good,5,2024-02-03\n"
+        "a,Bad,1,\na,Good,5,2024-02-03\nb,Good,5,2024-02-03T04:05:06+02:00\nc,So so,3,\n"
     )
-    kept = run_ingest(text).kept
-    assert [row["review_id"] for row in kept] == ["a", "b", "c"]
-    assert [row["event_timestamp"] for row in kept] == [
-        datetime(2024, 2, 3, tzinfo=UTC),
-        datetime(2024, 2, 3, 2, 5, 6, tzinfo=UTC),
-        UNDATED,
-    ]
-
-
-def test_a_given_id_identifies_one_review(run_ingest):
-    done = run_ingest("review_id,review_body,rating\na,Good,5\na,Bad,1\na,Good,5\nb,Good,5\n")
-    assert [row["review_id"] for row in done.kept] == ["a", "b"]
+    times = datetime(2024, 2, 3, tzinfo=UTC), datetime(2024, 2, 3, 2, 5, 6, tzinfo=UTC), UNDATED
+    kept = {row["review_id"]: row["event_timestamp"] for row in done.kept}
+    assert kept == dict(zip("abc", times, strict=True))
     assert done.summary.duplicates == 1
     assert [(r["line"], r["reason"]) for r in done.rejected] == [(3, ID_TAKEN)]
-
-
-def test_duplicates_differ_in_nothing_but_the_row_number(run_ingest):
+    # Without one, duplicates differ in nothing but the row number.
     rows = [kaggle_row("One", number=1), kaggle_row("One", number=2)]
     done = run_ingest(as_csv(*rows, kaggle_row("One", "4")))
     assert (done.summary.rows_kept, done.summary.duplicates) == (2, 1)
@@ -144,14 +124,23 @@ def test_a_bad_value_costs_its_row_alone(run_ingest, change, reason):
     assert reason in rejected["reason"]
     assert rejected["line"] == 3
     assert json.loads(rejected["record"])["Division Name"] == "General"
+    summary = read_json(done.paths[2])
+    assert summary["reasons"] == {rejected["reason"]: 1}
+    assert summary["examples"][0]["line"] == 3
+    assert summary["profile"]["text_length"]["quantiles"]["p100"] == 5
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["😍😍👩\u200d👧", "<p>Nice &amp; <b>soft</b><br/></p>", "x" * 50_000, "ok", "!!!", "'; --"],
-)
-def test_odd_reviews_stay_as_they_are(run_ingest, text):
-    assert run_ingest(as_csv(kaggle_row(text))).kept[0]["review_body"] == text
+def test_odd_reviews_stay_as_they_are(run_ingest):
+    odd = [
+        "😍😍👩\u200d👧",
+        "<p>Nice &amp; <b>soft</b><br/></p>",
+        "x" * 50_000,
+        "ok",
+        "!!!",
+        "'; --",
+    ]
+    kept = run_ingest(as_csv(*map(kaggle_row, odd))).kept
+    assert [row["review_body"] for row in kept] == odd
 
 
 def test_rating_against_sentiment_is_rejected(run_ingest):
@@ -164,8 +153,8 @@ def test_rating_against_sentiment_is_rejected(run_ingest):
 
 
 def test_reviews_to_be_predicted_need_no_label(run_ingest):
-    kept = run_ingest("review_body\nNice\n", labels_required=False).kept
-    assert (kept[0]["rating"], kept[0]["sentiment"]) == (None, None)
+    (row,) = run_ingest("review_body\nNice\n", labels_required=False).kept
+    assert (row["rating"], row["sentiment"]) == (None, None)
     assert run_ingest(as_csv(kaggle_row(rating=""))).kept[0]["sentiment"] is None
 
 
@@ -215,26 +204,19 @@ def test_unusable_files_raise_an_error_with_the_remedy(run_ingest, content, name
     assert "\n" not in str(caught.value)
 
 
-def test_an_error_leaves_the_outputs_as_they_were(run_ingest, tmp_path):
-    done = run_ingest(as_csv(kaggle_row()))
-    before = [path.read_bytes() for path in done.paths]
-    with pytest.raises(UserError):
-        run_ingest("Review Text,Rating\nx,five\n")
-    assert [path.read_bytes() for path in done.paths] == before
-    assert set((tmp_path / "out").iterdir()) == set(done.paths)
-
-
-def test_batches_change_nothing(run_ingest, monkeypatch):
+def test_batches_and_errors_change_nothing(run_ingest, tmp_path, monkeypatch):
     rows = [kaggle_row(f"Text {i % 40}", str(i % 7)) for i in range(100)]
     whole = run_ingest(as_csv(*rows))
     monkeypatch.setattr(readers, "MAX_BATCH_ROWS", 7)
-    pieces = run_ingest(as_csv(*rows))
-    assert pieces == whole
+    assert run_ingest(as_csv(*rows)) == whole
+    before = [path.read_bytes() for path in whole.paths]
+    with pytest.raises(UserError):
+        run_ingest("Review Text,Rating\nx,five\n")
+    assert [path.read_bytes() for path in whole.paths] == before
+    assert set((tmp_path / "out").iterdir()) == set(whole.paths)
 
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-
-
 _ratings = st.sampled_from(["1", "3", "5", "", "0", "five", "2.0"])
 _shared = [HealthCheck.function_scoped_fixture]
 
@@ -268,11 +250,3 @@ def test_the_fingerprint_changes_with_any_value(run_ingest):
     others += [[], [kaggle_row("Two", Age="41")], [two, kaggle_row("Three")]]
     assert len({fingerprint(two), *(fingerprint(*more) for more in others)}) == 7
     assert fingerprint(two, kaggle_row("", "9")) == fingerprint(two)
-
-
-def test_the_summary_gives_reasons_examples_and_a_profile(run_ingest):
-    done = run_ingest(as_csv(kaggle_row("One"), kaggle_row("", "5"), kaggle_row("Two", "1")))
-    summary = read_json(done.paths[2])
-    assert summary["reasons"] == {"review text is empty": 1}
-    assert summary["examples"][0]["line"] == 3
-    assert summary["profile"]["text_length"]["quantiles"]["p100"] == 3

@@ -124,16 +124,21 @@ def test_data_that_cannot_be_divided_raise_an_error(run, tmp_path, rows, options
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no parquet"])
-def test_a_file_without_reviews_raises_an_error(tmp_path, content):
-    if content is not None:
-        (tmp_path / "r").write_bytes(content)
-    with pytest.raises(UserError, match=r"/r (does not exist|does not hold reviews)"):
-        prepare(tmp_path / "r", tmp_path / "p", tmp_path / "s")
-    pq.write_table(pa.table({"a": [1]}), tmp_path / "r")
+def test_a_file_without_reviews_raises_an_error(tmp_path):
+    source, outputs = tmp_path / "r", (tmp_path / "p", tmp_path / "s")
+    for content, words in (
+        (None, "does not exist"),
+        (b"", "not hold"),
+        (b"no parquet", "not hold"),
+    ):
+        if content is not None:
+            source.write_bytes(content)
+        with pytest.raises(UserError, match=rf"/r .*{words}"):
+            prepare(source, *outputs)
+    pq.write_table(pa.table({"a": [1]}), source)
     with pytest.raises(UserError, match="does not hold reviews"):
-        prepare(tmp_path / "r", tmp_path / "p", tmp_path / "s")
-    assert not (tmp_path / "p").exists()
+        prepare(source, *outputs)
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_a_kill_while_writing_leaves_no_artifact(tmp_path):

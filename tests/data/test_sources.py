@@ -13,12 +13,6 @@ from components.data.sources import SAMPLE, explained, find_sources, without_cre
 from components.shared.machine.errors import UserError
 
 
-@pytest.mark.parametrize("uri", ["", "sample", " sample "])
-def test_no_uri_means_the_bundled_sample(uri):
-    (source,) = find_sources(uri)
-    assert (source.path, source.format) == (str(SAMPLE), "csv")
-
-
 def test_folder_and_glob_are_sorted_by_name(tmp_path):
     for name in ("b.csv", "a.tsv", "c.jsonl.gz", "d.pq", "e.md", "_f.csv", ".g.csv"):
         (tmp_path / name).touch()
@@ -28,13 +22,13 @@ def test_folder_and_glob_are_sorted_by_name(tmp_path):
     assert tuple(s.path.rsplit("/", 1)[1] for s in found) == names
     assert [s.format for s in found] == ["tsv", "csv", "jsonl", "parquet"]
     assert [s.path for s in find_sources(f"{tmp_path}/*.csv")] == [str(tmp_path / "b.csv")]
-
-
-def test_a_file_named_like_a_pattern_is_a_file(tmp_path):
-    (tmp_path / "a[1].csv").touch()
-    assert find_sources(f"{tmp_path}/a[1].csv")[0].path == f"{tmp_path}/a[1].csv"
-    (tmp_path / "a#b?.csv").touch()
-    assert find_sources(f"{tmp_path}/a#b?.csv")[0].format == "csv"
+    # A file named like a pattern is a file.
+    for name in ("a[1].csv", "a#b?.csv"):
+        (tmp_path / name).touch()
+        (source,) = find_sources(f"{tmp_path}/{name}")
+        assert (source.path, source.format) == (f"{tmp_path}/{name}", "csv")
+    for sample in ("", "sample", " sample "):
+        assert find_sources(sample)[0].path == str(SAMPLE)
 
 
 @pytest.mark.parametrize(
@@ -73,23 +67,11 @@ def test_a_hub_without_network_raises_an_error():
         find_sources("hf://datasets/a/b/c.csv")
 
 
-def test_an_unreachable_host_raises_an_error():
-    (source,) = find_sources("http://127.0.0.1:9/a.csv?key=secret")
-    with (
-        pytest.raises(UserError, match="cannot be found or reached; check") as caught,
-        source.opened() as stream,
-    ):
-        stream.read()
-    assert "secret" not in str(caught.value)
-
-
 def test_credentials_are_not_shown():
     given = "https://me:word@host:80/a/b.csv?X-Signature=abc#f"
     assert without_credentials(given) == "https://host:80/a/b.csv"
     assert without_credentials("/a/b?.csv") == "/a/b?.csv"
-
-
-def test_our_own_bugs_are_not_disguised():
+    # Our own bugs are not disguised.
     with pytest.raises(KeyError), explained("a.csv", remote=False):
         raise KeyError("bug")
 
@@ -138,3 +120,8 @@ def test_the_web_is_read_from_start_to_end(site, run_ingest, tmp_path):
     assert rows("p.parquet") == 2
     with pytest.raises(UserError, match=r"absent\.csv cannot be found"):
         rows("absent.csv")
+    (source,) = find_sources("http://127.0.0.1:9/a.csv?key=secret")
+    found = "cannot be found or reached; check"
+    with pytest.raises(UserError, match=found) as caught, source.opened() as stream:
+        stream.read()
+    assert "secret" not in str(caught.value)

@@ -31,13 +31,10 @@ def test_no_credentials_are_reported_in_one_sentence(tmp_path, text):
         connect(kubeconfig=str(file))
 
 
-def test_an_unknown_context_is_reported(tmp_path):
+def test_an_unknown_context_and_a_pod_without_its_token_are_reported(tmp_path, monkeypatch):
     file = kubeconfig(tmp_path, "http://127.0.0.1:1234")
     with pytest.raises(UserError, match="no context elsewhere; `kubectl config get-contexts`"):
         connect(kubeconfig=file, context="elsewhere")
-
-
-def test_a_pod_without_its_token_is_reported(monkeypatch):
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     with pytest.raises(UserError, match="no credentials for a cluster"):

@@ -46,13 +46,10 @@ def test_the_run_and_its_workflow_are_the_pods(cluster, ask, monkeypatch, named_
         ([pod(labels={"pipeline/runid": "abc"})], "pod step-1 has no label pipeline/runid or no"),
     ],
 )
-def test_what_is_no_step_of_a_run_is_reported(cluster, ask, pods, words):
+def test_what_is_no_step_of_a_run_is_reported(cluster, ask, monkeypatch, pods, words):
     cluster.api.pods = pods
     with pytest.raises(UserError, match=words):
         ask()
-
-
-def test_outside_of_a_pod_it_is_reported(ask, monkeypatch):
     monkeypatch.delenv("HOSTNAME")
     with pytest.raises(UserError, match="in no pod; run it as a step of a pipeline on Kubeflow"):
         ask()

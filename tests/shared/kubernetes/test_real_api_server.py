@@ -10,16 +10,20 @@ import pytest
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.launch import condition, permissions, run_to_end
 from components.shared.kubernetes.objects import Objects
-from components.shared.kubernetes.own_run import PERMISSIONS, own_run
+from components.shared.kubernetes.own_run import PERMISSIONS, OwnRun, own_run
 from components.shared.kubernetes.refusals import Conflict, Gone
 from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
+from tests.deployment.conftest import until
 from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, container, outcome, train_job
 from tests.stand_ins.real_namespace import MARKS, RealNamespace
 
 pytestmark = MARKS
+WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "wf"}
+WORKFLOW["uid"] = "0c6a4bb2-9c5f-4f5e-8d3f-1f2b3c4d5e6f"
+METADATA = {"name": "job-node-0-x", "labels": {"app": "job", "pipeline/runid": "run-1"}}
 POD = {
-    "metadata": {"name": "job-node-0-x", "labels": {"app": "job", "pipeline/runid": "run-1"}},
+    "metadata": {**METADATA, "ownerReferences": [WORKFLOW]},
     "spec": {"containers": [{"name": "node", "image": "training:1"}]},
 }
 
@@ -38,10 +42,8 @@ class Cluster(RealNamespace):
         ]
         self.bind("runner", {"metadata": {"name": "runner"}, "rules": self.rules})
         self.client = self.connect(folder, self.token("runner"))
-        policy = RetryPolicy(seconds=5.0)
-        self.jobs = Objects(
-            self.client, self.name, TRAIN_JOBS, pods="app={name}", retry_policy=policy
-        )
+        given, policy = (self.client, self.name, TRAIN_JOBS), RetryPolicy(seconds=5.0)
+        self.jobs = Objects(*given, pods="app={name}", retry_policy=policy)
 
     def connect(self, folder, token, **server):
         return connect(kubeconfig=self.kubeconfig(folder, token, **server))[0]
@@ -98,30 +100,24 @@ def run(real, job=None, seconds=60, **options):
     return run_to_end(real.jobs, job, outcome, deadline_seconds=seconds, **options)
 
 
-def test_a_job_is_run_to_its_end_by_watch(real):
+def test_a_job_is_adopted_and_run_to_its_end_by_watch(real):
     seen = []
     steps = (lambda: real.set_status(Suspended=False), lambda: real.set_status(Complete=True))
+    made = real.jobs.create_or_adopt(train_job())
+    with pytest.raises(UserError, match="another TrainJob job"):
+        run(real, train_job(image="other"), 5)
     began = time.monotonic()
     with meanwhile(*steps):
         done = run(real, on_change=lambda found: seen.append(found.get("status") or {}))
     assert condition(done, "Complete")
+    assert done["metadata"]["uid"] == made["metadata"]["uid"]
     assert not seen[0].get("conditions")
     assert len(seen) >= 3
     assert time.monotonic() - began < 10
     real.jobs.wait_until_gone("job", 30)
 
 
-def test_a_job_is_adopted_and_another_one_refused(real):
-    made = real.jobs.create_or_adopt(train_job())
-    assert real.jobs.create_or_adopt(train_job())["metadata"]["uid"] == made["metadata"]["uid"]
-    with pytest.raises(UserError, match="another TrainJob job"):
-        run(real, train_job(image="other"), 5)
-    with meanwhile(lambda: real.set_status(Complete=True)):
-        run(real)
-    real.jobs.wait_until_gone("job", 30)
-
-
-def test_a_failure_is_explained_and_nothing_left(real):
+def test_a_failure_is_explained_and_nothing_left(real, monkeypatch):
     real.break_pod()
     with meanwhile(lambda: real.set_status(Failed=True)), pytest.raises(UserError) as raised:
         run(real)
@@ -132,6 +128,8 @@ def test_a_failure_is_explained_and_nothing_left(real):
     ):
         assert words in str(raised.value)
     real.jobs.wait_until_gone("job", 30)
+    monkeypatch.setenv("KFP_POD_NAME", "job-node-0-x")
+    assert own_run(real.client, real.name) == OwnRun("run-1", WORKFLOW)
 
 
 def test_one_that_is_deleted_meanwhile_ends_the_wait(real):
@@ -199,30 +197,13 @@ def test_a_quota_and_a_missing_verb_are_reported(real):
     hard = {f"count/{TRAIN_JOBS.in_full}": "1"}
     quota = {"metadata": {"name": "few"}, "spec": {"hard": hard}}
     real.core.create_namespaced_resource_quota(real.name, quota)
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        status = real.core.read_namespaced_resource_quota("few", real.name).status
-        if status and status.hard:
-            break
-        time.sleep(0.2)
+    read = real.core.read_namespaced_resource_quota
+    until(lambda: (status := read("few", real.name).status) and status.hard)
     real.jobs.create(train_job())
     with pytest.raises(UserError, match=r"has no quota left: .*exceeded quota: few"):
         real.jobs.create(train_job("second"))
-    without = [
-        {**rule, "verbs": [verb for verb in rule["verbs"] if verb != "watch"]}
-        for rule in real.rules
-    ]
+    without = [{**rule, "verbs": list({*rule["verbs"]} - {"watch"})} for rule in real.rules]
     real.rbac.patch_namespaced_role("runner", real.name, {"rules": without})
     time.sleep(1)
     with pytest.raises(UserError, match=r"runner may not watch trainjobs.* grants the verb watch"):
         real.jobs.wait("job", outcome, 10)
-
-
-def test_the_own_run_is_read_off_the_pod(real, monkeypatch):
-    workflow = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "wf"}
-    workflow["uid"] = "0c6a4bb2-9c5f-4f5e-8d3f-1f2b3c4d5e6f"
-    pod = {**POD, "metadata": {**POD["metadata"], "ownerReferences": [workflow]}}
-    real.core.create_namespaced_pod(real.name, pod)
-    monkeypatch.setenv("KFP_POD_NAME", "job-node-0-x")
-    found = own_run(real.client, real.name)
-    assert (found.run_id, found.owner) == ("run-1", workflow)

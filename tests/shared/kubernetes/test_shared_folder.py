@@ -1,5 +1,3 @@
-"""What a TrainJob's pods and the step have in common, on a volume that both mount."""
-
 import json
 import os
 
@@ -49,18 +47,13 @@ def test_step_and_pods_name_the_same_place(folder, volume):
     assert list(folder.path.iterdir()) == []
 
 
-def test_without_a_volume_the_remedy_is_reported(monkeypatch):
-    monkeypatch.delenv("STATE_DIR", raising=False)
-    with pytest.raises(UserError, match=r"STATE_DIR is not set.* claim review-sentiment-state"):
-        SharedFolder.of("n")
-
-
-def test_a_volume_that_cannot_be_written_to_is_reported(volume, monkeypatch):
+def test_a_volume_that_cannot_be_used_is_reported(volume, monkeypatch):
     # Root, as whom tests may run, may write anywhere: a file in the place of the folder.
     (volume / "launched").touch()
-    with pytest.raises(
-        UserError, match=r"the shared volume at .* cannot be written to \(Not a dir"
-    ):
+    with pytest.raises(UserError, match=r"volume at .* cannot be written to \(Not a dir"):
+        SharedFolder.of("n")
+    monkeypatch.delenv("STATE_DIR")
+    with pytest.raises(UserError, match=r"STATE_DIR is not set.* claim review-sentiment-state"):
         SharedFolder.of("n")
 
 
@@ -79,12 +72,13 @@ def test_a_training_set_is_copied_once_and_other_data_drop_the_model(folder, tra
 
 
 def test_a_model_is_known_by_what_made_it(folder):
-    assert not folder.holds_model_of("minilm", OPTIONS, FACTS)
+    made = ("minilm", OPTIONS, FACTS)
+    assert not folder.holds_model_of(*made)
     write_model(folder.model)
-    assert folder.holds_model_of("minilm", OPTIONS, FACTS)
-    assert not folder.holds_model_of("roberta-base", OPTIONS, FACTS)
-    assert not folder.holds_model_of("minilm", {**OPTIONS, "epochs": 1}, FACTS)
-    assert not folder.holds_model_of("minilm", OPTIONS, {**FACTS, "data_fingerprint": "g"})
+    assert folder.holds_model_of(*made)
+    others = ("roberta-base", {**OPTIONS, "epochs": 1}, {**FACTS, "data_fingerprint": "g"})
+    for place, other in enumerate(others):
+        assert not folder.holds_model_of(*made[:place], other, *made[place + 1 :])
 
 
 @pytest.mark.parametrize("missing", ["", "model.safetensors", "training.json"])

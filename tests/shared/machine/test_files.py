@@ -12,42 +12,37 @@ from components.shared.machine.files import (
 )
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
-    target = tmp_path / "a.txt"
-    target.write_text("old")
-
-    def write_half():
-        with replaced_when_whole(target) as draft:
-            draft.write_text("half")
-            raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_half()
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_a_folder_is_replaced_as_a_whole(tmp_path):
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_was_there_is_replaced_as_a_whole_or_left(tmp_path, kind):
     target = tmp_path / "model"
-    for content in ("first", "second"):
+
+    def write(content, fails=False):
         with replaced_when_whole(target) as draft:
-            draft.mkdir()
-            (draft / content).write_text(content)
-    assert [path.name for path in target.iterdir()] == ["second"]
+            if kind == "folder":
+                draft.mkdir()
+                draft /= "weights"
+            draft.write_text(content)
+            if fails:
+                raise OSError("disk full")
+
+    write("old")
+    write("new")
+    with pytest.raises(OSError, match="disk full"):
+        write("half", fails=True)
+    (written,) = target.iterdir() if kind == "folder" else [target]
+    assert written.read_text() == "new"
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_json_is_strict(tmp_path):
+def test_json_is_strict_and_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert list(tmp_path.iterdir()) == []
     write_json(tmp_path / "a.json", {"loss": 0.5})
     assert read_json(tmp_path / "a.json") == {"loss": 0.5}
-
-
-def test_json_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"a\.json does not exist"):
-        read_json(tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_text() == '{\n  "loss": 0.5\n}\n'
+    with pytest.raises(UserError, match=r"c\.json does not exist"):
+        read_json(tmp_path / "c.json")
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(UserError, match=r"b\.json is not valid JSON"):
         read_json(tmp_path / "b.json")
@@ -62,13 +57,9 @@ def test_parquet_comes_back_in_the_schema_asked_for(tmp_path):
     assert read_parquet(path, schema, ["n"]).column_names == ["n"]
     with pytest.raises(UserError, match="has no column missing"):
         read_parquet(path, pa.schema([("missing", pa.string())]))
-
-
-def test_parquet_that_cannot_be_read_is_named(tmp_path):
-    schema = pa.schema([("n", pa.int32())])
-    (tmp_path / "a.parquet").write_text("no")
+    path.write_text("no")
     with pytest.raises(UserError, match=r"a\.parquet"):
-        read_parquet(tmp_path / "a.parquet", schema)
+        read_parquet(path, schema)
     with pytest.raises(UserError, match="does not exist"):
         read_parquet(tmp_path / "b.parquet", schema)
 

@@ -20,16 +20,13 @@ share = st.floats(0, 1)
 @given(share, share, share)
 def test_what_is_written_is_read(tmp_path_factory, labels_equal, found, expected):
     folder = tmp_path_factory.getbasetemp()
+    assert read_engines(folder / "not exported") == []
     scores = {"labels_equal": labels_equal, "macro_f1": found, "macro_f1_reference": expected}
     checks = [GOOD, replace(GOOD, **scores)]
     write_engines(folder, checks)
     assert read_engines(folder) == checks
     written = json.loads((folder / "engines.json").read_text())["engines"]
     assert [row["may_serve"] for row in written] == [check.may_serve for check in checks]
-
-
-def test_a_folder_that_was_not_exported_has_none(tmp_path):
-    assert read_engines(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -47,8 +44,5 @@ def test_a_folder_that_was_not_exported_has_none(tmp_path):
 )
 def test_it_serves_only_what_agrees(changed, may):
     assert replace(GOOD, **changed).may_serve is may
-
-
-def test_fp32_is_the_reference():
     assert replace(GOOD, name="openvino-fp32").is_reference
     assert not GOOD.is_reference

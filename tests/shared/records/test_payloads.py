@@ -43,6 +43,7 @@ def test_the_files_of_all_servers_and_days_are_read_in_order(tmp_path):
     assert table.schema == PAYLOAD_SCHEMA
     assert table["request_id"].to_pylist() == ["c", "a", "b", "b"]
     assert table["position"].to_pylist() == [0, 0, 1, 0]
+    assert read_payloads(str(tmp_path), columns=["label", "time"]).column_names == ["label", "time"]
 
 
 def test_a_span_of_time_opens_only_its_days(tmp_path):
@@ -59,11 +60,6 @@ def test_a_span_of_time_opens_only_its_days(tmp_path):
     assert read_payloads(str(tmp_path), until=hours[0])["request_id"].to_pylist() == ["before"]
 
 
-def test_columns_are_chosen(tmp_path):
-    write(tmp_path, rows(MIDNIGHT))
-    assert read_payloads(str(tmp_path), columns=["label", "time"]).column_names == ["label", "time"]
-
-
 def test_drafts_and_other_files_are_not_read(tmp_path):
     path = write(tmp_path, rows(MIDNIGHT))
     (path.parent / ".y.parquet.draft").write_bytes(b"half")
@@ -71,15 +67,6 @@ def test_drafts_and_other_files_are_not_read(tmp_path):
     (path.parent / "_SUCCESS").write_bytes(b"")
     (tmp_path / "notes.parquet").write_bytes(b"not of a day")
     assert len(read_payloads(str(tmp_path))) == 1
-
-
-def test_an_empty_log_has_no_rows_and_a_missing_one_is_reported(tmp_path):
-    assert read_payloads(str(tmp_path)).schema == PAYLOAD_SCHEMA
-    assert len(read_payloads(str(tmp_path))) == 0
-    with pytest.raises(UserError, match=r"no payload log at .*nothing"):
-        read_payloads(str(tmp_path / "nothing"))
-    with pytest.raises(UserError, match="unheard"):
-        read_payloads("unheard://of")
 
 
 def test_a_file_that_is_not_of_the_log_is_named(tmp_path):
@@ -104,7 +91,7 @@ def test_a_file_system_that_fails_in_its_own_way_is_reported_in_words(monkeypatc
         read_payloads("memory://log")
 
 
-def test_a_listing_from_before_hides_no_file(tmp_path, monkeypatch):
+def test_a_listing_from_before_hides_no_file_and_a_missing_log_is_reported(tmp_path, monkeypatch):
     # As s3fs does: a listing is kept until it is told to forget it.
     listings, plain, files = {}, LocalFileSystem.find, LocalFileSystem
 
@@ -113,9 +100,14 @@ def test_a_listing_from_before_hides_no_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "find", find)
     monkeypatch.setattr(files, "invalidate_cache", lambda self, path=None: listings.clear())
-    assert len(read_payloads(str(tmp_path))) == 0
+    empty = read_payloads(str(tmp_path))
+    assert (empty.schema, len(empty)) == (PAYLOAD_SCHEMA, 0)
     write(tmp_path, rows(MIDNIGHT))
     assert len(read_payloads(str(tmp_path))) == 1
+    with pytest.raises(UserError, match=r"no payload log at .*nothing"):
+        read_payloads(str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="unheard"):
+        read_payloads("unheard://of")
 
 
 @pytest.mark.parametrize(
