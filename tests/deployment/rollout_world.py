@@ -18,7 +18,8 @@ from components.deployment.tryout import Tryout
 from components.shared.kubernetes.refusals import Conflict
 from components.shared.machine.errors import UserError
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
-from tests.stand_ins.api_server import Objects, Refused, Time
+from tests.stand_ins.api_server import Time
+from tests.stand_ins.kept_objects import Objects, Refused, merge_patch
 from tests.stand_ins.kserve_controller import KServe
 
 NAME = "reviews"
@@ -39,30 +40,32 @@ class MemoryObjects:
         self.kept, self.time = kept, time
         self.calls, self.kill_at, self.before = 0, None, None
 
-    def _called(self, what):
+    def _called(self, what, do=None):
         self.calls += 1
         if self.calls == self.kill_at:
             raise Killed
         if self.before:
             self.before(what)
+        try:
+            return do() if do else None
+        except Refused as refused:
+            if refused.code in (404, 409):
+                raise Conflict from None
+            raise UserError(str(refused)) from None
 
     def read(self, name):
         self._called("read")
         return self.kept.read(name) if name in self.kept.found else None
 
     def create(self, service):
-        self._called("create")
-        return self._refusing(lambda: self.kept.create(service))
+        return self._called("create", lambda: self.kept.create(service))
 
     def patch(self, name, change, resource_version):
-        self._called("patch")
-        guarded = copy.deepcopy(change)
-        guarded.setdefault("metadata", {})["resourceVersion"] = resource_version
-        return self._refusing(lambda: self.kept.patch(name, guarded))
+        guarded = merge_patch(change, {"metadata": {"resourceVersion": resource_version}})
+        return self._called("patch", lambda: self.kept.patch(name, guarded))
 
     def delete(self, name, *, uid):
-        self._called("delete")
-        self._refusing(lambda: self.kept.delete(name, {"preconditions": {"uid": uid}}))
+        self._called("delete", lambda: self.kept.delete(name, {"preconditions": {"uid": uid}}))
 
     def wait(self, name, reached, deadline_seconds):
         self._called("wait")
@@ -78,30 +81,27 @@ class MemoryObjects:
     def explain(self, name):
         return "no pod started"
 
-    def _refusing(self, do):
-        try:
-            return do()
-        except Refused as refused:
-            if refused.code in (404, 409):
-                raise Conflict from None
-            raise UserError(str(refused)) from None
-
 
 class Traffic(Time):
-    """Requests that are split as the cluster says, while time passes.
+    """Requests that are split as the cluster says and mirrored to a shadow, while time passes.
 
     By version: the share of failed requests, the bucket of the answers, and who is not seen.
     """
 
-    def __init__(self, kserve, per_second=400):
+    def __init__(self, kserve, kept):
         super().__init__()
-        self.kserve, self.per_second = kserve, per_second
+        self.kserve, self.kept, self.per_second = kserve, kept, 400
         self.errors, self.edges, self.blind = {}, {}, set()
         self.requests = defaultdict(float)
 
     def sleep(self, seconds):
         super().sleep(seconds)
-        for version, share in self.kserve.weights.items():
+        shares = {version: share for version, share in self.kserve.weights.items() if share}
+        for service in self.kept.found.values():
+            notes = service["metadata"]["annotations"]
+            if notes.get("review-sentiment/shadow") == "true":
+                shares.setdefault(notes["review-sentiment/canary-version"], 100)
+        for version, share in shares.items():
             self.requests[version] += seconds * self.per_second * share / 100
 
     def read(self, version):
@@ -121,7 +121,7 @@ class World:
     def __init__(self, mode, broken=(), empty=False, settings=None):
         self.kserve = KServe(broken=broken)
         self.kept = Objects(self.kserve)
-        self.time = Traffic(self.kserve)
+        self.time = Traffic(self.kserve, self.kept)
         self.objects = MemoryObjects(self.kept, self.time)
         self.mode, self.settings = mode, settings or ServiceSettings()
         if not empty:
@@ -167,6 +167,23 @@ class World:
     @property
     def annotations(self):
         return self.kept.found[NAME]["metadata"]["annotations"]
+
+    @property
+    def noted(self):
+        """The annotations of our own, by the end of their names."""
+        prefix = "review-sentiment/"
+        ours = {k: v for k, v in self.annotations.items() if k.startswith(prefix)}
+        return {key.removeprefix(prefix): value for key, value in ours.items()}
+
+    @property
+    def spec(self):
+        return self.kept.found[NAME]["spec"]
+
+    @property
+    def replicas(self):
+        """Pods of the canary in Standard mode, by its share, now."""
+        canaries = self.spec.get("canary") or []
+        return {one["trafficPercent"]: one["predictor"]["minReplicas"] for one in canaries}
 
     @property
     def final(self):

@@ -9,7 +9,7 @@ from components.deployment import ab_test, component, rollout
 from components.deployment.asking.labelled import Answer
 from components.deployment.place import Place
 from components.shared.machine.errors import UserError
-from tests.deployment.rollout_world import NAME, REVIEWS, Lab, World
+from tests.deployment.rollout_world import NAME, PLAN, REVIEWS, Lab, World
 
 
 class Artifact:
@@ -84,13 +84,6 @@ def test_a_rollout_leaves_its_numbers_and_its_page(step, tmp_path):
 def test_options_are_taken_by_name_and_a_shadow_is_described(step):
     world = World("Knative")
     options = {"steps": "0,40,100", "minimum_requests": 0.0, "error_rate": "0.9"}
-    mirrored = world.time.sleep
-
-    def sleep(seconds):
-        mirrored(seconds)
-        world.time.requests["4"] += seconds * 100
-
-    world.time.sleep = sleep
     _, content, _ = step(world, "roll_out_model", options=options)
     assert [step["percent"] for step in content["steps"]] == [0, 40, 100]
     assert "Its answers were not compared" in content["shadow"]
@@ -123,9 +116,6 @@ def lab(monkeypatch):
     monkeypatch.setattr(ab_test, "read_labelled_reviews", lambda _: REVIEWS)
     monkeypatch.setattr(ab_test, "asker_of", lambda url, name: lambda *given: made.ask(*given))
     return made
-
-
-PLAN = {"baseline": 0.6, "smallest_effect": 0.25}
 
 
 def test_an_ab_test_leaves_its_numbers_and_its_page(step, lab, tmp_path):

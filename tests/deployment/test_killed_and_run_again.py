@@ -56,8 +56,7 @@ def test_a_killed_removal_of_a_first_version_is_finished(mode):
     world = World(mode, broken=("3",), empty=True)
     with pytest.raises(UserError, match="never became ready"):
         world.roll_out("3")
-    calls = world.objects.calls
-    for kill_at in range(1, calls + 1):
+    for kill_at in range(1, world.objects.calls + 1):
         world = World(mode, broken=("3",), empty=True)
         with pytest.raises(UserError, match="never became ready"):
             world.killed_and_run_again(lambda: world.roll_out("3"), kill_at)  # noqa: B023
@@ -76,9 +75,8 @@ def test_another_version_waits_for_a_first_deployment_that_was_killed(mode):
     assert NAME in broken.kept.found
 
 
-def test_without_the_evidence_of_the_step_before_it_is_made_again(mode):
+def test_without_the_evidence_of_the_step_before_it_is_made_again(world):
     """The stable version is idle at 100 percent: what it does then says nothing."""
-    world = World(mode)
     world.killed(world.roll_out, when=lambda: world.shares == {"4": 100})
     evidence = json.loads(world.annotations[EVIDENCE])
     assert evidence["seen"]["requests"] > 100
@@ -89,8 +87,7 @@ def test_without_the_evidence_of_the_step_before_it_is_made_again(mode):
     assert world.kserve.restarts == {}
 
 
-def test_a_winner_whose_shift_was_killed_is_not_tested_anew(mode):
-    lab = Lab(mode)
+def test_a_winner_whose_shift_was_killed_is_not_tested_anew(lab):
     lab.killed(lab.test, when=lambda: lab.shares == {"4": 100})
     asked = len(lab.asked)
     assert EVIDENCE in lab.annotations
@@ -100,16 +97,14 @@ def test_a_winner_whose_shift_was_killed_is_not_tested_anew(mode):
     assert lab.judge.result().arms[0].right.of >= AbTestOptions(**PLAN).plan.needed[0]
 
 
-def test_a_rollout_of_the_winner_that_was_killed_proves_it_again(mode):
+def test_a_rollout_of_the_winner_that_was_killed_proves_it_again(lab):
     """An A/B test's evidence says nothing of latency: the rollout takes its step back."""
-    lab = Lab(mode)
     lab.killed(lab.test, when=lambda: lab.shares == {"4": 100})
     done = lab.roll_out("4")
     assert (done.decision, [step.percent for step in done.steps]) == ("promote", [50, 100])
 
 
-def test_a_rollouts_canary_at_all_of_the_traffic_is_not_taken_for_a_winner(mode):
-    lab = Lab(mode)
+def test_a_rollouts_canary_at_all_of_the_traffic_is_not_taken_for_a_winner(lab):
     lab.killed(lab.roll_out, when=lambda: lab.shares == {"4": 100})
     with pytest.raises(UserError, match="version 4 has 100 percent of the traffic"):
         lab.test()

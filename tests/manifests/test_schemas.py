@@ -5,8 +5,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from tests.deployment.conftest import CRDS, strict
 from tests.manifests.conftest import MANIFESTS, ROOTS
+from tests.stand_ins.kept_objects import CRDS, strict
 
 KUBERNETES = "1.36"
 

@@ -1,15 +1,16 @@
 """Objects of one kind as the API server keeps them: validated, versioned, with their history."""
 
 import copy
+import os
 import threading
 from functools import cache
+from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator
 
-from tests.deployment.conftest import CRDS, strict
-
 GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
+CRDS = Path(os.environ.get("CRDS_DIR") or Path(__file__).resolve().parents[3] / "shared" / "crds")
 
 
 class Refused(Exception):  # noqa: N818
@@ -20,6 +21,24 @@ class Refused(Exception):  # noqa: N818
         self.code = code
         self.status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code}
         self.status |= {"reason": reason, "message": message, "details": details}
+
+
+def strict(schema):
+    """An openAPIV3Schema as the API server enforces it: unknown fields are errors."""
+    made = {key: value for key, value in schema.items() if not key.startswith("x-kubernetes-")}
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string"]}
+    if made.pop("nullable", False) and "type" in made:
+        made["type"] = [made["type"], "null"]
+    if "properties" in schema:
+        made["properties"] = {name: strict(inner) for name, inner in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            made.setdefault("additionalProperties", False)
+    if isinstance(schema.get("items"), dict):
+        made["items"] = strict(schema["items"])
+    if isinstance(schema.get("additionalProperties"), dict):
+        made["additionalProperties"] = strict(schema["additionalProperties"])
+    return made
 
 
 @cache

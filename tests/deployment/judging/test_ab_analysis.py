@@ -22,14 +22,8 @@ from components.shared.machine.errors import UserError
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"smallest_effect": 0.0},
-        {"smallest_effect": 0.9},
-        {"baseline": 1.2},
-        {"share_b": 0.0},
-        {"power": 2.0},
-        {"power": 1.0},
-        {"alpha": 0.0},
-        {"share_b": 1.0},
+        *({"smallest_effect": 0.0}, {"smallest_effect": 0.9}, {"baseline": 1.2}, {"alpha": 0.0}),
+        *({"share_b": 0.0}, {"share_b": 1.0}, {"power": 1.0}, {"power": 2.0}),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_at_once(wrong):
@@ -55,11 +49,10 @@ def read(
 
 
 def test_the_better_arm_wins_either_way():
-    assert read(2125, 2225).winner is Winner.B
+    found = read(2125, 2225)
+    assert found.winner is Winner.B
+    assert "B is more often right: accuracy 89.0 % of B against 85.0 % of A" in found.reason
     assert read(2225, 2125).winner is Winner.A
-    assert (
-        "B is more often right: accuracy 89.0 % of B against 85.0 % of A" in read(2125, 2225).reason
-    )
 
 
 def test_before_the_planned_sample_nothing_wins_and_what_is_needed_is_said():
@@ -126,14 +119,11 @@ def test_the_z_test_is_the_chi_squared_test_and_small_samples_get_fishers():
     assert tea.test.startswith("Fisher")
 
 
-def test_cohens_h():
-    # Cohen 1988, section 6.2: proportions .50 and .40 give h = .20; .65 and .45 give .40
-    assert compare_proportions(Count(40, 100), Count(50, 100)).cohens_h == pytest.approx(
-        0.20, abs=5e-3
-    )
-    assert compare_proportions(Count(45, 100), Count(65, 100)).cohens_h == pytest.approx(
-        0.40, abs=5e-3
-    )
+@pytest.mark.parametrize(("a", "b", "h"), [(40, 50, 0.20), (45, 65, 0.40)])
+def test_cohens_h(a, b, h):
+    # Cohen 1988, section 6.2
+    found = compare_proportions(Count(a, 100), Count(b, 100))
+    assert found.cohens_h == pytest.approx(h, abs=5e-3)
 
 
 @pytest.mark.parametrize(
@@ -144,19 +134,10 @@ def test_needed_sample_sizes_of_the_tables(baseline, effect, power, n):
     assert Plan(baseline, effect, power=power).needed == (n, n)
 
 
-def test_unequal_shares_need_more_in_all():
-    equal, at_ten = sum(Plan(0.88).needed), Plan(0.88, share_b=0.1).needed
-    assert at_ten[0] == pytest.approx(9 * at_ten[1], rel=0.01)
-    assert sum(at_ten) > 2.5 * equal
-
-
 @settings(deadline=None)
 @given(
-    st.floats(0.5, 0.98),
-    st.floats(0.01, 0.4),
-    st.floats(0.1, 0.9),
-    st.floats(0.5, 0.99),
-    st.floats(0.001, 0.2),
+    *(st.floats(0.5, 0.98), st.floats(0.01, 0.4), st.floats(0.1, 0.9)),
+    *(st.floats(0.5, 0.99), st.floats(0.001, 0.2)),
 )
 def test_the_needed_sample_has_the_power(baseline, effect, share, power, alpha):
     plan = Plan(baseline, effect, share, power, alpha)
@@ -168,6 +149,7 @@ def test_the_needed_sample_has_the_power(baseline, effect, share, power, alpha):
 def test_the_power_is_what_a_simulation_shows():
     rng, plan = np.random.default_rng(1), Plan(0.7, 0.1, share_b=0.3)
     n1, n2 = plan.needed
+    assert n1 / n2 == pytest.approx(0.7 / 0.3, rel=0.01)
     found = [
         compare_proportions(Count(int(x), n1), Count(int(y), n2)).p_value < 0.05
         for x, y in zip(rng.binomial(n1, 0.7, 1500), rng.binomial(n2, 0.6, 1500), strict=True)

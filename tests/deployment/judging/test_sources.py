@@ -64,11 +64,8 @@ def test_counts_of_a_version_are_added_over_its_servers(pages):
     pages["http://two/metrics"] = metrics([40.0], ["negative"], failed)
     seen = source("http://one", "http://two/").read("7")
     assert (seen.requests, seen.errors, seen.refused) == (5, 2, 1)
-    assert dict(zip(CLASS_NAMES, seen.classes, strict=True)) == {
-        "negative": 1,
-        "neutral": 0,
-        "positive": 2,
-    }
+    classes = dict(zip(CLASS_NAMES, seen.classes, strict=True))
+    assert classes == {"negative": 1, "neutral": 0, "positive": 2}
     assert seen.latency[SECONDS_BUCKETS.index(0.0125)] == 2
     assert (seen.latency[-1], seen.answered) == (1, 3)
 

@@ -21,6 +21,13 @@ class Cluster(World):
         policy = RetryPolicy(60.0, self.time.clock, self.time.sleep, lambda: 1.0)
         self.objects = replace(objects, retry_policy=policy)
 
+    def roll_out_three(self):
+        """The first version, a good one and a bad one."""
+        self.time.errors["5"] = 0.5
+        decisions = [self.roll_out(version).decision for version in "345"]
+        assert decisions == ["first_deployment", "promote", "roll_back"]
+        assert (self.shares, self.kserve.restarts, self.kept.uids) == ({"4": 100}, {}, 1)
+
 
 @pytest.fixture
 def cluster(mode, tmp_path):
@@ -31,21 +38,10 @@ def cluster(mode, tmp_path):
 
 
 def test_a_rollout_uses_the_permissions_that_its_role_grants(cluster):
-    assert cluster.roll_out("3").decision == "first_deployment"
-    assert cluster.roll_out("4").decision == "promote"
-    cluster.time.errors["5"] = 0.5
-    assert cluster.roll_out("5").decision == "roll_back"
-    assert cluster.kserve.weights["4"] == 100
-    assert cluster.kserve.restarts == {}
-    failed = {
-        "name": "kserve-container",
-        "image": "",
-        "imageID": "",
-        "ready": False,
-        "restartCount": 1,
-        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-        "lastState": {"terminated": {"exitCode": 2}},
-    }
+    cluster.roll_out_three()
+    failed = {"name": "c", "image": "", "imageID": "", "ready": False, "restartCount": 1}
+    failed |= {"state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    failed |= {"lastState": {"terminated": {"exitCode": 2}}}
     metadata = {"name": "pod-1", "namespace": "reviews"}
     cluster.api.pods = [{"metadata": metadata, "status": {"containerStatuses": [failed]}}]
     cluster.api.logs["pod-1"] = "error: model.safetensors is missing"
@@ -74,17 +70,9 @@ OTHER_VERSION = Refused(409, "Conflict", "the object has been modified", name=NA
 def test_every_request_fails_once_and_the_rollout_ends_the_same(cluster, method, fault):
     for nth in range(1, 200, 2):
         cluster.api.plant(method, fault, nth)
-    assert cluster.roll_out("3").decision == "first_deployment"
-    assert cluster.roll_out("4").decision == "promote"
-    cluster.time.errors["5"] = 0.5
-    assert cluster.roll_out("5").decision == "roll_back"
-    assert cluster.shares == {"4": 100}
-    assert cluster.kserve.restarts == {}
-    assert cluster.kept.uids == 1
-    annotations = cluster.kept.found[NAME]["metadata"]["annotations"]
-    assert annotations["review-sentiment/model-version"] == "4"
-    assert annotations["review-sentiment/rejected-version"] == "5"
-    assert not [key for key in annotations if "canary" in key]
+    cluster.roll_out_three()
+    assert (cluster.noted["model-version"], cluster.noted["rejected-version"]) == ("4", "5")
+    assert not [name for name in cluster.noted if "canary" in name]
 
 
 def test_a_refusal_ends_the_rollout_in_words_and_leaves_nothing_half_done(cluster):

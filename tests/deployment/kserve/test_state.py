@@ -23,10 +23,6 @@ def service(mode):
     return described("3", mode)
 
 
-def test_a_version_that_serves_alone(service, mode):
-    assert state_of(service) == ServiceState("3")
-
-
 def test_a_canary_in_standard_mode_is_beside_the_predictor():
     service = described("3", "Standard")
     predictor = {"name": "v4", "model": described("4", "Standard")["spec"]["predictor"]["model"]}
@@ -45,19 +41,18 @@ def test_a_canary_in_knative_mode_is_the_predictor():
     assert state_of(service) == ServiceState("3", rejected="4", rejected_because="it failed")
 
 
-def test_what_a_rollout_noted_is_read(service):
-    with_annotations(service, stable_evidence='{"seen": 3}')
-    assert state_of(service) == ServiceState("3", evidence={"seen": 3})
+@pytest.mark.parametrize(
+    ("text", "evidence"),
+    [('{"seen": 3}', {"seen": 3}), *((bad, {}) for bad in ("", "{", "3", "null"))],
+)
+def test_evidence_is_read_where_it_is_some(service, text, evidence):
+    noted = with_annotations(service, stable_evidence=text)
+    assert state_of(noted) == ServiceState("3", evidence=evidence)
 
 
 def test_the_first_deployment_has_all_of_the_traffic_beside_no_stable_version(service):
     with_annotations(service, first_deployment="in progress")
     assert state_of(service) == ServiceState("", "3", 100)
-
-
-@pytest.mark.parametrize("text", ["", "{", "3", "null"])
-def test_evidence_that_is_none_says_nothing(service, text):
-    assert state_of(with_annotations(service, stable_evidence=text)).evidence == {}
 
 
 def test_modes_have_old_names(service, mode):
