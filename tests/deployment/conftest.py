@@ -48,15 +48,29 @@ stub_command = partial(serving_command, program=(sys.executable, str(STUB)))
 
 
 @pytest.fixture
-def start_stub(tmp_path: Path) -> Iterator[Callable[..., int]]:
-    """Starts stubs of the model server; the port of each. None outlives the test."""
+def start_server(tmp_path: Path) -> Iterator[Callable[..., ModelProcess]]:
+    """Starts stubs of the model server; none outlives the test."""
     started = []
 
-    def start(version: str = "1", fault: str = "") -> int:
+    def start(
+        version: str = "1", fault: str = "", command: Any = stub_command, **options: Any
+    ) -> ModelProcess:
         model = ServedModel("m", "/m", version, arguments=(fault,) if fault else ())
-        started.append(ModelProcess.start(model, tmp_path / "servers", stub_command))
-        return started[-1].wait_until_ready(10)
+        started.append(ModelProcess.start(model, tmp_path / "servers", command, **options))
+        return started[-1]
 
     yield start
     for process in started:
         process.kill()
+
+
+@pytest.fixture
+def start_stub(start_server: Callable[..., ModelProcess]) -> Callable[..., int]:
+    """Starts a stub of the model server; its port, once it is ready."""
+    return lambda *which, **how: start_server(*which, **how).wait_until_ready(10)
+
+
+@pytest.fixture
+def stub_url(start_stub: Callable[..., int]) -> Callable[..., str]:
+    """Starts a stub of the model server; its URL."""
+    return lambda *which, **how: f"http://127.0.0.1:{start_stub(*which, **how)}"

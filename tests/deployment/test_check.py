@@ -27,16 +27,14 @@ def write_predictions(path, labels, chances):
     rows = [
         {
             "review_id": f"r{position}",
-            "title": title,
-            "review_body": body,
+            "title": REVIEWS[position][0],
+            "review_body": REVIEWS[position][1],
             "sentiment": 0,
             "predicted": SENTIMENTS[CLASS_NAMES.index(label)],
             "label": label,
             **{f"p_{name}": float(p) for name, p in zip(CLASS_NAMES, chance, strict=True)},
         }
-        for position, ((title, body), label, chance) in enumerate(
-            zip(REVIEWS, labels, chances, strict=True)
-        )
+        for position, (label, chance) in enumerate(zip(labels, chances, strict=True))
     ]
     write_parquet(path, pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA))
     return path
@@ -60,19 +58,16 @@ def checked(tmp_path):
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         (folder / name).write_text("{}")
 
-    def run(**changes):
-        arguments = {
-            "model_folder": complete(folder),
-            "predictions": tmp_path / "predictions.parquet",
-            "check": tmp_path / "check.json",
-            "manifest": tmp_path / "service.yaml",
-            "model_name": "review-sentiment",
-            "version": "3",
-        }
-        return check_deployment(**{**arguments, **changes})
-
+    arguments = {
+        "predictions": tmp_path / "predictions.parquet",
+        "check": tmp_path / "check.json",
+        "manifest": tmp_path / "service.yaml",
+        "model_name": "review-sentiment",
+        "version": "3",
+    }
     write_predictions(tmp_path / "predictions.parquet", ["neutral"] * 3, [[0.2, 0.5, 0.3]] * 3)
-    return run
+    arguments["model_folder"] = complete(folder)
+    return lambda **changes: check_deployment(**arguments | changes)
 
 
 @pytest.fixture(scope="module")
@@ -123,35 +118,27 @@ def test_a_real_server_answers_as_evaluated(checked, served, children, tmp_path)
 def test_a_different_answer_names_the_review_and_ends_the_server(
     checked, served, children, tmp_path
 ):
-    table = read_parquet(served["predictions"], PREDICTIONS_SCHEMA).to_pydict()
-    table["p_neutral"][2] += 0.01
-    write_parquet(
-        tmp_path / "other.parquet", pa.Table.from_pydict(table, schema=PREDICTIONS_SCHEMA)
-    )
+    rows = read_parquet(served["predictions"], PREDICTIONS_SCHEMA).to_pylist()
+    rows[2]["p_neutral"] += 0.01
+    other = tmp_path / "other.parquet"
+    write_parquet(other, pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA))
     with pytest.raises(UserError, match=r"r2 is served as .* but was evaluated as"):
-        checked(**{**served, "predictions": tmp_path / "other.parquet"})
+        checked(**served | {"predictions": other})
     assert children[0].poll() is not None
-    assert not (tmp_path / "check.json").exists()
-    assert not (tmp_path / "service.yaml").exists()
+    assert not {"check.json", "service.yaml"} & {path.name for path in tmp_path.iterdir()}
 
 
-def _server_that(monkeypatch, code):
-    """Replaces the model server by a small program; the processes that were started."""
-    return recorded(monkeypatch, lambda command: [sys.executable, "-c", code, *command[3:]])
-
-
-def test_a_server_that_dies_is_reported_with_its_last_words(checked, monkeypatch):
-    _server_that(monkeypatch, "print('cannot load this'); raise SystemExit(3)")
-    with pytest.raises(UserError, match="ended with code 3 before it was ready: cannot load this"):
-        checked()
-
-
-def test_a_server_that_never_gets_ready_is_ended(checked, monkeypatch):
-    started = _server_that(
-        monkeypatch, "import time; print('loading', flush=True); time.sleep(600)"
-    )
-    with pytest.raises(UserError, match="not ready within 1 s: "):
-        checked(ready_within=1)
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("print('broken'); raise SystemExit(3)", "ended with code 3 before it was ready: broken"),
+        ("import time; time.sleep(600)", "not ready within 1 s: "),
+    ],
+)
+def test_a_server_that_never_gets_ready_is_ended_and_reported(checked, monkeypatch, code, words):
+    started = recorded(monkeypatch, lambda command: [sys.executable, "-c", code, *command[3:]])
+    with pytest.raises(UserError, match=words):
+        checked(ready_within=1 if "time" in code else 60)
     assert [process.poll() is None for process in started] == [False]
 
 

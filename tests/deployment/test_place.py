@@ -29,8 +29,8 @@ def model(tmp_path):
     folder.mkdir()
     for name in ("model.safetensors", "config.json", "tokenizer.json", "model_card.md"):
         (folder / name).write_text(name)
-    write_json(folder / "training.json", {})
-    write_json(folder / "calibration.json", {})
+    for name in ("training.json", "calibration.json"):
+        write_json(folder / name, {})
     return folder
 
 
@@ -66,12 +66,10 @@ def test_one_machine_is_seen_through_its_servers(monkeypatch, tmp_path, model):
 
 
 def test_a_cluster_without_prometheus_cannot_watch_a_canary(monkeypatch, model):
-    with pytest.raises(UserError, match="without Prometheus; set PROMETHEUS_URL, in a cluster"):
-        serving_place(NAME, "4", model, "")
-    monkeypatch.setenv("SERVING_SITE", "")
-    monkeypatch.setenv("PROMETHEUS_URL", "")
-    with pytest.raises(UserError, match="without Prometheus"):
-        serving_place(NAME, "4", model, "")
+    for name in ("unrelated", "SERVING_SITE", "PROMETHEUS_URL"):
+        monkeypatch.setenv(name, "")
+        with pytest.raises(UserError, match="without Prometheus; set PROMETHEUS_URL, in a clu"):
+            serving_place(NAME, "4", model, "")
 
 
 def test_a_cluster_is_seen_through_prometheus(monkeypatch, model):

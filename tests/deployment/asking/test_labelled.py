@@ -16,23 +16,11 @@ from components.shared.records.reviews import REVIEW_SCHEMA
 REVIEWS = [LabelledReview(None, f"body {number}", "positive") for number in range(12)]
 
 
-@pytest.fixture
-def server(start_stub):
-    """Starts a stub of the model server; its URL."""
-    return lambda fault="": f"http://127.0.0.1:{start_stub(fault=fault)}"
-
-
-def test_each_review_is_asked_once_and_its_answer_names_the_version(server):
-    answers = asker_of(server(), "m")(REVIEWS, 0.1)
-    assert len(answers) == len(REVIEWS)
+def test_each_review_is_asked_once_faults_are_answers_and_lost_ones_are_not(stub_url):
     # The stub gives no label, which is a wrong one.
-    assert set(answers) == {Answer("what it says itself", 200, False)}
-
-
-def test_faults_are_answers_and_lost_ones_are_not(server):
-    faulty = asker_of(server("500"), "m")(REVIEWS, 0.1)
-    assert [answer.status for answer in faulty] == [500] * len(REVIEWS)
-    assert not any(answer.right for answer in faulty)
+    for fault, status in (("", 200), ("500", 500)):
+        answers = asker_of(stub_url(fault=fault), "m")(REVIEWS, 0.1)
+        assert answers == [Answer("what it says itself", status, False)] * len(REVIEWS)
     assert asker_of("http://127.0.0.1:9", "m")(REVIEWS, 0.1) == []
 
 
@@ -66,19 +54,13 @@ def test_labels_are_compared_with_peoples_own(monkeypatch, right):
 def test_what_gives_no_usable_answers_is_told_before_the_test(answers, words):
     with pytest.raises(UserError, match=words):
         check_answers(lambda *_: answers, REVIEWS[0], ["3", "4"], "http://x")
-
-
-def test_a_usable_answer_is_enough():
     check_answers(lambda *_: [Answer("4", 200, False)], REVIEWS[0], ["3", "4"], "http://x")
 
 
 def test_labelled_reviews_are_read_shuffled_and_those_without_a_label_left_out(tmp_path):
-    schema = pa.schema([REVIEW_SCHEMA.field(name) for name in ("review_body", "title")])
-    schema = schema.append(pa.field("sentiment", pa.int32()))
-    rows = [
-        {"review_body": f"{number}", "title": None, "sentiment": None if number == 5 else -1}
-        for number in range(40)
-    ]
+    fields = [REVIEW_SCHEMA.field(name) for name in ("review_body", "title")]
+    schema = pa.schema([*fields, pa.field("sentiment", pa.int32())])
+    rows = [{"review_body": f"{n}", "sentiment": None if n == 5 else -1} for n in range(40)]
     path = tmp_path / "labelled.parquet"
     write_parquet(path, pa.Table.from_pylist(rows, schema=schema))
     found = read_labelled_reviews(path)
@@ -86,8 +68,5 @@ def test_labelled_reviews_are_read_shuffled_and_those_without_a_label_left_out(t
     assert {review.label for review in found} == {"negative"}
     assert [review.body for review in found[:10]] != [str(n) for n in range(10)]
     assert found == read_labelled_reviews(path) != read_labelled_reviews(path, seed=1)
-
-
-def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(UserError, match=r"no-such\.parquet"):
         read_labelled_reviews(tmp_path / "no-such.parquet")
