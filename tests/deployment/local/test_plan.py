@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,89 +21,79 @@ def alone(of, number=1):
     return Split((Backend(of.version, 20_000 + 10 * int(of.version) + number, 100),))
 
 
-def shares(split):
-    return {backend.version: backend.percent for backend in split.backends}
+def shared(one, two):
+    return Split((Backend("1", 20_011, one), Backend("2", 20_021, two)))
 
 
-FIRST = Wanted(None, ONE, 100)
+UP_1, UP_2 = seen(ONE), seen(TWO)
+COMES_1, COMES_2 = seen(ONE, ready=False), seen(TWO, ready=False)
+GOES_2 = seen(TWO, ready=False, ending=True)
+BOTH_UP = [UP_1, UP_2]
+FIRST, CANARY = Wanted(None, ONE, 100), Wanted(ONE, TWO, 10)
+ANSWERS_1, ANSWERS_2 = (Plan((), alone(one), (), one.key) for one in (ONE, TWO))
+BOTH_ANSWER = Plan((), shared(90, 10), (), ONE.key)
+STARTS_2 = Plan((TWO,), alone(ONE), (), ONE.key)
+SHADOWED = Plan((), Split(alone(ONE).backends, Backend("2", 20_021, 0)), (), ONE.key)
+
+PLANS = {
+    "a first deployment starts a server": [
+        (FIRST, [], None, None, Plan((ONE,), Split(), (), None)),
+        (FIRST, [COMES_1], None, Split(), Plan((), Split(), (), None)),
+        (FIRST, [UP_1], None, Split(), Plan((), alone(ONE), (), None)),
+        (Wanted(ONE), [UP_1], None, alone(ONE), ANSWERS_1),
+    ],
+    "of several servers one that is ready answers": [
+        (Wanted(ONE), [COMES_1, seen(ONE, 2)], None, None, Plan((), alone(ONE, 2), (), ONE.key)),
+    ],
+    "a canary gets its share once it is ready, and none while it is not": [
+        (CANARY, [UP_1], ONE.key, alone(ONE), STARTS_2),
+        (CANARY, [UP_1, COMES_2], ONE.key, alone(ONE), ANSWERS_1),
+        (CANARY, BOTH_UP, ONE.key, alone(ONE), BOTH_ANSWER),
+        (CANARY, [UP_1, COMES_2], ONE.key, shared(90, 10), ANSWERS_1),
+    ],
+    "a promoted canary's process is the stable one, and the one before ends when it is let go": [
+        (Wanted(ONE, TWO, 100), BOTH_UP, ONE.key, None, Plan((), shared(0, 100), (), ONE.key)),
+        (Wanted(TWO), BOTH_UP, ONE.key, shared(0, 100), ANSWERS_2),
+        (Wanted(TWO), BOTH_UP, TWO.key, alone(TWO), replace(ANSWERS_2, end=(UP_1.id,))),
+    ],
+    "another stable version replaces the one before, perhaps the canary, only when ready": [
+        (Wanted(TWO), [UP_1], ONE.key, alone(ONE), STARTS_2),
+        (Wanted(TWO), [UP_1, COMES_2], ONE.key, alone(ONE), ANSWERS_1),
+        (Wanted(TWO), BOTH_UP, ONE.key, alone(ONE), ANSWERS_2),
+        (Wanted(TWO, ONE, 10), [UP_1], ONE.key, alone(ONE), STARTS_2),
+    ],
+    "a rolled back canary loses its share before it ends, and comes back in a new process": [
+        (Wanted(ONE), BOTH_UP, ONE.key, shared(90, 10), ANSWERS_1),
+        (Wanted(ONE), BOTH_UP, ONE.key, alone(ONE), replace(ANSWERS_1, end=(UP_2.id,))),
+        (Wanted(ONE), [UP_1, GOES_2], ONE.key, alone(ONE), ANSWERS_1),
+        (Wanted(ONE, TWO), [UP_1, GOES_2], ONE.key, alone(ONE), STARTS_2),
+    ],
+    "a canary that has a share takes over from a stable version that is down": [
+        (CANARY, [UP_2], ONE.key, alone(ONE), Plan((ONE,), alone(TWO), (), None)),
+        (Wanted(ONE, TWO), [UP_2], None, None, Plan((ONE,), Split(), (), None)),
+    ],
+    "a shadow gets a copy only where it is wanted and has no share": [
+        (Wanted(ONE, TWO, 0, True), BOTH_UP, ONE.key, None, SHADOWED),
+        (Wanted(ONE, TWO, 10, True), BOTH_UP, ONE.key, None, BOTH_ANSWER),
+        (Wanted(ONE, TWO), BOTH_UP, ONE.key, None, ANSWERS_1),
+        (Wanted(ONE, shadow=True), BOTH_UP, ONE.key, None, ANSWERS_1),
+    ],
+    "where nothing is wanted everything ends": [
+        (None, [UP_1], ONE.key, alone(ONE), Plan((), Split(), (), None)),
+        (None, [UP_1], None, Split(), Plan((), Split(), (UP_1.id,), None)),
+    ],
+}
 
 
-def test_a_first_deployment_starts_a_server_and_has_nobody_to_answer_until_it_is_ready():
-    assert reconcile(FIRST, [], None, None) == Plan((ONE,), Split(), (), None)
-    starting = seen(ONE, ready=False)
-    assert reconcile(FIRST, [starting], None, Split()) == Plan((), Split(), (), None)
-    assert reconcile(FIRST, [seen(ONE)], None, Split()) == Plan((), alone(ONE), (), None)
-    assert reconcile(Wanted(ONE), [seen(ONE)], None, alone(ONE)).serving == ONE.key
+@pytest.mark.parametrize("case", PLANS)
+def test_what_is_done_next(case):
+    for *now, plan in PLANS[case]:
+        assert reconcile(*now) == plan, now
 
 
-def test_a_canary_gets_its_share_once_it_is_ready():
-    wanted = Wanted(ONE, TWO, 10)
-    plan = reconcile(wanted, [seen(ONE)], ONE.key, alone(ONE))
-    assert plan == Plan((TWO,), alone(ONE), (), ONE.key)
-    # One that failed is held back for a while, and another is not.
-    assert reconcile(wanted, [], None, None, held_back={TWO.key}).start == (ONE,)
-    both = reconcile(wanted, [seen(ONE), seen(TWO)], ONE.key, alone(ONE))
-    assert both.start == both.end == ()
-    assert shares(both.split) == {"1": 90, "2": 10}
-    without = reconcile(wanted, [seen(ONE), seen(TWO, ready=False)], ONE.key, both.split)
-    assert shares(without.split) == {"1": 100}
-    assert without.end == ()
-
-
-def test_a_stable_version_without_a_share_stands_by_until_the_promotion():
-    processes = [seen(ONE), seen(TWO)]
-    everything = reconcile(Wanted(ONE, TWO, 100), processes, ONE.key, alone(ONE))
-    assert shares(everything.split) == {"1": 0, "2": 100}
-    # The promoted canary's process is the stable one at once, and nothing is started.
-    promoted = reconcile(Wanted(TWO), processes, ONE.key, everything.split)
-    assert promoted == Plan((), alone(TWO), (), TWO.key)
-    # The one before ends when the splitter has let go of it.
-    assert reconcile(Wanted(TWO), processes, TWO.key, alone(TWO), draining=True).end == ()
-    assert reconcile(Wanted(TWO), processes, TWO.key, alone(TWO)).end == (seen(ONE).id,)
-
-
-def test_another_stable_version_replaces_the_one_before_only_when_ready():
-    plan = reconcile(Wanted(TWO), [seen(ONE)], ONE.key, alone(ONE))
-    assert plan == Plan((TWO,), alone(ONE), (), ONE.key)
-    processes = [seen(ONE), seen(TWO, ready=False)]
-    plan = reconcile(Wanted(TWO), processes, ONE.key, alone(ONE))
-    assert plan == Plan((), alone(ONE), (), ONE.key)
-    assert reconcile(Wanted(TWO), [seen(ONE), seen(TWO)], ONE.key, alone(ONE)).serving == TWO.key
-    # What serves until then may be the canary itself.
-    plan = reconcile(Wanted(TWO, ONE, 10), [seen(ONE)], ONE.key, alone(ONE))
-    assert plan == Plan((TWO,), alone(ONE), (), ONE.key)
-
-
-def test_a_rolled_back_canary_loses_its_share_before_it_ends():
-    split = Split((Backend("1", 20_011, 90), Backend("2", 20_021, 10)))
-    processes = [seen(ONE), seen(TWO)]
-    assert reconcile(Wanted(ONE), processes, ONE.key, split) == Plan((), alone(ONE), (), ONE.key)
-    assert reconcile(Wanted(ONE), processes, ONE.key, alone(ONE)).end == (seen(TWO).id,)
-    ending = [seen(ONE), seen(TWO, ready=False, ending=True)]
-    assert reconcile(Wanted(ONE), ending, ONE.key, alone(ONE)) == Plan((), alone(ONE), (), ONE.key)
-    # Asked for again while it ends: it needs a new process.
-    assert reconcile(Wanted(ONE, TWO), ending, ONE.key, alone(ONE)).start == (TWO,)
-
-
-def test_the_canary_takes_over_from_a_stable_version_that_is_down():
-    plan = reconcile(Wanted(ONE, TWO, 20), [seen(TWO)], ONE.key, alone(ONE))
-    assert (plan.start, plan.split, plan.serving) == ((ONE,), alone(TWO), None)
-    # One that is to answer nobody does not.
-    assert reconcile(Wanted(ONE, TWO), [seen(TWO)], None, None).split == Split()
-
-
-def test_a_shadow_gets_a_copy_only_where_it_has_no_share():
-    processes = [seen(ONE), seen(TWO)]
-    plan = reconcile(Wanted(ONE, TWO, 0, True), processes, ONE.key, None)
-    assert plan.split == Split(alone(ONE).backends, Backend("2", 20_021, 0))
-    for wanted in (Wanted(ONE, TWO, 10, True), Wanted(ONE, TWO), Wanted(ONE, shadow=True)):
-        assert reconcile(wanted, processes, ONE.key, None).split.shadow is None
-
-
-def test_where_nothing_is_wanted_everything_ends():
-    plan = reconcile(None, [seen(ONE)], ONE.key, alone(ONE))
-    assert (plan.split, plan.end, plan.serving) == (Split(), (), None)
-    assert reconcile(None, [seen(ONE)], None, Split()).end == (seen(ONE).id,)
+def test_a_process_that_is_still_asked_does_not_end_and_a_model_that_failed_waits():
+    assert reconcile(Wanted(TWO), BOTH_UP, TWO.key, alone(TWO), draining=True) == ANSWERS_2
+    assert reconcile(CANARY, [], None, None, held_back={TWO.key}).start == (ONE,)
 
 
 @st.composite
@@ -144,7 +135,8 @@ def test_any_state_comes_to_rest_where_it_is_wanted(wanted, processes, serving):
     if wanted:
         assert serving == (wanted.stable.key if wanted.stable else None)
         if wanted.canary:
-            assert shares(in_effect).get(wanted.canary.version, 0) == wanted.percent
+            shares = {backend.version: backend.percent for backend in in_effect.backends}
+            assert shares.get(wanted.canary.version, 0) == wanted.percent
 
 
 def after(process, plan):
