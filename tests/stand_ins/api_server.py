@@ -2,15 +2,13 @@
 
 import json
 import re
-import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
 from tests.stand_ins.kept_objects import GROUP, PLURAL, VERSION, Objects, Refused
+from tests.stand_ins.served import Served
 
 __all__ = ["GROUP", "PLURAL", "VERSION", "ApiServer", "Objects", "Refused", "Time", "kubeconfig"]
 
@@ -19,7 +17,7 @@ _CORE = re.compile(r"/api/v1/namespaces/[^/]+/(pods|events)(?:/([^/]+)(?:/(log))
 _VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete", "PUT": "update", "WATCH": "watch"}
 
 
-class ApiServer:
+class ApiServer(Served):
     """Serves kinds of `Objects` over HTTP, keeps what was asked, and answers with planted faults.
 
     A fault is given for a method (`WATCH` for watches) and its n-th request from now (1 is next):
@@ -52,13 +50,7 @@ class ApiServer:
         self.hold_seconds = 0.0
         self.before = self.extra = self.retry_after = None
         self._lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"api": self})
-        self.http = _Server(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        self._thread = threading.Thread(
-            target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
-        self._thread.start()
+        super().__init__()
 
     def plant(self, method, fault, *nths):
         for nth in nths or (1,):
@@ -69,9 +61,11 @@ class ApiServer:
 
     def close(self):
         self.hold_seconds = 0.0
-        self.http.shutdown()
-        self.http.server_close()
-        self._thread.join()
+        super().close()
+
+    @property
+    def headers(self):
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
     def permissions(self):
         """Verbs that were used, by API group and resource, as a Role would grant them."""
@@ -89,10 +83,9 @@ class ApiServer:
         return ("", f"{plural}/{log}" if log else plural), "get" if name else "list"
 
     def handle(self, method, path, query, body, headers):
-        """Status, headers and content of an answer; None closes the connection.
-
-        The content of a watch is an iterator of lines.
-        """
+        if method == "PATCH":
+            assert headers["Content-Type"] == "application/merge-patch+json"
+        method = "WATCH" if query.get("watch") == ["True"] else method
         with self._lock:
             self.asked.append((method, path))
             self.sent.append((path, headers, body))
@@ -117,11 +110,11 @@ class ApiServer:
                 elif found is None:
                     found = self._answer(method, path, query, body)
             except Refused as refused:
-                pause = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-                return refused.code, pause, refused.status
+                plain = refused.status["message"] == "404 page not found"
+                return refused.code, refused.status["message"] if plain else refused.status
             if method == "WATCH" and fault:
                 found = iter(["{"] if fault == "cut" else [_error_event(fault[1]), ""])
-            return None if fault == "lost" else (201 if method == "POST" else 200, {}, found)
+            return None if fault == "lost" else (201 if method == "POST" else 200, found)
 
     def _by_address(self, path, body, headers):
         if path.endswith("accessreviews"):
@@ -204,70 +197,6 @@ def _fits(fields, selector):
 def _error_event(code):
     status = {"kind": "Status", "code": code, "reason": "Planted", "message": "planted"}
     return json.dumps({"type": "ERROR", "object": status}) + "\n"
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        # A client that hangs up is no news.
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    # Headers and body go out in two writes, of which the second would wait for an acknowledgement.
-    disable_nagle_algorithm = True
-
-    def _serve(self):
-        url = urlsplit(self.path)
-        query = parse_qs(url.query)
-        length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length)) if length else None
-        if self.command == "PATCH":
-            assert self.headers["Content-Type"] == "application/merge-patch+json"
-        method = "WATCH" if query.get("watch") == ["True"] else self.command
-        answer = self.api.handle(method, url.path, query, body, dict(self.headers))
-        if answer is None:
-            self._hang_up()
-            return
-        code, headers, content = answer
-        if not isinstance(content, dict | str):
-            self._stream(content)
-            return
-        if isinstance(content, dict) and content.get("message") == "404 page not found":
-            content = content["message"]
-        plain = isinstance(content, str)
-        payload = (content if plain else json.dumps(content)).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "text/plain" if plain else "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.end_headers()
-        self.wfile.write(payload)
-
-    do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
-
-    def _stream(self, lines):
-        """Chunks, each as it comes; without the empty last one the connection broke."""
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        for line in lines:
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line.encode()))
-            if not line:
-                return
-        self._hang_up()
-
-    def _hang_up(self):
-        self.close_connection = True
-        self.connection.close()
-
-    def log_message(self, *_):
-        pass
 
 
 def kubeconfig(folder, url, namespace="reviews"):

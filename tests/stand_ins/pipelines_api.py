@@ -1,15 +1,12 @@
 """Kubeflow Pipelines' API over HTTP: health, one experiment, runs and recurring runs."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from tests.stand_ins.served import Served
 
 MADE = "2026-01-01T00:00:00Z"
 EXPERIMENT = {"experiment_id": "e1", "display_name": "review-sentiment", "created_at": MADE}
 
 
-class PipelinesApi:
+class PipelinesApi(Served):
     """Keeps what was asked; a run's state is what the test says.
 
     Attributes:
@@ -22,21 +19,20 @@ class PipelinesApi:
         health: Status, and body as text, of the health address.
     """
 
+    headers = {"Location": "/dex/auth"}  # noqa: RUF012
+
     def __init__(self):
         self.asked, self.schedules, self.runs, self.removed, self.refuse = [], {}, {}, [], 0
         self.made = lambda: None
         self.health = (200, '{"multi_user": false}')
-        handler = type("Handler", (_Handler,), {"api": self})
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        self._thread = threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        super().__init__()
 
-    def close(self):
-        self.http.shutdown()
-        self.http.server_close()
-        self._thread.join()
+    def handle(self, method, path, query, body, headers):
+        if method == "GET":
+            return self.get(path)
+        if method == "DELETE":
+            return self.delete(path)
+        return self.post(path, headers.get("Authorization", ""), body)
 
     def get(self, path):
         if path.endswith("healthz"):
@@ -79,30 +75,3 @@ class PipelinesApi:
     def _run(self, name):
         state = self.runs.get(name, "PENDING")
         return {"run_id": name, "experiment_id": "e1", "created_at": MADE, "state": state}
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self._answer(*self.api.get(urlsplit(self.path).path))
-
-    def do_POST(self):
-        text = self.rfile.read(int(self.headers["content-length"] or 0))
-        token = self.headers.get("authorization", "")
-        body = json.loads(text) if text else None
-        self._answer(*self.api.post(urlsplit(self.path).path, token, body))
-
-    def do_DELETE(self):
-        self._answer(*self.api.delete(urlsplit(self.path).path))
-
-    def _answer(self, status, content):
-        data = (content if isinstance(content, str) else json.dumps(content)).encode()
-        self.send_response(status)
-        if status == 302:
-            self.send_header("location", "/dex/auth")
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass

@@ -178,14 +178,6 @@ def test_bookkeeping_on_the_service_never_reaches_a_pod():
     assert {key for key in noted if key.startswith("review-sentiment/")} == masked
 
 
-def test_the_check_against_the_crd_is_strict(faults_of):
-    service = rendered()
-    service["spec"]["predictor"] |= {"minReplicas": "one", "storageURI": "s3://typo"}
-    faults = faults_of(service)
-    assert any("storageURI" in fault for fault in faults)
-    assert any("minReplicas" in fault for fault in faults)
-
-
 @pytest.mark.parametrize("name", ["Reviews", "a_b", "-a", "a" * 41, "", "a-"])
 def test_a_name_that_no_service_can_have_is_refused(name):
     with pytest.raises(UserError, match="cannot name a service"):

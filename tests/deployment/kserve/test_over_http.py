@@ -73,13 +73,3 @@ def test_every_request_fails_once_and_the_rollout_ends_the_same(cluster, method,
     cluster.roll_out_three()
     assert (cluster.noted["model-version"], cluster.noted["rejected-version"]) == ("4", "5")
     assert not [name for name in cluster.noted if "canary" in name]
-
-
-def test_a_refusal_ends_the_rollout_in_words_and_leaves_nothing_half_done(cluster):
-    assert cluster.roll_out("3").decision == "first_deployment"
-    before = cluster.kept.found[NAME]["spec"]
-    refusal = Refused(403, "Forbidden", 'User "system:serviceaccount:reviews:runner" cannot')
-    cluster.api.plant("PATCH", refusal)
-    with pytest.raises(UserError, match=r"reviews:runner may not patch inferenceservices"):
-        cluster.roll_out("4")
-    assert cluster.kept.found[NAME]["spec"] == before

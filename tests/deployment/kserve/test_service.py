@@ -72,17 +72,6 @@ def test_a_canary_that_someone_else_changed_is_left_to_them(lab, what, words, ca
         assert lab.asked == []
 
 
-def test_a_deleted_service_ends_the_rollout(world):
-    def someone(called):
-        if called == "patch" and world.objects.calls > 8:
-            world.kept.found.clear()
-
-    world.objects.before = someone
-    with pytest.raises(Interfered, match="someone deleted service reviews"):
-        world.roll_out()
-    assert world.kept.found == {}
-
-
 def test_a_service_that_changes_all_the_time_is_given_up(world):
     def someone(called):
         if called == "patch":

@@ -10,35 +10,18 @@ def described(version, mode):
     return render_inference_service("reviews", version, f"s3://m/{version}", mode=mode)
 
 
-def with_annotations(service, **annotations):
-    service["metadata"]["annotations"] |= {
-        f"review-sentiment/{name.replace('_', '-')}": value for name, value in annotations.items()
-    }
-    return service
-
-
 @pytest.fixture
 def service(mode):
     """A service that serves version 3 alone."""
     return described("3", mode)
 
 
-def test_a_canary_in_standard_mode_is_beside_the_predictor():
+def test_of_two_canaries_none_is_understood():
     service = described("3", "Standard")
     predictor = {"name": "v4", "model": described("4", "Standard")["spec"]["predictor"]["model"]}
-    service["spec"]["canary"] = [{"trafficPercent": 10, "predictor": predictor}]
-    assert state_of(service) == ServiceState("3", "4", 10)
-    service["spec"]["canary"] *= 2
+    service["spec"]["canary"] = [{"trafficPercent": 10, "predictor": predictor}] * 2
     with pytest.raises(UserError, match="2 canaries, of which a rollout understands one"):
         state_of(service)
-
-
-def test_a_canary_in_knative_mode_is_the_predictor():
-    service = with_annotations(described("4", "Knative"), model_version="3")
-    service["spec"]["predictor"]["canaryTrafficPercent"] = 0
-    assert state_of(service) == ServiceState("3", "4", 0)
-    with_annotations(service, rejected_version="4", rejected_because="it failed")
-    assert state_of(service) == ServiceState("3", rejected="4", rejected_because="it failed")
 
 
 @pytest.mark.parametrize(
@@ -46,13 +29,8 @@ def test_a_canary_in_knative_mode_is_the_predictor():
     [('{"seen": 3}', {"seen": 3}), *((bad, {}) for bad in ("", "{", "3", "null"))],
 )
 def test_evidence_is_read_where_it_is_some(service, text, evidence):
-    noted = with_annotations(service, stable_evidence=text)
-    assert state_of(noted) == ServiceState("3", evidence=evidence)
-
-
-def test_the_first_deployment_has_all_of_the_traffic_beside_no_stable_version(service):
-    with_annotations(service, first_deployment="in progress")
-    assert state_of(service) == ServiceState("", "3", 100)
+    service["metadata"]["annotations"]["review-sentiment/stable-evidence"] = text
+    assert state_of(service) == ServiceState("3", evidence=evidence)
 
 
 def test_modes_have_old_names(service, mode):

@@ -7,20 +7,16 @@ from components.deployment.local.local_service import LocalService
 from components.deployment.local.service_file import InEffect, ServiceFile, VersionInEffect
 from components.deployment.service import Candidate, Interfered, NotReady, ServiceState
 from components.shared.machine.errors import UserError
+from tests.deployment.rollout_world import Killed
 
 NAME = "review-sentiment"
-
-
-class Killed(BaseException):
-    """The process was killed: nothing may catch it."""
 
 
 class Supervisor:
     """A stand-in that follows a service's file while others wait, at no time at all.
 
-    Attributes:
-        broken: Versions whose servers never become ready.
-        kill_at: Number of the read or change of the file before which a run is killed.
+    `broken` are versions whose servers never become ready; a run is killed before the read or
+    change of the file number `kill_at`.
     """
 
     def __init__(self, folder):
@@ -36,9 +32,8 @@ class Supervisor:
         for model in wanted.models.values() if wanted else ():
             percent = wanted.percent if model is wanted.canary else 100 - wanted.percent
             up = model.version not in self.broken
-            shown[model.version] = VersionInEffect(
-                *((1, percent) if up else (None, 0, "no weights"))
-            )
+            effect = (1, percent) if up else (None, 0, "no weights")
+            shown[model.version] = VersionInEffect(*effect)
         self.file.show(InEffect("http://127.0.0.1:8080", versions=shown))
 
     def service(self, version="2", arguments=()):
@@ -46,20 +41,18 @@ class Supervisor:
         folder = self.file.folder.parent / f"run-{version}"
         folder.mkdir(parents=True, exist_ok=True)
         candidate = Candidate(version, folder, f"file://{folder}", f"d{version}" * 20)
-        made = LocalService(
-            self.file.folder, NAME, candidate, arguments, 5, lambda: self.now, self.sleep
-        )
-        made.read, made.change = self.counted(made.read), self.counted(made.change)
+        given = arguments, 5, lambda: self.now, self.sleep
+        made = LocalService(self.file.folder, NAME, candidate, *given)
+        read, change = made.read, made.change
+        made.read = lambda: self.counted(read)
+        made.change = lambda decide: self.counted(change, decide)
         return made
 
-    def counted(self, method):
-        def call(*given):
-            self.calls += 1
-            if self.calls == self.kill_at:
-                raise Killed
-            return method(*given)
-
-        return call
+    def counted(self, method, *given):
+        self.calls += 1
+        if self.calls == self.kill_at:
+            raise Killed
+        return method(*given)
 
     def deploy(self, version="1", arguments=()):
         service = self.service(version, arguments)
