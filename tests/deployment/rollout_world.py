@@ -3,6 +3,7 @@
 import copy
 import random
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -157,10 +158,8 @@ class World:
     def killed_and_run_again(self, run, at):
         """What comes of it in the end."""
         self.objects.kill_at = at
-        try:
+        with suppress(Killed):
             return run()
-        except Killed:
-            pass
         self.objects.kill_at = None
         return run()
 
@@ -172,8 +171,8 @@ class World:
     def noted(self):
         """The annotations of our own, by the end of their names."""
         prefix = "review-sentiment/"
-        ours = {k: v for k, v in self.annotations.items() if k.startswith(prefix)}
-        return {key.removeprefix(prefix): value for key, value in ours.items()}
+        found = self.annotations.items()
+        return {k.removeprefix(prefix): v for k, v in found if k.startswith(prefix)}
 
     @property
     def spec(self):
@@ -227,9 +226,8 @@ class Lab(World):
 
     def test(self, version="4", reviews=REVIEWS, ask=None, **options):
         chosen = AbTestOptions(**{**PLAN, **options})
-        self.judge = AbJudge(
-            self.time.read, version, chosen, reviews, ask or self.ask, self.time.sleep
-        )
+        given = self.time.read, version, chosen, reviews, ask or self.ask, self.time.sleep
+        self.judge = AbJudge(*given)
         pace = chosen.look_every_seconds, chosen.deadline_seconds, chosen.retry_rejected
         return Tryout(
             self.service(version), self.judge, *pace, first_deployment=False, clock=self.time.clock

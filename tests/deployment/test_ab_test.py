@@ -144,6 +144,7 @@ def test_answers_that_are_lost_failed_or_anothers_count_for_no_arm(answers, shar
     [
         ({"reviews": REVIEWS[:100]}, r"100 labelled reviews are too few: the plan needs \d+"),
         ({"share_b": 100}, "share_b must lie from 1 to 99"),
+        ({"power": 1.0}, "power must lie from 0.01 to 0.9999"),
         ({"reviews_per_second": 0.0}, "reviews_per_second must lie from 0.01"),
         ({"smallest_effect": 0.7}, r"an accuracy of 0\.6 cannot change by 0\.7"),
     ],

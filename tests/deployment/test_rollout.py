@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from components.deployment.rollout import RolloutOptions
 from components.shared.machine.errors import UserError
 from tests.deployment.rollout_world import NAME, World
 
@@ -144,13 +145,26 @@ def test_a_shadow_step_comes_before_any_traffic():
 
 
 @pytest.mark.parametrize(
-    "steps", [(), (100,), (0, 100), (10, 50), (50, 10, 100), (10, 10, 100), (-5, 50, 100)]
+    ("options", "message"),
+    [
+        ({"errors": 1}, "no rollout option errors; the rollout options are error_rate, "),
+        ({"alpha": 0}, "alpha must lie from 1e-09 to 0.999, not 0"),
+        ({"error_rate": float("nan")}, "error_rate must lie from 0 to 1, not nan"),
+        ({"steps": "10;50"}, "steps must be a list such as 10,50, not '10;50'"),
+        ({"steps": ""}, r"steps \(none\) cannot be rolled out"),
+        *(({"steps": steps}, "cannot be rolled out") for steps in ("100", "0,100", "10,50")),
+        *(({"steps": steps}, "cannot be r") for steps in ("50,10,100", "10,10,100", "-5,50,100")),
+    ],
 )
-def test_steps_that_cannot_be_rolled_out_are_refused(steps):
-    world = World("Standard")
-    with pytest.raises(UserError, match="cannot be rolled out"):
-        world.roll_out(steps=steps)
-    assert world.objects.calls == 0
+def test_options_that_cannot_be_are_refused_in_words(options, message):
+    with pytest.raises(UserError, match=message):
+        RolloutOptions.from_dict(options)
+
+
+def test_a_step_has_an_hour_unless_it_is_given_more():
+    assert RolloutOptions().step_deadline_seconds == 3600
+    given = RolloutOptions.from_dict({"step_deadline_seconds": "1e7", "steps": "1,100"})
+    assert (given.step_deadline_seconds, given.steps) == (10**7, (1, 100))
 
 
 def test_a_canary_that_does_not_answer_labelled_reviews_is_not_promoted(world):

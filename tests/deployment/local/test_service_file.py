@@ -1,4 +1,4 @@
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import pytest
@@ -49,11 +49,8 @@ def test_of_many_who_change_it_none_is_overwritten(file):
         mine = ServiceFile(file.folder, NAME)
         mine.change(lambda now: replace(now, evidence={**now.evidence, str(number): 1}))
 
-    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(8)))
     assert set(map(str, range(8))) < set(file.read().evidence)
 
 
@@ -102,44 +99,34 @@ def test_a_file_that_is_anything_else_is_refused(file, content):
         file.read()
 
 
-def test_what_is_in_effect_is_shown_to_clients_and_explained(file):
+def test_what_the_only_supervisor_has_in_effect_is_shown_and_explained(file):
     assert (file.url, file.addresses(), file.in_effect()) == ("", {}, InEffect())
     assert file.explain() == f"nothing is deployed at {file.path}"
     file.change(lambda _: BOTH)
     assert file.explain() == "no site runs; start it with `make site` in another terminal"
     versions = {"1": VersionInEffect(20_000, 90), "2": VersionInEffect(failure="no weights")}
     shown = InEffect("http://127.0.0.1:8080", "nginx is gone", versions)
+    assert not file.is_served()
     with file.only_supervisor():
+        assert file.is_served()
+        with pytest.raises(UserError, match="another site serves review-sentiment"):
+            ServiceFile(file.folder, NAME).only_supervisor().__enter__()
         assert file.explain() == "the site has not looked at it yet"
         file.show(shown)
         assert file.explain() == (
             "nginx is gone; version 1 is ready and gets 90 percent; "
             "version 2 is not ready and gets 0 percent; no weights"
         )
+    assert not file.is_served()
     assert file.in_effect() == shown
     assert (file.url, file.addresses()) == (shown.url, {"1": ["http://127.0.0.1:20000"]})
     (file.site_folder / "in_effect.json").write_text('{"url": 1}')
     assert file.in_effect() == InEffect()
 
 
-def test_a_running_supervisor_is_known_by_its_lock_and_is_alone(file):
-    assert not file.is_served()
-    with file.only_supervisor():
-        assert file.is_served()
-        with (
-            pytest.raises(UserError, match="another site serves review-sentiment"),
-            ServiceFile(file.folder, NAME).only_supervisor(),
-        ):
-            pass
-    assert not file.is_served()
-
-
 models = st.builds(
-    ServedModel,
-    st.sampled_from("ab"),
-    st.sampled_from(["/a", "/b"]),
-    st.text("12/é ", min_size=1, max_size=3),
-    st.sampled_from("xy"),
+    *(ServedModel, st.sampled_from("ab"), st.sampled_from(["/a", "/b"])),
+    *(st.text("12/é ", min_size=1, max_size=3), st.sampled_from("xy")),
     st.lists(st.sampled_from("xy"), max_size=2).map(tuple),
 )
 
