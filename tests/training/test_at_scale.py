@@ -1,5 +1,3 @@
-"""Where fine-tuning happens, with both places replaced."""
-
 from types import SimpleNamespace
 
 import pyarrow as pa

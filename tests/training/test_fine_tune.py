@@ -1,5 +1,6 @@
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,32 +20,15 @@ from components.training.loop.run import TERMINATED
 from components.training.options import TrainingOptions
 
 OPTIONS = TrainingOptions(
-    learning_rate=0.01,
-    head_learning_rate=0.01,
-    layer_decay=1.0,
-    epochs=3,
-    min_steps=0,
-    batch_size=8,
-    evaluations_per_epoch=2,
-    freeze_embeddings=False,
-    token_dropout=0.1,
-    dropout=0.1,
-    rating_loss_weight=0.5,
-    average_decay=0.5,
-    precision="fp32",
-    checkpoint_minutes=0,
+    **{"learning_rate": 0.01, "head_learning_rate": 0.01, "layer_decay": 1.0},
+    **{"epochs": 3, "min_steps": 0, "batch_size": 8, "evaluations_per_epoch": 2},
+    **{"freeze_embeddings": False, "token_dropout": 0.1, "dropout": 0.1, "average_decay": 0.5},
+    **{"rating_loss_weight": 0.5, "precision": "fp32", "checkpoint_minutes": 0},
 )
-LONGER = TrainingOptions.from_dict(
-    {
-        **OPTIONS.to_dict(),
-        **{
-            "learning_rate": 0.005,
-            "head_learning_rate": 0.005,
-            "epochs": 20,
-            "early_stopping_patience": 0,
-        },
-        **{"token_dropout": 0.0, "dropout": 0.0},
-    }
+LONGER = replace(
+    OPTIONS,
+    **{"learning_rate": 0.005, "head_learning_rate": 0.005, "token_dropout": 0.0, "dropout": 0.0},
+    **{"epochs": 20, "early_stopping_patience": 0},
 )
 """As long as the tiny model needs to learn."""
 
@@ -72,12 +56,9 @@ def train(small_set, tiny_bert, tmp_path):
             table, training_set = pq.read_table(small_set), tmp_path / "set.parquet"
             changed = pa.Table.from_pylist(rows(table.to_pylist()), schema=table.schema)
             pq.write_table(changed, training_set)
-        options = TrainingOptions.from_dict({**OPTIONS.to_dict(), **options})
         place = tmp_path / checkpoints if checkpoints else None
-        return fine_tune(
-            *(training_set, str(tiny_bert), options, tmp_path / folder, place),
-            on_metrics=on_metrics,
-        )
+        given = replace(OPTIONS, **options), tmp_path / folder, place
+        return fine_tune(training_set, str(tiny_bert), *given, on_metrics=on_metrics)
 
     return run
 
@@ -153,11 +134,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
     assert not (tmp_path / "c" / FILE_NAME).exists()
     whole = train("whole", precision=precision)
     assert same_weights(whole.model_folder, resumed.model_folder)
-    without_rate = [
-        [{k: v for k, v in entry.items() if k != "samples_per_second"} for entry in history]
-        for history in (whole.history, resumed.history)
-    ]
-    assert without_rate[0] == without_rate[1]
+    for entry in [*whole.history, *resumed.history]:
+        del entry["samples_per_second"]
+    assert whole.history == resumed.history
 
 
 def test_a_run_asked_to_end_writes_a_checkpoint_after_the_step_and_goes_on(train, tmp_path):

@@ -10,17 +10,13 @@ from components.training.options import TrainingOptions
 
 
 def test_text_and_numbers_give_the_same_options():
-    as_text = TrainingOptions.from_dict(
-        {"learning_rate": "3e-5", "epochs": "2", "freeze_embeddings": "false"}
-    )
-    as_values = TrainingOptions.from_dict(
-        {"learning_rate": 3e-5, "epochs": 2.0, "freeze_embeddings": False}
-    )
-    assert as_text == as_values
-    assert as_values.learning_rate == 3e-5
-    assert as_values.epochs == 2
-    assert isinstance(as_text.epochs, int)
-    assert as_text.freeze_embeddings is False
+    values = {"learning_rate": 3e-5, "epochs": 2.0, "freeze_embeddings": False}
+    texts = {"learning_rate": "3e-5", "epochs": "2", "freeze_embeddings": "false"}
+    options = TrainingOptions.from_dict(texts)
+    assert options == TrainingOptions.from_dict(values)
+    assert (options.learning_rate, options.epochs) == (3e-5, 2)
+    assert isinstance(options.epochs, int)
+    assert options.freeze_embeddings is False
 
 
 def test_to_dict_is_json_and_comes_back():
@@ -55,10 +51,8 @@ def test_a_former_name_is_refused_with_the_present_one_and_still_names_checkpoin
         TrainingOptions.from_dict({"patience": 3})
     former = TrainingOptions(early_stopping_patience=3).under_former_names()
     assert former["patience"] == 3
-    assert former.keys() ^ TrainingOptions().to_dict().keys() == {
-        "patience",
-        "early_stopping_patience",
-    }
+    names = former.keys() ^ TrainingOptions().to_dict().keys()
+    assert names == {"patience", "early_stopping_patience"}
 
 
 @given(st.dictionaries(st.text(max_size=12), st.text(max_size=12), min_size=1, max_size=3))

@@ -84,20 +84,16 @@ def test_two_ranks_end_with_the_curves_and_weights_of_one(one, two, tiny_bert):
     assert len(facts[0]["history"]) == STEPS
     for expected, found in zip(facts[0]["history"], facts[1]["history"], strict=True):
         assert found["step"] == expected["step"]
-        assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=LOSS_TOLERANCE)
-        assert found["validation_loss"] == pytest.approx(
-            expected["validation_loss"], rel=LOSS_TOLERANCE
-        )
+        for loss in ("train_loss", "validation_loss"):
+            assert found[loss] == pytest.approx(expected[loss], rel=LOSS_TOLERANCE)
     assert largest_difference(one, folder / "model") < WEIGHT_TOLERANCE
     assert largest_difference(one, tiny_bert) > 100 * WEIGHT_TOLERANCE  # it did train
 
 
 def test_the_first_rank_alone_writes_and_reports_and_a_second_start_is_short(two, command):
     folder, out = two
-    assert sorted(path.name for path in folder.rglob("*") if path.is_dir()) == [
-        "checkpoints",
-        "model",
-    ]
+    folders = sorted(path.name for path in folder.rglob("*") if path.is_dir())
+    assert folders == ["checkpoints", "model"]
     before = weights(folder / "model")
     lines = out.splitlines()
     assert sum("macro_f1=" in line for line in lines) == STEPS + 1
@@ -128,27 +124,25 @@ def test_a_job_killed_rank_by_rank_and_whole_goes_on_and_ends_the_same(command, 
     assert code == 0, err
     assert err.count("going on from step") == 1
     folder, _ = two
-    expected, found = weights(folder / "model"), weights(tmp_path / "model")
-    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    assert largest_difference(folder / "model", tmp_path / "model") == 0
 
 
-def test_a_node_asked_to_end_takes_all_along_and_one_process_can_go_on(
+def test_when_a_pod_is_asked_to_end_all_do_with_one_code_and_one_process_can_go_on(
     command, one, small_set, tiny_bert, tmp_path
 ):
-    mine = command(tmp_path, checkpoint_minutes=60)
-    with torchrun(mine, mine, ranks=1) as (first, second):
+    pod = ["components.training.on_nodes.pod", *command(tmp_path, checkpoint_minutes=60)]
+    with started(pod, pod, ranks=1) as (first, second):
         first.after_evaluations(5)
         second.process.send_signal(signal.SIGTERM)
-        assert second.ended()[0] != 0
-        code, _, err = first.ended()
-    assert code != 0
+        for node in (second, first):
+            code, out, err = node.ended()
+            # So none of them counts as a failure, whichever Kubernetes sees first.
+            assert code == 143, err
+            assert "Traceback" not in out + err
     assert "asked to end after step" in err
     resumed = fine_tune(
-        small_set,
-        str(tiny_bert),
-        TrainingOptions.from_dict(OPTIONS),
-        tmp_path / "model",
-        tmp_path / "checkpoints",
+        *(small_set, str(tiny_bert), TrainingOptions.from_dict(OPTIONS)),
+        *(tmp_path / "model", tmp_path / "checkpoints"),
     )
     assert 5 <= resumed.resumed_at < STEPS
     assert largest_difference(one, tmp_path / "model") < WEIGHT_TOLERANCE
@@ -171,12 +165,11 @@ def test_nodes_started_differently_are_reported_in_words(command, small_set, tmp
 def test_training_needs_no_package_of_pipelines_features_or_clusters(command, tmp_path):
     absent = ("kfp", "feast", "kserve", "mlflow", "kubernetes", "sklearn")
     arguments = ["train", *command(tmp_path, epochs=1, batch_size=32)]
-    subprocess.run(
-        [
-            *(sys.executable, "-c"),
-            f"import sys, runpy; sys.modules.update(dict.fromkeys({absent})); "
-            f"sys.argv = {arguments}; runpy.run_module('components.training', run_name='__main__')",
-        ],
-        check=True,
-    )
+    code = f"""
+import sys, runpy
+sys.modules.update(dict.fromkeys({absent}))
+sys.argv = {arguments}
+runpy.run_module("components.training", run_name="__main__")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
     assert (tmp_path / "model").is_dir()

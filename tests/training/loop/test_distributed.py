@@ -1,5 +1,3 @@
-"""Ranks without other processes: what each does with its share of a batch."""
-
 import numpy as np
 import pytest
 import torch
@@ -53,12 +51,8 @@ def test_the_ranks_shares_of_an_epoch_hold_each_row_once_and_are_balanced(
 
 
 OPTIONS = TrainingOptions(
-    precision="fp32",
-    dropout=0.3,
-    token_dropout=0.3,
-    class_weights="balanced",
-    label_smoothing=0.1,
-    freeze_embeddings=False,
+    **{"dropout": 0.3, "token_dropout": 0.3, "label_smoothing": 0.1, "precision": "fp32"},
+    **{"class_weights": "balanced", "freeze_embeddings": False},
 )
 
 
@@ -69,15 +63,14 @@ def splits(small_set):
 
 def summed_in_a_step(splits, tiny_bert, count: int, rows: int) -> list[torch.Tensor]:
     """Gradients and loss of a step on some rows, summed over the ranks."""
-    summed = None
+    summed = []
     for number in range(count):
         ranks = LoneRank(number, count, CPU)
         run = TrainingRun(*splits, str(tiny_bert), OPTIONS, ranks)
         with pytest.raises(Stopped):
             run.train_step(np.arange(3, 3 + rows))
-        mine = ranks.summed
-        summed = mine if summed is None else [a + b for a, b in zip(summed, mine, strict=True)]
-    return summed
+        summed.append(ranks.summed)
+    return [sum(parts) for parts in zip(*summed, strict=True)]
 
 
 @pytest.mark.parametrize("rows", [8, 2])

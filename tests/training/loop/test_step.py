@@ -26,34 +26,31 @@ from components.training.options import TrainingOptions
 CPU = torch.device("cpu")
 
 
-def tiny_roberta(folder):
-    from transformers import RobertaConfig, RobertaForSequenceClassification
-
-    torch.manual_seed(0)
-    config = RobertaConfig(
-        vocab_size=60, hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=40, num_labels=3, pad_token_id=1,
-    )  # fmt: skip
-    RobertaForSequenceClassification(config).save_pretrained(folder)
-    return folder
+KINDS = {
+    "roberta": {
+        **{"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2},
+        **{"intermediate_size": 32, "pad_token_id": 1},
+    },
+    "distilbert": {"dim": 16, "hidden_dim": 32, "n_layers": 2, "n_heads": 2},
+}
 
 
-def tiny_distilbert(folder):
-    from transformers import DistilBertConfig, DistilBertForSequenceClassification
-
-    torch.manual_seed(0)
-    config = DistilBertConfig(
-        vocab_size=60, dim=16, hidden_dim=32, n_layers=2, n_heads=2, max_position_embeddings=40
-    )
-    DistilBertForSequenceClassification(config).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(params=["bert", "roberta", "distilbert"])
+@pytest.fixture(params=["bert", *KINDS])
 def model_folder(request, tiny_bert, tmp_path):
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
     if request.param == "bert":
         return tiny_bert
-    return {"roberta": tiny_roberta, "distilbert": tiny_distilbert}[request.param](tmp_path)
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 60, "max_position_embeddings": 40, "num_labels": 3}
+    config = AutoConfig.for_model(request.param, **sizes, **KINDS[request.param])
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def network(tiny_bert):
+    return build_network(load_classifier(str(tiny_bert), seed=1), 42)
 
 
 def some_batch():
@@ -71,9 +68,8 @@ def test_the_network_gives_the_classifiers_own_logits_and_ratings(model_folder):
     network = build_network(classifier, 42).eval()
     tokens, mask = some_batch()
     logits, ratings = network(tokens, mask)
-    assert torch.allclose(
-        logits, classifier(input_ids=tokens, attention_mask=mask).logits, atol=1e-6
-    )
+    expected = classifier(input_ids=tokens, attention_mask=mask).logits
+    assert torch.allclose(logits, expected, atol=1e-6)
     assert ratings.shape == (4, 5)
 
 
@@ -88,8 +84,7 @@ def test_dropout_acts_before_the_classification_layer_only(tiny_bert):
     assert torch.equal(nothing[1], network.rating_head.bias.expand(4, 5))
 
 
-def test_dropouts_mask_keeps_the_mean_and_drops_its_share(tiny_bert):
-    network = build_network(load_classifier(str(tiny_bert), seed=1), 42)
+def test_dropouts_mask_keeps_the_mean_and_drops_its_share(network):
     torch.manual_seed(0)
     mask = dropout_mask(network, 2000, 0.2, CPU)
     assert mask.shape == (2000, 16)
@@ -116,9 +111,8 @@ def test_the_working_copys_gradients_reach_the_masters(model_folder, precision):
     assert (found - expected).norm() <= tolerance * expected.norm()
 
 
-def test_the_working_copy_follows_the_masters(tiny_bert):
-    network = build_network(load_classifier(str(tiny_bert), seed=1), 42).eval()
-    working = WorkingCopy(network, "fp32", CPU)
+def test_the_working_copy_follows_the_masters(network):
+    working = WorkingCopy(network.eval(), "fp32", CPU)
     working.network.eval()
     tokens, mask = some_batch()
     before = working.network(tokens, mask)[0]
@@ -130,26 +124,25 @@ def test_the_working_copy_follows_the_masters(tiny_bert):
     assert torch.allclose(working.network(tokens, mask)[0], network(tokens, mask)[0], atol=1e-6)
 
 
-def test_lower_layers_learn_more_slowly_and_biases_do_not_decay(tiny_bert):
+def test_lower_layers_learn_more_slowly_and_biases_do_not_decay(network):
     options = TrainingOptions(
         learning_rate=1e-3, head_learning_rate=1e-2, layer_decay=0.5, freeze_embeddings=False
     )
-    network = build_network(load_classifier(str(tiny_bert), seed=1), 42)
-    peaks, decays = {}, {}
-    names = {id(p): n for n, p in network.named_parameters()}
-    for group in build_optimiser(network, options).param_groups:
-        for parameter in group["params"]:
-            peaks[names[id(parameter)]] = group["peak"]
-            decays[names[id(parameter)]] = group["weight_decay"]
+    groups = build_optimiser(network, options).param_groups
+    group_of = {id(p): group for group in groups for p in group["params"]}
     layer = "classifier.bert.encoder.layer.{}.output.dense.{}"
-    assert peaks[layer.format(1, "weight")] == pytest.approx(1e-3)
-    assert peaks[layer.format(0, "weight")] == pytest.approx(5e-4)
-    assert peaks["classifier.bert.embeddings.word_embeddings.weight"] == pytest.approx(2.5e-4)
-    assert peaks["classifier.bert.pooler.dense.weight"] == pytest.approx(1e-3)
-    assert peaks["classifier.classifier.weight"] == pytest.approx(1e-2)
-    assert peaks["rating_head.weight"] == pytest.approx(1e-2)
-    assert decays[layer.format(1, "weight")] == options.weight_decay
-    assert decays[layer.format(1, "bias")] == 0.0
+    for name, peak, decay in (
+        (layer.format(1, "weight"), 1e-3, options.weight_decay),
+        (layer.format(1, "bias"), 1e-3, 0.0),
+        (layer.format(0, "weight"), 5e-4, options.weight_decay),
+        ("classifier.bert.embeddings.word_embeddings.weight", 2.5e-4, options.weight_decay),
+        ("classifier.bert.pooler.dense.weight", 1e-3, options.weight_decay),
+        ("classifier.classifier.weight", 1e-2, options.weight_decay),
+        ("rating_head.weight", 1e-2, options.weight_decay),
+    ):
+        group = group_of[id(network.get_parameter(name))]
+        assert group["peak"] == pytest.approx(peak), name
+        assert group["weight_decay"] == decay, name
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing():
@@ -178,9 +171,8 @@ def loss_of(classes, ratings, weights=(1.0, 1.0, 1.0), rows=None, **options):
     outputs = logits, torch.zeros(len(classes), 5)
     targets = torch.tensor(classes), torch.tensor(ratings)
     options = TrainingOptions(**{"rating_loss_weight": 0.0, **options})
-    return float(
-        total_loss(outputs, *targets, torch.tensor(weights), options, rows or len(classes))
-    )
+    of = torch.tensor(weights), options, rows or len(classes)
+    return float(total_loss(outputs, *targets, *of))
 
 
 def test_the_loss_is_weighted_cross_entropy():
@@ -219,7 +211,6 @@ def test_the_average_begins_at_the_weights_and_is_no_view_of_them(tiny_bert):
 def test_the_frozen_share_is_rounded_down_to_layers(share, layers, tiny_bert):
     classifier = load_classifier(str(tiny_bert), 1)
     build_network(classifier, 42, freeze_embeddings=True, frozen_share=share)
-    trained = [
-        any(p.requires_grad for p in layer.parameters()) for layer in encoder_layers(classifier)
-    ]
+    layers_ = encoder_layers(classifier)
+    trained = [any(p.requires_grad for p in layer.parameters()) for layer in layers_]
     assert trained == [False] * layers + [True] * (2 - layers)

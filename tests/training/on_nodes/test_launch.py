@@ -1,5 +1,3 @@
-"""The training step on several nodes, against a Kubernetes API in which a small Trainer works."""
-
 import json
 import logging
 import os
@@ -17,19 +15,15 @@ from components.shared.records.model_folder import check_model_folder, read_trai
 from components.training.fine_tune import TrainingResult
 from components.training.on_nodes import launch as train_job_step
 from components.training.on_nodes.launch import PERMISSIONS, describe, fine_tune_on_nodes
+from components.training.options import TrainingOptions
 from tests.shared.kubernetes.test_shared_folder import write_model
 from tests.stand_ins.api_server import Objects as Kept
-from tests.stand_ins.api_server import Refused
 from tests.stand_ins.step_world import WORKFLOW, StepWorld
 from tests.stand_ins.trainer import Trainer
 
 NAME = "review-sentiment-train-0123abcd"
-GROUP = "trainer.kubeflow.org"
 BEST = {"macro_f1": 0.7, "accuracy": 0.8, "validation_loss": 0.5, "step": 30}
 MADE = {"best": BEST, "history": [{"step": 30}], "speed": {"samples_per_second": 9.0}}
-KIND = f"trainjobs.{GROUP}"
-OVER_QUOTA = f'{KIND} "{NAME}" is forbidden: exceeded quota: ours, used: count/{KIND}=1'
-LAST_LINES = "step 7 of 9\nCUDA out of memory\n"
 
 
 class World(StepWorld):
@@ -38,7 +32,7 @@ class World(StepWorld):
     def __init__(self, folder, training_set):
         self.model = folder / "model"
         self.trainer = Trainer(self.write_model)
-        kind = (GROUP, "v1alpha1")
+        kind = ("trainer.kubeflow.org", "v1alpha1")
         self.jobs = Kept(self.trainer, resource=(*kind, "trainjobs"))
         self.runtimes = Kept(resource=(*kind, "trainingruntimes"))
         self.runtimes.found[TRAINING_RUNTIME] = {"metadata": {"name": TRAINING_RUNTIME}}
@@ -46,8 +40,8 @@ class World(StepWorld):
 
     def arguments(self, job):
         """What the pods were started with, paths as they are here."""
-        given = (argument.split("=", 1) for argument in job["spec"]["trainer"]["args"])
-        return {k: v.replace("/state/", f"{self.volume}/") for k, v in given}
+        args = (arg.replace("/state/", f"{self.volume}/") for arg in job["spec"]["trainer"]["args"])
+        return dict(arg.split("=", 1) for arg in args)
 
     def write_model(self, job):
         arguments = self.arguments(job)
@@ -59,13 +53,6 @@ class World(StepWorld):
         options = train_options({"epochs": int(arguments["--epochs"])})
         facts = json.loads(Path(arguments["--facts-file"]).read_text())
         write_model(folder.model, arguments["--base-model"], options, facts, **MADE, resumed_at=4)
-
-    def write_checkpoint(self, job):
-        self.checkpoint(job).parent.mkdir()
-        self.checkpoint(job).write_bytes(b"weights")
-
-    def checkpoint(self, job):
-        return Path(self.arguments(job)["--checkpoints"]) / "checkpoint.safetensors"
 
     def step(self, **changes):
         given = {
@@ -81,12 +68,12 @@ class World(StepWorld):
         """Let the training fail, and its pod stay."""
         self.trainer.__init__(lambda _: None, ends="Failed")
         labels = {"jobset.sigs.k8s.io/jobset-name": NAME}
-        self.failed_pod(f"{NAME}-node-0-1-abcde", labels, LAST_LINES, "node")
+        self.failed_pod(
+            f"{NAME}-node-0-1-abcde", labels, "step 7 of 9\nCUDA out of memory\n", "node"
+        )
 
 
 def train_options(changes):
-    from components.training.options import TrainingOptions
-
     return TrainingOptions.from_dict(changes).to_dict()
 
 
@@ -104,11 +91,10 @@ def test_the_model_of_a_train_job_is_taken_over(world, caplog):
     world.trainer.train = lambda job: (created.append(job), world.write_model(job))
     result = world.step()
     (job,) = created
-    assert job["metadata"]["name"] == NAME
-    assert job["metadata"]["ownerReferences"] == [WORKFLOW]
-    assert job["metadata"]["labels"] == {
-        "app.kubernetes.io/part-of": "review-sentiment",
-        "app.kubernetes.io/component": "training",
+    part_of, component = (f"app.kubernetes.io/{label}" for label in ("part-of", "component"))
+    assert job["metadata"] == job["metadata"] | {
+        **{"name": NAME, "ownerReferences": [WORKFLOW]},
+        "labels": {part_of: "review-sentiment", component: "training"},
     }
     trainer = job["spec"]["trainer"]
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (2, 4)
@@ -116,8 +102,7 @@ def test_the_model_of_a_train_job_is_taken_over(world, caplog):
     assert job["spec"]["activeDeadlineSeconds"] > 60 * train_job_step.DEADLINE_MINUTES
     assert result.model_folder == check_model_folder(world.model)
     assert result.macro_f1 == 0.7
-    kept = json.loads((world.model / "training.json").read_text())
-    assert kept["facts"] == {"data_fingerprint": "f", "max_tokens": 80}
+    assert read_training_facts(world.model)["facts"] == {"data_fingerprint": "f", "max_tokens": 80}
     assert world.left_behind() == []
     # Until JobSet and snapshot are gone, too: another TrainJob of the name would take them for its.
     assert world.jobs.deletions == [(NAME, "Foreground")]
@@ -131,10 +116,18 @@ def test_the_model_of_a_train_job_is_taken_over(world, caplog):
     ]
 
 
-@pytest.mark.parametrize("killed_in", ["take_model", "remove"])
-def test_a_step_killed_behind_the_training_takes_its_model(world, monkeypatch, killed_in):
+@pytest.mark.parametrize(
+    ("place", "killed_in"),
+    [(train_job_step, "run_to_end"), (SharedFolder, "take_model"), (SharedFolder, "remove")],
+)
+def test_a_killed_step_finds_its_train_job_or_its_model(world, monkeypatch, place, killed_in):
+    def killed(it, *manifest, **_):
+        if place is train_job_step:
+            it.create(manifest[0])
+        sys.exit(137)
+
     with monkeypatch.context() as patched:
-        patched.setattr(SharedFolder, killed_in, lambda *_: sys.exit(137))
+        patched.setattr(place, killed_in, killed)
         with pytest.raises(SystemExit):
             world.step()
     assert NAME in world.left_behind()
@@ -146,19 +139,6 @@ def test_a_step_killed_behind_the_training_takes_its_model(world, monkeypatch, k
     assert world.left_behind() == []
 
 
-def test_a_step_killed_while_training_finds_its_train_job(world, monkeypatch):
-    def killed(jobs, manifest, *_, **__):
-        jobs.create(manifest)
-        sys.exit(137)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(train_job_step, "run_to_end", killed)
-        with pytest.raises(SystemExit):
-            world.step()
-    assert world.step().macro_f1 == 0.7
-    assert world.jobs.uids == 1
-
-
 def test_a_failed_training_is_reported_with_its_last_lines(world):
     world.fail()
     with pytest.raises(UserError) as raised:
@@ -167,18 +147,25 @@ def test_a_failed_training_is_reported_with_its_last_lines(world):
     assert "step 7 of 9 | CUDA out of memory" in str(raised.value)
     assert world.left_behind() == []
     assert not world.model.exists()
+    assert world.api.permissions() == PERMISSIONS
 
 
 def test_a_retry_goes_on_from_the_checkpoints_of_a_failed_training(world):
-    world.trainer.ends, world.trainer.train = "Failed", world.write_checkpoint
+    def checkpoint(job):
+        return Path(world.arguments(job)["--checkpoints"]) / "checkpoint.safetensors"
+
+    def learn(job):
+        checkpoint(job).parent.mkdir()
+        checkpoint(job).write_bytes(b"weights")
+
+    def resume(job):
+        assert checkpoint(job).is_file()
+        world.write_model(job)
+
+    world.trainer.ends, world.trainer.train = "Failed", learn
     with pytest.raises(UserError, match=rf"stays in {world.launched / NAME}, a retry"):
         world.step()
     assert world.left_behind() == [NAME]
-
-    def resume(job):
-        assert world.checkpoint(job).is_file()
-        world.write_model(job)
-
     world.trainer.__init__(resume)
     assert world.step().macro_f1 == 0.7
     assert world.left_behind() == []
@@ -186,34 +173,18 @@ def test_a_retry_goes_on_from_the_checkpoints_of_a_failed_training(world):
 
 def test_a_training_that_leaves_no_model_is_reported_and_may_be_tried_again(world):
     world.trainer.train = lambda _: None
-    with pytest.raises(
-        UserError, match=rf"ended without a model in .*{NAME}/model; see that Train"
-    ):
+    with pytest.raises(UserError, match=rf"ended without a model in .*{NAME}/model; see that Tr"):
         world.step()
     assert world.left_behind() == []
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (
-            lambda world: world.runtimes.found.clear(),
-            r"namespace reviews has no TrainingRuntime review-sentiment-training; create it: "
-            r"kubectl apply -n reviews -k manifests/base/training",
-        ),
-        (
-            lambda world: world.api.plant("POST", Refused(403, "Forbidden", OVER_QUOTA)),
-            r"namespace reviews has no quota left: .*exceeded quota: ours",
-        ),
-        (
-            lambda world: world.api.pods[0]["metadata"]["labels"].clear(),
-            r"pod step .* run it as a step of a pipeline on Kubeflow",
-        ),
-    ],
-)
-def test_what_the_cluster_lacks_is_reported_and_nothing_is_left(world, spoil, message):
-    spoil(world)
-    with pytest.raises(UserError, match=message):
+def test_a_missing_runtime_is_reported_and_nothing_is_left(world):
+    world.runtimes.found.clear()
+    with pytest.raises(
+        UserError,
+        match="namespace reviews has no TrainingRuntime review-sentiment-training; create it: "
+        "kubectl apply -n reviews -k manifests/base/training",
+    ):
         world.step()
     assert world.left_behind() == []
 
@@ -229,14 +200,6 @@ def test_what_is_wrong_with_the_request_is_reported_before_the_cluster_is_asked(
         world.step(**changes)
     assert world.api.asked == []
     assert world.left_behind() == []
-
-
-def test_the_step_asks_for_what_it_says_and_for_nothing_more(world):
-    world.step()
-    world.fail()
-    with pytest.raises(UserError):
-        world.step()
-    assert world.api.permissions() == PERMISSIONS
 
 
 @pytest.mark.parametrize(
@@ -271,11 +234,9 @@ def test_the_pods_command_trains(world, tiny_bert, monkeypatch):
     monkeypatch.setattr("components.shared.kubernetes.objects._TIMEOUT", (5.0, 120.0))
     world.trainer.train = pod
     options = train_options({"epochs": 2, "min_steps": 0, "precision": "fp32"})
-    result = world.step(base_model=str(tiny_bert), options=options, gpus_per_node=0)
-    check_model_folder(world.model)
-    kept = json.loads((world.model / "training.json").read_text())
-    assert kept["best"]["macro_f1"] == result.macro_f1
-    assert len(result.history) == 4
+    world.step(base_model=str(tiny_bert), options=options, gpus_per_node=0)
+    kept = read_training_facts(check_model_folder(world.model))
+    assert len(kept["history"]) == 4
     assert {"data_fingerprint", "max_tokens", "code_version"} == set(kept["facts"])
     assert kept["max_tokens"] == 80
     assert "data fingerprint: `f`" in (world.model / "model_card.md").read_text()

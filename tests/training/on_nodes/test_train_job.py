@@ -1,5 +1,3 @@
-"""What is sent to Kubeflow Trainer, against its published definition and its webhook's rules."""
-
 import re
 
 import pytest
@@ -66,19 +64,16 @@ def test_each_gpu_gets_a_process_and_a_node_that_has_it():
     assert spec["trainer"]["args"] == ARGUMENTS
     assert (spec["trainer"]["numNodes"], spec["trainer"]["numProcPerNode"]) == (2, 4)
     # As text, as the API keeps quantities: an adopted object is compared with what was sent.
-    assert spec["trainer"]["resourcesPerNode"] == {
-        "requests": {"cpu": "16", "memory": "64Gi", "nvidia.com/gpu": "4"},
-        "limits": {"cpu": "16", "memory": "64Gi", "nvidia.com/gpu": "4"},
-    }
+    resources = {"cpu": "16", "memory": "64Gi", "nvidia.com/gpu": "4"}
+    assert spec["trainer"]["resourcesPerNode"] == {"requests": resources, "limits": resources}
     assert spec["trainer"]["image"] == "reg/training:1"
     assert spec["activeDeadlineSeconds"] == 60
     (patch,) = spec["runtimePatches"]
     (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     pods = job["template"]["spec"]["template"]["spec"]
     assert pods["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
-    assert pods["tolerations"] == [
-        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-    ]
+    toleration = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    assert pods["tolerations"] == [toleration]
 
 
 def test_without_gpus_a_node_gets_one_process_and_may_be_any():
@@ -89,25 +84,21 @@ def test_without_gpus_a_node_gets_one_process_and_may_be_any():
 
 
 @given(
-    st.floats(1e-8, 1.0),
-    st.booleans(),
-    st.sampled_from(["none", "sqrt", "balanced"]),
-    st.integers(1, 1000),
+    st.builds(
+        TrainingOptions,
+        learning_rate=st.floats(1e-8, 1.0),
+        freeze_embeddings=st.booleans(),
+        class_weights=st.sampled_from(["none", "sqrt", "balanced"]),
+        epochs=st.integers(1, 1000),
+    )
 )
-def test_the_command_line_reads_the_options_back(rate, freeze, weights, epochs):
-    options = TrainingOptions(
-        learning_rate=rate, freeze_embeddings=freeze, class_weights=weights, epochs=epochs
-    )
-    read = vars(
-        build_parser().parse_args(
-            training_arguments("/t.parquet", "m", "/out", options.to_dict(), checkpoints="/c")
-        )
-    )
-    assert [str(read[n]) for n in ("training_set", "base_model", "output", "checkpoints")] == [
-        *("/t.parquet", "m", "/out", "/c")
-    ]
-    names = options.to_dict()
-    assert TrainingOptions.from_dict({name: read[name] for name in names}) == options
+def test_the_command_line_reads_the_options_back(options):
+    given = options.to_dict()
+    arguments = training_arguments("/t.parquet", "m", "/out", given, checkpoints="/c")
+    read = vars(build_parser().parse_args(arguments))
+    places = [str(read[n]) for n in ("training_set", "base_model", "output", "checkpoints")]
+    assert places == ["/t.parquet", "m", "/out", "/c"]
+    assert TrainingOptions.from_dict({name: read[name] for name in given}) == options
 
 
 def test_what_is_not_given_is_left_out():

@@ -1,9 +1,7 @@
-import copy
 import math
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,27 +14,11 @@ from components.training.tuning.experiment import (
     read_search_space,
 )
 
-MANIFEST = yaml.safe_load(experiment_file().read_text())
 OURS = read_search_space(experiment_file())
-RATE, EPOCHS, SIZE, WEIGHTS = range(4)
-"""Places of some of its parameters."""
-
-
-@pytest.fixture
-def written(tmp_path):
-    def write(change=None):
-        content = copy.deepcopy(MANIFEST)
-        if change:
-            change(content["spec"])
-        path = tmp_path / "experiment.yaml"
-        path.write_text(yaml.safe_dump(content))
-        return path
-
-    return write
 
 
 def test_the_manifest_is_read_into_typed_parameters(written):
-    space = read_search_space(written(_of(SIZE, "feasibleSpace", {"list": ["16", "0.5"]})))
+    space = read_search_space(written("parameters.2.feasibleSpace", {"list": ["16", "0.5"]}))
     assert (space.objective, space.maximize, space.random_state) == ("macro_f1", True, 42)
     rate, epochs, size, weights, *_ = space.parameters
     assert rate == Parameter("learning_rate", "double", 3e-5, 3e-4, 0.0, "logUniform")
@@ -64,39 +46,26 @@ def test_a_value_of_another_kind_is_refused():
         Parameter("epochs", "int", 1, 4).value("many")
 
 
-bounds = st.tuples(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6)).map(sorted)
+def ranges(kind, numbers, *steps):
+    bounds = st.tuples(numbers, numbers).map(sorted)
+    return st.tuples(st.just(kind), bounds, st.sampled_from(steps))
 
 
 @given(
-    bounds=bounds,
-    step=st.sampled_from([0.0, 0.1, 3.0]),
-    distribution=st.sampled_from(["uniform", "logUniform", "normal", "logNormal"]),
-    seed=st.integers(0, 1000),
+    ranges(float, st.floats(1e-6, 1e6), 0.0, 0.1, 3.0) | ranges(int, st.integers(1, 50), 0, 1, 4),
+    st.sampled_from(["uniform", "logUniform", "normal", "logNormal"]),
+    st.integers(0, 1000),
 )
-def test_doubles_lie_in_bounds_and_on_the_grid(bounds, step, distribution, seed):
-    low, high = bounds
-    value = Parameter("x", "double", low, high, step, distribution).draw(
-        np.random.default_rng(seed)
-    )
-    assert isinstance(value, float)
+def test_numbers_lie_in_bounds_and_on_the_grid(described, distribution, seed):
+    kind, (low, high), step = described
+    name = "int" if kind is int else "double"
+    parameter = Parameter("x", name, low, high, step, distribution)
+    value = parameter.draw(np.random.default_rng(seed))
+    assert type(value) is kind
     assert low * (1 - 1e-9) <= value <= high
     if step:
         steps = (value - low) / step
         assert math.isclose(steps, round(steps), abs_tol=1e-4)
-
-
-@given(
-    bounds=st.tuples(st.integers(1, 50), st.integers(1, 50)).map(sorted),
-    step=st.sampled_from([0, 1, 4]),
-    distribution=st.sampled_from(["uniform", "logUniform", "normal", "logNormal"]),
-    seed=st.integers(0, 1000),
-)
-def test_ints_lie_in_bounds_and_on_the_grid(bounds, step, distribution, seed):
-    low, high = bounds
-    value = Parameter("x", "int", low, high, step, distribution).draw(np.random.default_rng(seed))
-    assert isinstance(value, int)
-    assert low <= value <= high
-    assert not step or (value - low) % step == 0
 
 
 def test_all_of_a_range_is_drawn_and_logarithms_spread_evenly():
@@ -111,73 +80,55 @@ def test_all_of_a_range_is_drawn_and_logarithms_spread_evenly():
     assert 0.6 < np.mean(np.abs(np.array(near) - 0.5) < 1 / 6) < 0.76
 
 
-def _of(position, key, value):
-    def change(spec):
-        spec["parameters"][position][key] = value
-
-    return change
+RATE = "parameters.0.feasibleSpace"
+SIZE = "parameters.2.feasibleSpace"
+ONE_TO_TWO = {"min": "1", "max": "2"}
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("place", "value", "reason"),
     [
-        (_of(RATE, "parameterType", "float"), "learning_rate has parameterType 'float'"),
-        (_of(RATE, "feasibleSpace", None), "learning_rate has no feasibleSpace"),
-        (_of(RATE, "feasibleSpace", {"min": "1"}), "learning_rate is double; give it min and max"),
-        (_of(RATE, "feasibleSpace", {"min": "2", "max": "1"}), "min 2 above max 1"),
-        (
-            _of(RATE, "feasibleSpace", {"min": 1, "max": "2"}),
-            "learning_rate: min must be .* quotes",
-        ),
-        (_of(RATE, "feasibleSpace", {"min": "x", "max": "2"}), "min 'x' is not a number"),
-        (_of(RATE, "feasibleSpace", {"min": "nan", "max": "2"}), "min 'nan' is not a number"),
-        (_of(RATE, "feasibleSpace", {"min": "1", "max": "2", "step": "0"}), "step 0"),
-        (_of(RATE, "feasibleSpace", {"min": "1", "max": "2", "stop": "0"}), "unknown key 'stop'"),
-        (
-            _of(RATE, "feasibleSpace", {"min": "1", "max": "2", "distribution": "loguniform"}),
-            "distribution 'loguniform'",
-        ),
-        (
-            _of(RATE, "feasibleSpace", {"min": "0", "max": "2", "distribution": "logUniform"}),
-            "min must be above 0",
-        ),
-        (_of(SIZE, "parameterType", "int"), "batch_size is int; give it min and max"),
-        (_of(SIZE, "feasibleSpace", {"list": []}), "batch_size is discrete; give it a list"),
-        (_of(SIZE, "feasibleSpace", {"list": ["a"]}), "batch_size: list 'a' is not a number"),
-        (_of(SIZE, "feasibleSpace", {"list": [16]}), "batch_size: list must be .* quotes"),
-        (_of(WEIGHTS, "name", "learning_rate"), "learning_rate is described twice"),
-        (_of(WEIGHTS, "name", ""), "needs a name"),
-        (lambda spec: spec.update(parameters=[]), r"no spec\.parameters"),
-        (lambda spec: spec["algorithm"].update(algorithmName="grid"), "use random"),
-        (lambda spec: spec.update(algorithm=["random"]), r"spec\.algorithm must be a mapping"),
-        (
-            lambda spec: spec["algorithm"].update(algorithmSettings=["a"]),
-            "needs a name and a value",
-        ),
-        (
-            lambda spec: spec["algorithm"]["algorithmSettings"][0].update(value="x"),
-            "random_state a whole number",
-        ),
-        (lambda spec: spec["objective"].update(type="max"), "maximize or minimize"),
+        ("parameters.0.parameterType", "float", "learning_rate has parameterType 'float'"),
+        (RATE, None, "learning_rate has no feasibleSpace"),
+        (RATE, {"min": "1"}, "learning_rate is double; give it min and max"),
+        (RATE, {"min": "2", "max": "1"}, "min 2 above max 1"),
+        (RATE, {"min": 1, "max": "2"}, "learning_rate: min must be .* quotes"),
+        (RATE, {"min": "x", "max": "2"}, "min 'x' is not a number"),
+        (RATE, {"min": "nan", "max": "2"}, "min 'nan' is not a number"),
+        (RATE, ONE_TO_TWO | {"step": "0"}, "step 0"),
+        (RATE, ONE_TO_TWO | {"stop": "0"}, "unknown key 'stop'"),
+        (RATE, ONE_TO_TWO | {"distribution": "loguniform"}, "distribution 'loguniform'"),
+        (RATE, {"min": "0", "max": "2", "distribution": "logUniform"}, "min must be above 0"),
+        ("parameters.2.parameterType", "int", "batch_size is int; give it min and max"),
+        (SIZE, {"list": []}, "batch_size is discrete; give it a list"),
+        (SIZE, {"list": ["a"]}, "batch_size: list 'a' is not a number"),
+        (SIZE, {"list": [16]}, "batch_size: list must be .* quotes"),
+        ("parameters.3.name", "learning_rate", "learning_rate is described twice"),
+        ("parameters.3.name", "", "needs a name"),
+        ("parameters", [], r"no spec\.parameters"),
+        ("algorithm.algorithmName", "grid", "use random"),
+        ("algorithm", ["random"], r"spec\.algorithm must be a mapping"),
+        ("algorithm.algorithmSettings", ["a"], "needs a name and a value"),
+        ("algorithm.algorithmSettings.0.value", "x", "random_state a whole number"),
+        ("objective.type", "max", "maximize or minimize"),
     ],
 )
-def test_what_is_wrong_is_named(written, change, reason):
+def test_what_is_wrong_is_named(written, place, value, reason):
     with pytest.raises(UserError, match=reason):
-        read_search_space(written(change))
+        read_search_space(written(place, value))
 
 
 def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "x.yaml"
     with pytest.raises(UserError, match="does not exist"):
-        read_search_space(tmp_path / "none.yaml")
-    (tmp_path / "x.yaml").write_text("a: [")
-    with pytest.raises(UserError, match="not YAML"):
-        read_search_space(tmp_path / "x.yaml")
-    (tmp_path / "x.yaml").write_text("kind: Experiment")
-    with pytest.raises(UserError, match="has no spec"):
-        read_search_space(tmp_path / "x.yaml")
-    (tmp_path / "x.yaml").write_text("kind: Pod")
-    with pytest.raises(UserError, match="not a Katib Experiment"):
-        read_search_space(tmp_path / "x.yaml")
+        read_search_space(path)
+    for content, reason in (
+        *(("a: [", "not YAML"), ("kind: Experiment", "has no spec")),
+        ("kind: Pod", "not a Katib Experiment"),
+    ):
+        path.write_text(content)
+        with pytest.raises(UserError, match=reason):
+            read_search_space(path)
 
 
 def test_every_draw_from_our_manifest_is_a_valid_set_of_training_options():
@@ -193,25 +144,16 @@ def trial(number, status="finished", score=0.4):
 
 
 @pytest.mark.parametrize(
-    ("table", "best"),
+    ("table", "maximize", "best"),
     [
-        ([trial(1), trial(2, score=0.5), trial(3, score=0.5)], 2),
+        ([trial(1), trial(2, score=0.5), trial(3, score=0.5)], True, 2),
         # One that was stopped has the score that it had reached, not one that it would have kept.
-        ([trial(1, "stopped early", 0.9), trial(2)], 2),
-        ([trial(1, "failed"), trial(2)], 2),
+        ([trial(1, "stopped early", 0.9), trial(2)], True, 2),
+        ([trial(1, "failed"), trial(2)], True, 2),
+        ([trial(1, score=0.3), trial(2, score=0.2)], False, 2),
+        ([trial(1, "failed"), trial(2, "stopped early")], True, None),
     ],
 )
-def test_the_first_of_the_best_that_finished_is_taken(table, best):
-    assert best_trial(table, "macro_f1", maximize=True)["trial"] == best
-
-
-def test_less_is_better_where_the_manifest_minimizes():
-    table = [trial(1, score=0.3), trial(2, score=0.2)]
-    assert best_trial(table, "macro_f1", maximize=False)["trial"] == 2
-
-
-def test_where_none_finished_there_is_no_best():
-    assert (
-        best_trial([trial(1, "failed"), trial(2, "stopped early")], "macro_f1", maximize=True)
-        is None
-    )
+def test_the_first_of_the_best_that_finished_is_taken(table, maximize, best):
+    found = best_trial(table, "macro_f1", maximize=maximize)
+    assert (found and found["trial"]) == best

@@ -1,11 +1,7 @@
-"""The Experiment of a run, and what is found wrong with it before it is sent."""
-
 import contextlib
-import copy
 import json
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,9 +20,9 @@ from components.training.tuning.katib_experiment import (
     experiment_manifest,
 )
 from tests.stand_ins.katib import faults_of, webhook
+from tests.training.tuning.conftest import MANIFEST, with_value
 
 NAME = "review-sentiment-tune-0123abcd"
-MANIFEST = yaml.safe_load(experiment_file().read_text())
 OWNER = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x", "uid": "u-1"}
 
 
@@ -39,20 +35,6 @@ def made(source=None, trials=12, nodes=1, gpus=1, early_stopping=True, base_mode
     return experiment_manifest(
         read_experiment(source), NAME, OWNER, trials, early_stopping=early_stopping
     )
-
-
-@pytest.fixture
-def changed(tmp_path):
-    """The Experiment that is made of a manifest in which something was changed."""
-
-    def make(change, **trials):
-        content = copy.deepcopy(MANIFEST)
-        change(content["spec"])
-        path = tmp_path / "experiment.yaml"
-        path.write_text(yaml.safe_dump(content))
-        return made(path, **trials)
-
-    return make
 
 
 def pod_of(experiment):
@@ -92,8 +74,7 @@ def test_a_trial_gets_all_options_the_searched_ones_from_katib(nodes):
 
 
 def test_without_gpus_a_trial_asks_for_none():
-    experiment = made(gpus=0)
-    pod = pod_of(experiment)
+    pod = pod_of(made(gpus=0))
     assert "nvidia.com/gpu" not in repr(pod)
     assert pod["containers"][0]["image"] == step_image()
     assert pod["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "8Gi"}
@@ -116,65 +97,47 @@ def test_several_nodes_or_gpus_make_a_trial_a_train_job():
 
 
 def test_early_stopping_is_for_trials_that_one_process_can_stop():
-    assert "earlyStopping" in made()["spec"]
-    assert "earlyStopping" in made(gpus=4)["spec"]
-    assert "earlyStopping" not in made(nodes=2)["spec"]
-    assert "earlyStopping" not in made(early_stopping=False)["spec"]
+    scales = {}, {"gpus": 4}, {"nodes": 2}, {"early_stopping": False}
+    found = ["earlyStopping" in made(**scale)["spec"] for scale in scales]
+    assert found == [True, True, False, False]
 
 
-def test_the_seed_draws_where_the_manifest_has_none(changed):
+def test_the_seed_draws_where_the_manifest_has_none(written):
     assert made()["spec"]["algorithm"] == MANIFEST["spec"]["algorithm"]
-    experiment = changed(lambda spec: spec["algorithm"].pop("algorithmSettings"))
+    experiment = made(written("algorithm.algorithmSettings", ...))
     assert experiment["spec"]["algorithm"]["algorithmSettings"] == [
         {"name": "random_state", "value": "7"}
     ]
 
 
-def _template(spec):
-    return spec["trialTemplate"]
+COMMAND = "trialTemplate.trialSpec.spec.template.spec.containers.0.command"
 
 
-def _container(spec):
-    return _template(spec)["trialSpec"]["spec"]["template"]["spec"]["containers"][0]
-
-
-WRONG = [
-    # Katib's models know the fields and their types.
-    (lambda spec: spec.update(maxTrialsCount=3), r"Katib knows no field spec\.maxTrialsCount"),
-    (
-        lambda spec: spec["objective"]["metricStrategies"][1].update(values="latest"),
-        r"knows no field spec\.objective\.metricStrategies\[1\]\.values",
-    ),
-    (lambda spec: spec.update(parallelTrialCount="2"), "parallelTrialCount, '2', .* integer"),
-    (lambda spec: _template(spec).update(retain="yes"), "retain, 'yes', is not what Katib takes"),
-    (lambda spec: _template(spec).update(trialParameters=["a"]), "'a', is not what Katib takes"),
-    # What Katib accepts and what would cost the time of all trials.
-    (lambda spec: spec["objective"]["metricStrategies"].pop(), "must have validation_loss with"),
-    (
-        lambda spec: spec["objective"]["metricStrategies"][0].update(value="max"),
-        "must have macro_f1 with the value latest",
-    ),
-    (
-        lambda spec: spec["metricsCollectorSpec"]["collector"].update(kind="File"),
-        "collector.kind must be StdOut",
-    ),
-    (lambda spec: _container(spec).pop("command"), "must have a command"),
-    (lambda spec: _container(spec)["command"].append("a;b"), "'a;b' does not survive a shell"),
-    (
-        lambda spec: spec["parameters"][3]["feasibleSpace"]["list"].append("a b"),
-        "class_weights: the value 'a b' does not survive",
-    ),
-    # The Job, from which a TrainJob is made as well.
-    (lambda spec: _template(spec)["trialSpec"].update(kind="Pod"), "must be a Job of batch/v1"),
-    (lambda spec: _template(spec).update(primaryContainerName="other"), "must be a Job of batch"),
-    (lambda spec: _template(spec)["trialSpec"].pop("spec"), "must be a Job of batch/v1"),
-]
-
-
-@pytest.mark.parametrize(("change", "message"), WRONG)
-def test_what_would_fail_or_mislead_is_named_before_it_is_sent(changed, change, message):
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        # Katib's models know the fields and their types.
+        ("maxTrialsCount", 3, r"Katib knows no field spec\.maxTrialsCount"),
+        ("objective.metricStrategies.1.values", "latest", r"field .*Strategies\[1\]\.values"),
+        ("parallelTrialCount", "2", "parallelTrialCount, '2', .* integer"),
+        ("trialTemplate.retain", "yes", "retain, 'yes', is not what Katib takes"),
+        ("trialTemplate.trialParameters", ["a"], "'a', is not what Katib takes"),
+        # What Katib accepts and what would cost the time of all trials.
+        ("objective.metricStrategies.-1", ..., "must have validation_loss with"),
+        ("objective.metricStrategies.0.value", "max", "must have macro_f1 with the value latest"),
+        ("metricsCollectorSpec.collector.kind", "File", "collector.kind must be StdOut"),
+        (COMMAND, ..., "must have a command"),
+        (f"{COMMAND}.-1", "a;b", "'a;b' does not survive a shell"),
+        ("parameters.3.feasibleSpace.list.-1", "a b", "class_weights: the value 'a b' does not su"),
+        # The Job, from which a TrainJob is made as well.
+        ("trialTemplate.trialSpec.kind", "Pod", "must be a Job of batch/v1"),
+        ("trialTemplate.primaryContainerName", "other", "must be a Job of batch/v1"),
+        ("trialTemplate.trialSpec.spec", ..., "must be a Job of batch/v1"),
+    ],
+)
+def test_what_would_fail_or_mislead_is_named_before_it_is_sent(written, place, value, message):
     with pytest.raises(UserError, match=message):
-        changed(change)
+        made(written(place, value))
 
 
 def test_a_base_model_that_does_not_survive_a_shell_is_refused():
@@ -204,13 +167,8 @@ def places(content, place=()):
 def test_whatever_stands_in_the_manifest_is_taken_or_refused_in_words(
     tmp_path_factory, place, value, scale
 ):
-    content = copy.deepcopy(MANIFEST)
-    inner = content
-    for key in place[:-1]:
-        inner = inner[key]
-    inner[place[-1]] = value
     path = tmp_path_factory.getbasetemp() / "experiment.yaml"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(with_value(place, value)))
     nodes, gpus = scale
     with contextlib.suppress(UserError):
         made(path, nodes=nodes, gpus=gpus)

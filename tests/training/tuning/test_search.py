@@ -1,5 +1,3 @@
-"""The search as a step, with fine-tuning replaced: the score of a trial is its dropout."""
-
 from dataclasses import dataclass
 
 import pytest
@@ -23,7 +21,7 @@ class Result:
 
 
 class Search:
-    """Runs searches in a folder, and what they tried; `answer` makes a trial's result of it."""
+    """Runs searches and keeps what they tried; `answer` makes a trial's score of its dropout."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -42,8 +40,12 @@ class Search:
         return tune_step.tune(paths[0], "minilm", given, trials, paths[1], **scale)
 
     @property
+    def log(self):
+        return read_json(self.folder / "log.json")
+
+    @property
     def trials(self):
-        return read_json(self.folder / "log.json")["trials"]
+        return self.log["trials"]
 
 
 @pytest.fixture
@@ -62,10 +64,9 @@ def test_the_best_options_come_with_their_scores_and_the_trials_are_written(sear
     assert len(set(dropouts)) == 4
     assert best == TrainingOptions(dropout=max(dropouts), epochs=2, seed=3).to_dict()
     assert scores == {"macro_f1": max(dropouts), "accuracy": 0.5, "validation_loss": 1.0}
-    log = read_json(search.folder / "log.json")
-    assert log["objective"] == "macro_f1"
-    assert log["best"] == 1 + dropouts.index(max(dropouts))
-    assert [trial["parameters"] for trial in log["trials"]] == [{"dropout": d} for d in dropouts]
+    best_number = 1 + dropouts.index(max(dropouts))
+    assert (search.log["objective"], search.log["best"]) == ("macro_f1", best_number)
+    assert [trial["parameters"] for trial in search.trials] == [{"dropout": d} for d in dropouts]
     search.run({"seed": 4})
     assert [options.dropout for options in search.tried] != dropouts
 
@@ -93,18 +94,18 @@ def test_a_failing_trial_is_recorded_and_the_search_goes_on(search):
 
     search.answer = answer
     search.run()
-    assert [trial["status"] for trial in search.trials] == [
-        *("finished", "failed", "failed", "finished")
+    assert [(trial["status"], trial.get("reason")) for trial in search.trials] == [
+        *(("finished", None), ("failed", "RuntimeError: out of memory")),
+        ("failed", "UserError: training ended without a finite macro_f1"),
+        ("finished", None),
     ]
-    assert search.trials[1]["reason"] == "RuntimeError: out of memory"
-    assert search.trials[2]["reason"] == "UserError: training ended without a finite macro_f1"
 
 
 def test_where_no_trial_finishes_the_last_reason_is_given_and_the_trials_are_written(search):
     search.answer = lambda dropout: 1 / 0
     with pytest.raises(UserError, match="all 4 trials failed; the last one: ZeroDivisionError"):
         search.run()
-    assert read_json(search.folder / "log.json")["best"] is None
+    assert search.log["best"] is None
 
 
 def test_a_broken_search_goes_on_where_it_stopped_and_is_tidied_up_at_the_end(search, monkeypatch):
