@@ -9,9 +9,6 @@ from hypothesis import strategies as st
 
 from components.serving.model.batching import WINDOW_BATCHES, Batcher, OverloadedError
 
-PASSES_OF_THE_LOOP = 200
-"""After so many, all has happened that can without the engine."""
-
 
 class FakeEngine:
     """Computes when the test lets it: logits that name the row, a record of each pass."""
@@ -21,21 +18,20 @@ class FakeEngine:
     def __init__(self, parallel=1, is_open=False):
         self.parallel = parallel
         self.passes = []
-        self.failing = False
+        self.spoil = None  # Gives the next pass's answer.
         self.begun = threading.Semaphore(0)
         self._gate = threading.Semaphore(10**6 if is_open else 0)
 
     def open(self, passes=1):
-        for _ in range(passes):
-            self._gate.release()
+        self._gate.release(passes)
 
     def logits(self, input_ids):
         self.passes.append([list(ids) for ids in input_ids])
         self.begun.release()
         assert self._gate.acquire(timeout=30)
-        if self.failing:
-            self.failing = False
-            raise RuntimeError("the engine broke")
+        if self.spoil:
+            spoil, self.spoil = self.spoil, None
+            return spoil(input_ids)
         return np.array([[ids[0], len(ids), 0] for ids in input_ids], dtype=np.float32)
 
 
@@ -53,29 +49,18 @@ def story(test):
     return run
 
 
-async def settle():
-    for _ in range(PASSES_OF_THE_LOOP):
+async def begun(engine, passes=1):
+    """Wait until the engine has begun so many more passes, and all has happened besides."""
+    for _ in range(passes):
+        await asyncio.to_thread(engine.begun.acquire, timeout=30)
+    for _ in range(200):
         await asyncio.sleep(0)
 
 
-async def begun(engine, passes=1):
-    """Wait until the engine has begun so many more passes."""
-    for _ in range(passes):
-        await asyncio.to_thread(engine.begun.acquire, timeout=30)
-    await settle()
-
-
-async def asked(batcher, input_ids):
-    """A request that has been taken, or refused."""
+async def asked(batcher, input_ids, passes=0):
+    """A request that has been taken, or refused, and whose first passes have begun."""
     task = asyncio.create_task(batcher.logits(input_ids))
-    await settle()
-    return task
-
-
-async def asked_first(batcher, input_ids):
-    """A request whose first pass has begun."""
-    task = asyncio.create_task(batcher.logits(input_ids))
-    await begun(batcher.engine)
+    await begun(batcher.engine, passes)
     return task
 
 
@@ -87,7 +72,7 @@ def first_column(answer):
 async def test_an_idle_engine_starts_at_once_and_what_comes_meanwhile_shares_the_next_pass():
     engine = FakeEngine()
     batcher = Batcher(engine)
-    first = await asked_first(batcher, rows(1))
+    first = await asked(batcher, rows(1), passes=1)
     others = [await asked(batcher, rows(name)) for name in (2, 3, 4)]
     assert batcher.queued_reviews == 3
     engine.open(2)
@@ -101,7 +86,7 @@ async def test_an_idle_engine_starts_at_once_and_what_comes_meanwhile_shares_the
 async def test_reviews_of_like_length_share_a_pass_and_batches_are_even():
     engine = FakeEngine()
     batcher = Batcher(engine, batch_reviews=4)
-    first = await asked_first(batcher, rows(1))
+    first = await asked(batcher, rows(1), passes=1)
     mixed = [[name] * length for name, length in ((2, 9), (3, 1), (4, 8), (5, 2), (6, 7))]
     second = await asked(batcher, mixed)
     engine.open(3)
@@ -117,10 +102,9 @@ async def test_a_long_review_is_not_passed_by_those_that_come_after_its_window()
     engine = FakeEngine()
     batcher = Batcher(engine, batch_reviews=2)
     window = 2 * WINDOW_BATCHES
-    first = await asked_first(batcher, rows(0))
-    long = asyncio.create_task(batcher.logits(rows(1, length=50)))
-    short = [asyncio.create_task(batcher.logits(rows(2))) for _ in range(3 * window)]
-    await settle()
+    first = await asked(batcher, rows(0), passes=1)
+    long = await asked(batcher, rows(1, length=50))
+    short = [await asked(batcher, rows(2)) for _ in range(3 * window)]
     engine.open(1 + WINDOW_BATCHES)
     await first
     await long
@@ -133,8 +117,7 @@ async def test_a_long_review_is_not_passed_by_those_that_come_after_its_window()
 @story
 async def test_as_many_passes_run_side_by_side_as_the_engine_allows():
     engine = FakeEngine(parallel=2)
-    request = asyncio.create_task(Batcher(engine, batch_reviews=1).logits(rows(1, 2, 3)))
-    await begun(engine, 2)
+    request = await asked(Batcher(engine, batch_reviews=1), rows(1, 2, 3), passes=2)
     assert len(engine.passes) == 2
     engine.open(3)
     assert first_column(await request) == [1, 2, 3]
@@ -144,7 +127,7 @@ async def test_as_many_passes_run_side_by_side_as_the_engine_allows():
 async def test_a_full_queue_refuses_at_once():
     engine = FakeEngine()
     batcher = Batcher(engine, max_queued_reviews=3)
-    running = await asked_first(batcher, rows(1))
+    running = await asked(batcher, rows(1), passes=1)
     waiting = await asked(batcher, rows(2, 3, 4))
     refused = await asked(batcher, rows(5))
     assert refused.done()
@@ -160,12 +143,12 @@ async def test_a_full_queue_refuses_at_once():
 async def test_the_wait_is_estimated_from_the_rate_and_too_long_a_wait_is_refused():
     engine, now = FakeEngine(), [0.0]
     batcher = Batcher(engine, max_wait_seconds=2.0, batch_reviews=1, clock=lambda: now[0])
-    first = await asked_first(batcher, rows(1, length=10))
+    first = await asked(batcher, rows(1, length=10), passes=1)
     now[0] = 1.0  # 10 tokens in a second
     engine.open()
     await first
     assert batcher.wait_seconds == 0
-    running = await asked_first(batcher, rows(2))
+    running = await asked(batcher, rows(2), passes=1)
     waiting = await asked(batcher, rows(3, length=21))
     assert batcher.wait_seconds == pytest.approx(2.1)
     with pytest.raises(OverloadedError) as refused:
@@ -188,7 +171,7 @@ def test_the_rate_counts_all_threads_and_follows_recent_passes():
 async def test_what_waited_too_long_is_given_up_but_what_has_begun_is_finished():
     engine, now = FakeEngine(), [0.0]
     batcher = Batcher(engine, max_wait_seconds=2.0, batch_reviews=2, clock=lambda: now[0])
-    begun_one = await asked_first(batcher, rows(1, 2, 3, 4, 5))
+    begun_one = await asked(batcher, rows(1, 2, 3, 4, 5), passes=1)
     late = await asked(batcher, rows(6))
     engine.open()
     await begun(engine)
@@ -204,49 +187,43 @@ async def test_what_waited_too_long_is_given_up_but_what_has_begun_is_finished()
 async def test_a_client_that_left_costs_no_pass():
     engine = FakeEngine()
     batcher = Batcher(engine)
-    running = await asked_first(batcher, rows(1))
+    running = await asked(batcher, rows(1), passes=1)
     leaves = await asked(batcher, rows(2, 3))
     leaves.cancel()
     engine.open(9)
     await running
-    await settle()
+    await begun(engine, 0)
     assert batcher.queued_reviews == 0
     assert first_column(await batcher.logits(rows(4))) == [4]
     assert engine.passes == [[[1]], [[4]]]
 
 
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda input_ids: 1 / 0, "division by zero"),
+        (lambda input_ids: np.zeros((1, 3)), r"2 rows of logits expected, \(1, 3\) came"),
+    ],
+)
 @story
-async def test_an_engine_that_fails_fails_its_own_requests_only():
+async def test_an_engine_that_fails_fails_its_own_requests_only(spoil, reason):
     engine = FakeEngine()
     batcher = Batcher(engine)
-    first = await asked_first(batcher, rows(1))
-    second = await asked(batcher, rows(2))
-    engine.failing = True
-    engine.open()
-    with pytest.raises(RuntimeError, match="the engine broke"):
+    first = await asked(batcher, rows(1, 2), passes=1)
+    second = await asked(batcher, rows(3))
+    engine.spoil = spoil
+    engine.open(9)
+    with pytest.raises((ArithmeticError, ValueError), match=reason):
         await first
-    engine.open(5)
-    answers = await second, await batcher.logits(rows(3))
-    assert [first_column(answer) for answer in answers] == [[2], [3]]
-
-
-@story
-async def test_an_engine_that_answers_too_few_rows_leaves_nobody_waiting():
-    engine = FakeEngine(is_open=True)
-    whole = engine.logits
-    engine.logits = lambda input_ids: whole(input_ids)[1:]
-    batcher = Batcher(engine)
-    with pytest.raises(ValueError, match="2 rows of logits expected"):
-        await batcher.logits(rows(1, 2))
-    engine.logits = whole
-    assert first_column(await batcher.logits(rows(3))) == [3]
+    answers = await second, await batcher.logits(rows(4))
+    assert [first_column(answer) for answer in answers] == [[3], [4]]
 
 
 @story
 async def test_passes_and_waits_are_reported():
     engine, now, reported = FakeEngine(), [0.0], []
     batcher = Batcher(engine, clock=lambda: now[0], on_batch=lambda *batch: reported.append(batch))
-    first = await asked_first(batcher, rows(1))
+    first = await asked(batcher, rows(1), passes=1)
     second = await asked(batcher, rows(2, 3))
     now[0] = 0.5
     engine.open(2)
@@ -269,9 +246,8 @@ async def test_passes_and_waits_are_reported():
 @story
 async def test_each_request_gets_its_own_rows_in_order(requests, pauses, batch_reviews, parallel):
     engine = FakeEngine(parallel, is_open=True)
-    batcher = Batcher(
-        engine, batch_reviews=batch_reviews, max_queued_reviews=10**6, max_wait_seconds=1e6
-    )
+    limits = {"max_queued_reviews": 10**6, "max_wait_seconds": 1e6}
+    batcher = Batcher(engine, batch_reviews=batch_reviews, **limits)
     tasks = []
     for number, ((lengths, leaves), pause) in enumerate(zip(requests, pauses, strict=False)):
         input_ids = [[1000 * number + row] * length for row, length in enumerate(lengths)]

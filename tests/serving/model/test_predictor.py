@@ -1,4 +1,3 @@
-import asyncio
 import json
 import shutil
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from components.shared.records.decision import decide, probabilities
 from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.model_folder import read_calibration
 from components.shared.records.reviews import PREPARED_SCHEMA
+from components.shared.records.text import model_text
 
 LONG = "the fabric is itchy and tight " * 20
 
@@ -83,37 +83,25 @@ def prepared(tmp_path):
 
 
 @pytest.mark.slow
-def test_by_key_comes_the_same_answer_as_by_text(prepared, store_dir, served_folder, tmp_path):
-    from kserve.errors import InvalidInput
-
+def test_by_key_come_the_tokens_of_the_text(prepared, store_dir, served_folder, tmp_path):
     from components.features.publish import build_features
     from components.serving.server.sentiment_model import SentimentModel
 
     folder = tmp_path / "model"
     shutil.copytree(served_folder, folder)
-    features, summary = tmp_path / "features.parquet", tmp_path / "summary.json"
-    published = build_features(prepared, str(folder), 32, "data-1", features, summary)
+    outputs = tmp_path / "features.parquet", tmp_path / "summary.json"
+    published = build_features(prepared, str(folder), 32, "data-1", *outputs)
     facts = json.loads((folder / "training.json").read_text())
     facts["facts"]["feature_service"] = published.feature_service
     write_json(folder / "training.json", facts)
 
     model = SentimentModel("keyed", "1", folder, engine="torch", features=True)
-
-    def ask(*instances):
-        answer = model.predict({"instances": list(instances)}, {"content-length": "100"})
-        return asyncio.run(answer)["predictions"]
-
-    by_key = ask(*({"review_id": key} for key in REVIEWS))
-    by_text = ask(*({"title": title, "review_body": body} for title, body in REVIEWS.values()))
-    for found, expected in zip(by_key, by_text, strict=True):
-        assert found["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-6)
-        assert found["label"] == expected["label"]
-        assert found["truncated"] == expected["truncated"]
-    assert [row["truncated"] for row in by_text] == [False, True, False]
-    with pytest.raises(InvalidInput, match="holds no review 'r9'"):
-        ask({"review_id": "r1"}, {"review_id": "r9"})
+    made = model._predictor.tokenise([model_text(*review) for review in REVIEWS.values()])
+    assert [truncated for _, truncated in made] == [False, True, False]
+    found = model._lookup.tokens([*REVIEWS, "r9"])
+    assert [(list(ids), cut) for ids, cut in found[:-1]] == [(list(ids), cut) for ids, cut in made]
+    assert found[-1] is None
     model.stop()
-
     with pytest.raises(UserError, match="is not registered"):
         FeatureLookup("reviews_of_another_day", 32)
 

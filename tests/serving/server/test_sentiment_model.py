@@ -1,5 +1,4 @@
 import asyncio
-import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -53,29 +52,6 @@ def test_both_protocols_give_what_the_predictor_says(model, headers):
         assert list(row["probabilities"]) == list(CLASS_NAMES)
         np.testing.assert_allclose(list(row["probabilities"].values()), expected, atol=1e-6)
         np.testing.assert_allclose(tensor, expected, atol=1e-6)
-
-
-def test_the_event_loop_stays_free_while_the_engine_computes(model, monkeypatch):
-    may_end, loops = threading.Event(), []
-    engine = model.batcher.engine
-    logits = engine.logits
-
-    def slowly(input_ids):
-        assert may_end.wait(30)
-        return logits(input_ids)
-
-    monkeypatch.setattr(engine, "logits", slowly)
-
-    async def story():
-        asked = asyncio.create_task(model.predict({"instances": ["okay"]}, SMALL))
-        for _ in range(50):
-            await asyncio.sleep(0)
-            loops.append(asked.done())
-        may_end.set()
-        return await asked
-
-    assert len(asyncio.run(story())["predictions"]) == 1
-    assert not any(loops)
 
 
 def test_the_clients_mistake_is_invalid_input(model):
