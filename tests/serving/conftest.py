@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 import signal
-import socket
+import struct
 import subprocess
 import sys
 import time
@@ -24,16 +24,24 @@ from components.serving.observing.access_log import AccessLog
 from components.serving.observing.metrics import ServingMetrics
 from components.serving.observing.observer import Observer
 from components.shared.machine.files import write_json, write_parquet
+from components.shared.machine.ports import free_port
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.shared.records.serving_metrics import REQUESTS
 
 NAME = "review-sentiment"
+V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
+ONE = {"instances": ["soft"]}
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner),
     max_leaves=8,
 )
+
+
+def element(content):
+    """A text in a binary tensor."""
+    return struct.pack("<I", len(content)) + content
 
 
 @pytest.fixture(scope="session")
@@ -108,12 +116,6 @@ class Server:
         return self.process.wait(60)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="session")
 def start_server(served_folder, tmp_path_factory):
     """Starts servers of the tiny model over REST and gRPC; none outlives the session."""
@@ -122,7 +124,7 @@ def start_server(served_folder, tmp_path_factory):
     def start(*arguments):
         folder = tmp_path_factory.mktemp("server")
         port_file, stdout, stderr = folder / "port", folder / "stdout", folder / "stderr"
-        grpc_port = free_port()
+        grpc_port = free_port("127.0.0.1", 0)
         command = [sys.executable, "-m", "components.serving", "--model-dir", str(served_folder)]
         command += ["--model-version", "3", "--http-port", "0", "--port-file", str(port_file)]
         command += ["--grpc-port", str(grpc_port), *arguments]
@@ -197,8 +199,9 @@ def ask(app, path, *chunks, method="POST", headers=()):
     scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
     scope |= {"query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1"}
     scope["client"] = ("10.1.2.3", 4711)
+    gone = {"type": "http.disconnect"}
     coming = [
-        {"type": "http.disconnect"}
+        gone
         if chunk is None
         else {"type": "http.request", "body": chunk, "more_body": number < len(chunks)}
         for number, chunk in enumerate(chunks or (b"",), 1)
@@ -206,7 +209,7 @@ def ask(app, path, *chunks, method="POST", headers=()):
     sent = []
 
     async def receive():
-        return coming.pop(0) if coming else {"type": "http.disconnect"}
+        return coming.pop(0) if coming else gone
 
     async def send(message):
         sent.append(message)

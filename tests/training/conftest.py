@@ -24,22 +24,13 @@ def training_rows(tokenizer, split: str, count: int, seed: int) -> list[dict]:
     for number in range(count):
         sentiment = (-1, 0, 1, 1)[number % 4]
         words = [*random.choice(FILLER, size=random.integers(1, 12))]
-        words.insert(
-            int(random.integers(len(words) + 1)), str(random.choice(WORDS_BY_SENTIMENT[sentiment]))
-        )
+        word = str(random.choice(WORDS_BY_SENTIMENT[sentiment]))
+        words.insert(int(random.integers(len(words) + 1)), word)
         ids = tokenizer(" ".join(words))["input_ids"]
-        rows.append(
-            {
-                "review_id": f"{split}-{number}",
-                "split": split,
-                "sentiment": sentiment,
-                "rating": {-1: 1 + number % 2, 0: 3, 1: 4 + number % 2}[sentiment],
-                "product_category": "dresses",
-                "copies": 1,
-                "input_ids": ids,
-                "n_tokens": len(ids),
-            }
-        )
+        rating = {-1: 1 + number % 2, 0: 3, 1: 4 + number % 2}[sentiment]
+        row = {"review_id": f"{split}-{number}", "split": split, "product_category": "dresses"}
+        row |= {"sentiment": sentiment, "rating": rating, "copies": 1}
+        rows.append(row | {"input_ids": ids, "n_tokens": len(ids)})
     return rows
 
 

@@ -9,10 +9,9 @@ from tests.serving.conftest import Stream
 
 
 def finished(**changes):
-    values = {"status": 200, "seconds": 0.0123, "queue_seconds": 0.004, **changes}
-    return RequestRecord(
-        "id-1", "POST", "/v2/models/reviews/infer", None, 1_700_000_000.25, **values
-    )
+    values = {"path": "/v2/models/reviews/infer", "seconds": 0.0123, "queue_seconds": 0.004}
+    about = {"client": None, "started_at": 1_700_000_000.25, "status": 200}
+    return RequestRecord("id-1", "POST", **(values | about | changes))
 
 
 def test_texts_are_logged_only_where_asked():
@@ -33,8 +32,7 @@ def test_texts_are_logged_only_where_asked():
 def test_any_path_and_text_is_one_line_of_json(path, text):
     stream = Stream()
     log = AccessLog("7", stream, with_texts=True, flush_seconds=0.0)
-    request = finished(texts=[text])
-    request.path = path + "\n\ud800" + "x" * 256
+    request = finished(texts=[text], path=path + "\n\ud800" + "x" * 256)
     log.write(request)
     log.close()
     assert stream.getvalue().count(b"\n") == 1
@@ -43,27 +41,27 @@ def test_any_path_and_text_is_one_line_of_json(path, text):
     assert line["texts"] == [text]
 
 
-class Blocked(Stream):
-    """A stream that lets nothing through until it is opened."""
+class Hooked(Stream):
+    """A stream that calls a function before it writes."""
 
-    def __init__(self):
+    def __init__(self, before):
         super().__init__()
-        self.entered, self.opened = threading.Event(), threading.Event()
+        self.before = before
 
     def write(self, content):
-        self.entered.set()
-        assert self.opened.wait(10)
+        self.before()
         return super().write(content)
 
 
 def test_a_slow_stream_costs_lines_but_no_time():
-    stream = Blocked()
+    entered, may_go_on = threading.Event(), threading.Event()
+    stream = Hooked(lambda: entered.set() or may_go_on.wait(10))
     log = AccessLog("7", stream, max_pending=3, flush_seconds=0.0)
     log.write(finished())
-    assert stream.entered.wait(10)
+    assert entered.wait(10)
     for _ in range(10):
         log.write(finished())
-    stream.opened.set()
+    may_go_on.set()
     log.close(timeout=10)
     lines = stream.lines()
     assert sum("status" in line for line in lines) == 4
@@ -71,20 +69,17 @@ def test_a_slow_stream_costs_lines_but_no_time():
 
 
 def test_a_broken_stream_is_reported_once_and_stops_nothing(caplog):
-    class Broken(Stream):
-        def write(self, content):
-            tried.release()
-            raise BrokenPipeError("gone")
+    def broken():
+        tried.release()
+        raise BrokenPipeError("gone")
 
     tried = threading.Semaphore(0)
-    log = AccessLog("7", Broken(), flush_seconds=0.0)
+    log = AccessLog("7", Hooked(broken), flush_seconds=0.0)
     for _ in range(3):
         log.write(finished())
         assert tried.acquire(timeout=10)
     log.close()
-    assert [record.getMessage() for record in caplog.records] == [
-        "the access log cannot be written: gone"
-    ]
+    assert caplog.messages == ["the access log cannot be written: gone"]
 
 
 def test_standard_output_is_the_default(capfdbinary):

@@ -1,5 +1,6 @@
 import asyncio
 from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from prometheus_client import CollectorRegistry
 from components.serving.observing import observer as observing
 from components.serving.observing.metrics import ServingMetrics
 from components.serving.observing.observer import CLIENT_LEFT, REQUEST_ID, ObservedApp, Observer
+from components.shared.machine.ports import free_port
 from components.shared.records.serving_metrics import PREDICTIONS, REQUEST_SECONDS
-from tests.serving.conftest import ask, counted, free_port
+from tests.serving.conftest import ask, counted
 
 V1 = "/v1/models/reviews:predict"
 V2 = "/v2/models/reviews/infer"
@@ -54,14 +56,8 @@ def test_an_inference_request_is_counted_timed_and_logged(
     assert line.pop("ms") > 0
     assert line.pop("time").endswith("+00:00")
     assert line == {
-        "request_id": request_id.decode(),
-        "method": "POST",
-        "path": path,
-        "status": 200,
-        "reviews": 1,
-        "queue_ms": 250.0,
-        "model_version": "7",
-        "client": "10.1.2.3",
+        **{"request_id": request_id.decode(), "client": "10.1.2.3", "method": "POST", "path": path},
+        **{"status": 200, "reviews": 1, "queue_ms": 250.0, "model_version": "7"},
     }
 
 
@@ -71,11 +67,8 @@ def test_the_payload_log_gets_the_answer_with_the_requests_id(metrics):
     observer = Observer(metrics, payload_log=payloads)
     ask(ObservedApp(answering(observer), observer), V1, headers=[(b"x-request-id", b"order-4711")])
     observer.predicted(["by the server itself"], SAID, 0.0)
-    assert [row[:2] for row in recorded] == [
-        ("order-4711", ["soft"]),
-        ("", ["by the server itself"]),
-    ]
-    assert recorded[0][2:] == (SAID.classes, SAID.probabilities, SAID.truncated)
+    said = (SAID.classes, SAID.probabilities, SAID.truncated)
+    assert recorded == [("order-4711", ["soft"], *said), ("", ["by the server itself"], *said)]
 
 
 @settings(deadline=None)
@@ -91,15 +84,12 @@ def test_an_id_that_may_not_stand_in_a_header_is_replaced_everywhere(given_id):
     assert inner.headers[b"x-request-id"] == answered
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_probes_and_scrapes_are_not_logged(observer, log, stream):
+    for path in (
         *("/", "/metrics", "/v2/health/live", "/v2/health/ready", "/v1/models/reviews"),
         "/v2/models/reviews/ready",
-    ],
-)
-def test_probes_and_scrapes_are_not_logged(observer, log, stream, path):
-    ask(ObservedApp(answering(), observer), path, method="GET")
+    ):
+        ask(ObservedApp(answering(), observer), path, method="GET")
     log.close()
     assert stream.getvalue() == b""
 
@@ -146,13 +136,9 @@ def test_a_client_that_leaves_is_not_the_servers_error(observer, registry, answe
 
 
 def test_other_scopes_pass_through(observer):
-    seen = []
-
-    async def app(scope, receive, send):
-        seen.append(scope["type"])
-
-    asyncio.run(ObservedApp(app, observer)({"type": "lifespan"}, None, None))
-    assert seen == ["lifespan"]
+    app, lifespan = AsyncMock(), {"type": "lifespan"}
+    asyncio.run(ObservedApp(app, observer)(lifespan, None, None))
+    app.assert_awaited_once_with(lifespan, None, None)
 
 
 def test_requests_at_the_same_time_keep_their_own_records(observer, log, stream):
@@ -163,20 +149,18 @@ def test_requests_at_the_same_time_keep_their_own_records(observer, log, stream)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    async def send(message):
-        pass
-
     async def together():
         scope = {"type": "http", "method": "POST", "path": V2}
         ids = [[(b"x-request-id", str(number).encode())] for number in range(5)]
-        observed = ObservedApp(app, observer)
-        await asyncio.gather(*(observed({**scope, "headers": one}, None, send) for one in ids))
+        asked = (
+            ObservedApp(app, observer)({**scope, "headers": one}, None, AsyncMock()) for one in ids
+        )
+        await asyncio.gather(*asked)
 
     asyncio.run(together())
     log.close()
-    assert {line["request_id"]: line["queue_ms"] for line in stream.lines()} == {
-        str(number): float(number) for number in range(5)
-    }
+    waits = {line["request_id"]: line["queue_ms"] for line in stream.lines()}
+    assert waits == {str(number): float(number) for number in range(5)}
 
 
 @pytest.fixture
@@ -191,7 +175,9 @@ def call(observer):
     from components.serving.server.app import ForgivingDataPlane
     from components.serving.server.server import _started_grpc
 
-    def call(failure=None, *, method="ModelInfer", metadata=(), timeout=None, wait=False):
+    inference = pb.ModelInferRequest(model_name="reviews")
+
+    def call(failure=None, *, method="ModelInfer", message=inference, wait=False, **how):
         seen = {}
 
         class Fake(Model):
@@ -209,17 +195,12 @@ def call(observer):
         async def go():
             model = Fake("reviews")
             model.load()
-            endpoint = Endpoint(grpc_port=(port := free_port()))
+            endpoint = Endpoint(grpc_port=(port := free_port("127.0.0.1", 0)))
             server = await _started_grpc(ForgivingDataPlane(model), endpoint, observer)
             try:
                 async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                     stub = services.GRPCInferenceServiceStub(channel)
-                    message = {
-                        "ModelInfer": pb.ModelInferRequest(model_name="reviews"),
-                        "ModelReady": pb.ModelReadyRequest(name="reviews"),
-                        "ModelMetadata": pb.ModelMetadataRequest(name="reviews"),
-                    }[method]
-                    answer = getattr(stub, method)(message, metadata=metadata, timeout=timeout)
+                    answer = getattr(stub, method)(message, **how)
                     code = await answer.code()
                     trailing = dict(await answer.trailing_metadata() or ())
             finally:
@@ -266,15 +247,19 @@ def test_grpc_failures_are_counted_as_rest_would_call_them(call, registry):
 
 
 def test_a_late_grpc_answer_is_a_failure_and_only_inference_is_counted(call, registry, log, stream):
+    from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+
     assert call(timeout=0.3, wait=True)[0] == "DEADLINE_EXCEEDED"
     assert counted(registry, "grpc", 504) == 1
-    assert call(method="ModelReady")[0] == call(method="ModelMetadata")[0] == "OK"
+    for method, message in (
+        ("ModelReady", pb.ModelReadyRequest(name="reviews")),
+        ("ModelMetadata", pb.ModelMetadataRequest(name="reviews")),
+    ):
+        assert call(method=method, message=message)[0] == "OK"
     assert counted(registry, "grpc", 200) == 0
     log.close()
-    assert [line["path"].rpartition("/")[2] for line in stream.lines()] == [
-        "ModelInfer",
-        "ModelMetadata",  # Probes are not logged.
-    ]
+    methods = [line["path"].rpartition("/")[2] for line in stream.lines()]
+    assert methods == ["ModelInfer", "ModelMetadata"]  # Probes are not logged.
 
 
 def test_the_address_of_a_grpc_peer():

@@ -1,12 +1,11 @@
-"""What is recorded is read back, row for row."""
-
 import hashlib
 import re
 import subprocess
 import sys
 import tempfile
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,21 +19,14 @@ from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.payloads import PAYLOAD_SCHEMA, read_payloads
 from tests.serving.observing.small_payload_log import CHANCES, files, ids, logged, opened, record
 
-ANSWERS = st.lists(
-    st.tuples(
-        st.text(st.characters(), max_size=10),
-        st.lists(
-            st.tuples(
-                st.text(st.characters(), max_size=30),
-                st.integers(0, 2),
-                st.tuples(*[st.floats(0, 1, width=32)] * 3),
-                st.booleans(),
-            ),
-            max_size=4,
-        ),
-    ),
-    max_size=6,
-)
+TEXTS = st.text(st.characters(), max_size=20)
+CHANCE = st.floats(0, 1, width=32)
+ROWS = st.tuples(TEXTS, st.integers(0, 2), st.tuples(CHANCE, CHANCE, CHANCE), st.booleans())
+ANSWERS = st.lists(st.tuples(TEXTS, st.lists(ROWS, max_size=4)), max_size=6)
+
+
+def in_order(row):
+    return sorted((name, repr(value)) for name, value in row.items())
 
 
 @settings(max_examples=50, deadline=None)
@@ -46,38 +38,22 @@ def test_what_is_recorded_is_read_back(answers, keep_texts, flush_rows):
         log = opened(folder, keep_texts=keep_texts, flush_rows=flush_rows)
         expected = []
         for request_id, rows in answers:
-            texts = [text for text, _, _, _ in rows]
-            log.record(
-                request_id,
-                texts,
-                np.array([index for _, index, _, _ in rows], dtype=np.int64),
-                np.array([chances for _, _, chances, _ in rows], dtype=np.float64).reshape(-1, 3),
-                np.array([cut for _, _, _, cut in rows], dtype=bool),
-            )
+            texts, classes, chances, cuts = map(list, zip(*rows, strict=True)) if rows else [[]] * 4
+            log.record(request_id, texts, np.array(classes), np.array(chances), np.array(cuts))
             for position, (text, index, chances, cut) in enumerate(rows):
                 known = text.encode("utf-8", "replace")
-                expected.append(
-                    {
-                        "request_id": request_id.encode("utf-8", "replace").decode(),
-                        "position": position,
-                        "model_name": "reviews",
-                        "model_version": "7",
-                        "text_sha256": hashlib.sha256(known).hexdigest(),
-                        "text": known.decode() if keep_texts else None,
-                        "label": CLASS_NAMES[index],
-                        **dict(
-                            zip(("p_negative", "p_neutral", "p_positive"), chances, strict=True)
-                        ),
-                        "truncated": cut,
-                    }
-                )
+                answer = {
+                    "request_id": request_id.encode("utf-8", "replace").decode(),
+                    **{"position": position, "model_name": "reviews", "model_version": "7"},
+                    "text_sha256": hashlib.sha256(known).hexdigest(),
+                    "text": known.decode() if keep_texts else None,
+                    **{"label": CLASS_NAMES[index], "truncated": cut},
+                }
+                names = ("p_negative", "p_neutral", "p_positive")
+                expected.append(answer | dict(zip(names, chances, strict=True)))
         log.close()
         table = read_payloads(folder)
         assert table.schema == PAYLOAD_SCHEMA
-
-        def in_order(row):
-            return (row["request_id"], row["position"], row["text_sha256"], repr(row))
-
         found = table.drop_columns(["time"]).to_pylist()
         assert sorted(found, key=in_order) == sorted(expected, key=in_order)
 
@@ -89,13 +65,12 @@ def test_a_file_has_the_schema_a_day_and_a_name_of_its_own(tmp_path, monkeypatch
         logged(tmp_path, "a")
     one, other = files(tmp_path)
     assert one.name != other.name
-    for path in (one, other):
-        assert re.fullmatch(r"\d{6}-predictor-0_.._x-[0-9a-f]{32}\.parquet", path.name)
-        assert pq.read_schema(path).equals(PAYLOAD_SCHEMA)
-        (moment,) = pq.read_table(path, partitioning=None)["time"].to_pylist()
-        assert before <= moment <= datetime.now(UTC)
-        assert path.parent.name == f"date={moment.date()}"
-        assert path.name.startswith(f"{moment:%H%M%S}-")
+    assert re.fullmatch(r"\d{6}-predictor-0_.._x-[0-9a-f]{32}\.parquet", one.name)
+    assert pq.read_schema(one).equals(PAYLOAD_SCHEMA)
+    (moment,) = pq.read_table(one, partitioning=None)["time"].to_pylist()
+    assert before <= moment <= datetime.now(UTC)
+    assert one.parent.name == f"date={moment.date()}"
+    assert one.name.startswith(f"{moment:%H%M%S}-")
 
 
 def test_what_arrow_imports_is_there_before_the_first_answer(tmp_path):
@@ -107,10 +82,8 @@ log = PayloadLog(sys.argv[1], "m", "1")
 log.close(60)
 print("pyarrow.parquet" in sys.modules, "pandas" in sys.modules)
 """
-    said = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
-    )
-    assert said.stdout.split() == ["True", "True"]
+    said = subprocess.check_output([sys.executable, "-c", code, str(tmp_path)])
+    assert said.split() == [b"True", b"True"]
     assert files(tmp_path) == []
 
 
@@ -157,33 +130,22 @@ def test_rows_that_do_not_fit_the_schema_end_nothing_nor_does_closing_twice(tmp_
 
 
 def test_memory_of_the_engine_may_be_used_again(tmp_path):
-    chances = CHANCES.copy()
-    classes = np.array([2])
+    classes, chances = np.array([2]), CHANCES.copy()
     log = opened(tmp_path)
     log.record("a", ["x"], classes, chances, np.array([False]))
-    chances[:] = 0
-    classes[:] = 0
+    classes[:] = chances[:] = 0
     log.close()
     (row,) = read_payloads(str(tmp_path)).to_pylist()
-    assert row["label"] == "positive"
-    assert row["p_positive"] == pytest.approx(0.7)
+    assert (row["label"], row["p_positive"]) == ("positive", pytest.approx(0.7))
 
 
 def test_many_threads_lose_nothing(tmp_path):
     log = opened(tmp_path, flush_rows=50)
-
-    def ask(thread):
-        for number in range(200):
-            record(log, f"{thread}-{number}")
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    names = [str(number) for number in range(800)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(partial(record, log), names))
     log.close()
-    found = ids(tmp_path)
-    assert sorted(found) == sorted(f"{a}-{b}" for a in range(4) for b in range(200))
+    assert sorted(ids(tmp_path)) == sorted(names)
 
 
 def test_a_uri_that_cannot_be_used_is_refused_in_a_sentence(tmp_path):

@@ -6,11 +6,10 @@ import time
 
 import pytest
 
-from tests.serving.conftest import NAME
+from components.shared.records.payloads import read_payloads
+from tests.serving.conftest import V1, V2
 
 pytestmark = pytest.mark.slow
-
-V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
 
 
 def lines(server):
@@ -35,34 +34,27 @@ def test_each_request_gets_a_line_of_json_without_its_text(start_server):
 
 
 def test_texts_are_kept_where_asked_for(start_server, tmp_path):
-    import pyarrow.dataset as ds
-
     server = start_server("--keep-texts", "--payload-log", str(tmp_path / "payloads"))
     server.request(V1, {"instances": ["lovely dress"]}, {"x-request-id": "mine"})
     assert server.end() in (0, -15)
     assert [line["texts"] for line in lines(server)] == [["lovely dress"]]
-    files = [str(path) for path in (tmp_path / "payloads").rglob("*.parquet")]
-    (row,) = ds.dataset(files).to_table().to_pylist()
+    (row,) = read_payloads(str(tmp_path / "payloads")).to_pylist()
     assert (row["request_id"], row["text"], row["model_version"]) == ("mine", "lovely dress", "3")
 
 
+COMMAND = [sys.executable, "-m", "components.serving", "--http-port", "0"]
+
+
 def test_a_taken_port_and_a_missing_folder_are_said_in_words(served_folder, tmp_path):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for arguments, reason in (
-            (["--model-dir", str(served_folder), "--http-port", port], "give another port"),
-            (["--model-dir", str(served_folder), "--grpc-port", port], "give another port"),
-            (["--model-dir", str(tmp_path), "--http-port", "0"], "not a whole model folder"),
+        for folder, changed, reason in (
+            (served_folder, ("--http-port", port), "give another port"),
+            (served_folder, ("--grpc-port", port), "give another port"),
+            (tmp_path, (), "not a whole model folder"),
         ):
-            ended = subprocess.run(
-                [sys.executable, "-m", "components.serving", "--http-port", "0", *arguments],
-                capture_output=True,
-                text=True,
-                timeout=300,
-                check=False,
-            )
+            command = [*COMMAND, "--model-dir", str(folder), *changed]
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
             assert ended.returncode == 2
             assert ended.stderr.startswith("error: ")
             assert reason in ended.stderr
@@ -70,14 +62,8 @@ def test_a_taken_port_and_a_missing_folder_are_said_in_words(served_folder, tmp_
 
 
 def test_a_signal_while_it_starts_ends_it(served_folder):
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "components.serving", "--model-dir", str(served_folder)),
-            *("--http-port", "0"),
-        ],
-        stderr=subprocess.PIPE,
-    )
-    time.sleep(2)
-    process.terminate()
-    assert process.wait(60) in (0, -15)
-    process.stderr.close()
+    command = [*COMMAND, "--model-dir", str(served_folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        time.sleep(2)
+        process.terminate()
+        assert process.wait(60) in (0, -15)
