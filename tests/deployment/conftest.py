@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from components.deployment.local.model_process import ModelProcess, ServedModel, serving_command
+from components.shared.machine.files import write_json
 from tests.deployment.rollout_world import Lab, World
 
 STUB = Path(__file__).parent / "local" / "stub_server.py"
@@ -34,6 +35,25 @@ def world(mode: str) -> World:
 def lab(mode: str) -> Lab:
     """A world in each mode where version 4 is more often right than version 3."""
     return Lab(mode)
+
+
+def complete(folder: Path) -> Path:
+    """Add what makes a folder with a model a model folder."""
+    write_json(folder / "training.json", {"facts": {}, "max_tokens": 32})
+    calibration = {"temperature": 1.5, "decision_offsets": [0.0, 0.0, 0.0]}
+    write_json(folder / "calibration.json", calibration)
+    (folder / "model_card.md").write_text("# A tiny model\n")
+    return folder
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    """A whole model folder, which no server could load."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    return complete(folder)
 
 
 def until(reached: Callable[[], Any], within: float = 20) -> None:

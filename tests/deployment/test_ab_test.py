@@ -9,7 +9,7 @@ from components.deployment.asking.labelled import Answer
 from components.deployment.judging.ab_analysis import Winner
 from components.deployment.tryout import Decision
 from components.shared.machine.errors import UserError
-from tests.deployment.rollout_world import NAME, PLAN, REVIEWS, Lab
+from tests.deployment.rollout_world import PLAN, REVIEWS, Lab
 
 
 def test_the_better_candidate_serves_in_the_end(lab):
@@ -155,18 +155,13 @@ def test_what_cannot_be_tested_is_refused_before_anything_changes(lab, more, wor
     assert lab.objects.calls == 0
 
 
-def test_without_a_version_that_serves_there_is_nothing_to_test_against(lab):
-    lab.kept.found.clear()
-    with pytest.raises(UserError, match="nothing serves reviews that version 4 could be compared"):
-        lab.test()
-    assert lab.kept.found == {}
-
-
-def test_a_first_deployment_that_was_killed_is_not_tested_against(lab):
-    lab.kept.patch(
-        NAME, {"metadata": {"annotations": {"review-sentiment/first-deployment": "in progress"}}}
-    )
+def test_where_nothing_serves_yet_there_is_nothing_to_test_against(lab):
+    lab.annotations["review-sentiment/first-deployment"] = "in progress"
     before = lab.final
     with pytest.raises(UserError, match=r"first deployment of reviews has not ended; .* version 3"):
         lab.test()
     assert lab.final == before
+    lab.kept.found.clear()
+    with pytest.raises(UserError, match="nothing serves reviews that version 4 could be compared"):
+        lab.test()
+    assert lab.kept.found == {}

@@ -11,10 +11,11 @@ from components.deployment import check as subject
 from components.deployment.check import check_deployment
 from components.deployment.local import model_process
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import read_json, read_parquet, write_json, write_parquet
+from components.shared.machine.files import read_json, read_parquet, write_parquet
 from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
 from components.shared.records.reviews import PREDICTIONS_SCHEMA
 from components.shared.records.text import model_text
+from tests.deployment.conftest import complete
 
 REVIEWS = [
     (None, "lovely dress, fits very good"),
@@ -40,25 +41,11 @@ def write_predictions(path, labels, chances):
     return path
 
 
-def complete(folder):
-    """Add what makes a folder with a model a model folder."""
-    write_json(folder / "training.json", {"facts": {}, "max_tokens": 32})
-    write_json(
-        folder / "calibration.json", {"temperature": 1.5, "decision_offsets": [0.0, 0.0, 0.0]}
-    )
-    (folder / "model_card.md").write_text("# A tiny model\n")
-    return folder
-
-
 @pytest.fixture
-def checked(tmp_path):
+def checked(model_folder, tmp_path):
     """The check of a folder that no server could load, unless told otherwise."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for name in ("model.safetensors", "config.json", "tokenizer.json"):
-        (folder / name).write_text("{}")
-
     arguments = {
+        "model_folder": model_folder,
         "predictions": tmp_path / "predictions.parquet",
         "check": tmp_path / "check.json",
         "manifest": tmp_path / "service.yaml",
@@ -66,7 +53,6 @@ def checked(tmp_path):
         "version": "3",
     }
     write_predictions(tmp_path / "predictions.parquet", ["neutral"] * 3, [[0.2, 0.5, 0.3]] * 3)
-    arguments["model_folder"] = complete(folder)
     return lambda **changes: check_deployment(**arguments | changes)
 
 

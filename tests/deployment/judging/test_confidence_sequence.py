@@ -44,16 +44,6 @@ def test_the_interval_holds_the_observed_rate_mirrors_and_ends_at_the_bound(seen
         assert evidence == pytest.approx(-math.log(alpha), rel=1e-6, abs=1e-6)
 
 
-@settings(deadline=None)
-@given(st.integers(1, 60), st.integers(0, 60), st.integers(2, 50))
-def test_more_data_narrow_the_interval(happened, failed, times):
-    few = Count(happened, happened + failed)
-    many = Count(times * happened, times * (happened + failed))
-    width = lambda interval: interval.high - interval.low  # noqa: E731
-    assert width(rate_interval(many)) < width(rate_interval(few))
-    assert width(difference_interval(many, many)) < width(difference_interval(few, few))
-
-
 def test_nothing_seen_says_nothing():
     assert rate_interval(Count(0, 0)) == Interval(0, 1)
     assert difference_interval(Count(0, 0), Count(0, 0)) == Interval(-1, 1)

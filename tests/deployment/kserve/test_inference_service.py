@@ -153,10 +153,8 @@ def test_the_servers_are_given_where_to_log():
 def test_settings_are_read_as_a_pipeline_gives_them():
     """Numbers in a pipeline's parameter are floats, the whole ones too."""
     given = {"min_replicas": 3.0, "cpu": 2.0, "server_arguments": ["--batch-reviews=4"]}
-    settings = ServiceSettings.from_dict(given)
-    assert settings == ServiceSettings(
-        min_replicas=3, cpu="2", server_arguments=("--batch-reviews=4",)
-    )
+    meant = {"min_replicas": 3, "cpu": "2", "server_arguments": ("--batch-reviews=4",)}
+    assert ServiceSettings.from_dict(given) == ServiceSettings(**meant)
     assert ServiceSettings.from_dict({"cpu": 0.5}).cpu == "0.5"
 
 

@@ -16,6 +16,7 @@ from components.deployment.local.service_file import ServedModel, ServiceFile, W
 from components.deployment.local.site import serve
 from components.deployment.local.traffic import Load, background_traffic
 from components.deployment.service import Candidate, NotReady
+from components.shared.machine.files import replaced_when_whole
 from tests.deployment.conftest import STUB, needs_nginx, stub_command, until
 
 pytestmark = needs_nginx
@@ -61,19 +62,15 @@ def service(file, version, *arguments, ready_within=20):
 
 
 def left_running(file):
-    return [
-        process
-        for process in psutil.process_iter(["cmdline", "status"])
-        if any(str(file.site_folder) in part for part in process.info["cmdline"] or [])
-        and process.info["status"] != psutil.STATUS_ZOMBIE
-    ]
+    folder, found = str(file.site_folder), psutil.process_iter(["cmdline", "status"])
+    found = [p for p in found if any(folder in part for part in p.info["cmdline"] or [])]
+    return [p for p in found if p.info["status"] != psutil.STATUS_ZOMBIE]
 
 
 def pid_of(file, version):
-    for process in left_running(file):
-        if any(f"/servers/v{version}-" in part for part in process.info["cmdline"]):
-            return process.pid
-    return None
+    folder = f"/servers/v{version}-"
+    found = (p.pid for p in left_running(file) if any(folder in one for one in p.info["cmdline"]))
+    return next(found, None)
 
 
 def answer_of(url):
@@ -201,9 +198,8 @@ def test_a_damaged_file_is_reported_once_and_stops_nothing(file, caplog):
     with deployed(file):
         whole = file.path.read_bytes()
         for content in (b"{", whole):
-            draft = file.path.with_suffix(".draft")
-            draft.write_bytes(content)
-            draft.replace(file.path)
+            with replaced_when_whole(file.path) as draft:
+                draft.write_bytes(content)
             time.sleep(0.5)
             assert answer_of(file.url) == 200
     said = [record for record in caplog.records if "goes on serving" in record.getMessage()]
