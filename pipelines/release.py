@@ -53,7 +53,7 @@ def release_pipeline(
         with dsl.If(approval == "auto", name="approved"):
             checked = place(
                 check_deployment(
-                    model=model,
+                    model=registered.outputs["registered"],
                     predictions=predictions,
                     model_name=model_name,
                     version=registered.outputs["version"],

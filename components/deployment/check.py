@@ -4,6 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,15 +14,12 @@ import numpy as np
 from components.deployment.kserve.inference_service import render_inference_service, storage_uri_of
 from components.deployment.local.model_process import ModelProcess, ServedModel
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import (
-    read_parquet,
-    replaced_when_whole,
-    sha256_of_file,
-    write_json,
-)
+from components.shared.machine.files import read_parquet, replaced_when_whole, write_json
+from components.shared.machine.options import Options, option
 from components.shared.records.engines import MIN_LABELS_EQUAL, TORCH
+from components.shared.records.file_list import folder_digest
 from components.shared.records.labels import CLASS_NAMES
-from components.shared.records.model_folder import WEIGHTS, check_model_folder
+from components.shared.records.model_folder import check_model_folder
 from components.shared.records.open_inference import infer_path, infer_request, text_in, values_in
 from components.shared.records.reviews import PREDICTIONS_SCHEMA
 
@@ -33,6 +31,21 @@ fp32 and pads other batches. Other engines compute in fewer bits; they must give
 `MIN_LABELS_EQUAL` of the reviews, as at their export."""
 
 
+@dataclass(frozen=True)
+class CheckOptions(Options, called="check option"):
+    """How long the check waits, and how much may differ."""
+
+    ready_within_seconds: float = option(300.0, "time that the server has to start", 0.001, 86400)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a version's folder comes from: its artifact's URI, and its digest in the registry."""
+
+    uri: str = ""
+    digest: str = ""
+
+
 def check_deployment(
     model_folder: str | Path,
     predictions: str | Path,
@@ -41,8 +54,8 @@ def check_deployment(
     *,
     model_name: str,
     version: str,
-    storage_uri: str = "",
-    ready_within: float = 300.0,
+    source: Source = Source(),
+    options: CheckOptions = CheckOptions(),
 ) -> dict[str, Any]:
     """Start the model in the model server, compare its answers with evaluation's, end it.
 
@@ -60,17 +73,17 @@ def check_deployment(
     """
     import yaml
 
-    folder = check_model_folder(model_folder)
+    folder = check_model_folder(model_folder, source.digest)
+    digest = source.digest or folder_digest(folder)
     rows = _sample(Path(predictions), 256)
-    uri = storage_uri_of(storage_uri, model_name, version)
-    service = render_inference_service(
-        model_name, version, uri, model_digest=sha256_of_file(folder / WEIGHTS)
-    )
+    uri = storage_uri_of(source.uri, model_name, version)
+    service = render_inference_service(model_name, version, uri, model_digest=digest)
     with tempfile.TemporaryDirectory() as scratch:
         started = time.monotonic()
-        server = ModelProcess.start(ServedModel(model_name, str(folder), version), Path(scratch))
+        served = ServedModel(model_name, str(folder), version, digest)
+        server = ModelProcess.start(served, Path(scratch))
         try:
-            server.wait_until_ready(ready_within)
+            server.wait_until_ready(options.ready_within_seconds)
             ready_seconds = time.monotonic() - started
             with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=120) as client:
                 engine = _asked(client, f"/v2/models/{model_name}").json()["platform"]

@@ -29,6 +29,7 @@ def check_deployment(
         manifest: The InferenceService that a cluster would get, YAML.
         metrics: Latency of single requests and the largest difference.
     """
+    from components.deployment.check import Source
     from components.deployment.check import check_deployment as check
 
     result = check(
@@ -38,7 +39,7 @@ def check_deployment(
         manifest.path,
         model_name=model_name,
         version=version,
-        storage_uri=model.uri,
+        source=Source(model.uri, model.metadata.get("digest", "")),
     )
     metrics.log_metric("latency_ms_p50", result["latency_ms"]["p50"])
     metrics.log_metric("latency_ms_p95", result["latency_ms"]["p95"])
@@ -88,6 +89,7 @@ def roll_out_model(
     where = {
         **{"model_name": model_name, "version": version, "mode": mode, "namespace": namespace},
         **{"model_folder": model.path, "model_uri": model.uri, "service": service},
+        "model_digest": model.metadata.get("digest", ""),
     }
     outcome = run(where, options, labelled.path, rollout.path)
     write_rollout_page(rollout.path, report.path)
@@ -141,6 +143,7 @@ def run_ab_test(
     where = {
         **{"model_name": model_name, "version": version, "mode": mode, "namespace": namespace},
         **{"model_folder": model.path, "model_uri": model.uri, "service": service},
+        "model_digest": model.metadata.get("digest", ""),
     }
     outcome, result = run(where, options, labelled.path, ab_test.path)
     write_ab_test_page(ab_test.path, report.path)

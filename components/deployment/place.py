@@ -21,8 +21,8 @@ from components.deployment.kserve.service import KServeService, inference_servic
 from components.deployment.local.local_service import LocalService
 from components.deployment.service import Candidate, Service
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import sha256_of_file
-from components.shared.records.model_folder import WEIGHTS, check_model_folder
+from components.shared.records.file_list import folder_digest
+from components.shared.records.model_folder import check_model_folder
 
 SITE_VARIABLE = "SERVING_SITE"
 PROMETHEUS_VARIABLE = "PROMETHEUS_URL"
@@ -53,19 +53,20 @@ def serving_place(
     mode: Literal["Knative", "Standard"] = "Standard",
     service: Mapping[str, Any] | None = None,
     namespace: str = "",
+    model_digest: str = "",
 ) -> Place:
     """The place that the environment names, with a version to try there.
 
     A cluster fetches the model from its URI, one machine from its folder. An empty namespace is the
-    pod's own or the kubeconfig's.
+    pod's own or the kubeconfig's. The digest is the registry's; without one, the folder's own.
 
     Raises:
-        UserError: If the folder is not whole, a setting is wrong, no site runs on this machine,
-            there are no credentials for a cluster, or it has no Prometheus.
+        UserError: If the folder is not what was registered, a setting is wrong, no site runs on
+            this machine, there are no credentials for a cluster, or it has no Prometheus.
     """
     settings = ServiceSettings.from_dict(service or {})
-    folder = check_model_folder(model_folder)
-    digest = sha256_of_file(folder / WEIGHTS)
+    folder = check_model_folder(model_folder, model_digest)
+    digest = model_digest or folder_digest(folder)
     site = os.environ.get(SITE_VARIABLE)
     if site:
         if mode != "Standard":

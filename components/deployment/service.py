@@ -23,7 +23,7 @@ class NotReady(UserError):  # noqa: N818 (what it says is what the service is, n
 class Candidate:
     """A registered version that is to be served.
 
-    A cluster fetches its whole model folder from the URI; the digest is that of the weights.
+    A cluster fetches its whole model folder from the URI; the digest is that of the folder's files.
     """
 
     version: str

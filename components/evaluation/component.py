@@ -57,8 +57,11 @@ def evaluate_classifier(
 
     from components.evaluation.evaluate import evaluate
     from components.evaluation.gate import GateOptions, not_worse
+    from components.shared.records.model_folder import check_model_folder
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if digest := champion.metadata.get("digest"):
+        check_model_folder(champion.path, digest)
     summary = evaluate(
         Path(model.path),
         Path(training_set.path),

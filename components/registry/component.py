@@ -22,9 +22,10 @@ def fetch_champion(model_name: str, champion: Output[Model]) -> NamedTuple("Outp
     from typing import NamedTuple
 
     from components.registry.versions import fetch_champion as fetch
+    from components.shared.records.file_list import folder_digest
 
     version = fetch(model_name, champion.path)
-    champion.metadata["version"] = version
+    champion.metadata.update(version=version, digest=version and folder_digest(champion.path))
     return NamedTuple("Outputs", version=str)(version)
 
 
@@ -39,6 +40,7 @@ def register_model(
     feature_service: str,
     pipeline_run: str,
     registration: Output[Artifact],
+    registered: Output[Model],
 ) -> NamedTuple("Outputs", version=str):  # type: ignore[valid-type]
     """Register the model as a new version with its scores, lineage and files.
 
@@ -52,6 +54,7 @@ def register_model(
         feature_service: Feature service that the training set was read through.
         pipeline_run: Name of this run; the same run registers once.
         registration: What was registered, JSON.
+        registered: The version's files, as the registry holds them.
 
     Returns:
         version: The model version.
@@ -59,6 +62,7 @@ def register_model(
     from typing import NamedTuple
 
     from components.registry.registration import register
+    from components.shared.records.file_list import folder_digest
 
     result = register(
         model.path,
@@ -72,9 +76,11 @@ def register_model(
             "feature_service": feature_service,
             "pipeline_run": pipeline_run,
         },
+        registered=registered.path,
     )
     registration.metadata["version"] = result.version
     registration.metadata["approval"] = result.approval
+    registered.metadata.update(version=result.version, digest=folder_digest(registered.path))
     return NamedTuple("Outputs", version=str)(result.version)
 
 
@@ -101,9 +107,10 @@ def fetch_version(
     from typing import NamedTuple
 
     from components.registry.versions import fetch_version as fetch
+    from components.shared.records.file_list import folder_digest
 
     number = fetch(model_name, version, model.path, predictions.path, approved_only=approved_only)
-    model.metadata["version"] = number
+    model.metadata.update(version=number, digest=folder_digest(model.path))
     return NamedTuple("Outputs", version=str)(number)
 
 

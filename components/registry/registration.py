@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from components.registry.versions import (
     CHALLENGER,
+    FOLDER_DIGEST,
     MODEL_ARTIFACT,
     PREDICTIONS_ARTIFACT,
     Approval,
+    download_model,
     versions_of,
 )
 from components.shared.machine.errors import UserError
@@ -28,6 +30,7 @@ from components.shared.machine.tracking import (
     tracking_client,
     uri_without_secrets,
 )
+from components.shared.records.file_list import write_file_list
 from components.shared.records.model_folder import WEIGHTS, check_model_folder, read_training_facts
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ class Registration:
     version: str  # its new version, a number as text
     run_id: str  # MLflow run that holds parameters, metrics and artifacts
     approval: str  # `approved` or `pending`
-    model_digest: str  # SHA-256 of the weights
+    folder_digest: str  # of the list of its files
     lineage: dict[str, str]  # where the version comes from, by the names of `LINEAGE`
     tracking_uri: str  # MLflow's address, without secrets
 
@@ -69,6 +72,7 @@ def register(
     model_name: str,
     approval: str,
     facts: Mapping[str, Any],
+    registered: str | Path | None = None,
 ) -> Registration:
     """Log a model with its scores, lineage and files, and make a version of it.
 
@@ -78,7 +82,8 @@ def register(
 
     The numbers of the evaluation summary become metrics. `registration` is the JSON file to write;
     the registered model is made if it is missing. Approval is `auto` (at once) or `manual` (waits
-    for a person). Lineage is by the names of `LINEAGE`, what is missing from `training.json`.
+    for a person). Lineage is by the names of `LINEAGE`, what is missing from `training.json`. The
+    folder `registered` gets the version's files as whoever fetches them will find them.
 
     Raises:
         UserError: If an input is missing or MLflow cannot be reached, if `approval` is neither
@@ -106,17 +111,22 @@ def register(
                 SUMMARY_ARTIFACT: Path(evaluation_summary),
                 PREDICTIONS_ARTIFACT: Path(predictions),
             }
-            version, run_id = _log_and_register(
-                client, model_name, folder, training, summary, artifacts, tags
-            )
+            with tempfile.TemporaryDirectory() as workshop:
+                packed = Path(shutil.copytree(folder, Path(workshop) / MODEL_ARTIFACT))
+                tags[FOLDER_DIGEST] = write_file_list(packed)
+                version, run_id = _log_and_register(
+                    client, model_name, packed, training, summary, artifacts, tags
+                )
             logger.info("registered version %s of %s (%s)", version, model_name, status)
-        registered_tags = client.get_model_version(model_name, version).tags
+        kept = client.get_model_version(model_name, version)
+        if registered:
+            download_model(client, kept, Path(registered))
     result = Registration(
         model_name=model_name,
         version=version,
         run_id=run_id,
-        approval=registered_tags["approval"],
-        model_digest=digest,
+        approval=kept.tags["approval"],
+        folder_digest=kept.tags.get(FOLDER_DIGEST, ""),
         lineage=lineage,
         tracking_uri=uri_without_secrets(),
     )

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import replaced_when_whole, sha256_of_file
+from components.shared.machine.files import replaced_when_whole
 from components.shared.machine.tracking import errors_in_words, tracking_client
-from components.shared.records.model_folder import NO_CHAMPION, WEIGHTS, check_model_folder
+from components.shared.records.file_list import difference
+from components.shared.records.model_folder import NO_CHAMPION, check_model_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,6 +30,9 @@ MODEL_ARTIFACT = "model"
 """Folder of a run's artifacts that holds the model folder."""
 PREDICTIONS_ARTIFACT = "evaluation/predictions.parquet"
 """The test predictions among a run's artifacts."""
+
+FOLDER_DIGEST = "folder_digest"
+"""Tag of a version: the digest of the list of its files."""
 
 _CAME_TO_SERVE = ("promote", "first_deployment")
 """Decisions of a rollout after which its version serves."""
@@ -49,7 +53,7 @@ class Version:
     aliases: tuple[str, ...]  # such as `champion`
     created: float  # seconds since the epoch
     run_id: str  # MLflow run that holds its parameters, metrics and artifacts
-    tags: dict[str, str]  # lineage, scores, approval and the weights' digest
+    tags: dict[str, str]  # lineage, scores, approval and digests
 
 
 def fetch_champion(model_name: str, champion: str | Path) -> str:
@@ -64,7 +68,7 @@ def fetch_champion(model_name: str, champion: str | Path) -> str:
     with errors_in_words():
         version = _aliases(client, model_name).get(CHAMPION, "")
         if version:
-            _download_model(client, _version(client, model_name, version), Path(champion))
+            download_model(client, _version(client, model_name, version), Path(champion))
             logger.info("the champion of %s is version %s", model_name, version)
             return version
     with replaced_when_whole(champion) as draft:
@@ -93,7 +97,7 @@ def fetch_version(
         registered = _version(client, model_name, version)
         if approved_only:
             _check_approved(registered)
-        _download_model(client, registered, Path(model))
+        download_model(client, registered, Path(model))
         with replaced_when_whole(predictions) as draft:
             downloaded = client.download_artifacts(
                 registered.run_id, PREDICTIONS_ARTIFACT, str(draft.parent)
@@ -249,20 +253,26 @@ def versions_of(client: "MlflowClient", model_name: str) -> "list[ModelVersion]"
             return versions
 
 
-def _download_model(client: "MlflowClient", version: "ModelVersion", target: Path) -> None:
-    """Download a version's model folder and check that it is what was registered."""
+def download_model(client: "MlflowClient", version: "ModelVersion", target: Path) -> None:
+    """Download a version's model folder and check that it is what was registered.
+
+    Versions of earlier releases have the digest of their weights alone, and are checked by that.
+    """
+    digest = version.tags.get(FOLDER_DIGEST) or version.tags.get("model_digest", "")
+    if not digest:
+        raise UserError(
+            f"version {version.version} of {version.name} has no digest in the registry, so that "
+            "nobody can tell whether it was changed; register the model again"
+        )
     with replaced_when_whole(target) as draft:
         downloaded = Path(
             client.download_artifacts(version.run_id, MODEL_ARTIFACT, str(draft.parent))
         )
-        check_model_folder(downloaded)
-        expected = version.tags.get("model_digest", "")
-        digest = sha256_of_file(downloaded / WEIGHTS)
-        if digest != expected:
+        if changed := difference(downloaded, digest):
             raise UserError(
-                f"{WEIGHTS} of version {version.version} of {version.name} has SHA-256 {digest}, "
-                f"but {expected or 'no digest'} was registered; it was changed or damaged: "
-                "register the model again"
+                f"version {version.version} of {version.name} is not what was registered: "
+                f"{changed}; register the model again"
             )
+        check_model_folder(downloaded)
         if downloaded != draft:
             downloaded.rename(draft)

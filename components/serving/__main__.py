@@ -26,7 +26,8 @@ def main() -> None:
             else:
                 shown = f"{about} (default: {option.default})" if option.default != "" else about
                 group.add_argument(flag, default=option.default, help=shown)
-    parser.set_defaults(model_version=os.environ.get("MODEL_VERSION", ""))
+    for name in ("model_version", "model_digest"):
+        parser.set_defaults(**{name: os.environ.get(name.upper(), "")})
     given = vars(parser.parse_args())
     model, endpoint, limits, logs = (
         kind.from_dict({option.name: given[option.name] for option in fields(kind)})

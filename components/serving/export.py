@@ -19,6 +19,7 @@ from components.shared.machine.first_token_layer import compute_first_token_only
 from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records.decision import decide, probabilities
 from components.shared.records.engines import EngineCheck, write_engines
+from components.shared.records.file_list import FILE_LIST
 from components.shared.records.labels import SENTIMENTS
 from components.shared.records.model_folder import check_model_folder, read_calibration
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
@@ -74,7 +75,7 @@ def export_for_serving(
     model = load_model(folder).cpu()
     reference = predict_logits(model, splits["validation"][0])
     with replaced_when_whole(exported) as draft:
-        shutil.copytree(folder, draft)
+        shutil.copytree(folder, draft, ignore=shutil.ignore_patterns(FILE_LIST))
         (draft / FULL).parent.mkdir()
         _write_networks(model, splits["train"][0], draft)
         checks = [

@@ -13,6 +13,11 @@ class ModelOptions(Options, called="server option"):
     model_version: str = option(
         "", "version in the registry, part of every answer (default: $MODEL_VERSION)"
     )
+    model_digest: str = option(
+        "",
+        "digest of the version's files in the registry; another folder is refused (default: "
+        "$MODEL_DIGEST)",
+    )
     engine: str = option(
         "auto", "auto (the fastest that agrees with torch), torch, or one of the folder's engines"
     )

@@ -124,7 +124,7 @@ def test_a_different_answer_names_the_review_and_ends_the_server(
 def test_a_server_that_never_gets_ready_is_ended_and_reported(checked, monkeypatch, code, words):
     started = recorded(monkeypatch, lambda command: [sys.executable, "-c", code, *command[3:]])
     with pytest.raises(UserError, match=words):
-        checked(ready_within=1 if "time" in code else 60)
+        checked(options=subject.CheckOptions(1 if "time" in code else 60))
     assert [process.poll() is None for process in started] == [False]
 
 

@@ -11,7 +11,7 @@ from components.deployment.local.local_service import LocalService
 from components.deployment.place import serving_place
 from components.deployment.service import Candidate
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import sha256_of_file
+from components.shared.records.file_list import folder_digest
 
 NAME = "review-sentiment"
 
@@ -45,7 +45,7 @@ def test_one_machine_is_seen_through_its_servers(monkeypatch, tmp_path, model_fo
         place = serving_place(NAME, "4", model_folder, "minio://b/m", service=settings)
         assert isinstance(place.service, LocalService)
         assert place.service.server_arguments == ("--batch-reviews=4", "--payload-log=/log")
-        digest = sha256_of_file(model_folder / "model.safetensors")
+        digest = folder_digest(model_folder)
         assert place.service.candidate == Candidate("4", model_folder, "minio://b/m", digest)
         assert (place.mode, place.payload_uri) == ("Standard", "/log")
         assert (place.url(), place.addresses(), place.source.addresses()) == ("", {}, {})
@@ -77,7 +77,7 @@ def test_a_cluster_is_seen_through_prometheus(monkeypatch, model_folder):
     assert isinstance(service, KServeService)
     assert (service.objects.namespace, service.name, service.mode) == ("there", NAME, "Knative")
     assert service.settings == ServiceSettings(cpu="4")
-    digest = sha256_of_file(model_folder / "model.safetensors")
+    digest = folder_digest(model_folder)
     assert service.candidate == Candidate("4", model_folder, "s3://b/m", digest)
     assert isinstance(place.source, PrometheusServer)
     assert (place.source.url, place.source.model_name) == ("http://prometheus:9090", NAME)

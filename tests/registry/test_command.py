@@ -7,6 +7,7 @@ from components.registry import __main__ as command
 from components.registry import component
 from components.registry.versions import promote
 from components.shared.machine.errors import UserError
+from components.shared.records.file_list import folder_digest
 
 
 @pytest.fixture
@@ -62,16 +63,18 @@ def test_the_steps_pass_on_versions_and_artifacts(
     version = component.register_model.python_func(
         *map(artifact, (model_folder, evaluation_summary, predictions)),
         *("m", "manual", "data-1", "service-1", "run-1"),
-        registration,
+        *(registration, artifact(tmp_path / "registered")),
     ).version
     assert version == "1"
+    assert (tmp_path / "registered" / "model.safetensors").read_bytes() == b"weights"
     assert registration.metadata == {"version": "1", "approval": "pending"}
     with pytest.raises(UserError, match="waits for approval"):
         component.promote_model.python_func("m", "1")
     component.promote_model.python_func("m", "1", approved_by="ada")
     champion = artifact(tmp_path / "champion")
     assert component.fetch_champion.python_func("m", champion).version == "1"
-    assert champion.metadata == {"version": "1"}
+    digest = folder_digest(tmp_path / "registered")
+    assert champion.metadata == {"version": "1", "digest": digest}
     model, table = artifact(tmp_path / "model"), artifact(tmp_path / "table")
     component.fetch_version.python_func("m", "champion", model, table)
     assert (tmp_path / "table").read_bytes() == predictions.read_bytes()

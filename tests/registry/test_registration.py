@@ -123,13 +123,13 @@ def test_promotion_waits_for_approval(registered, make_model_folder, tmp_path):
     assert registry.show_version(NAME, "previous").version == "1"
 
 
-def test_changed_weights_are_refused_and_the_target_is_unchanged(registered, mlflow_file, tmp_path):
+def test_where_a_version_is_refused_the_target_is_unchanged(registered, mlflow_file, tmp_path):
     registered()
     weights = next((mlflow_file.parent / "artifacts").rglob("model.safetensors"))
     weights.write_bytes(b"tampered")
     (tmp_path / "back").mkdir()
     (tmp_path / "back" / "kept").touch()
-    with pytest.raises(UserError, match="changed or damaged"):
+    with pytest.raises(UserError, match=r"model\.safetensors was changed"):
         registry.fetch_version(NAME, "1", tmp_path / "back", tmp_path / "back.parquet")
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["kept"]
 

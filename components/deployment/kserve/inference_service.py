@@ -114,7 +114,7 @@ def render_inference_service(
         version: Version in the registry; named in every answer.
         storage_uri: Where KServe fetches the model folder from.
         mode: KServe's deployment mode.
-        model_digest: SHA-256 of the weights, kept as an annotation.
+        model_digest: Of the list of its files in the registry; the server refuses other files.
         settings: Size and scaling.
         first: Mark it as a first deployment that has not been promoted.
 
@@ -146,7 +146,7 @@ def render_inference_service(
         "serviceAccountName": PREDICTOR_SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
         "annotations": pod_annotations(version, model_digest),
-        "model": model_of(version, storage_uri, mode, settings),
+        "model": model_of(version, storage_uri, mode, settings, model_digest),
     }
     if mode == "Knative":
         # Hosts `latest-` and `prev-`, to ask a canary that gets no traffic yet. Knative refuses
@@ -177,7 +177,11 @@ def render_inference_service(
 
 
 def model_of(
-    version: str, storage_uri: str, mode: Mode, settings: ServiceSettings
+    version: str,
+    storage_uri: str,
+    mode: Mode,
+    settings: ServiceSettings,
+    model_digest: str,
 ) -> dict[str, Any]:
     """The part of a service that names the model: `spec.predictor.model`."""
     if not _STORAGE.fullmatch(storage_uri):
@@ -191,7 +195,10 @@ def model_of(
         "runtime": RUNTIME,
         "protocolVersion": "v2",
         "storageUri": storage_uri,
-        "env": [{"name": "MODEL_VERSION", "value": version}],
+        "env": [
+            {"name": "MODEL_VERSION", "value": version},
+            {"name": "MODEL_DIGEST", "value": model_digest},
+        ],
         "resources": {"requests": dict(resources), "limits": dict(resources)},
     }
     arguments = list(settings.arguments)

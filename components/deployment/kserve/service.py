@@ -110,9 +110,10 @@ class KServeService:
                 return None
             if state.canary is not None or state.stable == version:
                 raise interference(self, state)
-            model = model_of(version, self.candidate.uri, self.mode, self.settings)
+            uri, digest = self.candidate.uri, self.candidate.digest
+            model = model_of(version, uri, self.mode, self.settings, digest)
             return patches.start(
-                *(service, version, self.candidate.digest, model),
+                *(service, version, digest, model),
                 first_percent=first_percent,
                 shadow=shadow,
             )

@@ -16,9 +16,9 @@ from components.shared.machine.errors import UserError
 
 # What a rollout notes on the object. Services that older versions rolled out bear the same names.
 VERSION_ANNOTATION = "review-sentiment/model-version"  # gets the traffic that no canary gets
-DIGEST_ANNOTATION = "review-sentiment/model-digest"  # SHA-256 of its weights
+DIGEST_ANNOTATION = "review-sentiment/model-digest"  # of the list of its files
 CANARY_ANNOTATION = "review-sentiment/canary-version"  # is being tried
-CANARY_DIGEST_ANNOTATION = "review-sentiment/canary-digest"  # SHA-256 of its weights
+CANARY_DIGEST_ANNOTATION = "review-sentiment/canary-digest"  # of the list of its files
 # Knative: newest revision before the canary's, by which the canary's own is recognised.
 AFTER_REVISION_ANNOTATION = "review-sentiment/canary-after-revision"
 # JSON: what the step before saw of the stable version, for the step that leaves it idle.

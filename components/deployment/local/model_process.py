@@ -92,7 +92,11 @@ class ModelProcess:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=own_session,
-                env={**os.environ, "PYTHONWARNINGS": "ignore", "MODEL_VERSION": model.version},
+                env={
+                    **os.environ,
+                    **{"MODEL_VERSION": model.version, "MODEL_DIGEST": model.digest},
+                    "PYTHONWARNINGS": "ignore",
+                },
             )
         return cls(model, folder, identity, child)
 

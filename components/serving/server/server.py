@@ -19,6 +19,7 @@ from components.serving.options import Endpoint, LogOptions, ModelOptions, Queue
 from components.serving.server.app import ClosedRepository, ForgivingDataPlane, rest_application
 from components.serving.server.sentiment_model import SentimentModel
 from components.shared.machine.ports import free_port
+from components.shared.records.model_folder import check_model_folder
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +37,11 @@ def serve(
     """Serve a model folder until a signal ends the process.
 
     Raises:
-        UserError: If a port is taken, the folder is incomplete, or a log cannot be opened.
+        UserError: If a port is taken, the folder is incomplete or not what was registered, or a
+            log cannot be opened.
     """
     _configure_logging()
+    check_model_folder(model_folder, model_options.model_digest)
     for port in filter(None, (endpoint.http_port, endpoint.grpc_port)):
         free_port(endpoint.host, port)
     name, version = model_options.model_name, model_options.model_version

@@ -1,11 +1,13 @@
 """The model folder: what training writes and evaluation, registry and serving read."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json
 from components.shared.records.decision import Calibration
+from components.shared.records.file_list import difference
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -21,20 +23,56 @@ folders, so an artifact must hold something."""
 REQUIRED_FILES: tuple[str, ...] = (WEIGHTS, CONFIG, TOKENIZER, TRAINING, CALIBRATION, MODEL_CARD)
 
 
-def check_model_folder(folder: str | Path) -> Path:
-    """Return the folder as a path; `UserError` if it is not a whole model folder."""
+def check_model_folder(folder: str | Path, digest: str = "") -> Path:
+    """Return the folder as a path, if it is whole, makes sense, and is what was registered.
+
+    Args:
+        folder: A model folder.
+        digest: Of the list of its files in the registry; see `file_list.difference`.
+
+    Raises:
+        UserError: If a file is missing, one was added, removed or changed after registration, or a
+            value in it makes no sense.
+    """
     folder = Path(folder)
     missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
     if missing:
         raise UserError(
             f"{folder} is not a whole model folder: {', '.join(missing)} missing; train again"
         )
+    if changed := difference(folder, digest):
+        raise UserError(
+            f"{folder} is not what was registered: {changed}; fetch the version again, or register "
+            "the model again"
+        )
+    config, offsets = read_json(folder / CONFIG), read_calibration(folder).decision_offsets
+    if not isinstance(config, dict):
+        raise _senseless(folder / CONFIG, "it is not a JSON object")
+    labels = config.get("id2label") or {str(index): index for index in range(len(offsets))}
+    indices = [str(index) for index in range(len(offsets))]
+    if sorted(labels) != sorted(indices) or len(set(labels.values())) != len(offsets):
+        raise _senseless(folder / CONFIG, f"its labels are {labels}, for {len(offsets)} classes")
+    facts = read_json(folder / TRAINING)
+    max_tokens = facts.get("max_tokens") if isinstance(facts, dict) else None
+    if not isinstance(max_tokens, int) or max_tokens < 2:
+        raise _senseless(folder / TRAINING, f"max_tokens is {max_tokens!r}, not a number of tokens")
+    if max_tokens > (config.get("max_position_embeddings") or math.inf):
+        raise _senseless(folder / TRAINING, f"the network cannot read max_tokens {max_tokens}")
     return folder
 
 
 def read_calibration(folder: str | Path) -> Calibration:
-    """The calibration of the model in a folder."""
-    return Calibration.from_dict(read_json(Path(folder) / CALIBRATION))
+    """The calibration of the model in a folder; `UserError` if it makes no sense."""
+    path = Path(folder) / CALIBRATION
+    try:
+        calibration = Calibration.from_dict(read_json(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _senseless(path, f"it holds no calibration ({error!r})") from None
+    if not 0 < calibration.temperature < math.inf:
+        raise _senseless(path, f"temperature is {calibration.temperature}, not above 0")
+    if not all(map(math.isfinite, calibration.decision_offsets)):
+        raise _senseless(path, f"decision_offsets are {calibration.decision_offsets}, not finite")
+    return calibration
 
 
 def read_training_facts(folder: str | Path) -> dict[str, Any]:
@@ -46,3 +84,7 @@ def read_training_facts(folder: str | Path) -> dict[str, Any]:
     """
     facts: dict[str, Any] = read_json(Path(folder) / TRAINING)
     return facts
+
+
+def _senseless(file: Path, why: str) -> UserError:
+    return UserError(f"{file} makes no sense: {why}; fetch the version again, or train again")

@@ -56,7 +56,8 @@ def test_the_service_is_what_the_crd_wants(mode, faults_of):
     assert annotations["serving.kserve.io/deploymentMode"] == mode
     assert annotations["review-sentiment/model-digest"] == "abc"
     model = service["spec"]["predictor"]["model"]
-    assert model["env"] == [{"name": "MODEL_VERSION", "value": "3"}]
+    env = {one["name"]: one["value"] for one in model["env"]}
+    assert env == {"MODEL_VERSION": "3", "MODEL_DIGEST": "abc"}
     assert model["storageUri"] == "s3://m/3"
     assert (mode_of(service), state_of(service)) == (mode, ServiceState("3"))
 
