@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.registry.mlflow_model import write_mlflow_model
 from components.registry.versions import (
     CHALLENGER,
     FOLDER_DIGEST,
@@ -113,6 +114,7 @@ def register(
             }
             with tempfile.TemporaryDirectory() as workshop:
                 packed = Path(shutil.copytree(folder, Path(workshop) / MODEL_ARTIFACT))
+                write_mlflow_model(packed)
                 tags[FOLDER_DIGEST] = write_file_list(packed)
                 version, run_id = _log_and_register(
                     client, model_name, packed, training, summary, artifacts, tags

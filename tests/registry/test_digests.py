@@ -12,14 +12,20 @@ from components.shared.records.file_list import FILE_LIST, folder_digest
 from components.shared.records.model_folder import REQUIRED_FILES, check_model_folder
 from tests.registry.conftest import NAME
 
-FILES = (*REQUIRED_FILES, "engines.json", "openvino/model.xml", "openvino/model.bin", FILE_LIST)
+EXPORTED = ("engines.json", "openvino/model.xml", "openvino/model.bin")
+FOR_MLFLOW = ("MLmodel", "conda.yaml", "input_example.json", "python_env.yaml", "requirements.txt")
+CODE = tuple(f"code/review_sentiment_model/{name}.py" for name in ("__init__", "decision", "text"))
+FILES = (
+    *(*REQUIRED_FILES, *EXPORTED, *FOR_MLFLOW, *CODE, FILE_LIST),
+    *("serving_input_example.json", "components/tokenizer/tokenizer.json"),
+)
 
 
 @pytest.fixture
 def stored(mlflow_file, model_folder, register_version):
     """Where the registry keeps the files of version 1."""
     (model_folder / "openvino").mkdir()
-    for name in ("engines.json", "openvino/model.xml", "openvino/model.bin"):
+    for name in EXPORTED:
         (model_folder / name).write_text("{}")
     register_version()
     return next((mlflow_file.parent / "artifacts").rglob("model.safetensors")).parent
@@ -29,14 +35,21 @@ def fetch(tmp_path):
     return registry.fetch_version(NAME, "1", tmp_path / "back", tmp_path / "back.parquet")
 
 
-def test_the_files_below_are_all_that_a_version_has(stored):
+def actual(stored, name):
+    """A file's path among those of the version; the code's package is named by its content."""
+    package = next((stored / "code").iterdir()).name
+    return name.replace("review_sentiment_model", package)
+
+
+def test_the_files_above_are_all_that_a_version_has(stored):
     found = [path.relative_to(stored).as_posix() for path in stored.rglob("*") if path.is_file()]
-    assert sorted(found) == sorted(FILES)
+    assert sorted(found) == sorted(actual(stored, name) for name in FILES)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_flipped_byte_is_refused_by_whoever_reads_the_version(stored, tmp_path, name):
     fetch(tmp_path)
+    name = actual(stored, name)
     digest, copy = registry.show_version(NAME, "1").tags["folder_digest"], tmp_path / "copy"
     assert digest == folder_digest(tmp_path / "back")
     content = bytearray((stored / name).read_bytes())

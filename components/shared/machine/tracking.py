@@ -28,16 +28,9 @@ def tracking_client() -> "MlflowClient":
             f"{TRACKING_URI} is not set; point it at an MLflow server or at a file database, "
             "for example sqlite:////absolute/path/mlflow.db"
         )
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    quiet_mlflow()
     from mlflow import MlflowClient
 
-    # From MLflow's own use of SQLAlchemy.
-    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     database = embedded_database(uri)
     if database is None:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -48,6 +41,18 @@ def tracking_client() -> "MlflowClient":
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
     return client
+
+
+def quiet_mlflow() -> None:
+    """Switch off MLflow's chatter, and what it would send to its makers."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    # From MLflow's own use of SQLAlchemy.
+    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager

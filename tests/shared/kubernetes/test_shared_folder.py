@@ -18,7 +18,9 @@ def write_model(folder, base_model="minilm", options=OPTIONS, facts=FACTS, **mor
     folder.mkdir(parents=True)
     for name in REQUIRED_FILES:
         (folder / name).write_text("{}", encoding="utf-8")
-    made = {"base_model": base_model, "options": options, "facts": facts, **more}
+    sound = {"temperature": 1, "decision_offsets": [0, 0, 0]}
+    (folder / "calibration.json").write_text(json.dumps(sound), encoding="utf-8")
+    made = {"base_model": base_model, "options": options, "facts": facts, "max_tokens": 80, **more}
     (folder / "training.json").write_text(json.dumps(made), encoding="utf-8")
 
 
