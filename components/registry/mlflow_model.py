@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from components.shared.machine.files import read_json
 from components.shared.records import decision, portable_model, text
-from components.shared.records.model_folder import CONFIG, TRAINING
+from components.shared.records.model_folder import CONFIG, TRAINING, read_calibration
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -42,6 +42,7 @@ def write_mlflow_model(folder: Path) -> None:
             code_paths=[str(code)],
             signature=_signature(folder),
             input_example=pd.DataFrame([EXAMPLE]),
+            metadata={"decision_offsets": list(read_calibration(folder).decision_offsets)},
             pip_requirements=[
                 f"{name}=={version(name).partition('+')[0]}" for name in _REQUIREMENTS
             ],

@@ -32,6 +32,7 @@ from components.shared.machine.tracking import (
     uri_without_secrets,
 )
 from components.shared.records.file_list import write_file_list
+from components.shared.records.model_card import write_model_card
 from components.shared.records.model_folder import WEIGHTS, check_model_folder, read_training_facts
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def register(
             }
             with tempfile.TemporaryDirectory() as workshop:
                 packed = Path(shutil.copytree(folder, Path(workshop) / MODEL_ARTIFACT))
+                write_model_card(packed, summary, model_name)
                 write_mlflow_model(packed)
                 tags[FOLDER_DIGEST] = write_file_list(packed)
                 version, run_id = _log_and_register(

@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING, Any
 from components.shared.machine.base_model import load_tokenizer
 from components.shared.machine.files import replaced_when_whole, write_json
 from components.shared.records.decision import Calibration
-from components.shared.records.labels import CLASS_NAMES
-from components.shared.records.model_folder import (
-    CALIBRATION,
-    MODEL_CARD,
-    TRAINING,
-    check_model_folder,
-)
+from components.shared.records.model_card import write_model_card
+from components.shared.records.model_folder import CALIBRATION, TRAINING, check_model_folder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 def write_model_folder(
@@ -39,69 +34,22 @@ def write_model_folder(
     with replaced_when_whole(folder) as draft:
         draft.mkdir()
         transformers_logging.disable_progress_bar()
+        classifier.config.decision_offsets = list(calibration.decision_offsets)
         classifier.save_pretrained(draft)
-        load_tokenizer(base_model).save_pretrained(draft)
+        _tokenizer(base_model, training["max_tokens"]).save_pretrained(draft)
         write_json(draft / CALIBRATION, calibration.to_dict())
         write_json(draft / TRAINING, training)
-        (draft / MODEL_CARD).write_text(_model_card(base_model, calibration, training), "utf-8")
+        write_model_card(draft)
         for file in draft.iterdir():
             file.chmod(0o644)  # weights come out readable by their owner alone
         check_model_folder(draft)
 
 
-def _model_card(base_model: str, calibration: Calibration, training: dict[str, Any]) -> str:
-    """The model card: what this is, what it learned from, how good, how to use it."""
-    best = training["best"]
-    options = training["options"]
-    facts = training["facts"]
-    prior = ", ".join(
-        f"{name} {share:.1%}"
-        for name, share in zip(CLASS_NAMES, training["class_prior"], strict=True)
-    )
-    offsets = ", ".join(
-        f"{name} {offset:+.2f}"
-        for name, offset in zip(CLASS_NAMES, calibration.decision_offsets, strict=True)
-    )
-    lines = [
-        "---",
-        "pipeline_tag: text-classification",
-        "library_name: transformers",
-        "---",
-        "",
-        "# Sentiment of product reviews",
-        "",
-        f"`{base_model}` fine-tuned to tell negative, neutral and positive product reviews "
-        "apart. It reads title and body as one text, made by "
-        "`components.shared.records.text.model_text`, "
-        f"of which at most {training['max_tokens']} tokens.",
-        "",
-        "## Training",
-        "",
-        f"- {training['rows']['train']} reviews ({prior}), watched on "
-        f"{training['rows']['validation']} others; {best['step']} steps of "
-        f"{options['batch_size']} reviews kept.",
-        *(f"- {name.replace('_', ' ')}: `{value}`" for name, value in sorted(facts.items())),
-        "",
-        "## Quality on the validation reviews",
-        "",
-        "| macro-F1 | accuracy | loss (nats) |",
-        "| ---: | ---: | ---: |",
-        f"| {best['macro_f1']:.4f} | {best['accuracy']:.4f} | {best['validation_loss']:.4f} |",
-        "",
-        "The epoch kept was chosen on these reviews, so expect a little less on new ones; "
-        "the evaluation report has the test scores.",
-        "",
-        "## Use",
-        "",
-        "`AutoModelForSequenceClassification.from_pretrained(folder)` loads it. Divide the logits "
-        f"by {calibration.temperature:.4f} for calibrated probabilities. Decide by the largest "
-        f"log-probability plus these offsets: {offsets}.",
-        "",
-        "## Limits",
-        "",
-        "Learned from reviews in one language and one trade; star ratings stand in for sentiment "
-        "(1 and 2 negative, 3 neutral, 4 and 5 positive), so mixed reviews are the hard ones. "
-        "Not for decisions about people.",
-        "",
-    ]
-    return "\n".join(lines)
+def _tokenizer(base_model: str, max_tokens: int) -> "PreTrainedTokenizerFast":
+    """The base model's tokenizer, which cuts where training cut when it is asked to."""
+    tokenizer = load_tokenizer(base_model)
+    tokenizer.model_max_length = max_tokens
+    # What some tokenizers carry from a truncation of their own would contradict that.
+    for name in ("max_length", "stride", "truncation_strategy"):
+        tokenizer.init_kwargs.pop(name, None)
+    return tokenizer

@@ -15,7 +15,7 @@ NAME = "review-sentiment"
 def _model_folder(folder, weights=b"weights"):
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(weights)
-    for name in ("config.json", "tokenizer.json", "model_card.md"):
+    for name in ("config.json", "tokenizer.json", "README.md"):
         (folder / name).write_text("{}")
     write_json(folder / "calibration.json", {"temperature": 1.0, "decision_offsets": [0, 0, 0]})
     facts = {"data_fingerprint": "data-1", "feature_service": "service-1"}

@@ -81,8 +81,10 @@ def test_the_pipeline_of_transformers_is_loaded_too(champion):
 def test_the_code_that_travels_needs_nothing_of_this_project(champion, tmp_path):
     import mlflow
 
-    model = mlflow.pyfunc.load_model(champion).unwrap_python_model()
-    files = sorted(Path(sys.modules[type(model).__module__].__file__).parent.glob("*.py"))
+    metadata = mlflow.pyfunc.load_model(champion).metadata
+    assert metadata.metadata == {"decision_offsets": [0.0, 9.0, 0.0]}
+    loaded = sys.modules[metadata.flavors["python_function"]["loader_module"]]
+    files = sorted(Path(loaded.__file__).parent.glob("*.py"))
     assert [file.name for file in files] == ["__init__.py", "decision.py", "text.py"]
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):

