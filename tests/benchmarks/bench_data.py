@@ -1,28 +1,22 @@
 """Time and peak memory of ingest and prepare at 1x and 10x the rows.
 
-    python tests/benchmarks/bench_data.py --data FILE.csv [--scale 10]
-
-Without `--data` the sample's generator makes the rows. Each size runs in a process of its own, so
-that the peak memory is that of this size alone. The larger file holds the smaller one's rows with
-a number added to each text, so that none is a duplicate.
+Each size runs in a process of its own. The larger file holds the smaller one's rows with a number
+added to each text, so that none is a duplicate.
 """
 
 import argparse
 import csv
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from timing import memory_mib, timed  # beside this file
+from timing import in_own_process, memory_mib, print_compared, timed  # beside this file
 
 from components.data.headers import layout_of
 from tests.data.sample_generator import write_sample
 
 
-def multiply(source: Path, target: Path, scale: int) -> None:
-    """Write a CSV file's rows `scale` times, with a number added to each text but the first's."""
+def multiply(source, target, scale):
     with (
         source.open(encoding="utf-8", newline="") as stream,
         target.open("w", encoding="utf-8", newline="") as out,
@@ -39,7 +33,7 @@ def multiply(source: Path, target: Path, scale: int) -> None:
                 writer.writerow([*row[:body], text, *row[body + 1 :]])
 
 
-def measure(data: str) -> dict[str, float]:
+def measure(data):
     """Run both steps in this process: rows, seconds of each, and peak memory in MiB."""
     import pandera.pandas  # noqa: F401
 
@@ -59,8 +53,7 @@ def measure(data: str) -> dict[str, float]:
         return found | {"rows": json.loads(Path(folder, "s").read_text())["rows_in"]}
 
 
-def main() -> None:
-    """Measure both sizes and print them with their ratio."""
+def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="CSV file; made-up reviews where not given")
     parser.add_argument("--rows", type=int, default=20_000, help="made-up reviews at 1x")
@@ -76,15 +69,8 @@ def main() -> None:
             write_sample(once, rows=options.rows)
         many = Path(folder, "many.csv")
         multiply(once, many, options.scale)
-        found = []
-        for path in (once, many):
-            command = [sys.executable, __file__, "--measure", str(path)]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True)
-            found.append(json.loads(answer.stdout.splitlines()[-1]))
-    print(f"{'':24}{'1x':>12}{f'{options.scale}x':>12}{'ratio':>8}")
-    for name in found[0]:
-        small, large = found[0][name], found[1][name]
-        print(f"{name:24}{small:12,.1f}{large:12,.1f}{large / small:8.2f}")
+        sizes = {"1x": once, f"{options.scale}x": many}
+        print_compared({x: in_own_process(__file__, "--measure", sizes[x]) for x in sizes})
 
 
 if __name__ == "__main__":

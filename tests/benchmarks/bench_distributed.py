@@ -1,30 +1,27 @@
-"""One process with all cores beside several: `python tests/benchmarks/bench_distributed.py`.
+"""One process with all cores beside several.
 
-Both train the packaged encoder with the default options and the same batches (tokens at random,
-lengths like those of clothing reviews), turn by turn; medians are compared. On CPUs one process has
-as many threads as the other side has processes; on GPUs each has one. Measure on a quiet machine: a
-neighbour hurts threads, which wait for each other after each operation, more than processes.
+Both train the packaged encoder on the same batches (tokens at random, lengths like those of
+clothing reviews). On CPUs one process has as many threads as the other side has processes. Measure
+on a quiet machine: a neighbour hurts threads, which wait for each other, more than processes.
 """
 
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
-from typing import Any
+from functools import partial
 
 import numpy as np
-from timing import machine  # beside this file
+from timing import in_turns, machine, medians  # beside this file
 
 from components.shared.machine.base_model import MINILM
 
 WARM_STEPS, STEPS = 4, 20
 
 
-def main() -> None:
-    """Run the benchmark as the command line says."""
+def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="in all (default: %(default)s)")
@@ -37,33 +34,34 @@ def main() -> None:
         if os.environ["RANK"] == "0":
             print(json.dumps(measured))
         return
-    found: dict[int, list[dict[str, Any]]] = {1: [], given.processes: []}
-    for turn in range(1, given.turns + 1):
-        for processes, measured in found.items():
-            measured.append(launch(processes, given.processes // processes, given.batch_size))
+    where, several = set(), {1: given.processes, given.processes: 1}
+
+    def launched(processes, turn):
+        measured = launch(processes, several[processes], given.batch_size)
+        where.add(measured.pop("where"))
+        return measured
+
+    ways = {str(processes): partial(launched, processes) for processes in several}
+    for turn, found in enumerate(in_turns(ways, given.turns), start=1):
         rates = ", ".join(f"{n}: {m[-1]['samples']:.1f}/s" for n, m in found.items())
         print(f"turn {turn}: {rates}", flush=True)
-    one, many = (
-        {name: statistics.median(turn[name] for turn in turns) for name in ("samples", "summing")}
-        for turns in found.values()
-    )
+    one, many = medians(found).values()
     print(
-        f"{machine()}; {found[1][0]['where']}; batches of {given.batch_size}\n"
+        f"{machine()}; {' and '.join(where)}; batches of {given.batch_size}\n"
         f"1 process: {one['samples']:.1f} samples/s; {given.processes}: {many['samples']:.1f}, "
         f"ratio {many['samples'] / one['samples']:.2f}; summing the gradients, waiting for the "
         f"other ranks included, takes {many['summing']:.1%} of the time"
     )
 
 
-def launch(processes: int, threads: int, batch_size: int) -> dict[str, Any]:
-    """One turn: what the first rank measured."""
+def launch(processes, threads, batch_size):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     command += [str(processes), __file__, "--as-rank", "--batch-size", str(batch_size)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     return json.loads(subprocess.check_output(command, env=environment))
 
 
-def train_some_steps(batch_size: int) -> dict[str, Any]:
+def train_some_steps(batch_size):
     """Some steps of the loop: samples per second and the share of the time spent in sums."""
     from components.training.loop.data import TokenisedReviews
     from components.training.loop.distributed import joined_ranks
@@ -85,7 +83,7 @@ def train_some_steps(batch_size: int) -> dict[str, Any]:
         run = TrainingRun(reviews, reviews, MINILM, options, ranks)
         summing, plain_sum = 0.0, ranks.sum
 
-        def timed_sum(*tensors: Any) -> None:
+        def timed_sum(*tensors):
             nonlocal summing
             begun = time.perf_counter()
             plain_sum(*tensors)

@@ -1,23 +1,22 @@
-"""How fast and how large the features step is: `python tests/benchmarks/bench_features.py`.
+"""How fast and how large the features step is: a line per measure.
 
-Prints one line per measure: tokenisation against the course's way, retrieval through Feast with
-DuckDB against Feast's default store, and duration and peak memory at once and ten times the rows.
-Wall time is what a user waits; CPU time tells the same story on a busy machine.
+Tokenisation against the course's way, retrieval through Feast with DuckDB against Feast's default
+store, and duration and peak memory at once and ten times the rows.
 """
 
 import argparse
+import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from timing import machine, memory_mib, timed  # beside this file
+from timing import in_own_process, in_turns, machine, medians, memory_mib, timed  # beside
 
 from components.shared.machine.base_model import load_tokenizer, resolve_base_model
 from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS
@@ -27,8 +26,7 @@ MAX_TOKENS = 128
 BARS = {"tokenisation": 20.0, "retrieval_seconds": 1.0}
 
 
-def main() -> None:
-    """Run the parts named on the command line."""
+def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="prepared reviews (Parquet); synthesised if none")
     parser.add_argument("--rows", type=int, default=20_000, help="reviews at 1x")
@@ -57,7 +55,7 @@ def main() -> None:
                 bench_scale(reviews(work, options.data, options.rows * times), times)
 
 
-def reviews(work: Path, data: Path | None, rows: int) -> Path:
+def reviews(work, data, rows):
     """Write a prepared file of exactly `rows` reviews: given ones repeated, or made-up ones."""
     path = work / f"prepared-{rows}.parquet"
     if path.exists():
@@ -89,7 +87,7 @@ def reviews(work: Path, data: Path | None, rows: int) -> Path:
     return path
 
 
-def bench_tokenise(prepared: Path, work: Path) -> None:
+def bench_tokenise(prepared, work):
     """Compare with one call per review, padded to 128, on the same rows.
 
     Two rows of the table are the course's way: its `encode_plus` with `return_tensors="pt"` on a
@@ -106,7 +104,7 @@ def bench_tokenise(prepared: Path, work: Path) -> None:
     ours, rust = ReviewTokenizer("minilm", MAX_TOKENS), load_tokenizer("minilm")
     python = BertTokenizerLegacy(str(Path(resolve_base_model("minilm"), "vocab.txt")))
 
-    def row_by_row(tokenizer: Callable, **named: str) -> None:
+    def row_by_row(tokenizer, **named):
         fixed = {"padding": "max_length", "truncation": True, "max_length": MAX_TOKENS}
         for title, body in zip(titles, bodies, strict=True):
             tokenizer(model_text(title, body), **fixed, **named)
@@ -116,15 +114,15 @@ def bench_tokenise(prepared: Path, work: Path) -> None:
         "Python tokenizer with tensors": lambda: row_by_row(python, return_tensors="pt"),
         "row by row, fast tokenizer": lambda: row_by_row(rust),
     }
-    # Interleaved, so that a busy moment hits all.
-    times = {way: [] for way in ways}
-    for _ in range(3):
-        for way, work_ in ways.items():
-            times[way].append(timed(work_))
-    medians = {way: np.median(np.array(seen), axis=0) for way, seen in times.items()}
-    wall, cpu = medians.pop("ours")
+
+    def seconds(way, turn):
+        return dict(zip(("wall", "cpu"), timed(ways[way]), strict=True))
+
+    *_, times = in_turns({way: partial(seconds, way) for way in ways}, 3)
+    found = {way: tuple(figures.values()) for way, figures in medians(times).items()}
+    wall, cpu = found.pop("ours")
     print(f"tokenise {len(bodies)} reviews, ours: {len(bodies) / wall:.0f}/s (CPU {cpu:.2f} s)")
-    for way, (their_wall, their_cpu) in medians.items():
+    for way, (their_wall, their_cpu) in found.items():
         print(
             f"tokenise, {way}: {len(bodies) / their_wall:.0f}/s (CPU {their_cpu:.2f} s); ratio "
             f"{their_wall / wall:.1f} wall (bar {BARS['tokenisation']:.0f}), "
@@ -132,7 +130,7 @@ def bench_tokenise(prepared: Path, work: Path) -> None:
         )
 
 
-def bench_retrieve(prepared: Path, work: Path, with_dask: bool) -> None:
+def bench_retrieve(prepared, work, with_dask):
     """Time the point-in-time join, with its checks, sorting and writing; Feast imported before."""
     import feature_repo
     from components.features import publish
@@ -172,36 +170,33 @@ def bench_retrieve(prepared: Path, work: Path, with_dask: bool) -> None:
     )
 
 
-def bench_scale(prepared: Path, times: int) -> None:
-    """Run both steps in a process of their own; print duration and peak memory of each."""
+def bench_scale(prepared, times):
     rows = pq.ParquetFile(prepared).metadata.num_rows
     for step in ("build", "retrieve"):
-        command = [sys.executable, __file__, "--step", step, "--data", str(prepared)]
-        written = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True)
-        wall, cpu, base, peak = map(float, written.split()[-4:])
+        wall, cpu, base, peak = in_own_process(__file__, "--step", step, "--data", prepared)
         print(
             f"{step} at {times}x ({rows} reviews): {wall:.1f} s after imports (CPU {cpu:.1f} s), "
             f"peak memory {peak:.0f} MiB, of it imports {base:.0f} MiB"
         )
 
 
-def measure_step(step: str, prepared: Path) -> None:
-    """Run one step in this process; print its seconds and MiB before it and at the peak."""
+def measure_step(step, prepared):
     from components.features.publish import build_features
     from components.features.retrieve import retrieve_training_set
     from components.shared.machine.feature_store import open_store
 
-    def build() -> None:
+    def build():
         paths = folder / "f", folder / "s"
         summary = build_features(prepared, "minilm", MAX_TOKENS, "scale", *paths)
         service.write_text(summary.feature_service)
 
-    def retrieve() -> None:
+    def retrieve():
         retrieve_training_set(prepared, service.read_text(), folder / "t")
 
     open_store()
     folder, service, base = prepared.parent, prepared.parent / "service", memory_mib()
-    print(*timed(build if step == "build" else retrieve), base, memory_mib())
+    seconds = timed(build if step == "build" else retrieve)
+    print(json.dumps([*seconds, base, memory_mib()]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Our model server against what KServe's stock server does: same model, same reviews, same run.
 
-    python tests/benchmarks/bench_serving.py --model DIR --predictions FILE
-
 `--model` is a model folder with its engines (the artifact `exported` of a run), `--predictions`
 what evaluation predicted for the test split (the artifact `predictions`). Rounds of both servers
 alternate; medians of the rounds are printed. The clients run on the same cores.
@@ -11,16 +9,14 @@ import argparse
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import aiohttp
 import httpx
@@ -28,11 +24,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import uvloop
 from sklearn.metrics import f1_score
-from timing import machine, memory_mib  # beside this file
+from timing import in_turns, machine, medians, memory_mib, print_compared  # beside this file
 from tqdm import tqdm
 
 from components.serving.model.engine import cpu_limit
 from components.serving.model.predictor import Predictor
+from components.shared.machine.ports import free_port
 from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
 from components.shared.records.text import model_text
 
@@ -48,18 +45,18 @@ class Load:
     seconds: float = 0.0
 
     @property
-    def answered(self) -> list[float]:
+    def answered(self):
         return self.milliseconds.get(200, [])
 
     @property
-    def per_second(self) -> float:
+    def per_second(self):
         return len(self.answered) / self.seconds
 
-    def percentile(self, percent: float) -> float:
+    def percentile(self, percent):
         return float(np.percentile(self.answered, percent))
 
 
-async def ask(session: aiohttp.ClientSession, url: str, body: bytes, load: Load) -> None:
+async def ask(session, url, body, load):
     started = time.perf_counter()
     try:
         async with session.post(url, data=body) as response:
@@ -72,7 +69,7 @@ async def ask(session: aiohttp.ClientSession, url: str, body: bytes, load: Load)
     load.milliseconds.setdefault(status, []).append(milliseconds)
 
 
-def client_session(connections: int) -> aiohttp.ClientSession:
+def client_session(connections):
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         headers={"content-type": "application/json"},
@@ -80,13 +77,13 @@ def client_session(connections: int) -> aiohttp.ClientSession:
     )
 
 
-async def closed_loop(url: str, bodies: list[bytes], clients: int, seconds: float) -> Load:
+async def closed_loop(url, bodies, clients, seconds):
     """Each client asks again as soon as it has its answer."""
     load, turn = Load(), iter(range(10**9))
     async with client_session(clients) as session:
         started = time.perf_counter()
 
-        async def client() -> None:
+        async def client():
             while time.perf_counter() - started < seconds:
                 await ask(session, url, bodies[next(turn) % len(bodies)], load)
 
@@ -95,7 +92,7 @@ async def closed_loop(url: str, bodies: list[bytes], clients: int, seconds: floa
     return load
 
 
-async def open_loop(url: str, bodies: list[bytes], rate: float, seconds: float) -> Load:
+async def open_loop(url, bodies, rate, seconds):
     """Requests come at random moments (Poisson), whether or not earlier ones are answered."""
     load, random = Load(), np.random.default_rng(0)
     async with client_session(4096) as session:
@@ -111,12 +108,6 @@ async def open_loop(url: str, bodies: list[bytes], rate: float, seconds: float) 
     return load
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @dataclass
 class Server:
     name: str
@@ -124,13 +115,13 @@ class Server:
     url: str
     seconds_to_first_answer: float
 
-    def memory(self, which: str) -> float:
+    def memory(self, which):
         return memory_mib(which, self.process.pid)
 
 
 @contextmanager
-def running(name: str, command: Callable[[int], list[str]], body: bytes) -> Iterator[Server]:
-    port = free_port()
+def running(name, command, body):
+    port = free_port("127.0.0.1", 0)
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *command(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -147,14 +138,14 @@ def running(name: str, command: Callable[[int], list[str]], body: bytes) -> Iter
         process.wait(30)
 
 
-async def answers(url: str, body: bytes) -> bool:
+async def answers(url, body):
     load = Load()
     async with client_session(1) as session:
         await ask(session, url, body, load)
     return bool(load.answered)
 
 
-def ceiling(model: Path, texts: list[str], seconds: float = 6.0) -> tuple[str, dict[int, float]]:
+def ceiling(model, texts, seconds=6.0):
     """Reviews/s of the engine itself, without a server, by batch size; as many passes side by side
     as it wants, reviews sorted by length in windows as large as the server's."""
     predictor = Predictor(model)
@@ -176,7 +167,7 @@ def ceiling(model: Path, texts: list[str], seconds: float = 6.0) -> tuple[str, d
     return engine.name, found
 
 
-def agreement(url: str, table: dict[str, list], texts: list[str]) -> None:
+def agreement(url, table, texts):
     """Served labels of the whole test split against what torch in fp32 predicted for it."""
     found = []
     for start in range(0, len(texts), 200):
@@ -193,7 +184,7 @@ def agreement(url: str, table: dict[str, list], texts: list[str]) -> None:
     )
 
 
-def main() -> None:
+def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--model", type=Path, required=True, help="model folder with engines")
     parser.add_argument("--predictions", type=Path, required=True, help="of the test split")
@@ -215,42 +206,32 @@ def main() -> None:
 
     here = Path(__file__).parent
 
-    def stock(port: int) -> list[str]:
+    def stock(port):
         command = [str(here / "stock_server.py"), "--model-dir", str(options.model)]
         return [*command, "--max-tokens", str(max_tokens), "--port", str(port)]
 
-    def ours(port: int) -> list[str]:
+    def ours(port):
         command = ["-m", "components.serving", "--model-dir", str(options.model)]
         return [*command, "--model-version", "1", "--http-port", str(port)]
 
     with running("stock", stock, bodies[0]) as one, running("ours", ours, bodies[0]) as two:
-        single: dict[str, list[Load]] = {"stock": [], "ours": []}
-        many: dict[str, list[Load]] = {"stock": [], "ours": []}
-        for _ in range(options.rounds):
-            for server in (one, two):
 
-                def load(clients: int, seconds: float, url: str = server.url) -> Load:
-                    return asyncio.run(closed_loop(url, bodies, clients, seconds))
+        def measured(server, turn):
+            def load(clients, seconds):
+                return asyncio.run(closed_loop(server.url, bodies, clients, seconds))
 
-                load(4, 2)  # warm
-                single[server.name].append(load(1, options.seconds / 2))
-                many[server.name].append(load(options.clients, options.seconds))
-        figures = {
-            name: {
-                "one client, p50 ms": median(load.percentile(50) for load in single[name]),
-                "reviews/s": median(load.per_second for load in many[name]),
-                "p50 ms": median(load.percentile(50) for load in many[name]),
-                "p99 ms": median(load.percentile(99) for load in many[name]),
-            }
-            for name in ("stock", "ours")
-        }
+            load(4, 2)  # warm
+            single, many = load(1, options.seconds / 2), load(options.clients, options.seconds)
+            found = {"one client, p50 ms": single.percentile(50), "reviews/s": many.per_second}
+            return found | {f"p{percent} ms": many.percentile(percent) for percent in (50, 99)}
+
+        *_, found = in_turns({x.name: partial(measured, x) for x in (one, two)}, options.rounds)
+        figures = medians(found)
         for server in (one, two):
             figures[server.name]["start to answer, s"] = server.seconds_to_first_answer
             figures[server.name]["peak memory, MiB"] = server.memory("VmHWM")
-        print(f"\n{'':22}{'stock':>10}{'ours':>10}{'ratio':>10}")
-        for name, before in figures["stock"].items():
-            after = figures["ours"][name]
-            print(f"{name:22}{before:10.1f}{after:10.1f}{after / before:10.2f}")
+        print()
+        print_compared(figures)
         rate = figures["ours"]["reviews/s"]
         print(f"\n{rate / rates[best]:.0%} of the ceiling ({rates[best]:.0f} at batch {best})")
         agreement(two.url, table, texts)
@@ -258,7 +239,7 @@ def main() -> None:
             overload(two, bodies, 2 * rate, options.overload)
 
 
-def overload(server: Server, bodies: list[bytes], rate: float, seconds: float) -> None:
+def overload(server, bodies, rate, seconds):
     """Twice what the server can do, in four parts, so that memory can be seen to level off."""
     memory, milliseconds, lost = [server.memory("VmRSS")], {200: [], 503: []}, 0
     for _ in range(4):

@@ -1,13 +1,8 @@
-"""Training speed beside the plain way: `python tests/benchmarks/bench_training.py [--data FILE]`.
+"""Training speed beside the plain way: Hugging Face's Trainer as it comes.
 
-The plain way is Hugging Face's Trainer as it comes: 8 reviews per step, fp32, every review padded
-to 128 tokens. Both train the packaged encoder on the same rows of the same data, turn by turn in
-this process, so that a busy neighbour meets both; medians over the turns are compared. The
-machine's own matrix rate is measured in each turn too. Set-up and each side's first turn, in which
-kernels are chosen and memory is first touched, do not count.
-
-With `--quality ROWS` both also train to the end on that many rows, and the macro-F1 on the
-validation split is printed (minutes per thousand rows).
+That is 8 reviews per step, fp32, every review padded to 128 tokens. Both train the packaged encoder
+on the same rows, turn by turn. Set-up and each side's first turn, in which kernels are chosen and
+memory is first touched, do not count.
 """
 
 import argparse
@@ -17,13 +12,12 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from flops import TrainingWork, matmul_rate  # beside this file
-from timing import machine, timed
+from timing import in_turns, machine, medians, timed
 
 from components.shared.machine.base_model import MINILM, resolve_base_model
 from components.shared.machine.errors import UserError, exit_in_words
@@ -41,8 +35,7 @@ OUR_STEPS_PER_TURN = 12
 BAR, AIM, SHARE_BAR = 5.0, 8.0, 0.5
 
 
-def main() -> None:
-    """Run the benchmark as the command line says."""
+def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="sample", help="URI of reviews, or a training set's path")
     parser.add_argument("--turns", type=int, default=7, help="turns that count (default: 7)")
@@ -57,7 +50,7 @@ def main() -> None:
             compare_quality(first(training, arguments.quality), validation, Path(folder))
 
 
-def load(data: str, work: Path) -> tuple[TokenisedReviews, TokenisedReviews]:
+def load(data, work):
     """Training and validation rows of a training set, or of raw reviews taken through the steps."""
     if data.endswith(".parquet"):
         return read_training_set(data)
@@ -77,17 +70,13 @@ def load(data: str, work: Path) -> tuple[TokenisedReviews, TokenisedReviews]:
     return read_training_set(work / "training_set.parquet")
 
 
-def first(reviews: TokenisedReviews, count: int) -> TokenisedReviews:
-    """The first rows, in the order of the file."""
+def first(reviews, count):
     starts = reviews.starts[: count + 1]
     columns = (column[:count] for column in (reviews.classes, reviews.ratings, reviews.copies))
     return TokenisedReviews(reviews.tokens[: starts[-1]], starts, *columns)
 
 
-def compare_speed(
-    training: TokenisedReviews, validation: TokenisedReviews, turns: int, work: Path
-) -> None:
-    """Take turns and print medians, ratio and share of the matrix rate."""
+def compare_speed(training, validation, turns, work):
     run = TrainingRun(training, validation, MINILM, TrainingOptions())
     without = TrainingRun(training, validation, MINILM, plain_options())
     rows = padded_rows(training)
@@ -102,37 +91,29 @@ def compare_speed(
         "ours": lambda turn: our_turn(run, turn),
         "full": lambda turn: our_turn(without, turn),
     }
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     rates = []
-    for turn in range(turns + 1):
-        for name, way in ways.items():
-            measured = way(turn)
-            if turn:
-                found[name].append(measured)
+    for turn, found in enumerate(in_turns(ways, turns + 1)):
         if turn:
             rates.append(matmul_rate(run.learner.precision, run.ranks.device))
             speeds = ", ".join(f"{name} {found[name][-1]['samples']:.1f}/s" for name in ways)
             print(f"turn {turn}: {speeds}, matrix rate {rates[-1] / 1e9:.0f} GFLOP/s", flush=True)
-    rate = statistics.median(rates)
+    rate, middle = statistics.median(rates), medians(found, warm=1)
     titles = {
         "plain": "Trainer as it comes (fp32, padded to 128)",
         "ours": "ours, default options",
         "full": "ours, nothing frozen but embeddings, no token dropout",
     }
     for name, title in titles.items():
-        samples = statistics.median(entry["samples"] for entry in found[name])
-        ratio = samples / statistics.median(entry["samples"] for entry in found["plain"])
-        line = f"{title}: {samples:.1f} samples/s, {ratio:.2f}x"
-        if name != "plain":
-            flops = statistics.median(entry["flops"] for entry in found[name])
+        samples, flops = middle[name]["samples"], middle[name].get("flops")
+        line = f"{title}: {samples:.1f} samples/s, {samples / middle['plain']['samples']:.2f}x"
+        if flops:
             line += f", {flops / 1e9:.0f} GFLOP/s executed on real tokens = {flops / rate:.0%} of "
             line += f"the {run.learner.precision} matrix rate ({rate / 1e9:.0f} GFLOP/s)"
         print(line)
     print(f"bars: {BAR:.0f}x (aim {AIM:.0f}x), {SHARE_BAR:.0%} of the matrix rate")
 
 
-def our_turn(run: TrainingRun, turn: int) -> dict[str, float]:
-    """Some steps of our loop: samples and FLOPs per second."""
+def our_turn(run, turn):
     work = TrainingWork(run.learner.network.classifier, run.learner.working.first_token_only)
     meter = run.meter = CountingMeter(work)
     batches = run.batches(turn)
@@ -143,23 +124,21 @@ def our_turn(run: TrainingRun, turn: int) -> dict[str, float]:
 
 
 class CountingMeter(SpeedMeter):
-    """A speed meter that counts floating-point operations too."""
-
-    def __init__(self, work: TrainingWork) -> None:
+    def __init__(self, work):
         super().__init__()
         self.work, self.flops = work, 0.0
 
-    def add(self, lengths: np.ndarray, seconds: float) -> None:
+    def add(self, lengths, seconds):
         super().add(lengths, seconds)
         self.flops += self.work.flops(lengths)
 
 
-def plain_options() -> TrainingOptions:
+def plain_options():
     """Ours with each row's every token, and all layers trained."""
     return TrainingOptions(token_dropout=0.0, frozen_share=0.0)
 
 
-def plain_trainer(rows: Any, work: Path, epochs: int = 1) -> Any:
+def plain_trainer(rows, work, epochs=1):
     """Hugging Face's Trainer with its defaults on rows padded to 128 tokens."""
     import transformers
 
@@ -181,7 +160,7 @@ def plain_trainer(rows: Any, work: Path, epochs: int = 1) -> Any:
     return trainer
 
 
-def padded_rows(reviews: TokenisedReviews) -> Any:
+def padded_rows(reviews):
     """Rows as the Trainer takes them, each padded to 128 tokens: a `datasets.Dataset`."""
     from datasets import Dataset
 
@@ -195,7 +174,7 @@ def padded_rows(reviews: TokenisedReviews) -> Any:
     return Dataset.from_dict(columns).with_format("torch")
 
 
-def plain_turn(trainer: Any, rows: Any, turn: int) -> dict[str, float]:
+def plain_turn(trainer, rows, turn):
     """Some steps of the Trainer on some of the rows: samples per second, its own figure."""
     count = min(trainer.args.per_device_train_batch_size * PLAIN_STEPS_PER_TURN, len(rows))
     trainer.train_dataset = rows.select(np.random.default_rng(turn).permutation(len(rows))[:count])
@@ -206,7 +185,7 @@ def plain_turn(trainer: Any, rows: Any, turn: int) -> dict[str, float]:
     return {"samples": count / seconds}
 
 
-def compare_quality(training: TokenisedReviews, validation: TokenisedReviews, work: Path) -> None:
+def compare_quality(training, validation, work):
     """Train both ways to the end as their defaults say, and print their scores on validation."""
     from components.shared.machine.inference import predict_logits
 

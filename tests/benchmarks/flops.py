@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from components.training.loop.network import encoder_layers
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
-def matmul_rate(precision: str, device: torch.device, repeats: int = 7, size: int = 2048) -> float:
+def matmul_rate(precision, device, repeats=7, size=2048):
     """The machine's matrix rate: FLOP/s of a product of two square matrices (2 size^3 FLOPs).
 
     `precision` is bf16 or fp32; the median of so many repeats counts.
@@ -45,8 +44,7 @@ class TrainingWork:
     (one token per row) is left out, as are norms, activations and the optimiser.
     """
 
-    def __init__(self, classifier: "PreTrainedModel", first_token_only: bool) -> None:
-        """Read the sizes off a classifier with `requires_grad` as in training."""
+    def __init__(self, classifier, first_token_only):
         self._first_token_only = first_token_only
         self._width = int(classifier.config.hidden_size)
         self._entries: list[int] = []
@@ -58,8 +56,7 @@ class TrainingWork:
         embeddings = classifier.get_input_embeddings()
         self._embeddings_trained = bool(embeddings.weight.requires_grad)
 
-    def flops(self, lengths: NDArray[np.int64]) -> float:
-        """FLOPs of one optimiser step on rows with [b] real tokens."""
+    def flops(self, lengths):
         tokens, pairs, rows = float(np.sum(lengths)), float(np.sum(lengths**2)), float(len(lengths))
         total = 0.0
         gradient_below = self._embeddings_trained

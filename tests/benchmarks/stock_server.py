@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 
 class StockModel(Model):
-    def __init__(self, name: str, folder: str, max_tokens: int):
+    def __init__(self, name, folder, max_tokens):
         super().__init__(name)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.network = AutoModelForSequenceClassification.from_pretrained(folder).eval()

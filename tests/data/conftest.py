@@ -1,5 +1,3 @@
-"""Sources of reviews written on the spot."""
-
 import csv
 import io
 from pathlib import Path

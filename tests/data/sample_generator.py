@@ -1,18 +1,12 @@
 """The bundled sample: made-up clothing reviews in the layout of the Kaggle file, dirt included.
 
-`make sample` writes `sample_reviews.csv` again, byte for byte.
-
-Each review is put together from clauses that praise or fault one thing. The same words serve both
-ways ("not a bit scratchy", "i hoped for soft, and it is not"; "it runs long, just as i like it",
-"it runs long, which does not suit me"), so that counting words does not suffice: a model has to
-read. Ratings follow from the share of praise, with a few per cent of noise, and are spread about
-as in the real set.
+Each review is put together from clauses that praise or fault one thing, with the same words ("it
+runs long, just as i like it"; "it runs long, which does not suit me"), so that counting words does
+not suffice. Ratings follow from the share of praise, with some noise, spread as in the real set.
 """
 
 import csv
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 from components.data.sources import SAMPLE
 from components.shared.machine.files import replaced_when_whole
@@ -32,14 +26,14 @@ NOISE = 0.03
 """Share of reviews whose rating is that of a neighbouring mood."""
 
 
-def _is_plural(name: str) -> bool:
+def _is_plural(name):
     return name.endswith("s") and not name.endswith("ss")
 
 
 class _Reviewer:
     """Writes about one product."""
 
-    def __init__(self, rng: random.Random, product: phrases.Product) -> None:
+    def __init__(self, rng, product):
         self._rng = rng
         noun = rng.choice(product.nouns)
         part = rng.choice(product.parts)
@@ -63,10 +57,10 @@ class _Reviewer:
         for name, forms in phrases.FORMS.items():
             self.words |= {name: forms[several], f"p{name}": forms[many_parts]}
 
-    def say(self, kind: str, **more: str) -> str:
+    def say(self, kind, **more):
         return self._rng.choice(PHRASES[kind]).format(**self.words, **more)
 
-    def clause(self, praise: bool) -> str:
+    def clause(self, praise):
         rng = self._rng
         kind = rng.random()
         if kind < 0.5 and self._qualities:
@@ -78,7 +72,7 @@ class _Reviewer:
             return self.say("facts") + self.say("welcome" if praise else "unwelcome")
         return self.say("praise parts" if praise else "fault parts")
 
-    def text(self, rating: int, clauses: int | None = None) -> str:
+    def text(self, rating, clauses=None):
         rng = self._rng
         mood = (rating > 3) - (rating < 3)
         against = {5: 0.15, 4: 0.75, 3: 1.0, 2: 0.7, 1: 0.1}[rating]
@@ -101,13 +95,13 @@ class _Reviewer:
             text += rng.choice((". ", ". ", "; ")) + self.say(f"verdicts {mood}")
         return text + rng.choice((".", ".", ".", "!", "...", ""))
 
-    def title(self, rating: int) -> str:
+    def title(self, rating):
         """A headline; two in five say nothing about the mood."""
         mood = None if self._rng.random() < 0.4 else (rating > 3) - (rating < 3)
         return self.say(f"titles {mood}")
 
 
-def _styled(rng: random.Random, text: str, rating: int) -> str:
+def _styled(rng, text, rating):
     """Handwriting: capitals, slips, emoji, mark-up, paragraphs."""
     if rng.random() < 0.45:
         text = ". ".join(part[:1].upper() + part[1:] for part in text.split(". "))
@@ -131,7 +125,7 @@ def _styled(rng: random.Random, text: str, rating: int) -> str:
     return text
 
 
-def generate(rows: int = ROWS, seed: int = SEED) -> Iterator[list[str]]:
+def generate(rows=ROWS, seed=SEED):
     """Rows of the sample, without the header, as text: reviews, and among them some dirt."""
     rng = random.Random(seed)
     shares = [product.share for product in phrases.PRODUCTS]
@@ -172,7 +166,7 @@ def generate(rows: int = ROWS, seed: int = SEED) -> Iterator[list[str]]:
         yield row
 
 
-def write_sample(path: str | Path = SAMPLE, rows: int = ROWS, seed: int = SEED) -> None:
+def write_sample(path=SAMPLE, rows=ROWS, seed=SEED):
     with replaced_when_whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as out:
         csv.writer(out, lineterminator="\n").writerows([HEADER, *generate(rows, seed)])
 

@@ -1,5 +1,3 @@
-"""A feature store of its own for each test, and small prepared data sets."""
-
 from datetime import UTC, datetime
 
 import numpy as np

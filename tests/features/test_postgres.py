@@ -1,6 +1,5 @@
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -11,11 +10,10 @@ import pytest
 from components.features.retrieve import retrieve_training_set
 from components.shared.machine.feature_store import open_store
 from components.shared.machine.online_features import online_features
+from components.shared.machine.ports import free_port
 from tests.features.test_side_by_side import publish_at_once
 
 CONFIG = Path(__file__).parents[2] / "feature_repo" / "feature_store.postgres.yaml"
-
-
 # initdb and pg_ctl are on the PATH, or where Debian puts them.
 DEBIANS = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 INITDB = shutil.which("initdb", path=os.pathsep.join([os.environ["PATH"], *DEBIANS]))
@@ -34,9 +32,7 @@ def postgres():
     password = folder / "password"
     password.write_text("pa%s@/:ss\n")
     password.chmod(0o644)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port("127.0.0.1", 0)
 
     def run(*command):
         subprocess.run([*user, *command], check=True, cwd=folder, stdout=subprocess.DEVNULL)
@@ -47,12 +43,8 @@ def postgres():
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
     run(*control, "-o", options, "-l", f"{folder}/log", "start")
     yield {
-        "PGHOST": "127.0.0.1",
-        "PGPORT": str(port),
-        "PGDATABASE": "postgres",
-        "PGUSER": "feast",
-        "PGPASSWORD": password.read_text().strip(),
-        "PGSSLMODE": "disable",
+        **{"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGSSLMODE": "disable"},
+        **{"PGUSER": "feast", "PGPASSWORD": password.read_text().strip(), "PGDATABASE": "postgres"},
     }
     run(*control, "-m", "immediate", "stop")
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,3 @@
-"""A small reader of our Dockerfiles: stages and their instructions, enough to test them by."""
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,15 +1,15 @@
 import json
 import os
 import shutil
-import time
-import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
 from components.shared.kubernetes.namespace_objects import RUN_AS_USER
 from pipelines.running.compile import compile_all
+from tests.deployment.conftest import until
 from tests.images.container import BASE_VARIABLE, OPTIONS_VARIABLE, Container, container
 
 pytestmark = [
@@ -132,19 +132,14 @@ def test_the_steps_make_a_training_set_of_the_sample(steps, prepared):
     assert (steps.shared / "retrieve-training-set/training_set").stat().st_size > 10_000
 
 
-def test_training_writes_a_model(model):
+def test_training_writes_a_model_and_finds_the_search_space(training, model):
     assert (model / "model.safetensors").is_file()
-
-
-def test_the_search_space_is_in_the_image(training):
-    code = (
-        "from components.training.tuning.experiment import experiment_file; "
-        "print(experiment_file().is_file())"
-    )
-    assert training.run("python", "-c", code).strip() == "True"
+    code = "from components.training.tuning.experiment import experiment_file as file"
+    assert training.run("python", "-c", f"{code}; print(file().is_file())").strip() == "True"
 
 
 def test_the_predictor_serves_what_the_steps_exported(steps, predictor, spec, model):
+    assert predictor.config["Healthcheck"]["Test"][0] == "CMD"
     inputs = {"model": model.name, "training_set": "retrieve-training-set/training_set"}
     run_step(steps, spec, "export-for-serving", {}, inputs)
     server = predictor.start(
@@ -154,22 +149,12 @@ def test_the_predictor_serves_what_the_steps_exported(steps, predictor, spec, mo
     )
     try:
         port_file = predictor.shared / "export-for-serving/port"
-        until = time.monotonic() + 120
-        while not port_file.is_file() and server.poll() is None and time.monotonic() < until:
-            time.sleep(0.2)
+        until(lambda: port_file.is_file() or server.poll() is not None, 120)
         assert port_file.is_file(), server.communicate()[0]
-        asked = urllib.request.Request(
-            f"http://127.0.0.1:{port_file.read_text().strip()}/v1/models/{MODEL}:predict",
-            data=json.dumps({"instances": [{"review_body": "lovely soft dress"}]}).encode(),
-            headers={"content-type": "application/json"},
-        )
-        with urllib.request.urlopen(asked, timeout=60) as answer:
-            (prediction,) = json.load(answer)["predictions"]
+        url = f"http://127.0.0.1:{port_file.read_text().strip()}/v1/models/{MODEL}:predict"
+        asked = {"instances": [{"review_body": "lovely soft dress"}]}
+        (prediction,) = httpx.post(url, json=asked, timeout=60).json()["predictions"]
         assert set(prediction["probabilities"]) == {"negative", "neutral", "positive"}
     finally:
         server.terminate()
         server.communicate(timeout=60)
-
-
-def test_the_healthcheck_is_part_of_the_predictor(predictor):
-    assert predictor.config["Healthcheck"]["Test"][0] == "CMD"

@@ -72,8 +72,7 @@ class TestImage:
         names = [step.name for step in read_dockerfile(image).last_stage]
         assert names.index("ARG") > max(i for i, name in enumerate(names) if name == "COPY")
 
-    def test_a_change_of_the_revision_is_not_answered_from_the_cache(self, image):
-        """Of buildah and podman: a RUN has to lie between the arguments and their use."""
+        # Nor is it answered from the cache of buildah or podman: a RUN lies before its first use.
         steps = read_dockerfile(image).last_stage
         last_argument = max(i for i, step in enumerate(steps) if step.name == "ARG")
         first_use = min(i for i, step in enumerate(steps) if "${REVISION}" in step.arguments)
@@ -113,9 +112,7 @@ def test_steps_ask_for_the_cpu_build_of_torch():
     (command,) = in_order("RUN", read_dockerfile("steps").build_stage)
     assert "s/^torch==.*/&+cpu/p" in command
     assert re.search(r"^torch==[\d.]+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-
-
-def test_what_is_installed_is_pinned():
+    # And what is installed is pinned.
     script = (ROOT / "images/install.sh").read_text()
     assert 'export PIP_CONSTRAINT="$PWD/constraints.txt"' in script
 

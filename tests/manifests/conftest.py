@@ -61,7 +61,6 @@ def overlay(request):
 
 
 def named(objects, kind, name=""):
-    """The one object of a kind, or of a kind and a name."""
     (found,) = [o for o in objects if o["kind"] == kind and name in ("", o["metadata"]["name"])]
     return found
 
@@ -80,6 +79,12 @@ def pods_of(manifest):
                 yield here.get("metadata") or {}, here["spec"]
             else:
                 found += here.values()
+
+
+def containers_of(manifest):
+    """Each container, also those that start before others."""
+    for _, pod in pods_of(manifest):
+        yield from (*pod["containers"], *(pod.get("initContainers") or []))
 
 
 def labelled_pods_of(manifest):

@@ -1,5 +1,3 @@
-"""The manifests on a real API server, with the operators' CRDs, in namespaces of the tests' own."""
-
 import json
 import subprocess
 import uuid

@@ -1,16 +1,17 @@
-import http.client
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
+from components.shared.machine.ports import free_port
+from tests.deployment.conftest import until
 from tests.features.test_postgres import postgres, pytestmark  # noqa: F401 (a fixture, and marks)
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of
 
@@ -41,11 +42,9 @@ def connect(client, database=""):
 def test_each_client_has_a_database_of_its_own_and_no_other(name, other, clients):
     with connect(clients[name]) as connection:
         connection.execute("CREATE TABLE t (a int)")
-        (superuser,) = connection.execute(
-            "SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = %s",
-            [clients[name]["PGUSER"]],
-        ).fetchone()
-        assert superuser is False
+        rights = "rolsuper OR rolcreatedb OR rolcreaterole"
+        asked = f"SELECT {rights} FROM pg_roles WHERE rolname = current_user"
+        assert connection.execute(asked).fetchone() == (False,)
         connection.rollback()
     with pytest.raises(psycopg.OperationalError, match="permission denied"):
         connect(clients[name], other)
@@ -65,9 +64,7 @@ def test_mlflow_starts_as_the_deployment_says_and_answers_its_names(clients, tmp
     (container,) = pod["containers"]
     data = named(objects, "ConfigMap", "review-sentiment-mlflow")["data"]
     data = data | {"MLFLOW_ARTIFACTS_DESTINATION": str(tmp_path)}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port("127.0.0.1", 0)
     arguments = [re.sub(r"\$\((\w+)\)", lambda m: data[m[1]], arg) for arg in container["args"]]
     arguments[arguments.index("--port=5000")] = f"--port={port}"
     environment = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
@@ -75,21 +72,14 @@ def test_mlflow_starts_as_the_deployment_says_and_answers_its_names(clients, tmp
     environment |= {variable["name"]: variable["value"] for variable in container["env"]}
     environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with (tmp_path / "log").open("w") as log:
+        command, output = [*container["command"], *arguments], {"stdout": log, "stderr": log}
         server = subprocess.Popen(
-            [*container["command"], *arguments],
-            env=environment,
-            cwd=tmp_path,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            command, env=environment, cwd=tmp_path, start_new_session=True, **output
         )
     try:
         path = container["startupProbe"]["httpGet"]["path"]
-        deadline = time.monotonic() + 120
-        while ask(port, path, "10.1.2.3:5000") != 200:
-            assert server.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-            time.sleep(0.2)
+        until(lambda: server.poll() or ask(port, path, "10.1.2.3:5000") == 200, 120)
+        assert server.poll() is None, (tmp_path / "log").read_text()
         experiments = "/api/2.0/mlflow/experiments/get?experiment_id=0"
         for host in ("mlflow:5000", "mlflow.kubeflow.svc.cluster.local:5000", "localhost:8080"):
             assert ask(port, experiments, host) == 200
@@ -100,11 +90,6 @@ def test_mlflow_starts_as_the_deployment_says_and_answers_its_names(clients, tmp
 
 
 def ask(port, path, host):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path, headers={"Host": host})
-        return connection.getresponse().status
-    except OSError:
-        return None
-    finally:
-        connection.close()
+    with suppress(httpx.TransportError):
+        return httpx.get(f"http://127.0.0.1:{port}{path}", headers={"Host": host}).status_code
+    return None

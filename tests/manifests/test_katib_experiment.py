@@ -1,7 +1,4 @@
-"""The Katib Experiment against Katib's own models, its webhook's rules and our command line.
-
-Katib's schema keeps unknown fields and its models drop them, so a typo shows only here.
-"""
+"""The Katib Experiment against Katib's own models, its webhook's rules and our command line."""
 
 import re
 
@@ -24,18 +21,19 @@ def experiment():
 
 
 @pytest.fixture
-def container(experiment):
-    pod = experiment["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
+def template(experiment):
+    return experiment["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]
+
+
+@pytest.fixture
+def container(template):
+    (container,) = template["spec"]["containers"]
     return container
 
 
-def test_kubectl_can_create_it_as_it_is(experiment):
+def test_kubectl_can_create_it_and_the_collector_finds_the_metrics(experiment):
     assert faults_of(experiment) == []
     assert webhook(experiment) == ""
-
-
-def test_the_collector_finds_the_metrics(experiment):
     spec = experiment["spec"]
     wanted = [spec["objective"]["objectiveMetricName"], *spec["objective"]["additionalMetricNames"]]
     assert set(wanted) <= set(METRICS)
@@ -57,23 +55,18 @@ def test_the_command_survives_the_webhooks_shell_and_is_one_that_we_have(experim
         assert hasattr(TrainingOptions(), parameter["name"])
 
 
-def test_the_trial_is_our_image_restricted_and_meets_no_sidecar(experiment, container):
-    template = experiment["spec"]["trialTemplate"]
-    pod = template["trialSpec"]["spec"]["template"]
+def test_the_trial_is_our_image_restricted_and_meets_no_sidecar(experiment, template, container):
+    pod = template["spec"]
     assert container["image"] == training_image(1)
-    assert container["name"] == template["primaryContainerName"]
+    assert container["name"] == experiment["spec"]["trialTemplate"]["primaryContainerName"]
     ours = {names.PART_OF_LABEL: names.PART_OF, names.COMPONENT_LABEL: "trial"}
-    assert pod["metadata"]["labels"] == ours | {"sidecar.istio.io/inject": "false"}
-    assert pod["spec"]["restartPolicy"] == "Never"
-    security = pod["spec"]["securityContext"]
+    assert template["metadata"]["labels"] == ours | {"sidecar.istio.io/inject": "false"}
+    assert pod["restartPolicy"] == "Never"
+    security = pod["securityContext"]
     assert security["runAsGroup"] == security["fsGroup"] == names.RUN_AS_USER
     assert container["resources"]["limits"][names.GPU] == "1"
-    assert pod["spec"]["nodeSelector"] == dict([names.GPU_NODE_LABEL])
-    assert [one["key"] for one in pod["spec"]["tolerations"]] == [names.GPU]
-
-
-def test_the_trial_reads_the_shared_volume_and_writes_in_its_own(experiment, container):
-    pod = experiment["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == dict([names.GPU_NODE_LABEL])
+    assert [one["key"] for one in pod["tolerations"]] == [names.GPU]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     mounted = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     state = mounted[names.STATE_PATH]

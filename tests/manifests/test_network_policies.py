@@ -25,30 +25,21 @@ def selects(selector, labels):
 
 
 def opened(objects, labels, direction):
-    return [
-        rule
-        for policy in policies(objects)
-        if selects(policy["spec"]["podSelector"], labels)
-        for rule in policy["spec"].get(direction) or []
-    ]
+    specs = [policy["spec"] for policy in policies(objects)]
+    chosen = [spec for spec in specs if selects(spec["podSelector"], labels)]
+    return [rule for spec in chosen for rule in spec.get(direction) or []]
 
 
 def may_reach(objects, labels, peer, port):
-    def lets(rules, side, other):
+    def lets(direction, side, here, there):
         return any(
-            port in {p["port"] for p in rule.get("ports") or [{"port": port}]}
-            and any(
-                "podSelector" in who
-                and "namespaceSelector" not in who
-                and selects(who["podSelector"], other)
-                for who in rule.get(side) or []
-            )
-            for rule in rules
+            who.keys() == {"podSelector"} and selects(who["podSelector"], there)
+            for rule in opened(objects, here, direction)
+            if port in {p["port"] for p in rule.get("ports") or [{"port": port}]}
+            for who in rule.get(side) or []
         )
 
-    return lets(opened(objects, labels, "egress"), "to", peer) and lets(
-        opened(objects, peer, "ingress"), "from", labels
-    )
+    return lets("egress", "to", labels, peer) and lets("ingress", "from", peer, labels)
 
 
 def carried(objects):
@@ -68,13 +59,10 @@ def test_each_pod_of_ours_is_closed_by_default(overlay):
         assert selects(deny["podSelector"], labels)
 
 
-def test_a_shared_namespace_keeps_its_other_pods_open():
+def test_a_profile_is_closed_as_a_whole_and_another_namespace_keeps_its_other_pods_open():
     for name in ("small", "gpu"):
         for policy in policies(build(MANIFESTS / "overlays" / name)):
             assert policy["spec"]["podSelector"]["matchLabels"][PART_OF_LABEL] == PART_OF
-
-
-def test_a_profile_is_closed_as_a_whole():
     objects = build(MANIFESTS / "overlays" / "profile")
     closed = [policy for policy in policies(objects) if policy["spec"]["podSelector"] == {}]
     names = {policy["metadata"]["name"].removeprefix("review-sentiment-") for policy in closed}

@@ -7,6 +7,7 @@ from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS
 from tests.manifests.conftest import (
     MANIFESTS,
     build,
+    containers_of,
     named,
     pods_of,
     variables_of,
@@ -97,28 +98,23 @@ def test_no_variable_that_looks_like_a_secret_has_a_value(objects):
         for key, value in (manifest.get("data") or {}).items():
             assert not secret.search(key)
             assert not re.search("://[^/]*:[^/]*@", value)
-        for _, pod in pods_of(manifest):
-            variables = [v for c in pod["containers"] for v in c.get("env") or []]
-            assert not [v for v in variables if secret.search(v["name"]) and "value" in v]
+        variables = [v for c in containers_of(manifest) for v in c.get("env") or []]
+        assert not [v for v in variables if secret.search(v["name"]) and "value" in v]
 
 
 def test_every_image_is_pinned_and_one_that_is_built(objects):
     built = {images.step_image(), images.training_image(1), images.predictor_image()}
-    for manifest in objects:
-        for _, pod in pods_of(manifest):
-            for container in [*pod["containers"], *(pod.get("initContainers") or [])]:
-                image = container["image"]
-                assert re.search(r":\d[\w.-]+$|@sha256:[0-9a-f]{64}$", image), image
-                assert image in built or image.startswith("docker.io/library/postgres:")
+    for image in {container["image"] for o in objects for container in containers_of(o)}:
+        assert re.search(r":\d[\w.-]+$|@sha256:[0-9a-f]{64}$", image), image
+        assert image in built or image.startswith("docker.io/library/postgres:")
 
 
 def test_images_are_named_in_one_place(tmp_path):
     """The component reaches every pod, also those within custom kinds."""
     names = re.findall(r"name: (\S+)", (MANIFESTS / "images" / "kustomization.yaml").read_text())
-    tagged = {"newTag": "1"}
-    changed = [{"name": name, "newName": f"here/{n}"} | tagged for n, name in enumerate(names)]
+    changed = [{"name": n, "newName": f"here/{i}", "newTag": "1"} for i, n in enumerate(names)]
     built = build(write_kustomization(tmp_path, "gpu", images=changed))
-    used = {c["image"] for o in built for _, pod in pods_of(o) for c in pod["containers"]}
+    used = {container["image"] for o in built for container in containers_of(o)}
     assert used == {f"here/{n}:1" for n in range(len(names))}
 
 

@@ -67,9 +67,15 @@ def test_it_is_the_runtime_that_train_jobs_name(runtime):
     assert container["image"].rpartition("/")[2] == training_image(1).rpartition("/")[2]
 
 
-@pytest.mark.parametrize("version", ["1.32", "1.36"])
-def test_kubernetes_accepts_the_job(job, version):
-    kubernetes_validate.validate(job, version, strict=True)
+def test_kubernetes_accepts_the_job_and_pod_security_its_pods(runtime, job):
+    for version in ("1.32", "1.36"):
+        kubernetes_validate.validate(job, version, strict=True)
+    pods = job["spec"]["template"]["spec"]
+    assert faults_of(pods) == []
+    assert pods["automountServiceAccountToken"] is False
+    # What a podFailurePolicy needs; any failure ends the Job: the pods live and die together.
+    assert (pods["restartPolicy"], job["spec"]["backoffLimit"]) == ("Never", 0)
+    assert runtime["spec"]["template"]["spec"]["failurePolicy"]["maxRestarts"] > 0
 
 
 def job_failure(policy, exit_code=None, conditions=()):
@@ -116,18 +122,6 @@ def action(policy, reason, message):
 def test_the_action_after_a_pod_failed(runtime, job, pod, then):
     policy = runtime["spec"]["template"]["spec"]["failurePolicy"]
     assert action(policy, *job_failure(job["spec"]["podFailurePolicy"], **pod)) == then
-
-
-def test_the_pod_failure_policy_is_valid_for_kubernetes(runtime, job):
-    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
-    # Any failure ends the Job at once: the pods of a training live and die together.
-    assert job["spec"]["backoffLimit"] == 0
-    assert runtime["spec"]["template"]["spec"]["failurePolicy"]["maxRestarts"] > 0
-
-
-def test_pods_are_restricted(job):
-    assert faults_of(job["spec"]["template"]["spec"]) == []
-    assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
 
 
 def test_pods_have_the_volumes_and_variables_of_training(job):

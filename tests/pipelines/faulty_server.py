@@ -9,7 +9,6 @@ import json
 import random
 import sys
 from pathlib import Path
-from typing import Any
 
 from components.serving.__main__ import main
 from components.serving.server.sentiment_model import SentimentModel
@@ -20,7 +19,7 @@ predict = SentimentModel.predict
 chance = random.Random(0)
 
 
-async def faulty(self: SentimentModel, *arguments: Any, **options: Any) -> Any:
+async def faulty(self, *arguments, **options):
     """The model's own answer, with the version's fault."""
     fault = faults.get(self.version, {})
     await asyncio.sleep(fault.get("seconds", 0.0))

@@ -1,36 +1,30 @@
 """A model of made-up reviews, trained by the project itself in seconds."""
 
 import random
-from pathlib import Path
 
 import pyarrow as pa
 
 from components.shared.machine.files import write_parquet
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
-
-WORDS_OF = {
-    -1: ("poor", "awful", "itchy", "returned"),
-    0: ("okay", "fine", "average"),
-    1: ("good", "great", "lovely", "love"),
-}
-FILLER = ("the", "a", "dress", "top", "is", "it", "and", "fabric", "i", "this", "size", "color")
+from tests.training.conftest import FILLER, WORDS_BY_SENTIMENT
 
 
-def made_up_reviews(count: int, seed: int) -> list[tuple[str, int]]:
+def made_up_reviews(count, seed):
     """Texts and sentiments; the sentiment shows in two words among others."""
     chance, reviews = random.Random(seed), []
     for number in range(count):
         sentiment = (-1, 0, 1, 1, 1)[number % 5]
         words = chance.choices(FILLER, k=chance.randint(2, 25))
         for _ in range(2):
-            words.insert(chance.randint(0, len(words)), chance.choice(WORDS_OF[sentiment]))
+            words.insert(
+                chance.randint(0, len(words)), chance.choice(WORDS_BY_SENTIMENT[sentiment])
+            )
         reviews.append((" ".join(words), sentiment))
     chance.shuffle(reviews)
     return reviews
 
 
-def trained(base_model: Path, folder: Path, *, shuffled: bool) -> Path:
-    """A model folder, from the project's own training on made-up reviews."""
+def trained(base_model, folder, *, shuffled):
     import torch
 
     from components.shared.machine.base_model import load_tokenizer

@@ -29,12 +29,7 @@ MODEL = "review-sentiment"
 
 @dataclass
 class SmallSite:
-    """A site and a registry, with the models `good` and `shuffled` (trained on shuffled labels).
-
-    Attributes:
-        home: Folder of everything.
-        file: What is served.
-    """
+    """A site and a registry, with the models `good` and `shuffled` (trained on shuffled labels)."""
 
     home: Path
     file: ServiceFile
@@ -42,40 +37,28 @@ class SmallSite:
     def register(self, model, **fault):
         """A new version in the registry; served with a fault, if any (see `faulty_server`)."""
         write_json(self.home / "summary.json", {"accuracy": 0.9, "macro_f1": 0.9})
-        version = register(
-            self.home / model,
-            self.home / "summary.json",
-            self.home / "predictions.parquet",
-            self.home / "registration.json",
-            model_name=MODEL,
-            approval="auto",
-            facts={"pipeline_run": f"run-{time.time_ns()}"},
-        ).version
+        names = (model, "summary.json", "predictions.parquet", "registration.json")
+        options = {"model_name": MODEL, "approval": "auto"}
+        facts = {"pipeline_run": f"run-{time.time_ns()}"}
+        version = register(*(self.home / name for name in names), **options, facts=facts).version
         faults = self.home / "faults.json"
         write_json(faults, {**read_json(faults), version: fault})
         return version
 
     def run(self, pipeline, version, **parameters):
         """Run a pipeline with a version; what its step wrote, and the report."""
-        run = run_locally(
-            pipeline,
-            {"version": version, **parameters},
-            runs=self.home / "runs",
-            state=self.home / "state",
-            quiet=True,
-        )
+        given, places = {"version": version, **parameters}, {"runs": self.home / "runs"}
+        run = run_locally(pipeline, given, **places, state=self.home / "state", quiet=True)
         (report,) = (path for path in run.folder.glob("*/report") if path.parent.name in STEPS)
         written = report.parent / STEPS[report.parent.name]
         return json.loads(written.read_text()), report.read_text()
 
     def traffic(self, rate):
-        """Requests of other clients for as long as the block runs."""
         reviews = [(None, text) for text, _ in made_up_reviews(500, seed=2)]
         # On a busy machine answers take long, and none is to count as lost for that.
         return background_traffic(Load(self.file.url, reviews, rate, timeout_seconds=120))
 
     def stable(self):
-        """The version that serves, alone."""
         state = self.file.state()
         assert state.canary is None
         assert list(self.file.addresses()) == [state.stable]
@@ -87,7 +70,6 @@ class SmallSite:
         return shown.percent if shown and shown.port else 0
 
     def server_of(self, version):
-        """Process id of a version's server."""
         start = f"{self.file.site_folder}/servers/v{version}-"
         for process in psutil.process_iter(["cmdline"]):
             if any(part.startswith(start) for part in process.info["cmdline"] or []):
@@ -117,14 +99,11 @@ def small_site(base_model, home):
             patch.setenv(name, value)
         trained(base_model, home / "good", shuffled=False)
         trained(base_model, home / "shuffled", shuffled=True)
+        same = {"label": "not looked at", "p_negative": 0.0, "p_neutral": 0.0, "p_positive": 1.0}
         rows = [
-            {
-                "review_id": str(number),
-                "review_body": text,
-                "sentiment": sentiment,
-                **{"predicted": sentiment, "label": "not looked at"},
-                **{"p_negative": 0.0, "p_neutral": 0.0, "p_positive": 1.0},
-            }
+            same
+            | {"review_id": str(number), "review_body": text}
+            | {"sentiment": sentiment, "predicted": sentiment}
             for number, (text, sentiment) in enumerate(made_up_reviews(600, seed=1))
         ]
         table = pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA)
@@ -140,5 +119,4 @@ def small_site(base_model, home):
 
 
 def champions():
-    """Versions that the registry calls champion."""
     return [version.version for version in list_versions(MODEL) if "champion" in version.aliases]

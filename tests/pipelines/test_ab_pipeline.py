@@ -1,5 +1,3 @@
-"""A/B test and shadow whole, on one machine: real servers of different models behind nginx."""
-
 import re
 
 import pytest
@@ -22,7 +20,6 @@ def site(tiny_bert, tmp_path_factory):
 
 
 def served(site, model):
-    """Let a model serve, whatever did before; its version."""
     site.file.delete()
     version = site.register(model)
     site.run(rollout_pipeline, version, service=logging(site))
@@ -30,7 +27,6 @@ def served(site, model):
 
 
 def logging(site):
-    """Settings of a service that logs what it answers."""
     return {"payload_uri": str(site.home / "payloads")}
 
 

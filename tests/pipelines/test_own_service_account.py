@@ -1,8 +1,7 @@
 """The steps that launch things, under the pipelines' own service account, on a real API server.
 
-An overlay is applied to a namespace of its own, so that Role, quota, Pod Security and the published
-schemas decide. What controllers would do is done by small ones with an administrator's rights; no
-pod runs.
+Role, quota, Pod Security and the published schemas decide. What controllers would do is done by
+small ones with an administrator's rights; no pod runs.
 """
 
 import subprocess
@@ -11,7 +10,6 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-import yaml
 
 from components.deployment.kserve.service import inference_services
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
@@ -19,7 +17,7 @@ from components.shared.kubernetes.objects import Objects
 from components.training.on_nodes.train_job import TRAIN_JOBS
 from components.training.tuning.search import tune
 from tests.deployment.rollout_world import NAME, World
-from tests.manifests.conftest import MANIFESTS
+from tests.manifests.conftest import write_kustomization
 from tests.shared.kubernetes.test_shared_folder import write_model
 from tests.stand_ins.katib import Katib
 from tests.stand_ins.real_namespace import KUBECONFIG, MARKS, RealNamespace
@@ -30,28 +28,16 @@ from tests.training.on_nodes.test_launch import MADE, train_options
 RUN = "0123abcd-4567-4000-8000-0123456789ab"
 WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x"}
 WORKFLOW["uid"] = "0c6a4bb2-9c5f-4f5e-8d3f-1f2b3c4d5e6f"
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "runAsNonRoot": True,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+RESTRICTED = {"allowPrivilegeEscalation": False, "runAsNonRoot": True}
+RESTRICTED |= {"capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}
 
 pytestmark = MARKS
 
 
 class Namespace(RealNamespace):
-    """A namespace with an overlay applied."""
-
     def __init__(self, folder, overlay):
         super().__init__()
-        # kustomize takes relative paths only.
-        up = "../" * (len(folder.resolve().parts) - 1)
-        kustomization = {
-            "namespace": self.name,
-            "resources": [f"{up}{(MANIFESTS / 'overlays' / overlay).relative_to('/')}"],
-        }
-        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        write_kustomization(folder, overlay, namespace=self.name)
         self.kubectl("apply", "--server-side", "--validate=strict", "-k", str(folder))
 
     def kubectl(self, *words):
@@ -60,7 +46,6 @@ class Namespace(RealNamespace):
         assert done.returncode == 0, done.stderr
 
     def make_step_pod(self):
-        """The pod that Kubeflow Pipelines would run the step in."""
         container = {"name": "main", "image": "steps:1", "securityContext": RESTRICTED}
         amounts = {"cpu": "1", "memory": "1Gi"}
         container["resources"] = {"requests": amounts, "limits": amounts}
@@ -75,12 +60,11 @@ class Namespace(RealNamespace):
     def controlled(self, kind, status):
         """Meanwhile, the objects of a kind get the status that a controller computes."""
         ended = threading.Event()
-        where = (kind[0], kind[1], self.name, kind[2])
 
         def work():
             while not ended.wait(0.1):
-                for found in self.custom.list_namespaced_custom_object(*where)["items"]:
-                    self.set_status(where, found, status(found))
+                for found in self.listed(*kind):
+                    self.set_status((*kind[:2], self.name, kind[2]), found, status(found))
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -173,16 +157,8 @@ def test_training_in_a_train_job(namespace, small_set, tmp_path):  # noqa: F811
 
     kind = ("trainer.kubeflow.org", "v1alpha1", "trainjobs")
     with namespace.controlled(kind, partial(_dated, Trainer(train))):
-        result = fine_tune_at_scale(
-            small_set,
-            "minilm",
-            {"epochs": 2},
-            tmp_path / "model",
-            {"data_fingerprint": "f"},
-            80,
-            nodes=2,
-            gpus_per_node=4,
-        )
+        given = ("minilm", {"epochs": 2}, tmp_path / "model", {"data_fingerprint": "f"}, 80)
+        result = fine_tune_at_scale(small_set, *given, nodes=2, gpus_per_node=4)
     assert result.macro_f1 == MADE["best"]["macro_f1"]
     # Deleted in the foreground: the API server needs a moment.
     jobs = Objects(namespace.core.api_client, namespace.name, TRAIN_JOBS)

@@ -28,7 +28,6 @@ OPTIONS |= {"step_deadline_seconds": 300.0, "latency_allowance_seconds": 0.08}
 
 
 def rolled_out(site, version, **changes):
-    """What the rollout of a version wrote, and its report."""
     return site.run(rollout_pipeline, version, options=OPTIONS | changes)
 
 
@@ -41,7 +40,6 @@ def site(tiny_bert, tmp_path_factory):
 
 @pytest.fixture
 def before(site):
-    """The version that serves before a rollout."""
     return site.stable()
 
 
@@ -64,12 +62,8 @@ def in_background(do):
 
 
 def test_the_first_version_serves_at_once(site):
-    outcome = site.first
-    assert (outcome["decision"], outcome["version"], outcome["steps"]) == (
-        "first_deployment",
-        "1",
-        [],
-    )
+    made = {"decision": "first_deployment", "version": "1", "steps": []}
+    assert made.items() <= site.first.items()
     assert show_version(MODEL, "1").tags["rollout"] == "first_deployment"
     assert "Version 1 is the first" in site.first_page
     # The run's folder may go: what serves is the site's own copy.
@@ -97,7 +91,6 @@ def test_a_good_canary_is_promoted_and_no_request_is_lost(site, before):
         ("good", {"seconds": 0.2}, "answers slower than the stable's"),
         ("shuffled", {}, "right answers on labelled reviews"),
     ],
-    ids=["errors", "200 ms slower", "trained on shuffled labels"],
 )
 def test_a_bad_canary_is_rolled_back(site, before, model, fault, measure):
     version = site.register(model, **fault)

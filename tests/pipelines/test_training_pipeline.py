@@ -1,5 +1,3 @@
-"""The pipelines end to end on this machine, each step in its own process, with a tiny BERT."""
-
 import json
 import os
 
@@ -28,7 +26,6 @@ def own_environment(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory):
-    """The first 400 records of the bundled sample."""
     import pandas as pd
 
     from components.data.sources import SAMPLE

@@ -60,7 +60,6 @@ def katib_config(inject, suggestion):
 
 
 def group(*plurals):
-    """A version of an API group, as discovery tells it."""
     return {"kind": "APIResourceList", "resources": [{"name": plural} for plural in plurals]}
 
 
@@ -78,7 +77,6 @@ def schema(kind, *path):
 
 
 def deployment(name, namespace, image, ready=1, replicas=1, **container):
-    """A Deployment with one container."""
     template = {"spec": {"containers": [{"image": image, **container}]}}
     return {
         "metadata": {"name": name, "namespace": namespace},
@@ -88,7 +86,6 @@ def deployment(name, namespace, image, ready=1, replicas=1, **container):
 
 
 def gpu_node(name="gpu-1", gpus=4, **spec):
-    """A GPU node as the operator sets it up."""
     taint = {"key": names.GPU, "value": "present", "effect": "NoSchedule"}
     ready = [{"type": "Ready", "status": "True"}]
     return {
@@ -99,12 +96,10 @@ def gpu_node(name="gpu-1", gpus=4, **spec):
 
 
 def gpu_pod(gpus, node="gpu-1"):
-    """A pod that holds GPUs."""
     return {"spec": {"nodeName": node, "containers": [gpu_limits(gpus), {}]}}
 
 
 def gpu_limits(gpus):
-    """A container that holds GPUs."""
     return {"resources": {"limits": {names.GPU: str(gpus)}}}
 
 
@@ -175,7 +170,6 @@ def mlflow(**replicas):
 
 
 def claim(phase, mode="", **spec):
-    """A claim, and its storage class if it has a mode."""
     found = {CLAIM: {"spec": spec, "status": {"phase": phase}}}
     address = f"/apis/storage.k8s.io/v1/storageclasses/{spec.get('storageClassName')}"
     return found | ({address: {"volumeBindingMode": mode}} if mode else {})

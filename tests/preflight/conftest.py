@@ -1,5 +1,3 @@
-"""A healthy cluster to make sick, over HTTP, and the real `kubernetes` client."""
-
 from dataclasses import dataclass, replace
 
 import pytest
@@ -24,7 +22,6 @@ class Cluster:
     kubeconfig: str
 
     def findings(self, row, **expected):
-        """What the rows of a name report."""
         wanted = replace(EXPECTED, **expected)
         rows = (*CLUSTER, NAMESPACE_CHECK, *namespace_checks(wanted), GPUS)
         found = [one.findings(self.api, wanted) for one in rows if one.name == row]
@@ -32,7 +29,6 @@ class Cluster:
         return [finding for group in found for finding in group]
 
     def bad(self, row, **expected):
-        """Those that did not pass."""
         return [one for one in self.findings(row, **expected) if one.state is not State.PASSED]
 
 

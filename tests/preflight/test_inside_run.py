@@ -39,7 +39,6 @@ DONE = {"phase": "Succeeded"}
 
 @pytest.fixture
 def world(cluster):
-    """A run whose steps succeed."""
     images = {"driver": "r/driver:1", "s": "r/steps:1", "t": "r/training:1"}
     cluster.server.pods = [pod(image, DONE, name) for name, image in images.items()]
     cluster.server.logs = {"s": log(*SEEN), "t": log({**SEEN[1], "name": "GPU"})}

@@ -100,8 +100,6 @@ def test_a_field_is_looked_for_in_its_own_kind():
 
 
 class TestWhole:
-    """All rows in their groups."""
-
     def findings(self, cluster):
         return [one for _, found in check_from_outside(cluster.api, EXPECTED) for one in found]
 
@@ -171,8 +169,6 @@ class TestServer:
 
 
 class TestPipelines:
-    """Kubeflow Pipelines, through the API server and at an endpoint."""
-
     def check(self, cluster, **expected):
         (finding,) = cluster.findings("Pipelines API", **expected)
         return finding

@@ -1,5 +1,3 @@
-"""A cluster made of the mock and the real `kubernetes` client."""
-
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,7 +23,6 @@ def manifest(kind, name, spec, **metadata):
 
 
 def service(name="reviews", version="3"):
-    """A minimal InferenceService."""
     model = {"modelFormat": {"name": "review-sentiment"}, "storageUri": "s3://models/3"}
     model["env"] = [{"name": "MODEL_VERSION", "value": version}]
     annotations = {"serving.kserve.io/deploymentMode": "Standard", "note": "a"}
@@ -51,13 +48,11 @@ class Cluster:
 
 
 def train_job(name="job", image="training:1"):
-    """A minimal TrainJob."""
     spec = {"runtimeRef": {"name": "torch"}, "trainer": {"image": image, "numNodes": 2}}
     return manifest(TRAIN_JOBS, name, spec, labels={"run": "1"})
 
 
 def conditions(**holds):
-    """A status by the conditions in it."""
     return {"conditions": [{"type": kind, "status": str(is_so)} for kind, is_so in holds.items()]}
 
 
@@ -68,7 +63,6 @@ def container(name="node", **state):
 
 
 def outcome(found):
-    """That of a TrainJob, as `run_to_end` wants it."""
     if condition(found, "Complete"):
         return True
     return False if condition(found, "Failed") else None
@@ -88,13 +82,11 @@ def running(tmp_path, resource):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """With InferenceServices."""
     with running(tmp_path, SERVICES) as made:
         yield made
 
 
 @pytest.fixture
 def jobs(tmp_path):
-    """With TrainJobs."""
     with running(tmp_path, TRAIN_JOBS) as made:
         yield made

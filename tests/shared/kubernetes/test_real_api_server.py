@@ -1,5 +1,3 @@
-"""The layer against a real API server that has Trainer's CRDs, under a Role of its own."""
-
 import threading
 import time
 from contextlib import contextmanager
@@ -80,7 +78,6 @@ def real(tmp_path):
 
 @contextmanager
 def meanwhile(*steps):
-    """Each step half a second after the one before."""
 
     def work():
         for step in steps:

@@ -15,13 +15,11 @@ def ready(found):
 
 @pytest.fixture
 def job(jobs):
-    """One job, as the cluster has it before the wait."""
     jobs.objects.create(train_job())
     return jobs
 
 
 def finish(job, at_watch=1):
-    """The job completes before the n-th watch is served."""
     job.at_watch(at_watch, partial(job.kept.set_status, "job", **conditions(Complete=True)))
 
 
