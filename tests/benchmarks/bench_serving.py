@@ -123,14 +123,13 @@ class Server:
 def running(name, command, body):
     port = free_port("127.0.0.1", 0)
     started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *command(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, *command, str(port)], **silent)
     url = f"http://127.0.0.1:{port}{PATH}"
     try:
         while not asyncio.run(answers(url, body)):
             if process.poll() is not None or time.perf_counter() - started > 120:
-                raise SystemExit(f"error: server {name} did not start: {' '.join(command(port))}")
+                raise SystemExit(f"error: server {name} did not start: {' '.join(command)}")
             time.sleep(0.05)
         yield Server(name, process, url, time.perf_counter() - started)
     finally:
@@ -206,14 +205,9 @@ def main():
 
     here = Path(__file__).parent
 
-    def stock(port):
-        command = [str(here / "stock_server.py"), "--model-dir", str(options.model)]
-        return [*command, "--max-tokens", str(max_tokens), "--port", str(port)]
-
-    def ours(port):
-        command = ["-m", "components.serving", "--model-dir", str(options.model)]
-        return [*command, "--model-version", "1", "--http-port", str(port)]
-
+    model = ["--model-dir", str(options.model)]
+    stock = [str(here / "stock_server.py"), *model, "--max-tokens", str(max_tokens), "--port"]
+    ours = ["-m", "components.serving", *model, "--model-version", "1", "--http-port"]
     with running("stock", stock, bodies[0]) as one, running("ours", ours, bodies[0]) as two:
 
         def measured(server, turn):

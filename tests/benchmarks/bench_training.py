@@ -78,7 +78,9 @@ def first(reviews, count):
 
 def compare_speed(training, validation, turns, work):
     run = TrainingRun(training, validation, MINILM, TrainingOptions())
-    without = TrainingRun(training, validation, MINILM, plain_options())
+    without = TrainingRun(
+        training, validation, MINILM, TrainingOptions(token_dropout=0.0, frozen_share=0.0)
+    )
     rows = padded_rows(training)
     plain = plain_trainer(rows, work)
     print(
@@ -133,11 +135,6 @@ class CountingMeter(SpeedMeter):
         self.flops += self.work.flops(lengths)
 
 
-def plain_options():
-    """Ours with each row's every token, and all layers trained."""
-    return TrainingOptions(token_dropout=0.0, frozen_share=0.0)
-
-
 def plain_trainer(rows, work, epochs=1):
     """Hugging Face's Trainer with its defaults on rows padded to 128 tokens."""
     import transformers
@@ -146,15 +143,10 @@ def plain_trainer(rows, work, epochs=1):
     transformers.logging.disable_progress_bar()
     classifier = transformers.AutoModelForSequenceClassification
     model = classifier.from_pretrained(resolve_base_model(MINILM), num_labels=3)
-    arguments = transformers.TrainingArguments(
-        output_dir=str(work / "trainer"),
-        report_to=[],
-        disable_tqdm=True,
-        save_strategy="no",
-        logging_strategy="no",
-        num_train_epochs=epochs,
-        dataloader_pin_memory=False,  # without a GPU it does nothing but warn
-    )
+    quiet = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "logging_strategy": "no"}
+    # Without a GPU pinning memory does nothing but warn.
+    quiet |= {"output_dir": str(work / "trainer"), "dataloader_pin_memory": False}
+    arguments = transformers.TrainingArguments(num_train_epochs=epochs, **quiet)
     trainer = transformers.Trainer(model=model, args=arguments, train_dataset=rows)
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer
@@ -164,13 +156,14 @@ def padded_rows(reviews):
     """Rows as the Trainer takes them, each padded to 128 tokens: a `datasets.Dataset`."""
     from datasets import Dataset
 
-    tokens = np.zeros((len(reviews), PADDED_TO), np.int64)
-    mask = np.zeros_like(tokens)
-    for index in range(len(reviews)):
-        ids = reviews.row(index)[:PADDED_TO]
-        tokens[index, : len(ids)] = ids
-        mask[index, : len(ids)] = 1
-    columns = {"input_ids": tokens, "attention_mask": mask, "labels": reviews.classes}
+    mask = np.arange(PADDED_TO) < np.minimum(reviews.lengths, PADDED_TO)[:, None]
+    tokens = np.zeros(mask.shape, np.int64)
+    tokens[mask] = np.concatenate([reviews.row(i)[:PADDED_TO] for i in range(len(reviews))])
+    columns = {
+        "input_ids": tokens,
+        "attention_mask": mask.astype(np.int64),
+        "labels": reviews.classes,
+    }
     return Dataset.from_dict(columns).with_format("torch")
 
 

@@ -55,36 +55,31 @@ def test_given_ids_and_times_stay_and_an_id_identifies_one_review(run_ingest):
 
 
 def test_every_formats_rows_are_the_same_data(run_ingest, tmp_path):
-    records = [
-        {"review_body": "Größe passt 😍", "rating": 5, "age": 30, "title": None},
-        {"review_body": 'Two\nlines, "quoted"', "rating": 2, "age": None, "title": "No"},
-    ]
-    header = list(records[0])
-    rows = [[r[name] if r[name] is not None else "" for name in header] for r in records]
+    header = ["review_body", "rating", "age", "title"]
+    rows = [["Größe passt 😍", 5, 30, ""], ['Two\nlines, "quoted"', 2, "", "No"]]
+    values = [[None if value == "" else value for value in row] for row in rows]
+    records = [dict(zip(header, row, strict=True)) for row in values]
     lines = "".join(json.dumps(record) + "\n" for record in records)
     table = pa.Table.from_pylist(records)
     pq.write_table(table, tmp_path / "a.parquet")
     floats = table.set_column(1, "rating", table["rating"].cast(pa.float64()))
     pq.write_table(floats, tmp_path / "b.parquet")
     csv_text = as_csv(*rows, header=header)
-    made = [
-        run_ingest(content, name)
-        for content, name in (
-            (csv_text, "a.csv"),
-            (csv_text.replace("\n", "\r\n"), "crlf.csv"),
-            (as_csv(*rows[::-1], header=header), "reversed.csv"),
-            (as_csv(*rows, rows[0], header=header), "doubled.csv"),
-            (as_csv(*(r[::-1] for r in rows), header=header[::-1]), "columns.csv"),
-            (as_csv(*rows, header=header, delimiter="\t"), "a.tsv"),
-            ("\ufeff" + csv_text, "bom.csv"),
-            (csv_text.encode("utf-16"), "utf16.csv"),
-            (gzip.compress(csv_text.encode()), "a.csv.gz"),
-            (lines, "a.jsonl"),
-            (gzip.compress(lines.encode()), "a.jsonl.gz"),
-            (tmp_path / "a.parquet", ""),
-            (tmp_path / "b.parquet", ""),
-        )
-    ]
+    contents = {
+        "a.csv": csv_text,
+        "crlf.csv": csv_text.replace("\n", "\r\n"),
+        "reversed.csv": as_csv(*rows[::-1], header=header),
+        "doubled.csv": as_csv(*rows, rows[0], header=header),
+        "columns.csv": as_csv(*(r[::-1] for r in rows), header=header[::-1]),
+        "a.tsv": as_csv(*rows, header=header, delimiter="\t"),
+        "bom.csv": "\ufeff" + csv_text,
+        "utf16.csv": csv_text.encode("utf-16"),
+        "a.csv.gz": gzip.compress(csv_text.encode()),
+        "a.jsonl": lines,
+        "a.jsonl.gz": gzip.compress(lines.encode()),
+        **{name: tmp_path / name for name in ("a.parquet", "b.parquet")},
+    }
+    made = [run_ingest(content, name) for name, content in contents.items()]
     assert len({done.summary.fingerprint for done in made}) == 1
     assert len({frozenset(row["review_id"] for row in done.kept) for done in made}) == 1
 
@@ -178,7 +173,6 @@ def test_bytes_that_are_not_utf8_cost_their_row_alone(run_ingest):
         ("Title,Rating\nx,5\n", "a.csv", "no column 'Review Text' .*'Title', 'Rating'"),
         ("Review Text,Stars\nx,5\n", "a.csv", "no column 'Rating' .*'Stars'"),
         ("Review Text;Rating\nx;5\n", "a.csv", "'Review Text;Rating'"),
-        ("Review Text,Rating,rating\nx,5,5\n", "a.csv", "two columns for rating"),
         ("Review Text,Rating\nx,five\n", "a.csv", "none of the 1 rows.*rating.*line 2"),
         ("x" * 3_000_000, "a.csv", "header in line 1.*too long"),
         ('"Review Text,Rating\nx,5\n', "a.csv", "header in line 1.*quote"),

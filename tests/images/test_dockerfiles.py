@@ -48,25 +48,23 @@ class TestImage:
         stages = read_dockerfile(image).stages
         assert [stage[0].arguments.split()[0] for stage in stages] == ["${BASE_IMAGE}"] * 2
 
-    def test_its_process_is_not_root_by_number(self, image):
+    def test_its_process_is_not_root_by_number_and_installs_nothing(self, image):
         users = in_order("USER", read_dockerfile(image).last_stage)
         assert users == [f"{RUN_AS_USER}:{RUN_AS_USER}"]
-
-    def test_its_last_stage_installs_nothing_and_removes_pip(self, image):
+        # And pip is removed.
         (command,) = in_order("RUN", read_dockerfile(image).last_stage)
         found = r"find /usr \\\( (-o|-name|[\w'*-]|\s)+ \\\) -prune\s+-exec rm -r {} \+"
         assert re.fullmatch(found, command)
         assert "-name pip " in command
 
-    def test_its_last_stage_takes_only_the_dependencies_from_the_other(self, image):
+    def test_a_change_of_the_code_leaves_the_dependencies_alone(self, image):
+        copied = in_order("COPY", read_dockerfile(image).build_stage)
+        assert copied == ["pyproject.toml constraints.txt images/install.sh ./"]
+        # They are all that the last stage takes from the other.
         first, *others = in_order("COPY", read_dockerfile(image).last_stage)
         assert first == "--from=dependencies /venv /venv"
         assert not [given for given in others if given.startswith("--")]
         assert not in_order("ADD", *read_dockerfile(image).stages)
-
-    def test_a_change_of_the_code_leaves_the_dependencies_alone(self, image):
-        copied = in_order("COPY", read_dockerfile(image).build_stage)
-        assert copied == ["pyproject.toml constraints.txt images/install.sh ./"]
 
     def test_a_change_of_the_revision_leaves_all_that_is_copied_alone(self, image):
         names = [step.name for step in read_dockerfile(image).last_stage]

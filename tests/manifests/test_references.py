@@ -67,11 +67,8 @@ def test_objects_that_a_pod_references_exist(objects):
             wanted = [("ConfigMap", v["configMap"]["name"]) for v in volumes if "configMap" in v]
             claims = [v["persistentVolumeClaim"] for v in volumes if "persistentVolumeClaim" in v]
             wanted += [("PersistentVolumeClaim", claim["claimName"]) for claim in claims]
-            fields = (
-                ("PriorityClass", "priorityClassName"),
-                ("ServiceAccount", "serviceAccountName"),
-            )
-            wanted += [(kind, pod[field]) for kind, field in fields if field in pod]
+            fields = {"PriorityClass": "priorityClassName", "ServiceAccount": "serviceAccountName"}
+            wanted += [(kind, pod[field]) for kind, field in fields.items() if field in pod]
             assert set(wanted) <= set(found)
             mounts = [m["name"] for c in pod["containers"] for m in c.get("volumeMounts") or []]
             assert set(mounts) == {volume["name"] for volume in volumes}

@@ -1,4 +1,5 @@
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,8 @@ PROJECT = Path(__file__).parents[3]
 
 @pytest.fixture
 def api():
-    server = PipelinesApi()
-    yield server
-    server.close()
+    with closing(PipelinesApi()) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,7 @@ def test_a_run_names_service_account_experiment_and_parameters(api, package, mon
     assert run["runtime_config"]["parameters"] == {"count": 1, "text": "2", "trials": 4}
     assert cached(run) == {True}
     assert {token for _, token, _ in api.asked} == {"Bearer a-token"}
-
-
-def test_caching_can_be_switched_off(api, package):
+    api.asked.clear()
     other = ["--no-cache", "--service-account", "other"]
     submit.main([package, "--endpoint", api.url, *other, "count=1"])
     run = posted(api, "runs")

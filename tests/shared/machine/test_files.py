@@ -3,10 +3,12 @@ import pytest
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import (
+    CHECKPOINT_DIR,
     read_json,
     read_parquet,
     replaced_when_whole,
     sha256_of_file,
+    surviving_folder,
     write_json,
     write_parquet,
 )
@@ -64,6 +66,9 @@ def test_parquet_comes_back_in_the_schema_asked_for(tmp_path):
         read_parquet(tmp_path / "b.parquet", schema)
 
 
-def test_sha256_is_that_of_the_bytes(tmp_path):
+def test_a_digest_is_that_of_the_bytes_and_a_folder_that_of_its_facts(tmp_path, monkeypatch):
+    monkeypatch.setenv(CHECKPOINT_DIR, str(tmp_path))
+    assert surviving_folder({"a": 1, "b": 2}) == surviving_folder({"b": 2, "a": 1})
+    assert surviving_folder({"a": 1}).parent == tmp_path
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of_file(tmp_path / "a").startswith("ba7816bf8f01cfea")

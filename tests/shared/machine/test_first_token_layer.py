@@ -3,25 +3,20 @@ from itertools import product
 
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import (
-    AutoModelForSequenceClassification,
-    BertConfig,
-    BertForSequenceClassification,
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-)
 
 from components.shared.machine.first_token_layer import compute_first_token_only
 
 SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 SIZES |= {"intermediate_size": 32, "max_position_embeddings": 40, "num_labels": 3}
 KINDS = {
-    "bert": (BertForSequenceClassification, BertConfig(**SIZES)),
-    "roberta": (RobertaForSequenceClassification, RobertaConfig(**SIZES, pad_token_id=1)),
+    "bert": (transformers.BertForSequenceClassification, transformers.BertConfig(**SIZES)),
+    "roberta": (
+        transformers.RobertaForSequenceClassification,
+        transformers.RobertaConfig(**SIZES, pad_token_id=1),
+    ),
 }
 
 
@@ -37,7 +32,9 @@ def pair(request, tmp_path_factory):
             parameter.normal_(0, 0.3)
     folder = tmp_path_factory.mktemp(kind)
     model.save_pretrained(folder)
-    whole = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation=how)
+    whole = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, attn_implementation=how
+    )
     assert whole.config._attn_implementation == how
     cut = copy.deepcopy(whole).eval()
     assert compute_first_token_only(cut)
@@ -91,9 +88,13 @@ def test_gradients_are_those_of_the_full_layer(pair):
 
 
 def test_other_architectures_stay_as_they_are():
-    config = DistilBertConfig(vocab_size=60, dim=16, n_layers=1, n_heads=2, hidden_dim=32)
-    model = DistilBertForSequenceClassification(config)
+    config = transformers.DistilBertConfig(
+        vocab_size=60, dim=16, n_layers=1, n_heads=2, hidden_dim=32
+    )
+    model = transformers.DistilBertForSequenceClassification(config)
     assert not compute_first_token_only(model)
-    decoder = BertForSequenceClassification(BertConfig(**SIZES, is_decoder=True))
+    decoder = transformers.BertForSequenceClassification(
+        transformers.BertConfig(**SIZES, is_decoder=True)
+    )
     assert not compute_first_token_only(decoder)
     assert "forward" not in vars(decoder.base_model.encoder.layer[-1])

@@ -9,9 +9,8 @@ from components.shared.records.labels import (
 )
 
 
-@pytest.mark.parametrize(("rating", "sentiment"), [(1, -1), (2, -1), (3, 0), (4, 1), (5, 1)])
-def test_ratings_become_sentiments(rating, sentiment):
-    assert rating_to_sentiment(rating) == sentiment
+def test_ratings_become_sentiments():
+    assert [*map(rating_to_sentiment, range(1, 6))] == [-1, -1, 0, 1, 1]
 
 
 @pytest.mark.parametrize("rating", [0, 6, -1, 3.5, None, "5"])
