@@ -104,11 +104,6 @@ class Server:
             response = connection.getresponse()
             return response.status, response.headers, response.read()
 
-    def ask(self, path, body=None, **how):
-        """Status and decoded JSON."""
-        status, _, answer = self.request(path, body, **how)
-        return status, json.loads(answer)
-
     def end(self, signal_number=signal.SIGTERM):
         """The code with which the process ends."""
         if self.process.poll() is None:

@@ -5,7 +5,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import surviving_folder
 from components.training import fine_tune as loop
 from components.training.fine_tune import fine_tune_at_scale
 from components.training.on_nodes import launch
@@ -55,6 +54,7 @@ def test_one_process_trains_here_and_several_in_a_train_job(
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), training_set)
 
     def here(training_set, base_model, options, model_folder, checkpoints, facts):
+        assert checkpoints is None
         given = (training_set, base_model, options.to_dict(), model_folder, facts)
         asked.update(where="here", given=given)
         return SimpleNamespace(macro_f1=0.7)
@@ -81,11 +81,6 @@ def test_one_process_trains_here_and_several_in_a_train_job(
         assert (result.accuracy, result.validation_loss, result.step) == (0.8, 0.5, 30)
         assert (result.history, result.speed) == (MADE["history"], MADE["speed"])
         assert result.resumed_at == 4
-
-
-def test_without_a_checkpoint_folder_there_is_no_place(monkeypatch):
-    monkeypatch.delenv("CHECKPOINT_DIR", raising=False)
-    assert surviving_folder("x") is None
 
 
 def test_a_training_set_that_is_wrong_is_reported_before_anything_is_launched(tmp_path):

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.shared.machine.images import code_version
+from components.shared.records.model_folder import check_model_folder, read_training_facts
 from components.training.__main__ import METRICS, main, print_metrics
 
 # A fact of Katib's: DefaultFilter in pkg/metricscollector/v1beta1/common/const.go. Of Go's `\w`,
@@ -67,11 +69,13 @@ def test_help_loads_no_heavy_library():
 
 def test_metrics_are_lines_that_katib_reads(small_set, tiny_bert, tmp_path, capsys, caplog):
     caplog.set_level(logging.INFO)
+    (tmp_path / "facts.json").write_text('{"data_fingerprint": "f"}')
     main(
         [
             *("--training-set", str(small_set), "--base-model", str(tiny_bert)),
             *("--output", str(tmp_path / "model"), "--epochs", "1", "--precision", "fp32"),
             *("--batch-size", "16", "--learning-rate", "1e-3", "--min-steps", "0"),
+            *("--facts-file", str(tmp_path / "facts.json")),
         ]
     )
     lines = capsys.readouterr().out.splitlines()
@@ -82,7 +86,8 @@ def test_metrics_are_lines_that_katib_reads(small_set, tiny_bert, tmp_path, caps
     # Katib reads the log as well, and what names a metric there must be no other setting.
     read_by_katib("\n".join([*lines, *caplog.messages]))
     assert caplog.messages
-    assert (tmp_path / "model" / "model.safetensors").is_file()
+    facts = read_training_facts(check_model_folder(tmp_path / "model"))["facts"]
+    assert facts == {"data_fingerprint": "f", "code_version": code_version()}
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,3 @@
-"""Real processes under a real torchrun, started as Kubeflow Trainer starts them, with Gloo.
-
-The tolerance between one process and several: sums of fp32 numbers in another order, whose
-differences 40 steps of AdamW carry on.
-"""
-
 import json
 import os
 import random
@@ -30,6 +24,7 @@ OPTIONS = {
     **{"precision": "fp32", "checkpoint_minutes": 0, "freeze_embeddings": False},
 }
 STEPS = 40
+# Between one process and several: sums of fp32 in another order, carried on by 40 steps of AdamW.
 LOSS_TOLERANCE = 1e-5
 WEIGHT_TOLERANCE = 1e-5
 

@@ -57,23 +57,28 @@ def chosen(folder, *checks, wanted="auto"):
     return load_engine(folder, wanted).name
 
 
-def test_the_fastest_that_agrees_serves(machine, tmp_path):
-    machine["seconds"] = {"openvino-int8": 0.02, "openvino-bf16": 0.01, "openvino-fp32": 0.001}
-    assert chosen(tmp_path, INT8, BF16, FP32) == "openvino-bf16"
-    assert "openvino-fp32" not in machine["loaded"]  # The reference is never the fastest.
-    machine["seconds"]["openvino-int8"] = 0.0105
-    assert chosen(tmp_path) == "openvino-int8"  # As fast, and named first.
-    machine["seconds"]["openvino-int8"] = 0.005
-    assert chosen(tmp_path) == "openvino-int8"
+WRONG = check("openvino-int8", labels_equal=0.9)
 
 
-def test_what_disagrees_or_is_not_in_the_cpu_does_not_serve(machine, tmp_path):
-    machine["seconds"] = {"openvino-int8": 0.001, "openvino-bf16": 0.02, "openvino-fp32": 0.03}
-    wrong = check("openvino-int8", labels_equal=0.9)
-    assert chosen(tmp_path, wrong, BF16, FP32) == "openvino-bf16"
-    machine["bf16"] = False
-    assert chosen(tmp_path, wrong, BF16, FP32) == "openvino-fp32"
-    assert chosen(tmp_path, wrong, BF16) == "torch"
+@pytest.mark.parametrize(
+    ("checks", "seconds", "bf16", "name"),
+    [
+        ([INT8, BF16, FP32], (0.02, 0.01), True, "openvino-bf16"),
+        ([INT8, BF16, FP32], (0.0105, 0.01), True, "openvino-int8"),  # As fast, and named first.
+        ([INT8, BF16, FP32], (0.005, 0.01), True, "openvino-int8"),
+        ([WRONG, BF16, FP32], (0.001, 0.02), True, "openvino-bf16"),
+        ([WRONG, BF16, FP32], (0.001, 0.02), False, "openvino-fp32"),
+        ([WRONG, BF16], (0.001, 0.02), False, "torch"),
+    ],
+)
+def test_the_fastest_that_agrees_and_is_in_the_cpu_serves(
+    machine, tmp_path, checks, seconds, bf16, name
+):
+    times = zip((INT8.name, BF16.name, FP32.name), (*seconds, 0.0001), strict=True)
+    machine |= {"bf16": bf16, "seconds": dict(times)}
+    assert chosen(tmp_path, *checks) == name
+    # The reference is never the fastest: it is loaded where it is the only one.
+    assert ("openvino-fp32" in machine["loaded"]) == (name == "openvino-fp32")
 
 
 def test_a_gpu_and_a_folder_without_engines_are_served_by_torch(machine, tmp_path):
@@ -84,8 +89,7 @@ def test_a_gpu_and_a_folder_without_engines_are_served_by_torch(machine, tmp_pat
 
 
 def test_what_is_wished_for_serves_or_the_reason_is_said(machine, tmp_path):
-    wrong = check("openvino-int8", labels_equal=0.9)
-    assert chosen(tmp_path, wrong, FP32, wanted="openvino-fp32") == "openvino-fp32"
+    assert chosen(tmp_path, WRONG, FP32, wanted="openvino-fp32") == "openvino-fp32"
     assert chosen(tmp_path, wanted="torch") == "torch"
     with pytest.raises(UserError, match=r"openvino-int8 gives 90\.0% of the reviews torch's label"):
         chosen(tmp_path, wanted="openvino-int8")

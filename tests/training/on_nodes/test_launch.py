@@ -1,8 +1,6 @@
 import json
 import logging
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -189,15 +187,10 @@ def test_a_missing_runtime_is_reported_and_nothing_is_left(world):
     assert world.left_behind() == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [({"nodes": 0}, "0 nodes"), ({"nodes": -2}, "-2 nodes"), ({"gpus_per_node": -1}, "-1 GPUs")],
-)
-def test_what_is_wrong_with_the_request_is_reported_before_the_cluster_is_asked(
-    world, changes, message
-):
-    with pytest.raises(UserError, match=message):
-        world.step(**changes)
+def test_a_wrong_scale_is_reported_before_the_cluster_is_asked(world):
+    for scale, message in (({"nodes": 0}, "0 nodes"), ({"gpus_per_node": -1}, "-1 GPUs")):
+        with pytest.raises(UserError, match=message):
+            world.step(**scale)
     assert world.api.asked == []
     assert world.left_behind() == []
 
@@ -214,30 +207,3 @@ def test_what_is_wrong_with_the_request_is_reported_before_the_cluster_is_asked(
 )
 def test_how_a_train_job_stands(status, said):
     assert describe({"status": status} if status else {}).startswith(said)
-
-
-@pytest.mark.slow
-def test_the_pods_command_trains(world, tiny_bert, monkeypatch):
-    """One pod's real process in the place of Trainer's, from the TrainJob alone."""
-
-    def pod(job):
-        trainer = job["spec"]["trainer"]
-        arguments = [f"{name}={value}" for name, value in world.arguments(job).items()]
-        ranks = {
-            **{"PET_NNODES": "1", "PET_NPROC_PER_NODE": str(trainer["numProcPerNode"])},
-            **{"PET_NODE_RANK": "0", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": "0"},
-        }
-        command = [sys.executable, *trainer["command"][1:], *arguments]
-        subprocess.run(command, env={**os.environ, **ranks}, check=True, timeout=100)
-
-    # The mock answers when the pod has ended.
-    monkeypatch.setattr("components.shared.kubernetes.objects._TIMEOUT", (5.0, 120.0))
-    world.trainer.train = pod
-    options = train_options({"epochs": 2, "min_steps": 0, "precision": "fp32"})
-    world.step(base_model=str(tiny_bert), options=options, gpus_per_node=0)
-    kept = read_training_facts(check_model_folder(world.model))
-    assert len(kept["history"]) == 4
-    assert {"data_fingerprint", "max_tokens", "code_version"} == set(kept["facts"])
-    assert kept["max_tokens"] == 80
-    assert "data fingerprint: `f`" in (world.model / "README.md").read_text()
-    assert world.left_behind() == []

@@ -12,7 +12,8 @@ from components.training.on_nodes.train_job import (
     training_arguments,
 )
 from components.training.options import TrainingOptions
-from tests.stand_ins.kept_objects import CRDS, crd_validator
+from tests.deployment.conftest import CRDS
+from tests.stand_ins.kept_objects import crd_validator
 from tests.stand_ins.step_world import WORKFLOW
 
 
@@ -94,10 +95,10 @@ def test_without_gpus_a_node_gets_one_process_and_may_be_any():
 )
 def test_the_command_line_reads_the_options_back(options):
     given = options.to_dict()
-    arguments = training_arguments("/t.parquet", "m", "/out", given, checkpoints="/c")
-    read = vars(build_parser().parse_args(arguments))
-    places = [str(read[n]) for n in ("training_set", "base_model", "output", "checkpoints")]
-    assert places == ["/t.parquet", "m", "/out", "/c"]
+    places = {"training_set": "/t.parquet", "base_model": "m", "output": "/out"}
+    more = {"checkpoints": "/c", "facts_file": "/f"}
+    read = vars(build_parser().parse_args(training_arguments(*places.values(), given, **more)))
+    assert {name: str(read[name]) for name in places | more} == places | more
     assert TrainingOptions.from_dict({name: read[name] for name in given}) == options
 
 

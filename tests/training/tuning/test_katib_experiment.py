@@ -88,8 +88,8 @@ def test_several_nodes_or_gpus_make_a_trial_a_train_job():
     assert (trial["apiVersion"], trial["kind"]) == ("trainer.kubeflow.org/v1alpha1", "TrainJob")
     assert "name" not in trial["metadata"]
     trainer = trial["spec"]["trainer"]
-    assert (trainer["numNodes"], trainer["numProcPerNode"]) == (2, 4)
-    assert trainer["image"] == training_image(1)
+    found = [trainer[key] for key in ("numNodes", "numProcPerNode", "image")]
+    assert found == [2, 4, training_image(1)]
     # An orphan ends by itself, as a Job would.
     assert trial["spec"]["activeDeadlineSeconds"] == 14400
     with pytest.raises(UserError, match="0 nodes"):
