@@ -12,8 +12,7 @@ from components.training.on_nodes.train_job import (
     training_arguments,
 )
 from components.training.options import TrainingOptions
-from tests.deployment.conftest import CRDS
-from tests.stand_ins.kept_objects import crd_validator
+from tests.stand_ins.kept_objects import CRDS, crd_validator
 from tests.stand_ins.step_world import WORKFLOW
 
 
