@@ -20,6 +20,7 @@ from pipelines.tuning import tuning_pipeline
 )
 def training_pipeline(
     data_uri: str = "sample",
+    labels: str = "sentiments",
     base_model: str = "minilm",
     max_tokens: int = 160,
     validation_share: float = 0.1,
@@ -39,6 +40,8 @@ def training_pipeline(
     Args:
         data_uri: Reviews in CSV, TSV, JSON Lines or Parquet at any fsspec URI, a folder of such
             files, or `sample` for the bundled ones.
+        labels: The classes and what the data call them, as in `negative=1,2 positive=4,5`;
+            `sentiments` is negative, neutral and positive by rating, or -1, 0 and 1.
         base_model: `minilm` (packaged), a folder, or a hub id such as `roberta-base`.
         max_tokens: Longest input in tokens; longer reviews are cut.
         validation_share: Share of the reviews that training is watched on.
@@ -55,7 +58,7 @@ def training_pipeline(
         approval: `auto` promotes at once; `manual` registers and waits for approval.
     """
     scale = scale_of_environment()
-    ingested = place(ingest_reviews(data_uri=data_uri))
+    ingested = place(ingest_reviews(data_uri=data_uri, labels=labels))
     prepared = place(
         prepare_reviews(
             reviews=ingested.outputs["reviews"],

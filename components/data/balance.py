@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.records.labels import CLASS_NAMES
-
 BALANCES: tuple[str, ...] = (
     "none",
     "undersample",
@@ -12,8 +10,6 @@ BALANCES: tuple[str, ...] = (
     "undersample_by_category",
     "oversample_by_category",
 )
-
-_CLASSES = len(CLASS_NAMES)
 
 
 def copies_for_balance(
@@ -40,27 +36,34 @@ def copies_for_balance(
         [n] copies, 0 or more.
     """
     copies = np.ones(len(classes), dtype=np.int32)
+    number = int(classes.max()) + 1
     if balance == "none":
         return copies
     by_category = balance.endswith("_by_category")
-    parts = _balanceable(classes, categories) if by_category else np.zeros(len(classes), np.int64)
-    cells = parts * _CLASSES + classes
+    parts = (
+        _balanceable(classes, categories, number)
+        if by_category
+        else np.zeros(len(classes), np.int64)
+    )
+    cells = parts * number + classes
     _, cell_of_row, counts = np.unique(cells, return_inverse=True, return_counts=True)
-    per_part = counts.reshape(-1, _CLASSES)
+    per_part = counts.reshape(-1, number)
     wanted = per_part.min(axis=1) if balance.startswith("under") else per_part.max(axis=1)
-    target = np.repeat(wanted, _CLASSES)
+    target = np.repeat(wanted, number)
     whole, rest = np.divmod(target, counts)
     return (whole[cell_of_row] + (_rank_in(cell_of_row, order) < rest[cell_of_row])).astype(
         np.int32
     )
 
 
-def _balanceable(classes: NDArray[np.int8], categories: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Category codes [n], merged so that each has every class."""
+def _balanceable(
+    classes: NDArray[np.int8], categories: NDArray[np.int32], number: int
+) -> NDArray[np.int64]:
+    """Category codes [n], merged so that each has every one of that number of classes."""
     _, parts = np.unique(categories, return_inverse=True)
     pool = parts.max() + 1
-    counts = np.bincount(parts * _CLASSES + classes, minlength=pool * _CLASSES)
-    counts = counts.reshape(pool, _CLASSES)
+    counts = np.bincount(parts * number + classes, minlength=pool * number)
+    counts = counts.reshape(pool, number)
     lacking = (counts == 0).any(axis=1)
     if not lacking.any():
         return parts

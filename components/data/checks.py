@@ -1,14 +1,14 @@
 """What a valid review must satisfy: a pandera schema over its fields as text."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.data.headers import FIELDS
-from components.shared.records.labels import CLASS_NAMES, SENTIMENTS, rating_to_sentiment
+from components.shared.records.labels import STARS, LabelSet
 from components.shared.records.reviews import REVIEW_SCHEMA
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ MAX_BODY_CHARACTERS = 100_000
 EMPTY_BODY = "review text is empty"
 LONG_BODY = f"review text is longer than {MAX_BODY_CHARACTERS:,} characters"
 BAD_RATING = "rating is not a whole number from 1 to 5"
-BAD_SENTIMENT = "sentiment is not -1, 0 or 1"
+BAD_SENTIMENT = "sentiment is not {}"
 CONTRADICTION = "rating contradicts the given sentiment"
 BAD_AGE = "age is not a whole number from 0 to 150"
 BAD_RECOMMENDED = "recommended is not 0 or 1"
@@ -35,11 +35,6 @@ _ORDER = (
 _VISIBLE = r"[^\s\p{Z}\p{C}]"
 _WHOLE = r"[+-]?[0-9]{1,15}(\.0*)?"
 _TRUTH = {"1": 1, "1.0": 1, "true": 1, "yes": 1, "0": 0, "0.0": 0, "false": 0, "no": 0}
-_SENTIMENT_WORDS = {
-    **{f"{value}{end}": value for value in SENTIMENTS for end in ("", ".0")},
-    **{f"+{value}": value for value in SENTIMENTS if value > 0},
-    **dict(zip(CLASS_NAMES, SENTIMENTS, strict=True)),
-}
 
 
 def as_text(columns: dict[str, pa.Array], rows: int) -> pa.Table:
@@ -56,18 +51,18 @@ def as_text(columns: dict[str, pa.Array], rows: int) -> pa.Table:
     return pa.table(made)
 
 
-def reasons_against(text: pa.Table) -> dict[int, str]:
+def reasons_against(text: pa.Table, labels: LabelSet) -> dict[int, str]:
     """First reason, in the order of `_ORDER`, by position of each row that fails a check."""
     import pandas as pd
     import pandera.pandas as pandera
 
     frame = text.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
     try:
-        _schema().validate(frame, lazy=True)
+        _schema(labels).validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as errors:
         cases = errors.failure_cases
         words = cases["check"].where(cases["check"] != "not_nullable", EMPTY_BODY)
-        rank = {reason: place for place, reason in enumerate(_ORDER)}
+        rank = {reason.format(labels.expected): place for place, reason in enumerate(_ORDER)}
         reasons: dict[int, str] = {}
         for row, reason in zip(cases["index"].astype(int), words, strict=True):
             if row not in reasons or rank[reason] < rank[reasons[row]]:
@@ -76,7 +71,7 @@ def reasons_against(text: pa.Table) -> dict[int, str]:
     return {}
 
 
-def as_record(text: pa.Table) -> dict[str, pa.Array]:
+def as_record(text: pa.Table, labels: LabelSet) -> dict[str, pa.Array]:
     """Typed columns of the review record from rows of `as_text` without a reason against them.
 
     `sentiment` follows from `rating` where it is not given; `review_id` and `event_timestamp` may
@@ -89,7 +84,7 @@ def as_record(text: pa.Table) -> dict[str, pa.Array]:
         if name in ("rating", "age", "positive_feedback_count"):
             made[name] = column.cast(pa.float64()).cast(kind)
         elif name in ("recommended", "sentiment"):
-            table = _TRUTH if name == "recommended" else _SENTIMENT_WORDS
+            table = _TRUTH if name == "recommended" else labels.words
             made[name] = _looked_up(pc.utf8_lower(column), table).cast(kind)
         elif name == "event_timestamp":
             times = _timestamps(column.to_pandas())
@@ -97,14 +92,15 @@ def as_record(text: pa.Table) -> dict[str, pa.Array]:
         else:
             made[name] = column
     from_rating = _looked_up(
-        made["rating"].cast(pa.string()), {str(r): rating_to_sentiment(r) for r in range(1, 6)}
+        made["rating"].cast(pa.string()),
+        {str(stars): value for stars, value in labels.of_rating.items()},
     )
     made["sentiment"] = pc.coalesce(made["sentiment"], from_rating.cast(pa.int32()))
     return made
 
 
 @lru_cache(maxsize=1)
-def _schema() -> "pandera.DataFrameSchema":
+def _schema(labels: LabelSet) -> "pandera.DataFrameSchema":
     """The schema; the error of each check is the reason."""
     import pandera.pandas as pandera
 
@@ -129,26 +125,26 @@ def _schema() -> "pandera.DataFrameSchema":
                     lambda values: values.str.len() <= MAX_BODY_CHARACTERS, error=LONG_BODY
                 ),
             ),
-            "rating": whole(1, 5, BAD_RATING),
-            "sentiment": one_of(_SENTIMENT_WORDS, BAD_SENTIMENT),
+            "rating": whole(STARS[0], STARS[-1], BAD_RATING),
+            "sentiment": one_of(labels.words, BAD_SENTIMENT.format(labels.expected)),
             "age": whole(0, 150, BAD_AGE),
             "recommended": one_of(_TRUTH, BAD_RECOMMENDED),
             "positive_feedback_count": whole(0, 2**31 - 1, BAD_COUNT),
             "event_timestamp": optional(lambda values: _timestamps(values).notna(), BAD_TIMESTAMP),
         },
-        checks=pandera.Check(_agrees, error=CONTRADICTION, ignore_na=False),
+        checks=pandera.Check(partial(_agrees, labels), error=CONTRADICTION, ignore_na=False),
     )
 
 
-def _agrees(frame: "pd.DataFrame") -> "pd.Series":
+def _agrees(labels: LabelSet, frame: "pd.DataFrame") -> "pd.Series":
     """Whether rating and sentiment say the same, or one of them is missing or malformed."""
     import pandas as pd
 
-    given = frame["sentiment"].str.lower().map(_SENTIMENT_WORDS)
+    given = frame["sentiment"].str.lower().map(labels.words)
     if given.isna().all():
         return pd.Series(True, index=frame.index)
     stars = pd.to_numeric(frame["rating"].astype(object), errors="coerce")
-    implied = stars.map({float(r): rating_to_sentiment(r) for r in range(1, 6)})
+    implied = stars.map({float(star): value for star, value in labels.of_rating.items()})
     return given.isna() | implied.isna() | (given.astype(float) == implied)
 
 

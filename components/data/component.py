@@ -15,6 +15,7 @@ def ingest_reviews(
     ingest_summary: Output[Artifact],
     metrics: Output[Metrics],
     data_uri: str = "sample",
+    labels: str = "sentiments",
     labels_required: bool = True,
 ) -> NamedTuple("Outputs", data_fingerprint=str, rows=int):
     """Read reviews from anywhere, check each row, and account for all of them.
@@ -26,6 +27,8 @@ def ingest_reviews(
         metrics: Rows read, valid, duplicate and quarantined.
         data_uri: File, folder or glob (local, https, s3, gs, hf) in CSV, TSV, JSON Lines or
             Parquet; empty or "sample" for the bundled sample.
+        labels: The classes and what the data call them, as in `negative=1,2 positive=4,5`;
+            "sentiments" is negative, neutral and positive by rating, or -1, 0 and 1.
         labels_required: Refuse data without a rating or sentiment column.
 
     Returns:
@@ -36,6 +39,7 @@ def ingest_reviews(
     from typing import NamedTuple
 
     from components.data.ingest import ingest
+    from components.shared.records.labels import LabelSet
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     done = ingest(
@@ -43,6 +47,7 @@ def ingest_reviews(
         reviews.path,
         quarantine.path,
         ingest_summary.path,
+        labels=LabelSet.parse(labels),
         labels_required=labels_required,
     )
     for name in ("rows_in", "rows_kept", "duplicates", "quarantined"):

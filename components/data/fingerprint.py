@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.data.headers import FIELDS
+from components.shared.records.labels import SENTIMENTS, LabelSet
 
 DIGEST_BYTES = 16
 """128 bits: among a billion rows, the chance of any two colliding is below 10^-20."""
@@ -31,10 +32,13 @@ def content_digests(columns: dict[str, pa.Array]) -> list[bytes]:
     ]
 
 
-def data_fingerprint(digests: "set[bytes] | frozenset[bytes]") -> str:
+def data_fingerprint(
+    digests: "set[bytes] | frozenset[bytes]", labels: LabelSet = SENTIMENTS
+) -> str:
     """Version of a data set: a hash of the sorted digests of its rows.
 
-    It covers every value of every row that ingest wrote, and nothing else: neither the order of
+    It covers every value of every row that ingest wrote and the names of the classes, where they
+    are not the default, and nothing else: neither the order of
     rows, duplicates, rejected rows and ignored columns, nor files, formats and compression.
 
     Returns:
@@ -43,4 +47,6 @@ def data_fingerprint(digests: "set[bytes] | frozenset[bytes]") -> str:
     total = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for digest in sorted(digests):
         total.update(digest)
+    if labels.names != SENTIMENTS.names:
+        total.update("\0".join(labels.names).encode())
     return total.hexdigest()

@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.data.checks import as_record, as_text, reasons_against
+from components.data.checks import BAD_SENTIMENT, as_record, as_text, reasons_against
 from components.data.fingerprint import content_digests, data_fingerprint
 from components.data.profile import Profile
 from components.data.readers import Batch, Rejected, read_batches
 from components.data.sources import find_sources, without_credentials
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json
+from components.shared.records.labels import SENTIMENTS, LabelSet
 from components.shared.records.reviews import REVIEW_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ QUARANTINE_SCHEMA = pa.schema(
 
 _EXAMPLES_PER_REASON = 3
 _EXAMPLE_CHARACTERS = 300
+_WORDS_COUNTED = 1_000
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def ingest(
     quarantine: str | Path,
     summary: str | Path,
     *,
+    labels: LabelSet = SENTIMENTS,
     labels_required: bool = True,
 ) -> IngestSummary:
     """Read reviews from anywhere, check each row, and write the valid ones.
@@ -121,6 +124,7 @@ def ingest(
         reviews: Where to write the valid rows: Parquet in `REVIEW_SCHEMA`.
         quarantine: Where to write the rejected rows: Parquet in `QUARANTINE_SCHEMA`.
         summary: Where to write the summary as JSON.
+        labels: The classes, and what the label column calls them.
         labels_required: Whether a file without a rating or sentiment column is refused; False for
             reviews that are only to be predicted.
 
@@ -128,11 +132,13 @@ def ingest(
         The summary as written.
 
     Raises:
-        UserError: If the source cannot be read, lacks a column, or has no valid row. Nothing is
-            written then.
+        UserError: If the source cannot be read, lacks a column, has no valid row, or has labels
+            of 0 and 1 where -1, 0 and 1 are expected. Nothing is written then.
     """
     seen = _Seen()
-    profile = Profile()
+    profile = Profile(labels)
+    found: Counter[str] = Counter()
+    schema = labels.on(REVIEW_SCHEMA)
     files: list[dict[str, Any]] = []
     rows_in = rows_kept = duplicates = 0
     with (
@@ -141,7 +147,7 @@ def ingest(
         replaced_when_whole(summary) as summary_draft,
     ):
         with (
-            pq.ParquetWriter(reviews_draft, REVIEW_SCHEMA, compression="zstd") as writer,
+            pq.ParquetWriter(reviews_draft, schema, compression="zstd") as writer,
             closing(Quarantine(quarantine_draft)) as rejects,
         ):
             for source in find_sources(data_uri):
@@ -150,11 +156,11 @@ def ingest(
                 for layout, batch in read_batches(source, labels_required=labels_required):
                     rows += batch.rows
                     ignored.update(dict.fromkeys(layout.ignored))
-                    table, rejected, doubled = _sift(batch, seen)
+                    table, rejected, doubled = _sift(batch, seen, labels, found)
                     rejects.add(source.name, rejected)
                     duplicates += doubled
                     if table.num_rows:
-                        writer.write_table(table)
+                        writer.write_table(table.cast(schema))
                         profile.add(table)
                         rows_kept += table.num_rows
                 files.append({"name": source.name, "rows": rows, "ignored": list(ignored)})
@@ -162,12 +168,14 @@ def ingest(
         shown = without_credentials(data_uri.strip()) or "sample"
         if rows_in == 0:
             raise UserError(f"{shown} has a header and no rows; give it at least one review")
+        _check_meaning(found, labels, shown)
         if rows_kept == 0:
             reason, count = rejects.reasons.most_common(1)[0]
             first = next(e for e in rejects.examples if e["reason"] == reason)
             raise UserError(
                 f"none of the {rows_in} rows of {shown} is valid: {reason} in {count} of them, "
-                f"first in line {first['line']} of {first['source']}; fix the data"
+                f"first in line {first['line']} of {first['source']}; "
+                + _remedy(reason, found, labels)
             )
         made = IngestSummary(
             source=shown,
@@ -178,7 +186,7 @@ def ingest(
             quarantined=rejects.reasons.total(),
             reasons=dict(sorted(rejects.reasons.items(), key=lambda item: (-item[1], item[0]))),
             examples=rejects.examples,
-            fingerprint=data_fingerprint(seen.digests),
+            fingerprint=data_fingerprint(seen.digests, labels),
             profile=profile.to_dict(),
         )
         if made.rows_in != made.rows_kept + made.duplicates + made.quarantined:
@@ -196,14 +204,45 @@ def ingest(
     return made
 
 
-def _sift(batch: Batch, seen: _Seen) -> tuple[pa.Table, list[Rejected], int]:
-    """Rows to write as a table of the record, rejected rows, and the number of duplicates."""
+def _check_meaning(found: Counter[str], labels: LabelSet, source: str) -> None:
+    """Raise if the labels are 0 and 1 alone: that they mean neutral and positive is a guess."""
+    if labels == SENTIMENTS and {word.removesuffix(".0") for word in found} == {"0", "1"}:
+        raise UserError(
+            f"the label column of {source} holds only 0 and 1, and -1 is negative, 0 neutral and "
+            "1 positive here; say what they mean with labels='negative=0 positive=1', or "
+            "'neutral=0 positive=1'"
+        )
+
+
+def _remedy(reason: str, found: Counter[str], labels: LabelSet) -> str:
+    """What to do where no row is valid."""
+    if reason != BAD_SENTIMENT.format(labels.expected):
+        return "fix the data"
+    words = [word for word, _ in found.most_common(6)]
+    more = " and more" if len(found) > len(words) else ""
+    return (
+        f"the column holds {', '.join(map(repr, words))}{more}: name the classes with "
+        "labels='NAME=VALUE,VALUE NAME=VALUE'"
+    )
+
+
+def _sift(
+    batch: Batch, seen: _Seen, labels: LabelSet, found: Counter[str]
+) -> tuple[pa.Table, list[Rejected], int]:
+    """Rows to write as a table of the record, rejected rows, and the number of duplicates.
+
+    The words of the label column are counted in `found`.
+    """
     text = as_text(batch.columns, len(batch.lines))
-    against = reasons_against(text)
+    counted = pc.value_counts(pc.utf8_lower(text["sentiment"].combine_chunks().drop_null()))
+    for word, count in zip(*(counted.field(i).to_pylist() for i in (0, 1)), strict=True):
+        if word in found or len(found) < _WORDS_COUNTED:
+            found[word] += count
+    against = reasons_against(text, labels)
     rejected = list(batch.rejected)
     rejected += [Rejected(batch.lines[i], why, batch.raw(i)) for i, why in against.items()]
     valid = [i for i in range(len(batch.lines)) if i not in against]
-    columns = as_record(text.take(pa.array(valid, pa.int64())))
+    columns = as_record(text.take(pa.array(valid, pa.int64())), labels)
     digests = content_digests(columns)
     given = columns["review_id"].to_pylist()
     new: list[int] = []

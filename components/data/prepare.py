@@ -18,7 +18,7 @@ from components.data.split import TEST, TRAIN, assign_splits, keyed_order
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json
 from components.shared.machine.options import Options, option
-from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.labels import LabelSet, labels_of_file
 from components.shared.records.reviews import PREPARED_SCHEMA, REVIEW_SCHEMA, SPLITS
 
 logger = logging.getLogger(__name__)
@@ -49,14 +49,15 @@ class PrepareSummary:
 
     rows_in: int  # rows read; always rows + unlabelled + emptied
     rows: int  # rows written, each labelled and in one split
-    unlabelled: int  # rows left out because they have neither rating nor sentiment
+    unlabelled: int  # rows left out because neither rating nor sentiment gives them a class
     emptied: int  # rows left out because cleaning left no text
     # rows whose text (but for case, punctuation and white space) an earlier row has; they share its
     # split
     repeated_texts: int
     conflicting_texts: int  # texts that occur under more than one sentiment
-    # per split: rows, rows of each class, rate of the most frequent class
-    splits: dict[str, dict[str, int | float]]
+    # per split: rows, in `classes` those of each class, rate of the most frequent class
+    splits: dict[str, dict[str, Any]]
+    classes: list[str]  # names in the order of their index
     majority_class: str  # the most frequent class of the test split
     majority_rate: float  # its rate there: the accuracy of a model that always answers it
     # what balancing does: rows shown to training in total and by class, rows left out, and the
@@ -99,14 +100,15 @@ def prepare(
             or has too few reviews for three splits.
     """
     options = options or PrepareOptions()
-    rows, rows_in, unlabelled = _survey(reviews, options)
+    labels = labels_of_file(reviews)
+    rows, rows_in, unlabelled = _survey(reviews, options, labels)
     if not len(rows.places):
         raise UserError(
             f"none of the {rows_in} reviews in {reviews} has a rating or a sentiment; "
             "give data with a column Rating or sentiment"
         )
     shares = {"validation_share": options.validation_share, "test_share": options.test_share}
-    splits = assign_splits(rows.texts, rows.classes, **shares)
+    splits = assign_splits(rows.texts, rows.classes, labels, **shares)
     training = splits == TRAIN
     copies = np.ones(len(splits), dtype=np.int32)
     copies[training] = copies_for_balance(
@@ -116,11 +118,12 @@ def prepare(
         rows_in=rows_in,
         unlabelled=unlabelled,
         emptied=rows_in - unlabelled - len(splits),
-        **_counts(rows, splits, copies),
+        classes=list(labels.names),
+        **_counts(rows, splits, copies, labels),
         options=options.to_dict(),
     )
     with replaced_when_whole(prepared) as draft, replaced_when_whole(summary) as summary_draft:
-        _write(reviews, draft, rows.places, splits, copies, options.cleaning)
+        _write(reviews, draft, rows.places, splits, copies, options.cleaning, labels)
         write_json(summary_draft, asdict(made))
     logger.info(
         "divided %d reviews: %s; %d of them repeat a text; %d without a label left out",
@@ -147,7 +150,9 @@ def iterate_reviews(path: str | Path) -> Iterator[pa.Table]:
         raise UserError(f"{path} does not hold reviews ({words}); ingest them again") from error
 
 
-def _survey(reviews: str | Path, options: PrepareOptions) -> tuple[_Rows, int, int]:
+def _survey(
+    reviews: str | Path, options: PrepareOptions, labels: LabelSet
+) -> tuple[_Rows, int, int]:
     """What splitting needs, the number of all rows and of those without a label."""
     codes: dict[str | None, int] = {}
     parts: list[_Rows] = []
@@ -165,7 +170,7 @@ def _survey(reviews: str | Path, options: PrepareOptions) -> tuple[_Rows, int, i
                 np.array([first + i for i in used], np.int64),
                 np.array(texts, np.uint64),
                 np.array([keyed_order(ids[i], options.seed) for i in used], np.uint64),
-                np.array([sentiments[i] + 1 for i in used], np.int8),
+                labels.index_of(np.array([sentiments[i] for i in used], np.int8)).astype(np.int8),
                 np.array([codes.setdefault(categories[i], len(codes)) for i in used], np.int32),
             )
         )
@@ -186,11 +191,13 @@ def _write(
     splits: NDArray[np.int8],
     copies: NDArray[np.int32],
     cleaning: dict[str, bool],
+    labels: LabelSet,
 ) -> None:
     """Copy the rows at `places` with cleaned texts, their split and their copies."""
     names = np.array(SPLITS)
+    schema = labels.on(PREPARED_SCHEMA)
     first = 0
-    with pq.ParquetWriter(draft, PREPARED_SCHEMA, compression="zstd") as writer:
+    with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
         for table in iterate_reviews(reviews):
             low, high = np.searchsorted(places, [first, first + table.num_rows])
             used = table.take(pa.array(places[low:high] - first))
@@ -203,26 +210,28 @@ def _write(
             columns["split"] = pa.array(names[splits[low:high]])
             columns["copies"] = pa.array(copies[low:high])
             if used.num_rows:
-                writer.write_table(pa.table(list(columns.values()), schema=PREPARED_SCHEMA))
+                writer.write_table(pa.table(list(columns.values()), schema=schema))
             first += table.num_rows
 
 
-def _counts(rows: _Rows, splits: NDArray[np.int8], copies: NDArray[np.int32]) -> dict[str, Any]:
+def _counts(
+    rows: _Rows, splits: NDArray[np.int8], copies: NDArray[np.int32], labels: LabelSet
+) -> dict[str, Any]:
     """The fields of the summary that follow from the division."""
     texts, text_of_row = np.unique(rows.texts, return_inverse=True)
-    classes_per_text = np.zeros((len(texts), len(CLASS_NAMES)), dtype=bool)
+    classes_per_text = np.zeros((len(texts), len(labels)), dtype=bool)
     classes_per_text[text_of_row, rows.classes] = True
     per_split = {}
     for index, name in enumerate(SPLITS):
-        counts = np.bincount(rows.classes[splits == index], minlength=len(CLASS_NAMES))
+        counts = np.bincount(rows.classes[splits == index], minlength=len(labels))
         per_split[name] = {
             "rows": int(counts.sum()),
-            **{label: int(n) for label, n in zip(CLASS_NAMES, counts, strict=True)},
+            "classes": labels.counted(counts),
             "majority_rate": float(counts.max() / counts.sum()),
         }
     training = splits == TRAIN
     shown = np.bincount(
-        rows.classes[training], weights=copies[training], minlength=len(CLASS_NAMES)
+        rows.classes[training], weights=copies[training], minlength=len(labels)
     ).astype(int)
     majority = int(np.bincount(rows.classes[splits == TEST]).argmax())
     return {
@@ -230,11 +239,11 @@ def _counts(rows: _Rows, splits: NDArray[np.int8], copies: NDArray[np.int32]) ->
         "repeated_texts": len(splits) - len(texts),
         "conflicting_texts": int((classes_per_text.sum(axis=1) > 1).sum()),
         "splits": per_split,
-        "majority_class": CLASS_NAMES[majority],
+        "majority_class": labels.names[majority],
         "majority_rate": per_split[SPLITS[TEST]]["majority_rate"],
         "copies": {
             "shown": int(shown.sum()),
-            **{label: int(n) for label, n in zip(CLASS_NAMES, shown, strict=True)},
+            "classes": labels.counted(shown),
             "left_out": int((copies[training] == 0).sum()),
             "largest": int(copies[training].max()),
         },

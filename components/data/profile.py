@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.data.checks import MAX_BODY_CHARACTERS
-from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
+from components.shared.records.labels import SENTIMENTS, STARS, LabelSet
 from components.shared.records.reviews import REVIEW_SCHEMA
 
-_NAMED = tuple(zip(CLASS_NAMES, SENTIMENTS, strict=True))
 _TOP_CATEGORIES = 50
 _LENGTH_EDGES = (0, 50, 100, 150, 200, 250, 300, 350, 400, 450, 500, 600, 800, 1_000, 2_000, 5_000)
 _AGE_EDGES = (0, 20, 30, 40, 50, 60, 70, 80)
@@ -21,7 +20,10 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 class Profile:
     """Counts over the rows that ingest writes."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: LabelSet = SENTIMENTS) -> None:
+        self._named = tuple(zip(labels.names, labels.values, strict=True))
+        names = dict(zip(labels.values, labels.names, strict=True))
+        self._classes = {stars: names[value] for stars, value in labels.of_rating.items()}
         self._missing: Counter[str] = Counter()
         self._ratings: Counter[int | None] = Counter()
         self._cells: Counter[tuple[str | None, int | None]] = Counter()
@@ -49,14 +51,17 @@ class Profile:
             categories[category] += count
         ranked = sorted(categories.items(), key=lambda item: (-item[1], str(item[0])))
         return {
-            "ratings": [{"rating": r, "count": self._ratings[r]} for r in (1, 2, 3, 4, 5)],
-            "sentiments": {name: sentiments[value] for name, value in _NAMED},
+            "ratings": [
+                {"rating": r, "count": self._ratings[r], "class": self._classes.get(r)}
+                for r in STARS
+            ],
+            "sentiments": {name: sentiments[value] for name, value in self._named},
             "unlabelled": sentiments[None],
             "categories": [
                 {
                     "category": category,
                     "count": count,
-                    **{name: self._cells[category, value] for name, value in _NAMED},
+                    "classes": {name: self._cells[category, value] for name, value in self._named},
                 }
                 for category, count in ranked[:_TOP_CATEGORIES]
             ],

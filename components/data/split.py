@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.machine.errors import UserError
-from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.labels import SENTIMENTS, LabelSet
 from components.shared.records.reviews import SPLITS
 
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
@@ -29,6 +29,7 @@ def keyed_order(text: str, seed: int) -> int:
 def assign_splits(
     texts: NDArray[np.uint64],
     classes: NDArray[np.int8],
+    labels: LabelSet = SENTIMENTS,
     *,
     validation_share: float,
     test_share: float,
@@ -44,6 +45,7 @@ def assign_splits(
     Args:
         texts: [n] `keyed_order` of each row's `text_identity`.
         classes: [n] class index of each row.
+        labels: The classes, each of which must occur.
         validation_share: Share of validation in each class.
         test_share: Share of test in each class.
 
@@ -58,19 +60,19 @@ def assign_splits(
             raise UserError(f"{name} is {share}; choose one above 0 and up to 0.4")
     keys, group_of_row = np.unique(texts, return_inverse=True)
     counts = np.bincount(
-        group_of_row * len(CLASS_NAMES) + classes, minlength=len(keys) * len(CLASS_NAMES)
-    ).reshape(len(keys), len(CLASS_NAMES))
+        group_of_row * len(labels) + classes, minlength=len(keys) * len(labels)
+    ).reshape(len(keys), len(labels))
     sizes = counts.sum(axis=1)
     stratum = counts.argmax(axis=1)
     split_of_group = np.full(len(keys), TRAIN, dtype=np.int8)
-    present = np.bincount(stratum, minlength=len(CLASS_NAMES))
+    present = np.bincount(stratum, minlength=len(labels))
     if present.min() < MIN_TEXTS_PER_CLASS:
-        counted = ", ".join(f"{n} {name}" for n, name in zip(present, CLASS_NAMES, strict=True))
+        counted = ", ".join(f"{n} {name}" for name, n in labels.counted(present).items())
         raise UserError(
             f"the data hold {counted} reviews with different texts; give at least "
-            f"{MIN_TEXTS_PER_CLASS} of each sentiment"
+            f"{MIN_TEXTS_PER_CLASS} of each class"
         )
-    for class_index in range(len(CLASS_NAMES)):
+    for class_index in range(len(labels)):
         members = np.flatnonzero(stratum == class_index)
         rows = int(sizes[members].sum())
         left = {TEST: max(1, round(rows * test_share))}

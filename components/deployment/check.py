@@ -18,10 +18,10 @@ from components.shared.machine.files import read_parquet, replaced_when_whole, w
 from components.shared.machine.options import Options, option
 from components.shared.records.engines import MIN_LABELS_EQUAL, TORCH
 from components.shared.records.file_list import folder_digest
-from components.shared.records.labels import CLASS_NAMES
-from components.shared.records.model_folder import check_model_folder
+from components.shared.records.labels import labels_of_file
+from components.shared.records.model_folder import check_model_folder, read_class_names
 from components.shared.records.open_inference import infer_path, infer_request, text_in, values_in
-from components.shared.records.reviews import PREDICTIONS_SCHEMA
+from components.shared.records.reviews import predictions_schema
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,12 @@ def check_deployment(
     folder = check_model_folder(model_folder, source.digest)
     digest = source.digest or folder_digest(folder)
     rows = _sample(Path(predictions), 256)
+    evaluated, served = labels_of_file(predictions).names, read_class_names(folder)
+    if evaluated != served:
+        raise UserError(
+            f"{predictions} is of the classes {', '.join(evaluated)} and {folder} answers "
+            f"{', '.join(served)}; evaluate this model"
+        )
     uri = storage_uri_of(source.uri, model_name, version)
     service = render_inference_service(model_name, version, uri, model_digest=digest)
     with tempfile.TemporaryDirectory() as scratch:
@@ -128,7 +134,7 @@ def check_deployment(
 
 def _sample(predictions: Path, size: int) -> list[dict[str, Any]]:
     """Rows of the predictions, spread evenly over the file."""
-    table = read_parquet(predictions, PREDICTIONS_SCHEMA)
+    table = read_parquet(predictions, predictions_schema(labels_of_file(predictions)))
     if table.num_rows == 0:
         raise UserError(f"{predictions} holds no rows; evaluate on a test split that has some")
     positions = np.unique(np.linspace(0, table.num_rows - 1, min(size, table.num_rows)).astype(int))
@@ -166,9 +172,7 @@ def _ask_v1(
     instances = [{"title": row["title"], "review_body": row["review_body"]} for row in rows]
     answer = _asked(client, f"/v1/models/{model_name}:predict", {"instances": instances})
     return [
-        _Answer(
-            one["label"], [one["probabilities"][name] for name in CLASS_NAMES], one["model_version"]
-        )
+        _Answer(one["label"], list(one["probabilities"].values()), one["model_version"])
         for one in answer.json()["predictions"]
     ]
 
@@ -197,7 +201,7 @@ def _compared(
             raise UserError(
                 f"the model server says it serves version {answer.version!r}, not {version}"
             )
-        expected = [row[f"p_{name}"] for name in CLASS_NAMES]
+        expected = [chance for name, chance in row.items() if name.startswith("p_")]
         difference = float(np.abs(np.subtract(expected, answer.probabilities)).max())
         largest = max(largest, difference)
         if answer.label != row["label"] or (exact and not difference <= TOLERANCE):

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from components.evaluation.held_out import HeldOut
 from components.evaluation.metrics import (
-    CLASSES,
     RESAMPLES,
     SEED,
     Estimate,
@@ -27,6 +26,7 @@ from components.evaluation.metrics import (
     scores_of,
 )
 from components.shared.machine.base_model import load_tokenizer
+from components.shared.machine.errors import UserError
 from components.shared.machine.files import sha256_of_file
 from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records import model_folder as folders
@@ -90,14 +90,20 @@ def compare_with(
     if champion is None:
         return {"verdict": NO_CHAMPION, "margin": margin}
     logger.info("asking the champion about the same reviews")
+    if (names := folders.read_class_names(champion.folder)) != test.labels.names:
+        raise UserError(
+            f"the champion answers {', '.join(names)}, and this model "
+            f"{', '.join(test.labels.names)}: they cannot be compared; register models of other "
+            "labels under another model name"
+        )
     input_ids = test.input_ids
     if not champion.reads_alike:
         input_ids = tokens_as_read_by(champion, test.reviews)
     logits = predict_logits(load_model(champion.folder), input_ids, progress=progress)
     of_champion = decide(logits, folders.read_calibration(champion.folder))
-    scores = scores_of(confusion_matrix(test.classes, of_champion))
+    scores = scores_of(confusion_matrix(test.classes, of_champion, len(names)))
     return {
-        **compare(test.classes, decided, of_champion, margin),
+        **compare(test.classes, decided, of_champion, len(names), margin),
         "champion_accuracy": float(scores.accuracy),
         "champion_macro_f1": float(scores.macro_f1),
         "champion_f1": scores.f1.tolist(),
@@ -115,19 +121,24 @@ def tokens_as_read_by(champion: Champion, reviews: pa.Table) -> list[list[int]]:
 
 
 def compare(
-    truth: NDArray[np.int64], new: NDArray[np.int64], champion: NDArray[np.int64], margin: float
+    truth: NDArray[np.int64],
+    new: NDArray[np.int64],
+    champion: NDArray[np.int64],
+    classes: int,
+    margin: float,
 ) -> dict[str, Any]:
     """Compare two models' decisions on the same rows, with paired bootstrap intervals.
 
-    Class indices are [n], of at least one row; the margin is the tolerated loss of macro-F1.
+    Class indices below `classes` are [n], of at least one row; the margin is the tolerated loss of
+    macro-F1.
 
     Returns:
         JSON-ready: the verdict, the differences (new minus champion) with their intervals, the rows
         that only one of the models decides rightly, McNemar's p-value for equal accuracy, and
         whether the interval of the macro-F1 difference excludes 0.
     """
-    kinds = np.bincount((truth * CLASSES + new) * CLASSES + champion, minlength=CLASSES**3)
-    counts = kinds.reshape(CLASSES, CLASSES, CLASSES)  # [truth, new, champion]
+    kinds = np.bincount((truth * classes + new) * classes + champion, minlength=classes**3)
+    counts = kinds.reshape(classes, classes, classes)  # [truth, new, champion]
     present = counts.sum(axis=(1, 2)) > 0
 
     def differences(cells: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -86,13 +86,13 @@ def evaluate_classifier(
     metrics.log_metric("test_rows", summary["rows"])
 
     confusion_matrix.log_confusion_matrix(summary["classes"], summary["confusion_matrix"])
-    negative = summary["roc"][0]
-    if negative["threshold"]:
+    first = summary["roc"][0]
+    if first["threshold"]:
         roc_curve.log_roc_curve(
-            negative["false_positive_rate"], negative["true_positive_rate"], negative["threshold"]
+            first["false_positive_rate"], first["true_positive_rate"], first["threshold"]
         )
-        roc_curve.metadata["curve"] = "negative against the rest"
-        roc_curve.metadata["area_under_curve"] = negative["auc"]
+        roc_curve.metadata["curve"] = f"{first['name']} against the rest"
+        roc_curve.metadata["area_under_curve"] = first["auc"]
     predictions.metadata["rows"] = summary["rows"]
     evaluation_summary.metadata["gate_passed"] = summary["gate"]["passed"]
 

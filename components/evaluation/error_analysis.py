@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from components.evaluation.held_out import HeldOut
 from components.evaluation.metrics import SEED, confusion_matrix, score_intervals
-from components.shared.records.labels import CLASS_NAMES
 
 SMALLEST_SLICE = 30
 OTHER = "other"
@@ -23,7 +22,10 @@ def slices_of(test: HeldOut, predicted: NDArray[np.int64]) -> dict[str, list[dic
         for title in test.reviews["title"].to_pylist()
     ]
     named = {"category": categories, "length": length_slices(test.lengths), "title": titles}
-    slices = {kind: slice_scores(test.classes, predicted, names) for kind, names in named.items()}
+    slices = {
+        kind: slice_scores(test.classes, predicted, names, len(test.labels))
+        for kind, names in named.items()
+    }
     # Lengths read best from short to long.
     slices["length"].sort(key=lambda entry: _first_number(entry["name"]))
     return slices
@@ -33,14 +35,15 @@ def slice_scores(
     truth: NDArray[np.int64],
     predicted: NDArray[np.int64],
     names: Sequence[str],
+    classes: int,
     *,
     smallest: int = SMALLEST_SLICE,
     seed: int = SEED,
 ) -> list[dict[str, Any]]:
     """Accuracy and macro-F1 with intervals of each slice.
 
-    True and predicted class indices and the slice's name are given for each row, [n]. Slices with
-    fewer rows than `smallest` are pooled as `other`: their scores would be noise.
+    True and predicted class indices below `classes` and the slice's name are given for each row,
+    [n]. Slices with fewer rows than `smallest` are pooled as `other`: their scores would be noise.
 
     Returns:
         One entry per slice, the largest first, `other` last: `name`, `rows`, `pooled` (how many
@@ -57,7 +60,7 @@ def slice_scores(
         groups[OTHER] = np.isin(labels, small) | real
     entries = []
     for name, rows in groups.items():
-        confusion = confusion_matrix(truth[rows], predicted[rows])
+        confusion = confusion_matrix(truth[rows], predicted[rows], classes)
         scores = score_intervals(confusion, seed=seed)
         entries.append(
             {
@@ -123,8 +126,8 @@ def worst_mistakes(
                 "review_body": body if len(body) <= LONGEST_TEXT else body[:LONGEST_TEXT] + "…",
                 "product_category": review["product_category"],
                 "rating": review["rating"],
-                "truth": CLASS_NAMES[test.classes[row]],
-                "predicted": CLASS_NAMES[predicted[row]],
+                "truth": test.labels.names[test.classes[row]],
+                "predicted": test.labels.names[predicted[row]],
                 "probability": float(of_decision[row]),
                 "probability_of_truth": float(probabilities[row, test.classes[row]]),
             }

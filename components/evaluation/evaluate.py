@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from components.evaluation.error_analysis import slices_of, token_counts, worst_
 from components.evaluation.gate import GateOptions
 from components.evaluation.held_out import HeldOut, read_held_out
 from components.evaluation.metrics import (
-    CLASSES,
     CONFIDENCE,
     RESAMPLES,
     SEED,
@@ -33,13 +33,13 @@ from components.shared.records.decision import (
     decide_under_prior,
     probabilities,
 )
-from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
 from components.shared.records.model_folder import (
     check_model_folder,
     read_calibration,
+    read_class_names,
     read_training_facts,
 )
-from components.shared.records.reviews import PREDICTIONS_SCHEMA
+from components.shared.records.reviews import predictions_schema
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def evaluate(
         training_set: Parquet of TRAINING_SET_SCHEMA.
         prepared: Parquet of PREPARED_SCHEMA: the texts of the same reviews.
         champion_folder: Model folder of the champion; None, missing or empty if there is none.
-        predictions: Where to write the test split's predictions, PREDICTIONS_SCHEMA.
+        predictions: Where to write the test split's predictions, `predictions_schema`.
         summary: Where to write the summary as JSON.
         options: The thresholds of the gate.
         progress: Whether to show progress bars.
@@ -96,10 +96,10 @@ def evaluate(
         model_folder, test, validation, progress
     )
 
-    truth = test.classes
+    names, truth = test.labels.names, test.classes
     decided = decide(logits, calibration)
     chances = probabilities(logits, calibration)
-    confusion = confusion_matrix(truth, decided)
+    confusion = confusion_matrix(truth, decided, len(names))
     scores = score_intervals(confusion)
     comparison = compare_with(champion, test, decided, options.champion_margin, progress)
     majority = int(confusion.sum(axis=1).argmax())
@@ -109,8 +109,8 @@ def evaluate(
     )
     content = {
         "rows": len(test),
-        "classes": list(CLASS_NAMES),
-        "majority_class": {"name": CLASS_NAMES[majority], "rate": majority_rate},
+        "classes": list(names),
+        "majority_class": {"name": names[majority], "rate": majority_rate},
         "majority_scores": _scores_of_always(majority, confusion),
         "intervals": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED},
         "accuracy": scores.accuracy.value,
@@ -128,11 +128,11 @@ def evaluate(
                 "recall": scores.recall[index].to_dict(),
                 "f1": scores.f1[index].to_dict(),
             }
-            for index, name in enumerate(CLASS_NAMES)
+            for index, name in enumerate(names)
         ],
         "confusion_matrix": confusion.tolist(),
-        "balanced_view": _balanced_view(logits, calibration, facts, truth),
-        "roc": roc_curves(truth, chances),
+        "balanced_view": _balanced_view(logits, calibration, facts, test),
+        "roc": roc_curves(truth, chances, names),
         "calibration": calibration_check(
             logits, truth, calibration, validation_logits, validation.classes
         ),
@@ -147,7 +147,7 @@ def evaluate(
             "champion_margin": options.champion_margin,
         },
         "gate": decision.to_dict(),
-        "warnings": [*decision.warnings, *_warnings(confusion)],
+        "warnings": [*decision.warnings, *_warnings(confusion, names)],
         "reviews_per_second": reviews_per_second,
         "seconds": time.perf_counter() - started,
     }
@@ -156,7 +156,7 @@ def evaluate(
     logger.info(
         "accuracy %.3f (always %s: %.3f), macro-F1 %.3f on %d test reviews; %s; gate %s",
         scores.accuracy.value,
-        CLASS_NAMES[majority],
+        names[majority],
         majority_rate,
         scores.macro_f1.value,
         len(test),
@@ -171,9 +171,10 @@ def _predict(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
     """Logits of the test and validation splits, and reviews per second."""
     model = load_model(model_folder)
-    if model.config.num_labels != CLASSES:
+    if (names := read_class_names(model_folder)) != test.labels.names:
         raise UserError(
-            f"{model_folder} has {model.config.num_labels} classes, not {CLASSES}; train again"
+            f"{model_folder} answers {', '.join(names)}, but the training set has "
+            f"{', '.join(test.labels.names)}; train on this training set"
         )
     logger.info("asking the model about %d test reviews", len(test))
     started = time.perf_counter()
@@ -191,7 +192,7 @@ def _balanced_view(
     logits: NDArray[np.float32],
     calibration: Calibration,
     facts: dict[str, Any],
-    truth: NDArray[np.int64],
+    test: HeldOut,
 ) -> dict[str, Any]:
     """Scores if every class were equally frequent, with decisions made for that case.
 
@@ -201,13 +202,15 @@ def _balanced_view(
     prior = np.asarray(facts["class_prior"], dtype=np.float64)
     # A class that training never showed is never decided for, whatever its prior becomes.
     prior = np.where(prior > 0, prior, np.inf)
-    confusion = confusion_matrix(truth, decide_under_prior(logits, calibration, prior))
+    confusion = confusion_matrix(
+        test.classes, decide_under_prior(logits, calibration, prior), len(test.labels)
+    )
     scores = score_intervals(confusion)
     return {
         "accuracy": scores.balanced_accuracy.to_dict(),
         "recall": [
             {"name": name, **scores.recall[index].to_dict()}
-            for index, name in enumerate(CLASS_NAMES)
+            for index, name in enumerate(test.labels.names)
         ],
         "confusion_matrix": confusion.tolist(),
         "class_prior": facts["class_prior"],
@@ -222,10 +225,10 @@ def _scores_of_always(majority: int, confusion: NDArray[np.int64]) -> dict[str, 
     return {"accuracy": float(scores.accuracy), "macro_f1": float(scores.macro_f1)}
 
 
-def _warnings(confusion: NDArray[np.int64]) -> list[str]:
+def _warnings(confusion: NDArray[np.int64], names: Sequence[str]) -> list[str]:
     """What makes the scores themselves less trustworthy."""
     warnings = []
-    for name, support in zip(CLASS_NAMES, confusion.sum(axis=1).tolist(), strict=True):
+    for name, support in zip(names, confusion.sum(axis=1).tolist(), strict=True):
         if support == 0:
             warnings.append(
                 f"The test split has no {name} review: macro-F1 is the mean of the other classes."
@@ -240,8 +243,9 @@ def _warnings(confusion: NDArray[np.int64]) -> list[str]:
 def _predictions_table(
     test: HeldOut, decided: NDArray[np.int64], chances: NDArray[np.float64]
 ) -> pa.Table:
-    """The test split's predictions in PREDICTIONS_SCHEMA."""
-    sentiments = np.asarray(SENTIMENTS, dtype=np.int32)
+    """The test split's predictions in `predictions_schema`."""
+    labels = test.labels
+    sentiments = np.asarray(labels.values, dtype=np.int32)
     reviews = test.reviews
     return pa.table(
         {
@@ -251,10 +255,8 @@ def _predictions_table(
             "product_category": reviews["product_category"],
             "sentiment": sentiments[test.classes],
             "predicted": sentiments[decided],
-            "label": np.asarray(CLASS_NAMES, dtype=object)[decided],
-            "p_negative": chances[:, 0],
-            "p_neutral": chances[:, 1],
-            "p_positive": chances[:, 2],
+            "label": np.asarray(labels.names, dtype=object)[decided],
+            **{f"p_{name}": column for name, column in zip(labels.names, chances.T, strict=True)},
         },
-        schema=PREDICTIONS_SCHEMA,
+        schema=predictions_schema(labels),
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet
-from components.shared.records.labels import sentiment_to_class
+from components.shared.records.labels import SENTIMENTS, LabelSet, labels_of_file
 from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
 
 
@@ -23,6 +23,7 @@ class HeldOut:
     # columns `review_id`, `title`, `review_body`, `product_category`, `rating`; one row each, in
     # the same order
     reviews: pa.Table
+    labels: LabelSet = SENTIMENTS
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -35,7 +36,9 @@ class HeldOut:
 
     def first(self, rows: int) -> "HeldOut":
         """The first rows; by `review_id`, which has nothing to do with the content."""
-        return HeldOut(self.input_ids[:rows], self.classes[:rows], self.reviews.slice(0, rows))
+        return HeldOut(
+            self.input_ids[:rows], self.classes[:rows], self.reviews.slice(0, rows), self.labels
+        )
 
 
 def read_held_out(training_set: Path, prepared: Path, split: str) -> HeldOut:
@@ -63,9 +66,10 @@ def read_held_out(training_set: Path, prepared: Path, split: str) -> HeldOut:
             f"review {lost} of the {split} split is in {training_set} but not in {prepared}; "
             "the two come from different runs: run prepare and features again"
         )
-    sentiments = rows["sentiment"].to_numpy()
+    labels = labels_of_file(training_set)
     return HeldOut(
         input_ids=rows["input_ids"].to_pylist(),
-        classes=np.asarray(sentiment_to_class(sentiments), dtype=np.int64),
+        classes=labels.index_of(rows["sentiment"].to_numpy()),
         reviews=texts.drop_columns(["split"]).take(place),
+        labels=labels,
     )

@@ -5,19 +5,18 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.records.labels import CLASS_NAMES
-
-CLASSES = len(CLASS_NAMES)
-
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 SEED = 0
 """Seed of the bootstrap."""
 
 
-def confusion_matrix(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.int64]:
+def confusion_matrix(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
     """Rows [classes, classes] by true class (row) and predicted class (column)."""
-    return np.bincount(truth * CLASSES + predicted, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+    cells = np.bincount(truth * classes + predicted, minlength=classes**2)
+    return cells.reshape(classes, classes)
 
 
 @dataclass(frozen=True)

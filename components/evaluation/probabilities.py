@@ -4,6 +4,7 @@ Calibration asks whether a probability of 0.8 comes true eight times in ten.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.records.decision import Calibration, fit_temperature, probabilities
-from components.shared.records.labels import CLASS_NAMES
 
 logger = logging.getLogger(__name__)
 
@@ -121,16 +121,19 @@ def brier_score(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) ->
     return float(((probabilities - corners) ** 2).sum(axis=1).mean())
 
 
-def roc_curves(truth: NDArray[np.int64], chances: NDArray[np.float64]) -> list[dict[str, Any]]:
+def roc_curves(
+    truth: NDArray[np.int64], chances: NDArray[np.float64], names: Sequence[str]
+) -> list[dict[str, Any]]:
     """ROC curve of each class against the rest, JSON-ready.
 
     Args:
         truth: True class index [n].
         chances: [n, classes].
+        names: [classes].
     """
     return [
         {"name": name, **roc_curve_of(truth == index, chances[:, index])}
-        for index, name in enumerate(CLASS_NAMES)
+        for index, name in enumerate(names)
     ]
 
 

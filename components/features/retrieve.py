@@ -11,6 +11,7 @@ from components.features.tokenise import check_tokens
 from components.shared.machine.errors import UserError
 from components.shared.machine.feature_store import open_store
 from components.shared.machine.files import read_parquet, sha256_of_file, write_parquet
+from components.shared.records.labels import labels_of_file
 from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS, TRAINING_SET_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,8 @@ def retrieve_training_set(
         max_tokens=int(service.tags["max_tokens"]),
         source=feature_service,
     )
-    write_parquet(training_set, table)
+    schema = labels_of_file(prepared).on(TRAINING_SET_SCHEMA)
+    write_parquet(training_set, table.cast(schema))
     done = time.perf_counter()
     splits = table["split"].to_pylist()
     result = RetrievalSummary(

@@ -8,6 +8,8 @@ from typing import Any
 
 from jinja2 import Undefined
 
+from components.report.palette import class_colours
+
 _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 MISSING = "\u2013"
 
@@ -142,7 +144,7 @@ FILTERS = {
     function.__name__: function
     for function in (
         *(score, signed, percent, points, rate, milliseconds, count),
-        *(plain, duration, moment, readable, named, sentence),
+        *(plain, duration, moment, readable, named, sentence, class_colours),
     )
-} | {"zipped": lambda names, values: list(zip(names, values, strict=False))}
+}
 """The functions by the names that templates use."""

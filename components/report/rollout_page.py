@@ -10,7 +10,6 @@ from components.report.differences import STANDING, funnel_chart, interval_chart
 from components.report.formats import sentence
 from components.report.page import Headline, write_page
 from components.shared.machine.files import read_json
-from components.shared.records.labels import CLASS_NAMES
 
 ENOUGH_PAIRS = 100
 """Reviews that both versions answered, below which the share that agrees says little."""
@@ -45,7 +44,6 @@ def write_rollout_page(rollout_json: str | Path, output: str | Path) -> None:
         seconds=sum(step["seconds"] for step in steps),
         verdicts=_VERDICTS,
         standing=STANDING,
-        classes=CLASS_NAMES,
         enough_pairs=ENOUGH_PAIRS,
         interval_chart=interval_chart,
         courses=_courses,
@@ -55,14 +53,15 @@ def write_rollout_page(rollout_json: str | Path, output: str | Path) -> None:
 def _courses(analyses: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
     """Name and chart of each measure that came to be known by and by, the most telling first."""
     last, order = analyses[-1]["measures"], ("beyond", "open", "within")
-    shown = [index for index, measure in enumerate(last) if not measure.get("complete")]
-    shown.sort(key=lambda index: order.index(last[index]["standing"]))
-    courses = (
-        [
-            (analysis["canary"]["requests"], analysis["measures"][index])
+    shown = [measure for measure in last if not measure.get("complete")]
+    shown.sort(key=lambda measure: order.index(measure["standing"]))
+    courses = {
+        one["name"]: [
+            (analysis["canary"]["requests"], measure)
             for analysis in analyses
-            if index < len(analysis["measures"])
+            for measure in analysis["measures"]
+            if measure["name"] == one["name"]
         ]
-        for index in shown
-    )
-    return [(course[-1][1]["name"], funnel_chart(course)) for course in courses]
+        for one in shown
+    }
+    return [(name, funnel_chart(course)) for name, course in courses.items()]

@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from components.report.charts import Axis, Series, column_chart, line_chart, scale_chart
+from components.report.palette import class_colours
 
 ROWS_PER_POINT = 30
 """Fewer rows say little of an accuracy: points of the calibration curve are put together."""
@@ -18,6 +19,7 @@ def figures_of(
     profile = ingest.get("profile") or {}
     return {
         "ratings": _ratings(profile),
+        "rating_rule": _rating_rule(profile),
         "lengths": _lengths(profile),
         "tokens": _tokens(evaluation.get("tokens") or {}),
         "curves": [curve for curve in _curves(training) if curve[1]],
@@ -76,12 +78,22 @@ def _points(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float,
 
 
 def _ratings(profile: Mapping[str, Any]) -> Markup:
-    """Rows per star rating, in the colour of the sentiment that follows from it."""
+    """Rows per star rating, in the colour of the class that follows from it."""
     ratings = profile.get("ratings") or []
-    colours = {1: "negative", 2: "negative", 3: "neutral", 4: "positive", 5: "positive"}
+    colours = class_colours(profile.get("sentiments") or [])
     columns = [(f"{entry['rating']} ★", entry["count"]) for entry in ratings]
-    drawn = [colours.get(entry["rating"], "accent") for entry in ratings]
+    drawn = [colours.get(entry.get("class"), "accent") for entry in ratings]
     return column_chart("Reviews per rating", columns, "stars", "reviews", drawn)
+
+
+def _rating_rule(profile: Mapping[str, Any]) -> str:
+    """Which ratings count as which class, in words; empty where none does."""
+    stars: dict[str, list[str]] = {}
+    for entry in profile.get("ratings") or []:
+        if entry.get("class"):
+            stars.setdefault(entry["class"], []).append(str(entry["rating"]))
+    rules = [f"{' and '.join(ratings)} as {name}" for name, ratings in stars.items()]
+    return f"Stars count as a class: {', '.join(rules)}." if rules else ""
 
 
 def _lengths(profile: Mapping[str, Any]) -> Markup:
@@ -121,9 +133,10 @@ def _scale(evaluation: Mapping[str, Any], name: str, title: str) -> Markup:
 def _roc(curves: Sequence[Mapping[str, Any]]) -> Markup:
     """Each class against the rest."""
     rates = "false_positive_rate", "true_positive_rate"
+    colours = class_colours(curve["name"] for curve in curves)
     lines = [
-        Series(curve["name"], [*zip(*map(curve.get, rates), strict=True)], curve["name"])
-        for curve in curves
+        Series(name, [*zip(*map(curve.get, rates), strict=True)], colours[name])
+        for name, curve in zip(colours, curves, strict=True)
     ]
     return line_chart(
         "ROC curves, each class against the rest",

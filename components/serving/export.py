@@ -20,7 +20,7 @@ from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records.decision import decide, probabilities
 from components.shared.records.engines import EngineCheck, write_engines
 from components.shared.records.file_list import FILE_LIST
-from components.shared.records.labels import SENTIMENTS
+from components.shared.records.labels import labels_of_file
 from components.shared.records.model_folder import check_model_folder, read_calibration
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 
@@ -102,6 +102,7 @@ def _splits(
 ) -> dict[str, tuple[list[list[int]], NDArray[np.int64]]]:
     """Token ids and class indices of evenly spread rows of the two splits."""
     table = read_parquet(training_set, TRAINING_SET_SCHEMA)
+    labels = labels_of_file(training_set)
     split = np.asarray(table["split"].to_pylist())
     chosen = {}
     for name, limit in (("train", CALIBRATION_REVIEWS), ("validation", max_reviews)):
@@ -110,7 +111,7 @@ def _splits(
             raise UserError(f"{training_set} has no {name} rows; prepare the data again")
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int))]
         reviews = table.take(rows)
-        classes = np.array([SENTIMENTS.index(value) for value in reviews["sentiment"].to_pylist()])
+        classes = labels.index_of(reviews["sentiment"].to_numpy())
         chosen[name] = (reviews["input_ids"].to_pylist(), classes)
     return chosen
 
@@ -211,7 +212,7 @@ def _check(
     difference = probabilities(logits, calibration) - probabilities(reference, calibration)
 
     def macro_f1(predicted: NDArray[np.int64]) -> float:
-        known = range(len(SENTIMENTS))
+        known = range(logits.shape[1])
         return float(f1_score(classes, predicted, labels=known, average="macro", zero_division=0))
 
     return replace(

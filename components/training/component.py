@@ -114,7 +114,7 @@ def fine_tune_classifier(
     """
     from components.report.curves_page import write_training_curves
     from components.shared.machine.images import code_version
-    from components.shared.records.labels import CLASS_NAMES
+    from components.shared.records.model_folder import read_class_names
     from components.training.fine_tune import fine_tune_at_scale
 
     result = fine_tune_at_scale(
@@ -142,5 +142,5 @@ def fine_tune_classifier(
     for name, value in scores.items():
         metrics.log_metric(name, value)
     model.metadata["framework"] = "transformers"
-    model.metadata["labels"] = ",".join(CLASS_NAMES)
+    model.metadata["labels"] = ",".join(read_class_names(model.path))
     model.metadata.update(scores)

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from components.serving.model.engine import cpu_limit
 from components.serving.model.predictor import Predictor
 from components.shared.machine.ports import free_port
-from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
+from components.shared.records.labels import SENTIMENTS
 from components.shared.records.text import model_text
 
 PATH = "/v1/models/review-sentiment:predict"
@@ -174,7 +174,7 @@ def agreement(url, table, texts):
         found += [row["label_id"] for row in answer.json()["predictions"]]
     labels = np.array(found)
     truth = np.array([SENTIMENTS.index(value) for value in table["sentiment"]])
-    reference = np.array([CLASS_NAMES.index(value) for value in table["label"]])
+    reference = np.array([SENTIMENTS.names.index(value) for value in table["label"]])
     scores = [f1_score(truth, given, average="macro") for given in (labels, reference)]
     print(
         f"labels as torch fp32: {(labels == reference).mean():.2%} of {len(labels)} test reviews; "

@@ -19,7 +19,7 @@ def test_classes_come_out_even(rows, balance, rng):
     rows = [*rows, (0, 0), (1, 1), (2, 2)]  # every class occurs, perhaps in one category each
     classes = np.array([c for c, _ in rows], np.int8)
     categories = np.array([k for _, k in rows], np.int32)
-    order = np.array([rng.getrandbits(64) for _ in rows], np.uint64)
+    order = np.array(rng.sample(range(2**62), len(rows)), np.uint64)  # no two rows alike
     copies = copies_for_balance(classes, categories, order, balance)
     counts = np.bincount(classes)
     if balance == "none":

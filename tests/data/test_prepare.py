@@ -89,7 +89,7 @@ def test_the_same_text_is_never_in_two_splits(run):
 def test_only_training_is_balanced(run, balance):
     summary, out = run(records(), balance=balance)
     assert {r["copies"] for r in out if r["split"] != "train"} == {1}
-    counts = {summary.copies[name] for name in ("negative", "neutral", "positive")}
+    counts = {summary.copies["classes"][name] for name in ("negative", "neutral", "positive")}
     assert len(counts) == (3 if balance == "none" else 1)
     copies = [r["copies"] for r in out if r["split"] == "train"]
     found = {"shown": sum(copies), "left_out": copies.count(0), "largest": max(copies)}
@@ -110,7 +110,7 @@ def test_rows_without_label_or_text_are_left_out_and_counted(run):
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
-        (records(10), {}, "at least 10 of each sentiment"),
+        (records(10), {}, "at least 10 of each class"),
         ([r for r in records() if r["sentiment"] != 0], {}, "0 neutral"),
         ([], {}, "has no rows"),
         ([{**r, "sentiment": None, "rating": None} for r in records(20)], {}, "none of the 20"),
@@ -128,8 +128,8 @@ def test_a_file_without_reviews_raises_an_error(tmp_path):
     source, outputs = tmp_path / "r", (tmp_path / "p", tmp_path / "s")
     for content, words in (
         (None, "does not exist"),
-        (b"", "not hold"),
-        (b"no parquet", "not hold"),
+        (b"", "not a Parquet file"),
+        (b"no parquet", "not a Parquet file"),
     ):
         if content is not None:
             source.write_bytes(content)

@@ -21,8 +21,8 @@ def test_counts_add_up_over_batches():
     assert [r["count"] for r in seen["ratings"]] == [1, 0, 0, 0, 3]
     assert seen["sentiments"] == {"negative": 1, "neutral": 0, "positive": 3}
     assert seen["unlabelled"] == 1
-    counts = {"count": 4, "negative": 1, "neutral": 0, "positive": 3}
-    assert seen["categories"][0] == {"category": "A", **counts}
+    counts = {"negative": 1, "neutral": 0, "positive": 3}
+    assert seen["categories"][0] == {"category": "A", "count": 4, "classes": counts}
     assert (seen["missing"]["age"], seen["missing"]["title"]) == (2, 5)
     assert seen["age"]["histogram"][2] == {"from": 30, "below": 40, "count": 3}
 

@@ -12,6 +12,7 @@ import pytest
 
 from components.deployment.local.model_process import ModelProcess, ServedModel, serving_command
 from components.shared.machine.files import write_json
+from components.shared.records.labels import SENTIMENTS
 from tests.deployment.rollout_world import Lab, World
 
 STUB = Path(__file__).parent / "local" / "stub_server.py"
@@ -51,8 +52,9 @@ def model_folder(tmp_path: Path) -> Path:
     """A whole model folder, which no server could load."""
     folder = tmp_path / "model"
     folder.mkdir()
-    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+    for name in ("model.safetensors", "tokenizer.json"):
         (folder / name).write_text("{}")
+    write_json(folder / "config.json", {"id2label": dict(enumerate(SENTIMENTS.names))})
     return complete(folder)
 
 

@@ -18,6 +18,7 @@ from components.deployment.service import Candidate
 from components.deployment.tryout import Tryout
 from components.shared.kubernetes.refusals import Conflict
 from components.shared.machine.errors import UserError
+from components.shared.records.labels import SENTIMENTS
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 from tests.stand_ins.api_server import Time
 from tests.stand_ins.kept_objects import Objects, Refused, merge_patch
@@ -113,7 +114,7 @@ class Traffic(Time):
         latency = [0] * (len(SECONDS_BUCKETS) + 1)
         latency[self.edges.get(version, 5)] = requests - errors
         third = requests // 3
-        return Observations(requests, errors, 0, tuple(latency), (third, third, third))
+        return Observations(requests, errors, 0, tuple(latency), SENTIMENTS.counted([third] * 3))
 
 
 class World:

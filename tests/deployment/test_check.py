@@ -12,8 +12,8 @@ from components.deployment.check import check_deployment
 from components.deployment.local import model_process
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, read_parquet, write_parquet
-from components.shared.records.labels import CLASS_NAMES, SENTIMENTS
-from components.shared.records.reviews import PREDICTIONS_SCHEMA
+from components.shared.records.labels import SENTIMENTS
+from components.shared.records.reviews import predictions_schema
 from components.shared.records.text import model_text
 from tests.deployment.conftest import complete
 
@@ -31,13 +31,13 @@ def write_predictions(path, labels, chances):
             "title": REVIEWS[position][0],
             "review_body": REVIEWS[position][1],
             "sentiment": 0,
-            "predicted": SENTIMENTS[CLASS_NAMES.index(label)],
+            "predicted": SENTIMENTS.values[SENTIMENTS.names.index(label)],
             "label": label,
-            **{f"p_{name}": float(p) for name, p in zip(CLASS_NAMES, chance, strict=True)},
+            **{f"p_{name}": float(p) for name, p in zip(SENTIMENTS.names, chance, strict=True)},
         }
         for position, (label, chance) in enumerate(zip(labels, chances, strict=True))
     ]
-    write_parquet(path, pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA))
+    write_parquet(path, pa.Table.from_pylist(rows, schema=predictions_schema()))
     return path
 
 
@@ -104,10 +104,10 @@ def test_a_real_server_answers_as_evaluated(checked, served, children, tmp_path)
 def test_a_different_answer_names_the_review_and_ends_the_server(
     checked, served, children, tmp_path
 ):
-    rows = read_parquet(served["predictions"], PREDICTIONS_SCHEMA).to_pylist()
+    rows = read_parquet(served["predictions"], predictions_schema()).to_pylist()
     rows[2]["p_neutral"] += 0.01
     other = tmp_path / "other.parquet"
-    write_parquet(other, pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA))
+    write_parquet(other, pa.Table.from_pylist(rows, schema=predictions_schema()))
     with pytest.raises(UserError, match=r"r2 is served as .* but was evaluated as"):
         checked(**served | {"predictions": other})
     assert children[0].poll() is not None
@@ -133,7 +133,7 @@ def test_bad_input_is_refused_before_a_server_starts(checked, children, tmp_path
         checked(model_name="Not A Name")
     with pytest.raises(UserError, match="not a whole model folder"):
         checked(model_folder=tmp_path / "nothing")
-    write_parquet(tmp_path / "none.parquet", PREDICTIONS_SCHEMA.empty_table())
+    write_parquet(tmp_path / "none.parquet", predictions_schema().empty_table())
     with pytest.raises(UserError, match="holds no rows"):
         checked(predictions=tmp_path / "none.parquet")
     assert children == []

@@ -36,7 +36,7 @@ def test_mcnemar_by_hand():
 
 def test_difference_and_discordant_rows(truth):
     new, champion = noisy(truth, 0.9, 1), noisy(truth, 0.7, 2)
-    made = compare(truth, new, champion, margin=0.01)
+    made = compare(truth, new, champion, 3, margin=0.01)
     f1, champions = (f1_score(truth, decided, average="macro") for decided in (new, champion))
     assert made["macro_f1_difference"]["value"] == pytest.approx(f1 - champions)
     more = (new == truth).mean() - (champion == truth).mean()
@@ -48,7 +48,7 @@ def test_difference_and_discordant_rows(truth):
 
 def test_swapping_the_models_turns_the_signs(truth):
     new, champion = noisy(truth, 0.9, 1), noisy(truth, 0.7, 2)
-    there, back = compare(truth, new, champion, 0.01), compare(truth, champion, new, 0.01)
+    there, back = compare(truth, new, champion, 3, 0.01), compare(truth, champion, new, 3, 0.01)
     gain, loss = (made["macro_f1_difference"]["value"] for made in (there, back))
     assert loss == pytest.approx(-gain)
     assert back["mcnemar_p_value"] == pytest.approx(there["mcnemar_p_value"])
@@ -62,11 +62,11 @@ def test_interval_agrees_with_resampling_pairs_of_rows(truth):
     for _ in range(1000):
         rows = generator.integers(0, len(truth), len(truth))
         one, other = (
-            scores_of(confusion_matrix(truth[rows], decided[rows])).macro_f1
+            scores_of(confusion_matrix(truth[rows], decided[rows], 3)).macro_f1
             for decided in (new, champion)
         )
         slow.append(one - other)
-    fast = compare(truth, new, champion, 0.01)["macro_f1_difference"]
+    fast = compare(truth, new, champion, 3, 0.01)["macro_f1_difference"]
     interval = percentile_interval(np.array(slow))
     assert (fast["low"], fast["high"]) == pytest.approx(interval, abs=0.012)
 
@@ -75,8 +75,8 @@ def test_pairing_makes_the_interval_narrower_than_independent_models(truth):
     champion = noisy(truth, 0.8, 6)
     near = champion.copy()
     near[:5] = truth[:5]
-    paired = compare(truth, near, champion, 0.01)["macro_f1_difference"]
-    independent = compare(truth, noisy(truth, 0.8, 7), champion, 0.01)["macro_f1_difference"]
+    paired = compare(truth, near, champion, 3, 0.01)["macro_f1_difference"]
+    independent = compare(truth, noisy(truth, 0.8, 7), champion, 3, 0.01)["macro_f1_difference"]
     assert paired["high"] - paired["low"] < (independent["high"] - independent["low"]) / 3
 
 

@@ -12,7 +12,7 @@ def test_scores_are_those_of_the_rows():
     truth = np.tile([0, 1, 2, 2], 20)
     predicted = truth.copy()
     predicted[:10] = (truth[:10] + 1) % 3
-    first, second = analysis.slice_scores(truth, predicted, names)
+    first, second = analysis.slice_scores(truth, predicted, names, 3)
     assert (first["name"], first["rows"], first["accuracy"]["value"]) == ("a", 40, 0.75)
     assert (second["name"], second["accuracy"]["value"]) == ("b", 1.0)
     assert first["supports"] == [10, 10, 20]
@@ -21,7 +21,7 @@ def test_scores_are_those_of_the_rows():
 def test_small_slices_are_pooled_last():
     names = ["big"] * 50 + ["tiny"] * 3 + ["other"] * 40 + ["small"] * 5
     truth = np.zeros(len(names), dtype=int)
-    entries = analysis.slice_scores(truth, truth, names)
+    entries = analysis.slice_scores(truth, truth, names, 3)
     found = [(e["name"], e["rows"], e["pooled"]) for e in entries]
     assert found == [("big", 50, 0), ("other", 48, 2)]
 
@@ -44,7 +44,7 @@ def test_length_buckets_are_quarters():
 
 def test_no_rows_no_slices():
     empty = np.empty(0, dtype=int)
-    assert analysis.slice_scores(empty, empty, []) == []
+    assert analysis.slice_scores(empty, empty, [], 3) == []
     assert analysis.length_slices(empty) == []
 
 

@@ -10,7 +10,7 @@ from components.evaluation.gate import GateOptions
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, read_parquet, write_json
 from components.shared.records.model_folder import NO_CHAMPION
-from components.shared.records.reviews import PREDICTIONS_SCHEMA
+from components.shared.records.reviews import predictions_schema
 from tests.evaluation.conftest import review_rows, write_model, write_run
 
 
@@ -29,7 +29,7 @@ def changed_model(run_artifacts, folder, file, **changes):
 def outcome(run_artifacts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
     summary = evaluated(run_artifacts, folder)
-    return summary, read_parquet(folder / "predictions", PREDICTIONS_SCHEMA), folder
+    return summary, read_parquet(folder / "predictions", predictions_schema()), folder
 
 
 def test_scores_agree_with_scikit_learn_on_the_predictions(outcome):
@@ -122,7 +122,7 @@ def test_one_class_absent_in_test(tiny_bert, run_artifacts, tmp_path):
     summary = evaluated((run_artifacts[0], training_set, prepared), tmp_path)
     assert summary["roc"][1]["auc"] is None
     assert any("no neutral review" in warning for warning in summary["warnings"])
-    predictions = read_parquet(tmp_path / "predictions", PREDICTIONS_SCHEMA)
+    predictions = read_parquet(tmp_path / "predictions", predictions_schema())
     truth, predicted = predictions["sentiment"], predictions["predicted"]
     f1 = sklearn_metrics.f1_score(truth, predicted, labels=[-1, 1], average="macro")
     assert summary["scores"]["macro_f1"]["value"] == pytest.approx(f1)

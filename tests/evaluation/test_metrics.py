@@ -10,7 +10,7 @@ labels = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, m
 
 
 def test_rows_are_the_truth():
-    confusion = scoring.confusion_matrix(np.array([0, 0, 0, 2]), np.array([1, 1, 0, 2]))
+    confusion = scoring.confusion_matrix(np.array([0, 0, 0, 2]), np.array([1, 1, 0, 2]), 3)
     assert confusion.tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
 
 
@@ -18,7 +18,7 @@ def test_rows_are_the_truth():
 @given(labels)
 def test_agrees_with_scikit_learn(pairs):
     truth, predicted = np.array(pairs).T
-    scores = scoring.scores_of(scoring.confusion_matrix(truth, predicted))
+    scores = scoring.scores_of(scoring.confusion_matrix(truth, predicted, 3))
     every = {"labels": [0, 1, 2], "average": None, "zero_division": 0}
     for name in ("f1", "precision", "recall"):
         expected = getattr(sklearn_metrics, f"{name}_score")(truth, predicted, **every)
@@ -60,17 +60,17 @@ def test_agrees_with_resampling_the_rows_themselves(decisions):
     accuracies, macro_f1s = [], []
     for _ in range(1500):
         rows = generator.integers(0, len(truth), len(truth))
-        scores = scoring.scores_of(scoring.confusion_matrix(truth[rows], predicted[rows]))
+        scores = scoring.scores_of(scoring.confusion_matrix(truth[rows], predicted[rows], 3))
         accuracies.append(scores.accuracy)
         macro_f1s.append(scores.macro_f1)
-    fast = scoring.score_intervals(scoring.confusion_matrix(truth, predicted))
+    fast = scoring.score_intervals(scoring.confusion_matrix(truth, predicted, 3))
     for estimate, slow in ((fast.accuracy, accuracies), (fast.macro_f1, macro_f1s)):
         interval = scoring.percentile_interval(np.array(slow))
         assert (estimate.low, estimate.high) == pytest.approx(interval, abs=0.012)
 
 
 def test_every_resample_has_as_many_rows(decisions):
-    confusion = scoring.confusion_matrix(*decisions)
+    confusion = scoring.confusion_matrix(*decisions, 3)
     drawn = scoring.resampled_counts(confusion, 50, seed=0)
     assert drawn.shape == (50, 3, 3)
     assert (drawn.sum(axis=(1, 2)) == 300).all()
@@ -78,7 +78,7 @@ def test_every_resample_has_as_many_rows(decisions):
 
 
 def test_value_lies_inside_and_equals_the_score(decisions):
-    confusion = scoring.confusion_matrix(*decisions)
+    confusion = scoring.confusion_matrix(*decisions, 3)
     intervals = scoring.score_intervals(confusion)
     scores = scoring.scores_of(confusion)
     assert intervals.accuracy.value == scores.accuracy
@@ -88,13 +88,13 @@ def test_value_lies_inside_and_equals_the_score(decisions):
 
 
 def test_the_same_seed_gives_the_same_interval(decisions):
-    confusion = scoring.confusion_matrix(*decisions)
+    confusion = scoring.confusion_matrix(*decisions, 3)
     assert scoring.score_intervals(confusion, seed=3) == scoring.score_intervals(confusion, seed=3)
     assert scoring.score_intervals(confusion, seed=3) != scoring.score_intervals(confusion, seed=4)
 
 
 def test_more_rows_narrow_the_interval(decisions):
-    confusion = scoring.confusion_matrix(*decisions)
+    confusion = scoring.confusion_matrix(*decisions, 3)
     few, many = scoring.score_intervals(confusion), scoring.score_intervals(confusion * 16)
     width = few.accuracy.high - few.accuracy.low
     assert many.accuracy.high - many.accuracy.low == pytest.approx(width / 4, rel=0.15)

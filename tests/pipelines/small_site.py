@@ -18,7 +18,7 @@ from components.deployment.local.traffic import Load, background_traffic
 from components.registry.registration import register
 from components.registry.versions import list_versions
 from components.shared.machine.files import read_json, write_json, write_parquet
-from components.shared.records.reviews import PREDICTIONS_SCHEMA
+from components.shared.records.reviews import predictions_schema
 from pipelines.running.environment import local_environment
 from pipelines.running.local import run_locally
 from tests.deployment.conftest import until
@@ -106,7 +106,7 @@ def small_site(base_model, home):
             | {"sentiment": sentiment, "predicted": sentiment}
             for number, (text, sentiment) in enumerate(made_up_reviews(600, seed=1))
         ]
-        table = pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA)
+        table = pa.Table.from_pylist(rows, schema=predictions_schema())
         write_parquet(home / "predictions.parquet", table)
         site = subprocess.Popen(command, stdout=log, stderr=log)
         try:

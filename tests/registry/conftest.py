@@ -7,7 +7,7 @@ import pytest
 
 from components.registry.registration import register
 from components.shared.machine.files import write_json, write_parquet
-from components.shared.records.reviews import PREDICTIONS_SCHEMA
+from components.shared.records.reviews import predictions_schema
 
 NAME = "review-sentiment"
 
@@ -53,7 +53,7 @@ def predictions(tmp_path):
     path = tmp_path / "predictions.parquet"
     row = {"review_id": "r1", "review_body": "lovely", "sentiment": 1, "predicted": 1}
     row |= {"label": "positive", "p_negative": 0.1, "p_neutral": 0.2, "p_positive": 0.7}
-    write_parquet(path, pa.Table.from_pylist([row], schema=PREDICTIONS_SCHEMA))
+    write_parquet(path, pa.Table.from_pylist([row], schema=predictions_schema()))
     return path
 
 

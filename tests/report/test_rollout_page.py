@@ -9,10 +9,15 @@ from components.deployment.judging.confidence_sequence import Count, Interval
 from components.deployment.judging.observations import Observations
 from components.deployment.judging.shadow import ShadowComparison
 from components.report.rollout_page import write_rollout_page
+from components.shared.records.labels import SENTIMENTS
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
 SHADOW = ShadowComparison(
-    Count(188, 200), Interval(0.88, 0.97), ((18, 1, 0), (3, 20, 2), (1, 5, 150)), 0.02, 3, 1, 4
+    Count(188, 200),
+    Interval(0.88, 0.97),
+    ((18, 1, 0), (3, 20, 2), (1, 5, 150)),
+    SENTIMENTS.names,
+    *(0.02, 3, 1, 4),
 )
 
 
@@ -20,7 +25,8 @@ def seen(requests, errors=0):
     latency = [0] * (len(SECONDS_BUCKETS) + 1)
     latency[12] = requests - errors
     third = (requests - errors) // 3
-    return Observations(requests, errors, 0, tuple(latency), (third, third, requests - 2 * third))
+    classes = SENTIMENTS.counted([third, third, requests - 2 * third])
+    return Observations(requests, errors, 0, tuple(latency), classes)
 
 
 def step(percent, failing=0.0, looks=3):

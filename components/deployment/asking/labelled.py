@@ -21,7 +21,7 @@ import tenacity
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet
-from components.shared.records.labels import CLASS_NAMES, ID2LABEL, sentiment_to_class
+from components.shared.records.labels import labels_of_file
 from components.shared.records.open_inference import infer_path, infer_request, text_in
 from components.shared.records.reviews import REVIEW_SCHEMA
 
@@ -43,10 +43,10 @@ class LabelledReview(NamedTuple):
 def read_labelled_reviews(path: str | Path, seed: int = 0) -> list[LabelledReview]:
     """The labelled reviews of a Parquet file, shuffled; rows without a sentiment are left out."""
     schema = pa.schema([REVIEW_SCHEMA.field(name) for name in _COLUMNS])
+    labels = labels_of_file(path)
+    named = dict(zip(labels.values, labels.names, strict=True))
     reviews = [
-        LabelledReview(
-            row["title"], row["review_body"], ID2LABEL[sentiment_to_class(row["sentiment"])]
-        )
+        LabelledReview(row["title"], row["review_body"], named[row["sentiment"]])
         for row in read_parquet(path, schema).to_pylist()
         if row["sentiment"] is not None
     ]
@@ -88,12 +88,13 @@ class SideBySide:
             return right, ""
         if not self.count or not servers.get(stable) or not servers.get(canary):
             return [], ""
+        names = labels_of_file(self.labelled).names
         with httpx.Client(timeout=30.0) as client:
             for review in read_labelled_reviews(self.labelled)[len(right) : self.count]:
                 # In turns, so that both are asked under the same circumstances.
                 answers = []
                 for version in both:
-                    label, why = self._label(client, servers[version][0], review)
+                    label, why = self._label(client, servers[version][0], review, names)
                     if why:
                         return [], why
                     answers.append(label == review.label)
@@ -104,7 +105,9 @@ class SideBySide:
         logger.info("asked both versions %d labelled reviews", len(right))
         return right, ""
 
-    def _label(self, client: httpx.Client, server: str, review: LabelledReview) -> tuple[str, str]:
+    def _label(
+        self, client: httpx.Client, server: str, review: LabelledReview, names: Sequence[str]
+    ) -> tuple[str, str]:
         """What a server calls a review, or why not; one that is full is asked again."""
         url = server.rstrip("/") + infer_path(self.model_name)
         again = tenacity.Retrying(
@@ -118,8 +121,11 @@ class SideBySide:
             answer = again(client.post, url, json=infer_request(review.title, review.body))
             why = f"status {answer.status_code}"
             if answer.is_success:
-                label, why = text_in(answer.content, "label"), "the answer names no class"
-                if label in CLASS_NAMES:
+                label, why = (
+                    text_in(answer.content, "label"),
+                    "the answer names no class of these reviews",
+                )
+                if label in names:
                     return label, ""
         except httpx.HTTPError as error:
             why = type(error).__name__

@@ -44,7 +44,6 @@ from components.deployment.judging.confidence_sequence import (
 )
 from components.deployment.judging.observations import Observations, Verdict
 from components.shared.machine.options import Options, option
-from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
 FAILED_REQUESTS = "failed requests"  # name of the measure
@@ -285,8 +284,8 @@ def analyse(
         name = f"answers slower than the stable's {words}{threshold}"
         both = (Count(s.slower_than(edge), s.answered) for s in (late.stable, late.canary))
         compared.append((name, *both, Interval(-1.0, tolerated)))
-    for index, name in enumerate(CLASS_NAMES):
-        both = (Count(seen.classes[index], seen.predicted) for seen in (stable, canary))
+    for name in sorted({*stable.classes, *canary.classes}):
+        both = (Count(seen.classes.get(name, 0), seen.predicted) for seen in (stable, canary))
         compared.append((f"reviews called {name}", *both, share))
     wide_alpha = limits.alpha / (len(compared) + (labelled is not None))
     levels = limits.alpha, wide_alpha

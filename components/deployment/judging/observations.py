@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import httpx
 
 from components.shared.machine.errors import UserError
-from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.labels import SENTIMENTS
 from components.shared.records.serving_metrics import (
     PREDICTIONS,
     REQUEST_SECONDS,
@@ -56,23 +56,23 @@ class Observations:
         latency: Answers with code 200 by the time they took, [len(SECONDS_BUCKETS) + 1]: count
             `i` is of answers slower than edge `i - 1` and not slower than edge `i`; the last is
             of those slower than all edges.
-        classes: Predicted reviews by class, in the order of `CLASS_NAMES`.
+        classes: Predicted reviews by class name, in the order of the names.
     """
 
     requests: int = 0
     errors: int = 0
     refused: int = 0
     latency: tuple[int, ...] = (0,) * (len(SECONDS_BUCKETS) + 1)
-    classes: tuple[int, ...] = (0,) * len(CLASS_NAMES)
+    classes: Mapping[str, int] = field(default_factory=dict)
 
     def __sub__(self, earlier: "Observations") -> "Observations":
         """What was seen since an earlier reading; `ValueError` if a count ran backwards."""
         counts = zip(self._flat(), earlier._flat(), strict=True)
-        requests, errors, refused, *rest = (now - before for now, before in counts)
-        if min(requests, errors, refused, *rest) < 0:
+        requests, errors, refused, *latency = (now - before for now, before in counts)
+        classes = {name: now - earlier.classes.get(name, 0) for name, now in self.classes.items()}
+        if min(requests, errors, refused, *latency, *classes.values()) < 0:
             raise ValueError("the later reading counts less than the earlier one")
-        edges = len(self.latency)
-        return Observations(requests, errors, refused, tuple(rest[:edges]), tuple(rest[edges:]))
+        return Observations(requests, errors, refused, tuple(latency), classes)
 
     @property
     def answered(self) -> int:
@@ -82,7 +82,7 @@ class Observations:
     @property
     def predicted(self) -> int:
         """Reviews that got a label."""
-        return sum(self.classes)
+        return sum(self.classes.values())
 
     def quantile(self, share: float) -> float | None:
         """Latency in seconds that a share (0 to 1) of the answers does not exceed.
@@ -113,14 +113,18 @@ class Observations:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Observations":
-        """From what `to_dict` wrote."""
+        """From what `to_dict` wrote; earlier versions listed the counts of the three sentiments."""
+        classes = values["classes"]
+        if not isinstance(classes, Mapping):
+            classes = zip(SENTIMENTS.names, classes, strict=True)
         return cls(
             *(int(values[name]) for name in ("requests", "errors", "refused")),
-            *(tuple(map(int, values[name])) for name in ("latency", "classes")),
+            tuple(map(int, values["latency"])),
+            dict(classes),
         )
 
     def _flat(self) -> tuple[int, ...]:
-        return (self.requests, self.errors, self.refused, *self.latency, *self.classes)
+        return (self.requests, self.errors, self.refused, *self.latency)
 
 
 class ObservationSource(Protocol):
@@ -292,16 +296,16 @@ class _Gained:
         self._last[server] = dict(reading)
 
     def observations(self) -> Observations:
-        """All that was gained; `NotObserved` if by other classes or buckets than this code's."""
+        """All that was gained; `NotObserved` if by other buckets than this code's."""
         requests = errors = refused = 0
         up_to = dict.fromkeys((*SECONDS_BUCKETS, math.inf), 0)
-        classes = dict.fromkeys(CLASS_NAMES, 0)
+        classes: Counter[str] = Counter()
         for series, count in self._total.items():
             if series.name == REQUESTS:
                 requests += 0 if series.code.startswith("4") else count
                 errors += count if series.code.startswith("5") else 0
                 refused += count if series.code == "503" else 0
-            elif series.name == PREDICTIONS and series.label in classes:
+            elif series.name == PREDICTIONS:
                 classes[series.label] += count
             elif series.name == _BUCKETS and float(series.le) in up_to:
                 up_to[float(series.le)] += count
@@ -311,4 +315,4 @@ class _Gained:
                     "version of the rollout does not know; run both from the same release"
                 )
         latency = tuple(high - low for low, high in itertools.pairwise([0, *up_to.values()]))
-        return Observations(requests, errors, refused, latency, tuple(classes.values()))
+        return Observations(requests, errors, refused, latency, dict(sorted(classes.items())))

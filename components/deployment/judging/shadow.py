@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from components.deployment.judging.confidence_sequence import Count, Interval, rate_interval
 from components.shared.machine.errors import UserError
-from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.payloads import read_payloads
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ class ShadowComparison:
         agreed: Reviews that got the same label, of those that both versions answered.
         interval: Always-valid interval of the share that agrees.
         changes: Count of reviews [stable's class, canary's class].
+        classes: Names of the classes, in that order.
         probability_change: Mean over reviews of the largest change of a class's probability.
         only_stable: Reviews that the stable version alone has answered, as `only_canary`.
         mismatched: Reviews that share request and position but not the text; they are left out.
@@ -43,6 +43,7 @@ class ShadowComparison:
     agreed: Count
     interval: Interval
     changes: tuple[tuple[int, ...], ...]
+    classes: tuple[str, ...]
     probability_change: float | None
     only_stable: int
     only_canary: int
@@ -116,25 +117,28 @@ def compare_shadow(
     Raises:
         UserError: If the log cannot be read, or the versions are the same.
     """
+    import pandas as pd
+
     if stable_version == canary_version:
         raise UserError(f"both versions are {stable_version}; name two that are to be compared")
-    columns = [*_MATCHED_BY, "model_version", "text_sha256", "label"]
-    columns += [f"p_{name}" for name in CLASS_NAMES]
+    columns = [*_MATCHED_BY, "model_version", "text_sha256", "label", "p_*"]
     rows = read_payloads(log, since=since, until=until, columns=columns).to_pandas()
     left, right = (_answers(rows, version) for version in (stable_version, canary_version))
     both = left.merge(right, on=_MATCHED_BY, suffixes=("", "_canary"), validate="one_to_one")
     matched = both[both["text_sha256"] == both["text_sha256_canary"]]
     pairs = list(zip(matched["label"], matched["label_canary"], strict=True))
     agreed = Count(sum(mine == theirs for mine, theirs in pairs), len(pairs))
+    names = tuple(name[2:] for name in rows.columns if name.startswith("p_"))
     moved = [
         (matched[f"p_{name}"].astype(float) - matched[f"p_{name}_canary"].astype(float)).abs()
-        for name in CLASS_NAMES
+        for name in names
     ]
-    largest = moved[0].combine(moved[1], max).combine(moved[2], max)
+    largest = pd.concat(moved, axis=1).max(axis=1)
     return ShadowComparison(
         agreed,
         rate_interval(agreed, alpha),
-        tuple(tuple(pairs.count((mine, its)) for its in CLASS_NAMES) for mine in CLASS_NAMES),
+        tuple(tuple(pairs.count((mine, its)) for its in names) for mine in names),
+        names,
         float(largest.mean()) if pairs else None,
         only_stable=len(left) - len(both),
         only_canary=len(right) - len(both),

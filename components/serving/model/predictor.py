@@ -13,11 +13,12 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.feature_store import open_existing_store
 from components.shared.machine.online_features import online_features
 from components.shared.records.decision import decide, probabilities
-from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.labels import SENTIMENTS
 from components.shared.records.model_folder import (
     TOKENIZER,
     check_model_folder,
     read_calibration,
+    read_class_names,
     read_training_facts,
 )
 
@@ -37,13 +38,14 @@ class Predictions:
     """What the model predicts for n texts."""
 
     classes: NDArray[np.int64]  # Class index of each text [n].
-    probabilities: NDArray[np.float64]  # Calibrated probability of each class [n, 3].
+    probabilities: NDArray[np.float64]  # Calibrated probability of each class [n, classes].
     truncated: Sequence[bool]  # Whether each text was cut [n].
+    class_names: Sequence[str] = SENTIMENTS.names  # [classes].
 
     @property
     def labels(self) -> list[str]:
         """Class name of each text."""
-        return [CLASS_NAMES[index] for index in self.classes]
+        return [self.class_names[index] for index in self.classes]
 
 
 class Predictor:
@@ -65,6 +67,7 @@ class Predictor:
         facts = read_training_facts(folder)
         self.max_tokens = int(facts["max_tokens"])
         self.feature_service = str(facts.get("facts", {}).get("feature_service", ""))
+        self.class_names = read_class_names(folder)
         self._calibration = read_calibration(folder)
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
@@ -82,11 +85,12 @@ class Predictor:
         ]
 
     def decide(self, logits: NDArray[np.float32], truncated: Sequence[bool]) -> Predictions:
-        """Decisions and calibrated probabilities of logits [n, 3]."""
+        """Decisions and calibrated probabilities of logits [n, classes]."""
         return Predictions(
             classes=decide(logits, self._calibration),
             probabilities=probabilities(logits, self._calibration),
             truncated=truncated,
+            class_names=self.class_names,
         )
 
     def predict(self, texts: Sequence[str]) -> Predictions:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from components.shared.records import serving_metrics as names
-from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.labels import SENTIMENTS
 
 PROTOCOLS: tuple[str, ...] = ("v1", "v2", "grpc")
 """Values of the label `protocol`."""
@@ -23,7 +23,11 @@ class ServingMetrics:
     """The metrics of one model version; every method may be called from any thread."""
 
     def __init__(
-        self, model_name: str, model_version: str, registry: CollectorRegistry = REGISTRY
+        self,
+        model_name: str,
+        model_version: str,
+        registry: CollectorRegistry = REGISTRY,
+        class_names: Sequence[str] = SENTIMENTS.names,
     ) -> None:
         """Register the metrics and resolve their labels, so that counting does not look them up."""
         self._model = model = (model_name, model_version)
@@ -56,7 +60,7 @@ class ServingMetrics:
             names.QUEUED_REVIEWS, "Reviews that wait for a forward pass.", _MODEL, registry=registry
         ).labels(*model)
         predictions = counter(names.PREDICTIONS, "Predicted reviews.", "label")
-        self._predictions = [predictions.labels(*model, name) for name in CLASS_NAMES]
+        self._predictions = [predictions.labels(*model, name) for name in class_names]
         self._truncated = counter(
             names.TRUNCATED, "Reviews that were cut to what the model reads."
         ).labels(*model)
@@ -83,7 +87,7 @@ class ServingMetrics:
             self._queue_seconds.observe(seconds)
 
     def predicted(self, classes: ArrayLike, probabilities: ArrayLike, truncated: ArrayLike) -> None:
-        """Count predictions [n], their confidence [n, 3], and the texts that were cut [n]."""
+        """Count predictions [n], their confidence [n, classes], and the texts that were cut [n]."""
         rows = np.asarray(probabilities).tolist()
         for index, row in zip(np.asarray(classes).tolist(), rows, strict=True):
             self._predictions[index].inc()

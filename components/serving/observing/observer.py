@@ -73,13 +73,25 @@ class Observer:
 
     @classmethod
     def opened(
-        cls, name: str, version: str, *, payload_uri: str, keep_texts: bool, log_requests: bool
+        cls,
+        name: str,
+        version: str,
+        class_names: Sequence[str],
+        *,
+        payload_uri: str,
+        keep_texts: bool,
+        log_requests: bool,
     ) -> "Observer":
         """The observer of a model, with a payload log where its URI is given."""
-        metrics = ServingMetrics(name, version)
+        metrics = ServingMetrics(name, version, class_names=class_names)
         dropped = metrics.payloads_dropped
         payload_log = payload_uri and PayloadLog(
-            payload_uri, name, version, keep_texts=keep_texts, on_dropped=dropped
+            payload_uri,
+            name,
+            version,
+            class_names=class_names,
+            keep_texts=keep_texts,
+            on_dropped=dropped,
         )
         access_log = AccessLog(version, with_texts=keep_texts) if log_requests else None
         return cls(metrics, access_log, payload_log or None)

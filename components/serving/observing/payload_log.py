@@ -19,8 +19,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from components.shared.machine.errors import UserError
-from components.shared.records.labels import CLASS_NAMES
-from components.shared.records.payloads import PAYLOAD_SCHEMA, check_no_password, day_folder
+from components.shared.records.labels import SENTIMENTS
+from components.shared.records.payloads import check_no_password, day_folder, payload_schema
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class PayloadLog:
         model_name: str,
         model_version: str,
         *,
+        class_names: Sequence[str] = SENTIMENTS.names,
         keep_texts: bool = False,
         limits: BufferLimits | None = None,
         on_dropped: Callable[[int], None] = lambda rows: None,
@@ -95,6 +96,8 @@ class PayloadLog:
         self._uri = check_no_password(uri)
         self._files, self._root = _opened(uri)
         self._model = (model_name, model_version)
+        self._class_names = list(class_names)
+        self._schema = payload_schema(class_names)
         self._keep_texts = keep_texts
         self._limits = limits or BufferLimits()
         self._count_dropped = on_dropped
@@ -124,7 +127,7 @@ class PayloadLog:
         """Take an answered request into the buffer. Never blocks, never raises.
 
         The texts that the model read [n] must not be changed afterwards; the class indices [n],
-        the calibrated probabilities [n, 3] and whether each text was cut [n] are copied.
+        the calibrated probabilities [n, classes] and whether each text was cut [n] are copied.
         """
         rows = len(texts)
         if not rows:
@@ -174,7 +177,7 @@ class PayloadLog:
         """Write batches until closed and empty."""
         # What Arrow imports at its first table (pandas) takes its time: now, while the server
         # starts, not under load.
-        self._parquet([_Answer(0, "", [("", 0, [0.0] * len(CLASS_NAMES), False)], 0)])
+        self._parquet([_Answer(0, "", [("", 0, [0.0] * len(self._class_names), False)], 0)])
         while True:
             self._enough.wait(self._limits.flush_seconds)
             self._enough.clear()
@@ -271,18 +274,18 @@ class PayloadLog:
         columns = zip(*rows, strict=True)
         times, ids, positions, digests, texts, classes, chances, truncated = columns
         arrays = [
-            pa.array(times, pa.int64()).cast(PAYLOAD_SCHEMA.field("time").type),
+            pa.array(times, pa.int64()).cast(self._schema.field("time").type),
             ids,
             pa.array(positions, pa.int32()),
             *(pa.repeat(pa.scalar(part), len(ids)) for part in self._model),
             digests,
             pa.array(texts, pa.string()),
-            pa.array(CLASS_NAMES).take(pa.array(classes, pa.int64())),
+            pa.array(self._class_names).take(pa.array(classes, pa.int64())),
             *np.asarray(chances, dtype=np.float32).T,
             truncated,
         ]
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(arrays, schema=PAYLOAD_SCHEMA), sink, compression="zstd")
+        pq.write_table(pa.table(arrays, schema=self._schema), sink, compression="zstd")
         return memoryview(sink.getvalue())
 
     def _drop(self, rows: int, reason: str) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 import orjson
 
 from components.shared.machine.errors import UserError
-from components.shared.records.labels import CLASS_NAMES
 from components.shared.records.text import model_text
 
 if TYPE_CHECKING:
@@ -44,10 +43,11 @@ V2_INPUTS: list[dict[str, Any]] = [
 V2_OUTPUTS: list[dict[str, Any]] = [
     {"name": "label", "datatype": "BYTES", "shape": [-1]},
     {"name": "label_id", "datatype": "INT32", "shape": [-1]},
-    {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(CLASS_NAMES)]},
+    {"name": "probabilities", "datatype": "FP32", "shape": [-1, -1]},
     {"name": "model_version", "datatype": "BYTES", "shape": [-1]},
 ]
-"""The tensors of a v2 answer. `label_id` is the class index, the column in `probabilities`."""
+"""The tensors of a v2 answer. `label_id` is the class index, the column in `probabilities`, whose
+second dimension is the number of classes."""
 
 _INSTANCE_KEYS = ("title", "review_body", "review_id")
 
@@ -89,7 +89,7 @@ def predictions_of_v1(
             {
                 "label": label,
                 "label_id": index,
-                "probabilities": dict(zip(CLASS_NAMES, row, strict=True)),
+                "probabilities": dict(zip(predictions.class_names, row, strict=True)),
                 "truncated": truncated,
                 "model_name": model_name,
                 "model_version": model_version,
@@ -172,7 +172,7 @@ def response_of_v2(
         output = InferOutput(described["name"], list(tensor.shape), described["datatype"])
         output.set_data_from_numpy(tensor, binary_data=False)
         outputs.append(output)
-    parameters = {"class_names": ",".join(CLASS_NAMES)}
+    parameters = {"class_names": ",".join(predictions.class_names)}
     cut = [str(position) for position, was_cut in enumerate(predictions.truncated) if was_cut]
     if cut:
         parameters["truncated"] = ",".join(cut)

@@ -19,7 +19,7 @@ from components.serving.options import Endpoint, LogOptions, ModelOptions, Queue
 from components.serving.server.app import ClosedRepository, ForgivingDataPlane, rest_application
 from components.serving.server.sentiment_model import SentimentModel
 from components.shared.machine.ports import free_port
-from components.shared.records.model_folder import check_model_folder
+from components.shared.records.model_folder import check_model_folder, read_class_names
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +41,14 @@ def serve(
             log cannot be opened.
     """
     _configure_logging()
-    check_model_folder(model_folder, model_options.model_digest)
+    folder = check_model_folder(model_folder, model_options.model_digest)
     for port in filter(None, (endpoint.http_port, endpoint.grpc_port)):
         free_port(endpoint.host, port)
     name, version = model_options.model_name, model_options.model_version
     observer = Observer.opened(
         name,
         version,
+        read_class_names(folder),
         payload_uri=logs.payload_log,
         keep_texts=logs.keep_texts,
         log_requests=not logs.no_access_log,

@@ -14,12 +14,12 @@ class Calibration:
     Attributes:
         temperature: Divisor of the logits, fitted on validation (Guo et al. 2017, "On Calibration
             of Modern Neural Networks"); above 0.
-        decision_offsets: Added to the log-probability of each class before the argmax; zeros mean
-            that the most probable class wins. The probabilities themselves stay calibrated.
+        decision_offsets: Added to the log-probability of each class before the argmax; without
+            any, or with zeros, the most probable class wins. Probabilities stay calibrated.
     """
 
     temperature: float = 1.0
-    decision_offsets: tuple[float, ...] = (0.0, 0.0, 0.0)
+    decision_offsets: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -46,7 +46,7 @@ def probabilities(logits: ArrayLike, calibration: Calibration) -> NDArray[np.flo
 def decide(logits: ArrayLike, calibration: Calibration) -> NDArray[np.int64]:
     """Class index [n] of each row of logits [n, classes]."""
     log_probabilities = log_softmax(logits, calibration.temperature)
-    return np.argmax(log_probabilities + np.asarray(calibration.decision_offsets), axis=-1)
+    return np.argmax(log_probabilities + np.asarray(calibration.decision_offsets or 0.0), axis=-1)
 
 
 def decide_under_prior(

@@ -75,6 +75,21 @@ def read_calibration(folder: str | Path) -> Calibration:
     return calibration
 
 
+def read_class_names(folder: str | Path) -> tuple[str, ...]:
+    """Names of the classes in the order of the logits, from `config.json` of a model folder.
+
+    Raises:
+        UserError: If it names none.
+    """
+    named = read_json(Path(folder) / CONFIG).get("id2label") or {}
+    names = tuple(str(named.get(str(index), "")) for index in range(len(named)))
+    if len(names) < 2 or not all(names):
+        raise UserError(
+            f"{Path(folder) / CONFIG} does not name the classes (id2label); train again"
+        )
+    return names
+
+
 def read_training_facts(folder: str | Path) -> dict[str, Any]:
     """`training.json` of a model folder: options, max_tokens, facts about data and code, history.
 

@@ -5,19 +5,32 @@ any number of Parquet files from any number of servers. A file is whole from the
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from components.shared.machine.errors import UserError
+from components.shared.records.labels import SENTIMENTS
 
 if TYPE_CHECKING:
     from pyarrow.compute import Expression
 
-PAYLOAD_SCHEMA = pa.schema(
-    [
-        pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
+_TIME = pa.timestamp("us", tz="UTC")
+
+
+def payload_schema(class_names: Sequence[str] = SENTIMENTS.names) -> pa.Schema:
+    """One row for each predicted text.
+
+    `time` is when it was answered, `position` its index in the request. `text_sha256` is the digest
+    of the text that the model read (`records.text.model_text`), so that the same review is
+    recognised without its text; `text` is null unless texts are stored. Where a review was asked
+    for by its key the server has no text: there both are of `review_id=KEY`. Probabilities,
+    `p_NAME` of each class, are calibrated, in the precision in which they are answered.
+    """
+    fields = [
+        pa.field("time", _TIME, nullable=False),
         pa.field("request_id", pa.string(), nullable=False),
         pa.field("position", pa.int32(), nullable=False),
         pa.field("model_name", pa.string(), nullable=False),
@@ -25,17 +38,11 @@ PAYLOAD_SCHEMA = pa.schema(
         pa.field("text_sha256", pa.string(), nullable=False),
         pa.field("text", pa.string()),
         pa.field("label", pa.string(), nullable=False),
-        pa.field("p_negative", pa.float32(), nullable=False),
-        pa.field("p_neutral", pa.float32(), nullable=False),
-        pa.field("p_positive", pa.float32(), nullable=False),
+        *(pa.field(f"p_{name}", pa.float32(), nullable=False) for name in class_names),
         pa.field("truncated", pa.bool_(), nullable=False),
     ]
-)
-"""One row for each predicted text. `time` is when it was answered, `position` its index in the
-request. `text_sha256` is the digest of the text that the model read (`records.text.model_text`), so
-that the same review is recognised without its text; `text` is null unless texts are stored. Where a
-review was asked for by its key the server has no text: there both are of `review_id=KEY`.
-Probabilities are calibrated, in the precision in which they are answered."""
+    return pa.schema(fields)
+
 
 _DAY = re.compile(r"(?:^|/)date=(\d{4}-\d{2}-\d{2})/")
 _PASSWORD = re.compile(r"[A-Za-z0-9+.-]+://[^/@]*:[^@]*@")
@@ -69,10 +76,10 @@ def read_payloads(
         uri: Folder or object prefix of the log, any that fsspec reads.
         since: First time to read, with its time zone; from the beginning where None.
         until: Time to stop before, with its time zone; to the end where None.
-        columns: Names to read; all where None.
+        columns: Names to read, `p_*` for the probability of each class; all where None.
 
     Returns:
-        Rows of `PAYLOAD_SCHEMA` (its `columns`), sorted by time, request and position.
+        Rows of `payload_schema` (its `columns`), sorted by time, request and position.
 
     Raises:
         UserError: If nothing is at the URI, it cannot be reached, or a file is not of the schema.
@@ -83,9 +90,7 @@ def read_payloads(
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
     check_no_password(uri)
-    wanted = PAYLOAD_SCHEMA.names if columns is None else list(columns)
     order = ["time", "request_id", "position"]
-    schema = pa.schema([PAYLOAD_SCHEMA.field(name) for name in dict.fromkeys([*order, *wanted])])
     try:
         files, root = fsspec.core.url_to_fs(uri)
         # Another process writes there: a listing kept from before would hide its files.
@@ -94,19 +99,37 @@ def read_payloads(
             remedy = "check the URI, or wait until a server has written there"
             raise UserError(f"there is no payload log at {uri}; {remedy}")
         paths = [path for path in sorted(files.find(root)) if _is_asked_for(path, since, until)]
+        arrow_files = PyFileSystem(FSSpecHandler(files))
+        whole = payload_schema()
+        if paths:
+            first = ds.dataset(paths[:1], format="parquet", filesystem=arrow_files).schema.names
+            whole = payload_schema([name[2:] for name in first if name.startswith("p_")])
+        wanted = (
+            whole.names
+            if columns is None
+            else [
+                name
+                for asked in columns
+                for name in (_probabilities(whole) if asked == "p_*" else [asked])
+            ]
+        )
+        schema = pa.schema([whole.field(name) for name in dict.fromkeys([*order, *wanted])])
         if not paths:
             return schema.empty_table().select(wanted)
-        arrow_files = PyFileSystem(FSSpecHandler(files))
         dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=arrow_files)
         table = dataset.to_table(columns=schema.names, filter=_between(since, until))
         # A file without a column of the schema reads as nulls: the cast refuses them.
         table = table.cast(schema).sort_by([(name, "ascending") for name in order])
         return table.select(wanted)
-    except UserError:
+    except (UserError, KeyError):
         raise
     except Exception as error:  # What file systems raise has nothing in common: see botocore.
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"the payload log at {uri} cannot be read: {reason}") from None
+
+
+def _probabilities(schema: pa.Schema) -> list[str]:
+    return [name for name in schema.names if name.startswith("p_")]
 
 
 def _is_asked_for(path: str, since: datetime | None, until: datetime | None) -> bool:
@@ -121,7 +144,7 @@ def _is_asked_for(path: str, since: datetime | None, until: datetime | None) -> 
 def _between(since: datetime | None, until: datetime | None) -> "Expression | None":
     import pyarrow.compute as pc
 
-    time, kind = pc.field("time"), PAYLOAD_SCHEMA.field("time").type
+    time, kind = pc.field("time"), _TIME
     after = None if since is None else time >= pa.scalar(since.astimezone(UTC), kind)
     before = None if until is None else time < pa.scalar(until.astimezone(UTC), kind)
     return before if after is None else after if before is None else after & before

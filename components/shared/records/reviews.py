@@ -2,6 +2,8 @@
 
 import pyarrow as pa
 
+from components.shared.records.labels import SENTIMENTS, LabelSet
+
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
 _TEXT, _NUMBER, _PROBABILITY = pa.string(), pa.int32(), pa.float64()
@@ -49,16 +51,20 @@ TRAINING_SET_SCHEMA = pa.schema(
 """What the point-in-time join hands to training and evaluation, sorted by `review_id`. `input_ids`
 holds token ids with special tokens, truncated to the model's limit, unpadded."""
 
-PREDICTIONS_SCHEMA = pa.schema(
-    [
+
+def predictions_schema(labels: LabelSet = SENTIMENTS) -> pa.Schema:
+    """What evaluation writes for the test split.
+
+    The text, the truth, the decision (`predicted` as sentiment, `label` as class name) and the
+    calibrated probability of each class, `p_NAME`.
+    """
+    fields = [
         *_required(_TEXT, "review_id"),
         *_optional(_TEXT, "title"),
         *_required(_TEXT, "review_body"),
         *_optional(_TEXT, "product_category"),
         *_required(_NUMBER, "sentiment", "predicted"),
         *_required(_TEXT, "label"),
-        *_required(_PROBABILITY, "p_negative", "p_neutral", "p_positive"),
+        *_required(_PROBABILITY, *(f"p_{name}" for name in labels.names)),
     ]
-)
-"""What evaluation writes for the test split: the text, the truth, the decision (`predicted` as
-sentiment, `label` as class name) and the calibrated probability of each class."""
+    return labels.on(pa.schema(fields))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet
-from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.labels import SENTIMENTS, LabelSet, labels_of_file
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 
 POOL_BATCHES = 50
@@ -25,9 +25,10 @@ class TokenisedReviews:
     Attributes:
         tokens: Token ids of all rows, one after another, int32.
         starts: [n + 1] where each row begins in `tokens`; the last entry is their number.
-        classes: [n] class index, 0 to 2.
+        classes: [n] class index.
         ratings: [n] stars 1 to 5; 0 where the review has none.
         copies: [n] how often an epoch shows the row.
+        labels: The classes.
     """
 
     tokens: NDArray[np.int32]
@@ -35,6 +36,7 @@ class TokenisedReviews:
     classes: NDArray[np.int64]
     ratings: NDArray[np.int64]
     copies: NDArray[np.int64]
+    labels: LabelSet = SENTIMENTS
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -50,10 +52,9 @@ class TokenisedReviews:
         return self.tokens[self.starts[index] : self.starts[index + 1]]
 
     def class_counts(self) -> NDArray[np.int64]:
-        """[3] rows of each class as an epoch shows them, copies counted."""
-        return np.bincount(self.classes, weights=self.copies, minlength=len(CLASS_NAMES)).astype(
-            np.int64
-        )
+        """[classes] rows of each class as an epoch shows them, copies counted."""
+        counts = np.bincount(self.classes, weights=self.copies, minlength=len(self.labels))
+        return counts.astype(np.int64)
 
     def check_fit(self, config: Any) -> None:
         """Raise `UserError` if a model of this configuration cannot read the tokens."""
@@ -85,6 +86,7 @@ def read_training_set(path: str | Path) -> tuple[TokenisedReviews, TokenisedRevi
 
     columns = ["split", "sentiment", "rating", "copies", "input_ids"]
     table = read_parquet(path, TRAINING_SET_SCHEMA, columns)
+    labels = labels_of_file(path)
     splits = []
     for name in ("train", "validation"):
         rows = table.filter(pc.equal(table["split"], name)).combine_chunks()
@@ -98,14 +100,15 @@ def read_training_set(path: str | Path) -> tuple[TokenisedReviews, TokenisedRevi
             TokenisedReviews(
                 tokens=column.flatten().to_numpy(),
                 starts=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
-                classes=rows["sentiment"].to_numpy().astype(np.int64) + 1,
+                classes=labels.index_of(rows["sentiment"].to_numpy()),
                 ratings=pc.fill_null(rows["rating"], 0).to_numpy().astype(np.int64),
                 copies=rows["copies"].to_numpy().astype(np.int64),
+                labels=labels,
             )
         )
         _check(splits[-1], f"split {name} of {path}")
     training, validation = splits
-    absent = [CLASS_NAMES[i] for i in np.flatnonzero(training.class_counts() == 0)]
+    absent = [labels.names[i] for i in np.flatnonzero(training.class_counts() == 0)]
     if absent:
         raise UserError(
             f"the training split of {path} shows no {' and no '.join(absent)} review; "
@@ -120,8 +123,9 @@ def _check(reviews: TokenisedReviews, place: str) -> None:
         raise UserError(f"{place} has a row without tokens; build the features again")
     if reviews.tokens.min() < 0:
         raise UserError(f"{place} has a negative token id; build the features again")
-    if reviews.classes.min() < 0 or reviews.classes.max() >= len(CLASS_NAMES):
-        raise UserError(f"{place} has a sentiment other than -1, 0, 1; prepare the data again")
+    if reviews.classes.min() < 0 or reviews.classes.max() >= len(reviews.labels):
+        values = ", ".join(map(str, reviews.labels.values))
+        raise UserError(f"{place} has a sentiment other than {values}; prepare the data again")
     if reviews.ratings.min() < 0 or reviews.ratings.max() > 5:
         raise UserError(f"{place} has a rating other than 1 to 5; prepare the data again")
     if reviews.copies.min() < 0:

@@ -8,17 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.records.decision import Calibration, decide, fit_temperature, log_softmax
-from components.shared.records.labels import CLASS_NAMES
 
 SECONDS_BETWEEN_LINES = 15.0
 
 logger = logging.getLogger(__name__)
 
 
-def macro_f1(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+def macro_f1(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> float:
     """Mean over the classes of F1 = 2 TP / (2 TP + FP + FN); 0 for a class that never occurs."""
     scores = []
-    for index in range(len(CLASS_NAMES)):
+    for index in range(classes):
         right = np.sum((truth == index) & (predicted == index))
         true_or_predicted = np.sum(truth == index) + np.sum(predicted == index)
         scores.append(2 * right / true_or_predicted if true_or_predicted else 0.0)
@@ -29,7 +28,7 @@ def score(logits: NDArray[np.float32], classes: NDArray[np.int64]) -> dict[str, 
     """`validation_loss` (mean negative log-likelihood, nats), `accuracy` and `macro_f1`.
 
     Args:
-        logits: [n, 3].
+        logits: [n, classes].
         classes: [n] true class indices.
     """
     log_probabilities = log_softmax(logits)
@@ -37,7 +36,7 @@ def score(logits: NDArray[np.float32], classes: NDArray[np.int64]) -> dict[str, 
     return {
         "validation_loss": float(-log_probabilities[np.arange(len(classes)), classes].mean()),
         "accuracy": float(np.mean(predicted == classes)),
-        "macro_f1": macro_f1(classes, predicted),
+        "macro_f1": macro_f1(classes, predicted, logits.shape[1]),
     }
 
 
@@ -51,7 +50,7 @@ def calibrate(
         `macro_f1` of the calibrated decisions.
     """
     temperature = fit_temperature(logits, classes)
-    offsets = (0.0, 0.0, 0.0)
+    offsets = (0.0,) * logits.shape[1]
     if tune_decisions:
         offsets = tune_decision_offsets(logits, classes, temperature)
     calibration = Calibration(temperature, offsets)
@@ -59,36 +58,35 @@ def calibrate(
     return calibration, {
         "validation_loss": score(logits / temperature, classes)["validation_loss"],
         "accuracy": float(np.mean(decided == classes)),
-        "macro_f1": macro_f1(classes, decided),
+        "macro_f1": macro_f1(classes, decided, logits.shape[1]),
     }
 
 
 def tune_decision_offsets(
     logits: NDArray[np.float32], classes: NDArray[np.int64], temperature: float
-) -> tuple[float, float, float]:
-    """Offsets of the log-probabilities that make macro-F1 highest on held-out rows.
+) -> tuple[float, ...]:
+    """Offsets [classes] of the log-probabilities that make macro-F1 highest on held-out rows.
 
-    A grid search in steps of 0.05; the score is smoothed over neighbouring cells, because the best
-    single cell of a jagged surface is luck. Positive's offset is 0.
+    A grid search in steps of 0.05 over two classes at a time, twice where there are more than
+    three; the score is smoothed over neighbouring cells, because the best single cell of a jagged
+    surface is luck. The last class's offset is 0.
     """
     from scipy.ndimage import uniform_filter
 
     log_probabilities = log_softmax(logits, temperature)
     grid = np.arange(-10, 31) * 0.05
-    scores = np.array(
-        [
-            [
-                macro_f1(
-                    classes, (log_probabilities + np.array([negative, neutral, 0.0])).argmax(axis=1)
-                )
-                for neutral in grid
-            ]
-            for negative in grid
-        ]
-    )
-    smooth = uniform_filter(scores, size=7, mode="nearest")
-    best_negative, best_neutral = np.unravel_index(int(smooth.argmax()), smooth.shape)
-    return float(round(grid[best_negative], 2)), float(round(grid[best_neutral], 2)), 0.0
+    offsets = np.zeros(logits.shape[1])
+    free = range(len(offsets) - 1)
+    for pair in [free[i : i + 2] for i in free[::2]] * (1 if len(free) <= 2 else 2):
+        scores = np.empty((len(grid),) * len(pair))
+        for cell in np.ndindex(scores.shape):
+            offsets[pair] = grid[list(cell)]
+            decided = (log_probabilities + offsets).argmax(axis=1)
+            scores[cell] = macro_f1(classes, decided, len(offsets))
+        smooth = uniform_filter(scores, size=7, mode="nearest")
+        best = np.unravel_index(int(smooth.argmax()), smooth.shape)
+        offsets[pair] = grid[list(best)]
+    return tuple(offsets.round(2).tolist())
 
 
 class SpeedMeter:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from components.shared.machine.base_model import resolve_base_model
 from components.shared.machine.errors import UserError
-from components.shared.records.labels import ID2LABEL, LABEL2ID
+from components.shared.records.labels import SENTIMENTS, LabelSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 RATINGS = 5
 
 
-def load_classifier(base_model: str, seed: int) -> "PreTrainedModel":
-    """Load a pretrained encoder with a new three-class head, in fp32, from safetensors only.
+def load_classifier(base_model: str, seed: int, labels: LabelSet = SENTIMENTS) -> "PreTrainedModel":
+    """Load a pretrained encoder with a new head for these classes, in fp32, from safetensors only.
 
     Raises:
         UserError: If there is no such model, or it cannot be read.
@@ -36,9 +36,9 @@ def load_classifier(base_model: str, seed: int) -> "PreTrainedModel":
     try:
         return AutoModelForSequenceClassification.from_pretrained(
             source,
-            num_labels=len(ID2LABEL),
-            id2label=ID2LABEL,
-            label2id=LABEL2ID,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels.names)),
+            label2id={name: index for index, name in enumerate(labels.names)},
             use_safetensors=True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,
@@ -72,7 +72,7 @@ class ReviewNetwork(nn.Module):
     def forward(
         self, tokens: Tensor, mask: Tensor | None, dropout: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Sentiment logits [b, 3] and rating logits [b, 5], both fp32.
+        """Sentiment logits [b, classes] and rating logits [b, 5], both fp32.
 
         Args:
             tokens: [b, t] token ids.

@@ -81,7 +81,7 @@ class TrainingRun:
         self.options, self.training, self.validation = options, training, validation
         self.ranks = ranks or Ranks()
         self.class_counts = training.class_counts()
-        self.learner = Learner(base_model, options, self.class_counts, self.ranks)
+        self.learner = Learner(base_model, options, self.class_counts, self.ranks, training.labels)
         for reviews in (training, validation):
             reviews.check_fit(self.learner.network.classifier.config)
         self.step = 0
@@ -294,7 +294,7 @@ class TrainingRun:
             self._evaluations_since_best += 1
 
     def validation_logits(self, reviews: TokenisedReviews) -> NDArray[np.float32]:
-        """Sentiment logits [n, 3] of all rows, by the working copy and without dropout.
+        """Sentiment logits [n, classes] of all rows, by the working copy and without dropout.
 
         The ranks share the batches out; a batch is the same however many they are.
         """

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.shared.machine.first_token_layer import compute_first_token_only
+from components.shared.records.labels import SENTIMENTS, LabelSet
 from components.training.loop.distributed import Ranks
 from components.training.loop.network import (
     ReviewNetwork,
@@ -45,7 +46,7 @@ class Learner:
         average: Running average of the masters, one tensor for each.
         precision: Precision of the working copy's encoder, `bf16` or `fp32`.
         pad_id: Token that fills short rows up.
-        log_weights: [3] logarithm of each class's weight in the loss.
+        log_weights: [classes] logarithm of each class's weight in the loss.
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class Learner:
         options: TrainingOptions,
         class_counts: NDArray[np.int64],
         ranks: Ranks,
+        labels: LabelSet = SENTIMENTS,
     ) -> None:
-        """Load the base model, the same on all ranks; `class_counts` are rows of training."""
+        """Load the base model, the same on all ranks, with a head for these classes."""
         self._options, self._ranks, device = options, ranks, ranks.device
         self.precision = options.precision
         if options.precision == "auto":
             self.precision = fast_precision(device)
-        classifier = load_classifier(base_model, options.seed)
+        classifier = load_classifier(base_model, options.seed, labels)
         self.pad_id = int(classifier.config.pad_token_id or 0)
         self.network = build_network(
             classifier,
@@ -168,7 +170,7 @@ def total_loss(
     same in whichever batch it falls, and the shares of a batch add up to the mean over the whole.
 
     Args:
-        outputs: Sentiment logits [b, 3] and rating logits [b, 5].
+        outputs: Sentiment logits [b, classes] and rating logits [b, 5].
         classes: [b] class indices.
         ratings: [b] 1 to 5, or 0 where there is none, which adds nothing.
         weights: [3], from `class_weights`.

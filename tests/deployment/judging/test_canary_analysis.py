@@ -22,6 +22,7 @@ from components.deployment.judging.confidence_sequence import (
     difference_interval,
 )
 from components.deployment.judging.observations import Observations, Verdict
+from components.shared.records.labels import SENTIMENTS
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 from tests.deployment.judging.test_observations import added
 
@@ -34,7 +35,8 @@ def seen(requests: int, *, errors: int = 0, seconds: float = FAST, classes=(0.1,
     answered, latency = requests - errors, [0] * BUCKETS
     latency[bisect_left(SECONDS_BUCKETS, seconds)] = answered
     counts = [round(answered * share) for share in classes[1:]]
-    return Observations(requests, errors, 0, tuple(latency), (answered - sum(counts), *counts))
+    called = SENTIMENTS.counted([answered - sum(counts), *counts])
+    return Observations(requests, errors, 0, tuple(latency), called)
 
 
 def judged(stable: Observations, canary: Observations, limits=None, **more) -> Analysis:
@@ -212,7 +214,7 @@ def expected(requests, failed=0.0, latency=(), classes=NATURAL):
         requests,
         errors=round(requests * failed),
         latency=tuple(round(answered * share) for share in latency or log_normal(0.02)),
-        classes=tuple(round(answered * share) for share in classes),
+        classes=SENTIMENTS.counted(round(answered * share) for share in classes),
     )
 
 

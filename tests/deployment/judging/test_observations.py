@@ -7,12 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.deployment.judging.observations import Observations
+from components.shared.records.labels import SENTIMENTS
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 
 BUCKETS = len(SECONDS_BUCKETS) + 1
 counts = st.integers(0, 10**6)
 observed = st.builds(
-    Observations, counts, counts, counts, st.tuples(*[counts] * BUCKETS), st.tuples(*[counts] * 3)
+    Observations,
+    counts,
+    counts,
+    counts,
+    st.tuples(*[counts] * BUCKETS),
+    st.fixed_dictionaries(dict.fromkeys(SENTIMENTS.names, counts)),
 )
 
 
@@ -25,8 +31,9 @@ def timed(*seconds):
 def added(one, other):
     """Counts of two servers together."""
     pairs = zip(one._flat(), other._flat(), strict=True)
-    requests, errors, refused, *rest = map(sum, pairs)
-    return Observations(requests, errors, refused, tuple(rest[:BUCKETS]), tuple(rest[BUCKETS:]))
+    requests, errors, refused, *latency = map(sum, pairs)
+    classes = {name: n + one.classes.get(name, 0) for name, n in other.classes.items()}
+    return Observations(requests, errors, refused, tuple(latency), classes)
 
 
 @given(observed, observed)

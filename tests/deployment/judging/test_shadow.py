@@ -7,8 +7,8 @@ import pytest
 
 from components.deployment.judging.shadow import compare_shadow, describe_shadow
 from components.shared.machine.errors import UserError
-from components.shared.records.labels import CLASS_NAMES
-from components.shared.records.payloads import PAYLOAD_SCHEMA
+from components.shared.records.labels import SENTIMENTS
+from components.shared.records.payloads import payload_schema
 
 
 def log_of(folder, rows):
@@ -25,11 +25,11 @@ def log_of(folder, rows):
             "model_version": version,
             "text_sha256": text,
             "label": label,
-            **{f"p_{name}": 0.8 if name == label else 0.1 for name in CLASS_NAMES},
+            **{f"p_{name}": 0.8 if name == label else 0.1 for name in SENTIMENTS.names},
         }
         for i, (version, request, position, text, label) in enumerate(rows)
     ]
-    pq.write_table(pa.Table.from_pylist(records, schema=PAYLOAD_SCHEMA), day / "a.parquet")
+    pq.write_table(pa.Table.from_pylist(records, schema=payload_schema()), day / "a.parquet")
     return str(folder)
 
 

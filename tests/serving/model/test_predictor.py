@@ -12,7 +12,7 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json, write_parquet
 from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records.decision import decide, probabilities
-from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.labels import SENTIMENTS
 from components.shared.records.model_folder import read_calibration
 from components.shared.records.reviews import PREPARED_SCHEMA
 from components.shared.records.text import model_text
@@ -40,7 +40,7 @@ def test_it_decides_as_evaluation_does_and_cuts_as_training_does(served_folder, 
     calibration = read_calibration(served_folder)
     assert said.classes.tolist() == decide(logits, calibration).tolist()
     assert abs(said.probabilities - probabilities(logits, calibration)).max() < 1e-6
-    assert said.labels == [CLASS_NAMES[index] for index in said.classes]
+    assert said.labels == [SENTIMENTS.names[index] for index in said.classes]
     assert said.truncated == [False, True, False]
 
 

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from components.serving.observing.metrics import ServingMetrics
 from components.shared.records import serving_metrics as names
-from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.labels import SENTIMENTS
 
 
 def value(registry, name, **labels):
@@ -43,7 +43,7 @@ def test_only_answers_with_code_200_are_timed(metrics, registry):
 
 
 def test_batches_queue_and_losses(metrics, registry):
-    assert [value(registry, names.PREDICTIONS, label=name) for name in CLASS_NAMES] == [0, 0, 0]
+    assert {value(registry, names.PREDICTIONS, label=name) for name in SENTIMENTS.names} == {0}
     assert value(registry, names.PAYLOADS_DROPPED) == 0
     waiting = [5]
     metrics.watch_queue(lambda: waiting[-1])
@@ -68,7 +68,7 @@ def test_each_prediction_counts_once_with_the_probability_of_its_class(rows):
     chances = np.full((len(rows), 3), 0.99)
     chances[np.arange(len(rows)), classes] = [chance for _, chance, _ in rows]
     metrics.predicted(classes, chances, np.array([cut for _, _, cut in rows], dtype=bool))
-    said = [value(registry, names.PREDICTIONS, label=name) for name in CLASS_NAMES]
+    said = [value(registry, names.PREDICTIONS, label=name) for name in SENTIMENTS.names]
     assert said == [int((classes == index).sum()) for index in range(3)]
     below = sum(chance <= 0.7 for _, chance, _ in rows)
     assert value(registry, f"{names.CONFIDENCE}_bucket", le="0.7") == below

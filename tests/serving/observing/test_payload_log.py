@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from components.serving.observing import payload_log
 from components.shared.machine.errors import UserError
-from components.shared.records.labels import CLASS_NAMES
-from components.shared.records.payloads import PAYLOAD_SCHEMA, read_payloads
+from components.shared.records.labels import SENTIMENTS
+from components.shared.records.payloads import payload_schema, read_payloads
 from tests.serving.observing.small_payload_log import CHANCES, files, ids, logged, opened, record
 
 TEXTS = st.text(st.characters(), max_size=20)
@@ -47,13 +47,13 @@ def test_what_is_recorded_is_read_back(answers, keep_texts, flush_rows):
                     **{"position": position, "model_name": "reviews", "model_version": "7"},
                     "text_sha256": hashlib.sha256(known).hexdigest(),
                     "text": known.decode() if keep_texts else None,
-                    **{"label": CLASS_NAMES[index], "truncated": cut},
+                    **{"label": SENTIMENTS.names[index], "truncated": cut},
                 }
                 names = ("p_negative", "p_neutral", "p_positive")
                 expected.append(answer | dict(zip(names, chances, strict=True)))
         log.close()
         table = read_payloads(folder)
-        assert table.schema == PAYLOAD_SCHEMA
+        assert table.schema == payload_schema()
         found = table.drop_columns(["time"]).to_pylist()
         assert sorted(found, key=in_order) == sorted(expected, key=in_order)
 
@@ -66,7 +66,7 @@ def test_a_file_has_the_schema_a_day_and_a_name_of_its_own(tmp_path, monkeypatch
     one, other = files(tmp_path)
     assert one.name != other.name
     assert re.fullmatch(r"\d{6}-predictor-0_.._x-[0-9a-f]{32}\.parquet", one.name)
-    assert pq.read_schema(one).equals(PAYLOAD_SCHEMA)
+    assert pq.read_schema(one).equals(payload_schema())
     (moment,) = pq.read_table(one, partitioning=None)["time"].to_pylist()
     assert before <= moment <= datetime.now(UTC)
     assert one.parent.name == f"date={moment.date()}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.labels import SENTIMENTS
 from tests.serving.conftest import NAME, V1
 
 pytestmark = pytest.mark.slow
@@ -24,8 +24,8 @@ def rows(server):
 def check(said, rows):
     """Check the values of each v2 output."""
     assert said["label"] == [row["label"] for row in rows]
-    assert [CLASS_NAMES[index] for index in said["label_id"]] == said["label"]
-    found = np.reshape(said["probabilities"], (len(TEXTS), len(CLASS_NAMES)))
+    assert [SENTIMENTS.names[index] for index in said["label_id"]] == said["label"]
+    found = np.reshape(said["probabilities"], (len(TEXTS), len(SENTIMENTS)))
     expected = [list(row["probabilities"].values()) for row in rows]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert said["model_version"] == ["3"] * len(TEXTS)

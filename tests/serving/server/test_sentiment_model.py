@@ -8,7 +8,7 @@ from kserve.errors import InvalidInput, ModelNotFound
 
 from components.serving.model.predictor import Tokens
 from components.serving.server.sentiment_model import SentimentModel
-from components.shared.records.labels import CLASS_NAMES
+from components.shared.records.labels import SENTIMENTS
 
 SMALL = {"content-length": "100"}
 
@@ -49,7 +49,7 @@ def test_both_protocols_give_what_the_predictor_says(model, headers):
     assert [row["truncated"] for row in v1] == [False, True, False]
     assert {row["model_version"] for row in v1} == set(outputs["model_version"]) == {"3"}
     for row, tensor, expected in zip(v1, outputs["probabilities"], said.probabilities, strict=True):
-        assert list(row["probabilities"]) == list(CLASS_NAMES)
+        assert list(row["probabilities"]) == list(SENTIMENTS.names)
         np.testing.assert_allclose(list(row["probabilities"].values()), expected, atol=1e-6)
         np.testing.assert_allclose(tensor, expected, atol=1e-6)
 

@@ -8,9 +8,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from components.shared.machine.errors import UserError
 from components.shared.records.payloads import (
-    PAYLOAD_SCHEMA,
     check_no_password,
     day_folder,
+    payload_schema,
     read_payloads,
 )
 
@@ -24,7 +24,7 @@ ROW |= {"label": "positive", "p_negative": 0.1, "p_neutral": 0.2, "p_positive": 
 def rows(*times, request_id="a"):
     row = {**ROW, "truncated": False, "request_id": request_id}
     found = [{**row, "time": time, "position": position} for position, time in enumerate(times)]
-    return pa.Table.from_pylist(found, schema=PAYLOAD_SCHEMA)
+    return pa.Table.from_pylist(found, schema=payload_schema())
 
 
 def write(folder, table, name="x.parquet"):
@@ -40,7 +40,7 @@ def test_the_files_of_all_servers_and_days_are_read_in_order(tmp_path):
     write(tmp_path, rows(MIDNIGHT, request_id="a"), "two.parquet")
     write(tmp_path, rows(MIDNIGHT - second, request_id="c"))
     table = read_payloads(str(tmp_path))
-    assert table.schema == PAYLOAD_SCHEMA
+    assert table.schema == payload_schema()
     assert table["request_id"].to_pylist() == ["c", "a", "b", "b"]
     assert table["position"].to_pylist() == [0, 0, 1, 0]
     assert read_payloads(str(tmp_path), columns=["label", "time"]).column_names == ["label", "time"]
@@ -101,7 +101,7 @@ def test_a_listing_from_before_hides_no_file_and_a_missing_log_is_reported(tmp_p
     monkeypatch.setattr(files, "find", find)
     monkeypatch.setattr(files, "invalidate_cache", lambda self, path=None: listings.clear())
     empty = read_payloads(str(tmp_path))
-    assert (empty.schema, len(empty)) == (PAYLOAD_SCHEMA, 0)
+    assert (empty.schema, len(empty)) == (payload_schema(), 0)
     write(tmp_path, rows(MIDNIGHT))
     assert len(read_payloads(str(tmp_path))) == 1
     with pytest.raises(UserError, match=r"no payload log at .*nothing"):
