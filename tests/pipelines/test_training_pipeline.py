@@ -4,6 +4,7 @@ import os
 import pytest
 
 from components.registry.versions import list_versions
+from components.shared.machine.errors import UserError
 from pipelines.approval import approval_pipeline
 from pipelines.running.environment import local_environment
 from pipelines.running.local import run_locally
@@ -72,6 +73,28 @@ def test_a_model_above_the_gate_becomes_champion(run, tmp_path):
     assert "1.01" in " ".join(gate["gate"]["reasons"])
     assert gate["champion"]["verdict"] == "not worse"  # the same model, compared with itself
     assert write_report(below).exists()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        "negative=1,2 positive=4,5",
+        "bad=1,2 meh=3 fine=4,5",
+        "one=1 two=2 three=3 four=4 five=5",
+    ],
+)
+def test_a_model_learns_and_answers_the_names_that_it_was_given(run, labels):
+    names = [part.split("=")[0] for part in labels.split()]
+    done = run(labels=labels, balance="oversample")
+    evaluation = json.loads(done.artifact("evaluate-classifier", "evaluation_summary").read_text())
+    assert evaluation["classes"] == names
+    check = json.loads(done.artifact("check-deployment", "deployment_check").read_text())
+    assert check["labels_equal"] >= 0.985 * check["reviews_asked"] > 0
+    report = write_report(done).read_text()
+    assert all(f">{name}</th>" in report for name in names)
+    assert "neutral</th>" not in report
+    with pytest.raises(UserError, match="another model name"):
+        run()
 
 
 def test_a_version_under_manual_approval_waits(run, tmp_path):

@@ -72,7 +72,10 @@ class SentimentModel(Model):
             FeatureLookup(predictor.feature_service, predictor.max_tokens) if features else None
         )
         self.engine_name = predictor.engine.name
-        self.batcher = Batcher(predictor.engine, **(limits or {}), on_batch=on_batch)
+        classes = len(predictor.class_names)
+        self.batcher = Batcher(
+            predictor.engine, **(limits or {}), classes=classes, on_batch=on_batch
+        )
         self._on_answer = on_answer
         self._side_work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise-and-look")
         self.ready = True
@@ -145,7 +148,8 @@ class SentimentModel(Model):
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """The tensors of a v2 answer, for the model's metadata."""
-        return V2_OUTPUTS
+        width = {"probabilities": [-1, self.batcher.classes]}
+        return [one | {"shape": width.get(one["name"], one["shape"])} for one in V2_OUTPUTS]
 
     def stop(self) -> None:
         """End the threads."""

@@ -134,9 +134,10 @@ def test_it_says_what_is_there_and_what_is_not(app, path, method, body, status):
     assert json.loads(answer)
 
 
+OUTPUTS = [*V2_OUTPUTS[:2], V2_OUTPUTS[2] | {"shape": [-1, 3]}, *V2_OUTPUTS[3:]]
 METADATA = {
     **{"name": NAME, "versions": ["3"], "platform": "torch"},
-    **{"inputs": V2_INPUTS, "outputs": V2_OUTPUTS},
+    **{"inputs": V2_INPUTS, "outputs": OUTPUTS},
 }
 READY = {"name": NAME, "ready": True}
 
@@ -175,7 +176,7 @@ def test_answers_follow_the_open_inference_protocol(app, names):
     of_the_protocol(json.dumps(sent), "inference_request")
     answer = of_the_protocol(asked(app, V2, sent)[2], "inference_response")
     assert (answer["model_name"], answer["model_version"], answer["id"]) == (NAME, "3", "7")
-    described = {output["name"]: output for output in V2_OUTPUTS}
+    described = {output["name"]: output for output in OUTPUTS}
     assert {output["name"] for output in answer["outputs"]} == (set(names) or set(described))
     for output in answer["outputs"]:
         promised = described[output["name"]]
