@@ -11,6 +11,12 @@ UV ?= uv==0.13.9
 DATA ?= sample
 BASE_MODEL ?= minilm
 ARGS ?=
+# Columns that are not recognised by name, and classes other than negative, neutral and positive, e.g.
+# COLUMNS="review_body=text sentiment=label" LABELS="bad=0 good=1". In the environment, COLUMNS is
+# the width of the terminal: only a value from make's command line counts.
+READING = $(if $(findstring command,$(origin COLUMNS)),$1columns='$(COLUMNS)') \
+  $(if $(LABELS),$1labels='$(LABELS)')
+unexport COLUMNS
 
 # Where `make submit` sends the pipeline: the endpoint of Kubeflow Pipelines, or the kubeconfig's;
 # and the run's namespace, which is the profile's in multi-user Kubeflow.
@@ -71,8 +77,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	"$$@" --constraint constraints.txt --editable '.[local,dev]'
 	touch $@
 
-run: $(INSTALLED) ## Run the training pipeline on this machine  [DATA= BASE_MODEL= ARGS=]
-	$(BIN)/python -m pipelines.running.run training --data-uri '$(DATA)' --base-model '$(BASE_MODEL)' $(ARGS)
+run: $(INSTALLED) ## Run the training pipeline on this machine  [DATA= COLUMNS= LABELS= BASE_MODEL= ARGS=]
+	$(BIN)/python -m pipelines.running.run training --data-uri '$(DATA)' --base-model '$(BASE_MODEL)' \
+	  $(call READING,--) $(ARGS)
 
 approve: $(INSTALLED) ## Promote a version that waits for approval  VERSION=
 	@test -n "$(VERSION)" || { echo 'error: say which: make approve VERSION=1' >&2; exit 2; }
@@ -137,7 +144,7 @@ SUBMIT = $(BIN)/python -m pipelines.running.submit --experiment '$(EXPERIMENT)' 
   $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
   $(if $(SERVICE_ACCOUNT),--service-account '$(SERVICE_ACCOUNT)') $(if $(NO_CACHE),--no-cache)
 # The images hold no model, so that a cluster starts from one of the hub's unless another is named.
-TRAINING = build/training.yaml data_uri='$(DATA)' $(ARGS) \
+TRAINING = build/training.yaml data_uri='$(DATA)' $(call READING) $(ARGS) \
   base_model='$(if $(filter file,$(origin BASE_MODEL)),roberta-base,$(BASE_MODEL))'
 
 images: $(IMAGES:%=image-%) ## Build the images with docker, podman or buildah  [IMAGE_REGISTRY= IMAGE_TAG= IMAGE_OPTIONS=]

@@ -21,6 +21,8 @@ from pipelines.tuning import tuning_pipeline
 def training_pipeline(
     data_uri: str = "sample",
     labels: str = "sentiments",
+    columns: str = "",
+    max_rejected_share: float = 0.2,
     base_model: str = "minilm",
     max_tokens: int = 160,
     validation_share: float = 0.1,
@@ -42,6 +44,9 @@ def training_pipeline(
             files, or `sample` for the bundled ones.
         labels: The classes and what the data call them, as in `negative=1,2 positive=4,5`;
             `sentiments` is negative, neutral and positive by rating, or -1, 0 and 1.
+        columns: Fields and the columns to read them from, as in `review_body=text rating=stars`;
+            what is not named is found by the column names that are known.
+        max_rejected_share: Share of the rows above which their rejection ends the run.
         base_model: `minilm` (packaged), a folder, or a hub id such as `roberta-base`.
         max_tokens: Longest input in tokens; longer reviews are cut.
         validation_share: Share of the reviews that training is watched on.
@@ -58,7 +63,14 @@ def training_pipeline(
         approval: `auto` promotes at once; `manual` registers and waits for approval.
     """
     scale = scale_of_environment()
-    ingested = place(ingest_reviews(data_uri=data_uri, labels=labels))
+    ingested = place(
+        ingest_reviews(
+            data_uri=data_uri,
+            labels=labels,
+            columns=columns,
+            max_rejected_share=max_rejected_share,
+        )
+    )
     prepared = place(
         prepare_reviews(
             reviews=ingested.outputs["reviews"],

@@ -157,5 +157,5 @@ def _timestamps(values: "pd.Series") -> "pd.Series":
 
 def _looked_up(column: pa.Array, table: dict[str, int]) -> pa.Array:
     """The value of each text of a column in a table; null for a text that is not in it."""
-    places = pc.index_in(column, pa.array(list(table)), skip_nulls=True)
+    places = pc.index_in(column, pa.array(list(table), pa.string()), skip_nulls=True)
     return pc.take(pa.array(list(table.values()), pa.int32()), places)

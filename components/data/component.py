@@ -16,7 +16,9 @@ def ingest_reviews(
     metrics: Output[Metrics],
     data_uri: str = "sample",
     labels: str = "sentiments",
+    columns: str = "",
     labels_required: bool = True,
+    max_rejected_share: float = 0.2,
 ) -> NamedTuple("Outputs", data_fingerprint=str, rows=int):
     """Read reviews from anywhere, check each row, and account for all of them.
 
@@ -29,7 +31,10 @@ def ingest_reviews(
             Parquet; empty or "sample" for the bundled sample.
         labels: The classes and what the data call them, as in `negative=1,2 positive=4,5`;
             "sentiments" is negative, neutral and positive by rating, or -1, 0 and 1.
+        columns: Fields and the columns to read them from, as in `review_body=text rating=stars`;
+            what is not named is found by the column names that are known.
         labels_required: Refuse data without a rating or sentiment column.
+        max_rejected_share: Share of the rows above which their rejection is an error.
 
     Returns:
         data_fingerprint: Version of the data: it changes when they do, and only then.
@@ -48,7 +53,9 @@ def ingest_reviews(
         quarantine.path,
         ingest_summary.path,
         labels=LabelSet.parse(labels),
+        columns=columns,
         labels_required=labels_required,
+        max_rejected_share=max_rejected_share,
     )
     for name in ("rows_in", "rows_kept", "duplicates", "quarantined"):
         metrics.log_metric(name, getattr(done, name))

@@ -13,10 +13,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.data.checks import BAD_SENTIMENT, as_record, as_text, reasons_against
+from components.data.checks import (
+    BAD_RATING,
+    BAD_SENTIMENT,
+    BAD_TIMESTAMP,
+    CONTRADICTION,
+    as_record,
+    as_text,
+    reasons_against,
+)
 from components.data.fingerprint import content_digests, data_fingerprint
+from components.data.headers import Columns
 from components.data.profile import Profile
-from components.data.readers import Batch, Rejected, read_batches
+from components.data.readers import FEWER, MORE, NOT_UTF8, Batch, Rejected, read_batches
 from components.data.sources import find_sources, without_credentials
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json
@@ -43,6 +52,19 @@ QUARANTINE_SCHEMA = pa.schema(
 _EXAMPLES_PER_REASON = 3
 _EXAMPLE_CHARACTERS = 300
 _WORDS_COUNTED = 1_000
+_REASONS_TOLD = 3
+_TOLD_CHARACTERS = 120
+
+_REMEDIES = {
+    BAD_RATING: "if these are other numbers than stars, read them as classes, as in "
+    "COLUMNS='sentiment=score' LABELS='bad=0,1,2,3 good=8,9,10'",
+    CONTRADICTION: "read one of the two alone, as with COLUMNS='sentiment='",
+    BAD_TIMESTAMP: "write dates as 2024-12-31, or leave them out with COLUMNS='event_timestamp='",
+    NOT_UTF8: "save the file as UTF-8",
+    FEWER: "check what separates the columns, and the quotes",
+    MORE: "check what separates the columns, and the quotes",
+}
+"""What to do where this is the most frequent reason."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +72,7 @@ class IngestSummary:
     """What went in, what came out, and what the written rows look like."""
 
     source: str  # the data URI, without credentials
-    # for each file its name, rows and ignored columns
+    # for each file its name, rows, ignored columns, and encoding and separator if it has them
     files: list[dict[str, Any]]
     rows_in: int  # rows read; always rows_kept + duplicates + quarantined
     rows_kept: int  # rows written
@@ -112,7 +134,9 @@ def ingest(
     summary: str | Path,
     *,
     labels: LabelSet = SENTIMENTS,
+    columns: str = "",
     labels_required: bool = True,
+    max_rejected_share: float = 0.2,
 ) -> IngestSummary:
     """Read reviews from anywhere, check each row, and write the valid ones.
 
@@ -125,16 +149,22 @@ def ingest(
         quarantine: Where to write the rejected rows: Parquet in `QUARANTINE_SCHEMA`.
         summary: Where to write the summary as JSON.
         labels: The classes, and what the label column calls them.
+        columns: What `Columns.parse` reads: the columns that are not recognised by their names.
         labels_required: Whether a file without a rating or sentiment column is refused; False for
             reviews that are only to be predicted.
+        max_rejected_share: Share of the rows, from 0 to 1, above which their rejection is an error.
 
     Returns:
         The summary as written.
 
     Raises:
-        UserError: If the source cannot be read, lacks a column, has no valid row, or has labels
-            of 0 and 1 where -1, 0 and 1 are expected. Nothing is written then.
+        UserError: If the source cannot be read, lacks a column, has no valid row or more rejected
+            ones than allowed, or has labels of 0 and 1 where -1, 0 and 1 are expected. Nothing is
+            written then.
     """
+    if not 0 <= max_rejected_share <= 1:
+        raise UserError(f"max_rejected_share is {max_rejected_share}; choose one from 0 to 1")
+    wanted = Columns.parse(columns, labels, labels_required=labels_required)
     seen = _Seen()
     profile = Profile(labels)
     found: Counter[str] = Counter()
@@ -153,7 +183,7 @@ def ingest(
             for source in find_sources(data_uri):
                 rows = 0
                 ignored: dict[str, None] = {}
-                for layout, batch in read_batches(source, labels_required=labels_required):
+                for layout, batch in read_batches(source, wanted):
                     rows += batch.rows
                     ignored.update(dict.fromkeys(layout.ignored))
                     table, rejected, doubled = _sift(batch, seen, labels, found)
@@ -163,27 +193,27 @@ def ingest(
                         writer.write_table(table.cast(schema))
                         profile.add(table)
                         rows_kept += table.num_rows
-                files.append({"name": source.name, "rows": rows, "ignored": list(ignored)})
+                file = {"name": source.name, "rows": rows, "ignored": list(ignored)}
+                file |= {"encoding": layout.encoding, "separator": layout.separator}
+                files.append({key: value for key, value in file.items() if value != ""})
                 rows_in += rows
         shown = without_credentials(data_uri.strip()) or "sample"
         if rows_in == 0:
             raise UserError(f"{shown} has a header and no rows; give it at least one review")
         _check_meaning(found, labels, shown)
-        if rows_kept == 0:
-            reason, count = rejects.reasons.most_common(1)[0]
-            first = next(e for e in rejects.examples if e["reason"] == reason)
-            raise UserError(
-                f"none of the {rows_in} rows of {shown} is valid: {reason} in {count} of them, "
-                f"first in line {first['line']} of {first['source']}; "
-                + _remedy(reason, found, labels)
-            )
+        rejected_rows = rejects.reasons.total()
+        if rows_kept == 0 or rejected_rows > max_rejected_share * rows_in:
+            share = f"{rejected_rows} of the {rows_in} rows of {shown} were rejected"
+            if rows_kept:
+                share += f", more than the share of {max_rejected_share:g} that is allowed"
+            raise UserError(f"{share}: {_told(rejects)}; {_remedy(rejects, found, labels)}")
         made = IngestSummary(
             source=shown,
             files=files,
             rows_in=rows_in,
             rows_kept=rows_kept,
             duplicates=duplicates,
-            quarantined=rejects.reasons.total(),
+            quarantined=rejected_rows,
             reasons=dict(sorted(rejects.reasons.items(), key=lambda item: (-item[1], item[0]))),
             examples=rejects.examples,
             fingerprint=data_fingerprint(seen.digests, labels),
@@ -197,33 +227,43 @@ def ingest(
         *(made.rows_in, made.source, made.rows_kept, made.duplicates, made.quarantined),
         "".join(f"; {count} x {reason}" for reason, count in made.reasons.items()),
     )
-    if made.quarantined > made.rows_in / 2:
-        logger.warning(
-            "more than half of the rows were rejected; see %s for the reason of each", quarantine
-        )
     return made
 
 
 def _check_meaning(found: Counter[str], labels: LabelSet, source: str) -> None:
     """Raise if the labels are 0 and 1 alone: that they mean neutral and positive is a guess."""
-    if labels == SENTIMENTS and {word.removesuffix(".0") for word in found} == {"0", "1"}:
+    read = {word.removesuffix(".0") for word in found if word in labels.words}
+    if labels == SENTIMENTS and read == {"0", "1"}:
         raise UserError(
-            f"the label column of {source} holds only 0 and 1, and -1 is negative, 0 neutral and "
-            "1 positive here; say what they mean with labels='negative=0 positive=1', or "
+            f"the label column of {source} holds 0 and 1 but no -1, and -1 is negative, 0 neutral "
+            "and 1 positive here; say what they mean with LABELS='negative=0 positive=1', or "
             "'neutral=0 positive=1'"
         )
 
 
-def _remedy(reason: str, found: Counter[str], labels: LabelSet) -> str:
-    """What to do where no row is valid."""
-    if reason != BAD_SENTIMENT.format(labels.expected):
-        return "fix the data"
-    words = [word for word, _ in found.most_common(6)]
-    more = " and more" if len(found) > len(words) else ""
-    return (
-        f"the column holds {', '.join(map(repr, words))}{more}: name the classes with "
-        "labels='NAME=VALUE,VALUE NAME=VALUE'"
-    )
+def _told(rejects: Quarantine) -> str:
+    """The most frequent reasons, each with its count and its first row."""
+    parts = []
+    for reason, count in rejects.reasons.most_common(_REASONS_TOLD):
+        first = next(example for example in rejects.examples if example["reason"] == reason)
+        record = " ".join(str(first["record"]).split())[:_TOLD_CHARACTERS]
+        parts.append(
+            f"{count} x {reason}, first in line {first['line']} of {first['source']} ({record})"
+        )
+    return "; ".join(parts)
+
+
+def _remedy(rejects: Quarantine, found: Counter[str], labels: LabelSet) -> str:
+    """What to do against the most frequent reason."""
+    reason = rejects.reasons.most_common(1)[0][0]
+    if reason == BAD_SENTIMENT.format(labels.expected):
+        words = [word for word, _ in found.most_common(6)]
+        more = " and more" if len(found) > len(words) else ""
+        return (
+            f"the column holds {', '.join(map(repr, words))}{more}: name the classes with "
+            "LABELS='NAME=VALUE,VALUE NAME=VALUE'"
+        )
+    return _REMEDIES.get(reason, "fix the data") + ", or allow more with max_rejected_share"
 
 
 def _sift(

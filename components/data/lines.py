@@ -1,61 +1,26 @@
-"""Text files by lines and by CSV records, in bounded memory, with their encoding detected."""
+"""Text files by lines and by CSV records, in bounded memory."""
 
-import codecs
 import csv
 import io
 import re
 from collections import deque
-from collections.abc import Iterator
-from typing import IO
-
-from components.shared.machine.errors import UserError
+from collections.abc import Callable, Iterator, Sequence
 
 MAX_RECORD_CHARACTERS = 1_000_000
 MAX_RECORD_LINES = 400
 """A longer record is damage, such as a quote that never closes, not a review."""
 
+SEPARATORS = (",", ";", "\t", "|")
+
 TOO_LONG = "the record is too long"
 BAD_QUOTE = "a quote is not closed or not doubled"
 
-_MARKS: tuple[tuple[bytes, str], ...] = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-
-
+_SAID = re.compile(r'"?sep=(.)"?[\r\n]*')  # the first line by which Excel is told
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class RunawayRecordError(Exception):
     """The record that is being read exceeds the bounds above."""
-
-
-def open_text(stream: IO[bytes], name: str) -> io.TextIOWrapper:
-    """Wrap a byte stream as text by its byte order mark; UTF-8 where it has none.
-
-    Bytes that are not UTF-8 become lone surrogates, so that only their rows are lost. Line ends
-    are not translated.
-
-    Raises:
-        UserError: If the file is empty or is UTF-16 without a mark.
-    """
-    buffered = io.BufferedReader(stream)  # type: ignore[arg-type]
-    start = buffered.peek(4096)[:4096]
-    if not start:
-        raise UserError(f"{name} is empty; give a file with a header and at least one review")
-    for mark, encoding in _MARKS:
-        if start.startswith(mark):
-            errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
-            return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
-    if start.count(0) > len(start) // 4:
-        raise UserError(
-            f"{name} is not UTF-8 text (every other byte is NUL, as in UTF-16 without a byte "
-            "order mark); save it as UTF-8"
-        )
-    return io.TextIOWrapper(buffered, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 class LineFeed:
@@ -91,11 +56,11 @@ class LineFeed:
         self._size = 0
         self.overlong = False
 
-    def take_back_all_but_first(self) -> None:
-        """Hand out the record's lines again from its second one on."""
-        self._returned.extendleft(reversed(self.record[1:]))
-        self.number -= len(self.record) - 1
-        del self.record[1:]
+    def take_back(self, kept: int = 0) -> None:
+        """Hand out the record's lines again, but for the first `kept` of them."""
+        self._returned.extendleft(reversed(self.record[kept:]))
+        self.number -= len(self.record[kept:])
+        del self.record[kept:]
 
     def _read(self) -> str:
         line = self._stream.readline(MAX_RECORD_CHARACTERS + 1)
@@ -104,6 +69,25 @@ class LineFeed:
             while rest and not rest.endswith(("\n", "\r")):
                 rest = self._stream.readline(MAX_RECORD_CHARACTERS)
         return line
+
+
+def separator_of(feed: LineFeed, usual: str, recognised: Callable[[Sequence[str]], int]) -> str:
+    """What separates the columns of a file, whose header is read and taken back.
+
+    It is what Excel's line `sep=;` says, or that one of `SEPARATORS` under which the header holds
+    most columns that are recognised; the usual one where none is better.
+    """
+    feed.begin_record()
+    if said := _SAID.fullmatch(next(feed, "")):
+        return said.group(1)
+    feed.take_back()
+    found = {}
+    for separator in dict.fromkeys((usual, *SEPARATORS)):
+        _, header, _ = next(csv_records(feed, separator), (0, [], None))
+        feed.take_back()
+        count = recognised(header)
+        found[separator] = (count, 0 if count else len(header))
+    return max(found, key=lambda separator: found[separator])
 
 
 def csv_records(feed: LineFeed, delimiter: str) -> Iterator[tuple[int, list[str], str | None]]:
@@ -124,12 +108,12 @@ def csv_records(feed: LineFeed, delimiter: str) -> Iterator[tuple[int, list[str]
             problem = TOO_LONG if feed.overlong else BAD_QUOTE
             if isinstance(error, RunawayRecordError) and len(feed.record) == 1:
                 problem = TOO_LONG
-            feed.take_back_all_but_first()
+            feed.take_back(kept=1)
             reader = csv.reader(feed, delimiter=delimiter, strict=True)
             yield line, [], problem
             continue
         if feed.overlong:
-            feed.take_back_all_but_first()
+            feed.take_back(kept=1)
             yield line, [], TOO_LONG
         elif row:
             yield line, row, None

@@ -6,14 +6,22 @@ that cannot be parsed or decoded is a `Rejected`, with the line where it starts.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.data.headers import ALIASES, Layout, header_key, layout_of
-from components.data.lines import TOO_LONG, LineFeed, csv_records, is_sound, open_text, readable
+from components.data.encodings import open_text
+from components.data.headers import ALIASES, Columns, Layout, header_key, layout_of
+from components.data.lines import (
+    TOO_LONG,
+    LineFeed,
+    csv_records,
+    is_sound,
+    readable,
+    separator_of,
+)
 from components.data.sources import Source
 from components.shared.machine.errors import UserError
 
@@ -66,7 +74,7 @@ class _Row:
     characters: int
 
 
-def read_batches(source: Source, *, labels_required: bool) -> Iterator[tuple[Layout, Batch]]:
+def read_batches(source: Source, columns: Columns) -> Iterator[tuple[Layout, Batch]]:
     """Read one file in batches: the layout, the same each time, and the next batch.
 
     A source that has a header alone gives one batch without rows.
@@ -76,15 +84,18 @@ def read_batches(source: Source, *, labels_required: bool) -> Iterator[tuple[Lay
     """
     with source.opened() as stream:
         if source.format == "parquet":
-            yield from _read_parquet(stream, source.name, labels_required)
+            yield from _read_parquet(stream, source.name, columns)
             return
         try:
-            feed = LineFeed(open_text(stream, source.name))
+            text = open_text(stream, source.name)
+            feed = LineFeed(text)
             if source.format == "jsonl":
-                yield from _read_json_lines(feed, source.name, labels_required)
+                batches = _read_json_lines(feed, source.name, columns)
             else:
-                delimiter = "\t" if source.format == "tsv" else ","
-                yield from _read_delimited(feed, source.name, delimiter, labels_required)
+                usual = "\t" if source.format == "tsv" else ","
+                batches = _read_delimited(feed, source.name, usual, columns)
+            for layout, batch in batches:
+                yield replace(layout, encoding=text.encoding), batch
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{source.name} begins as {error.encoding} and does not continue so; "
@@ -112,9 +123,10 @@ def _batches(rows: Iterable[_Row | Rejected]) -> Iterator[tuple[list[_Row], list
 
 
 def _read_delimited(
-    feed: LineFeed, name: str, delimiter: str, labels_required: bool
+    feed: LineFeed, name: str, usual: str, columns: Columns
 ) -> Iterator[tuple[Layout, Batch]]:
-    records = csv_records(feed, delimiter)
+    separator = separator_of(feed, usual, columns.recognised)
+    records = csv_records(feed, separator)
     header_line, header, problem = next(records, (0, [], None))
     if problem is not None:
         raise UserError(f"{name} has an unreadable header in line {header_line}: {problem}; fix it")
@@ -126,7 +138,7 @@ def _read_delimited(
             f"{name} has a column name that is not UTF-8 text, {readable(bad)[:60]!r}; "
             "save the file as UTF-8"
         )
-    layout = layout_of(header, name, labels_required=labels_required)
+    layout = replace(layout_of(header, name, columns), separator=separator)
 
     def rows() -> Iterator[_Row | Rejected]:
         for line, row, problem in records:
@@ -141,11 +153,11 @@ def _read_delimited(
                 problem = FEWER if len(row) < len(header) else MORE
                 # Most likely a quote that never closes has swallowed the lines that follow: only
                 # the first line is lost, the others are read again.
-                feed.take_back_all_but_first()
+                feed.take_back(kept=1)
             yield Rejected(line, problem, _record({"line": feed.record[0]}))
 
     for good, rejected in _batches(rows()):
-        columns = {
+        texts = {
             target: pa.array([row.value[position] for row in good], pa.string())
             for target, position in layout.positions.items()
         }
@@ -153,22 +165,25 @@ def _read_delimited(
         def raw(i: int, good: list[_Row] = good) -> str:
             return _record(dict(zip(header, good[i].value, strict=True)))
 
-        yield layout, Batch([row.line for row in good], columns, raw, rejected)
+        yield layout, Batch([row.line for row in good], texts, raw, rejected)
 
 
-def _read_json_lines(
-    feed: LineFeed, name: str, labels_required: bool
-) -> Iterator[tuple[Layout, Batch]]:
+def _read_json_lines(feed: LineFeed, name: str, columns: Columns) -> Iterator[tuple[Layout, Batch]]:
     def rows() -> Iterator[_Row | Rejected]:
+        first = True
         while True:
             feed.begin_record()
             text = next(feed, "")
             if not text:
                 return
-            if feed.number == 1 and text.lstrip().startswith("["):
-                raise UserError(f"{name} is a JSON array; write one JSON object per line")
             if not text.strip():
                 continue
+            if first and text.lstrip().startswith("["):
+                raise UserError(
+                    f"{name} is a JSON array; write one object per line, as "
+                    "`jq -c '.[]' FILE > FILE.jsonl` does"
+                )
+            first = False
             problem, record = _parse_object(text) if not feed.overlong else (TOO_LONG, {})
             if problem is None:
                 yield _Row(feed.number, record, len(text))
@@ -184,20 +199,20 @@ def _read_json_lines(
             if not good:
                 first = rejected[0]
                 raise UserError(f"{name} has no JSON object: line {first.line} is {first.reason}")
-            layout = layout_of(keys, name, labels_required=labels_required)
+            layout = layout_of(keys, name, columns)
         # Later objects may have keys that the first ones lacked.
         names = [*layout.names, *(key for key in keys if key not in layout.names)]
-        columns = {
+        texts = {
             target: pa.array(
                 [_as_text(row.value.get(names[position])) for row in good], pa.string()
             )
-            for target, position in layout_of(names, name, labels_required=False).positions.items()
+            for target, position in layout_of(names, name, columns).positions.items()
         }
 
         def raw(i: int, good: list[_Row] = good) -> str:
             return _record(good[i].value)
 
-        yield layout, Batch([row.line for row in good], columns, raw, rejected)
+        yield layout, Batch([row.line for row in good], texts, raw, rejected)
 
 
 def _parse_object(text: str) -> tuple[str | None, dict[str, Any]]:
@@ -225,12 +240,12 @@ def _as_text(value: Any) -> str | None:
     return value if isinstance(value, str) else repr(value)
 
 
-def _read_parquet(stream: Any, name: str, labels_required: bool) -> Iterator[tuple[Layout, Batch]]:
+def _read_parquet(stream: Any, name: str, columns: Columns) -> Iterator[tuple[Layout, Batch]]:
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(stream, pre_buffer=False)
-        layout = layout_of(file.schema_arrow.names, name, labels_required=labels_required)
+        layout = layout_of(file.schema_arrow.names, name, columns)
         row = 0
         for part in file.iter_batches(batch_size=MAX_BATCH_ROWS // 4):
             yield layout, _parquet_batch(part, layout, name, row)

@@ -6,12 +6,13 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from components.data.encodings import decompressed
 from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ FORMATS: dict[str, str] = {
 }
 """File name endings and the format of each."""
 
-COMPRESSIONS: dict[str, str] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
-"""Further endings that text formats may carry, and fsspec's names for them."""
+COMPRESSIONS: tuple[str, ...] = (".gz", ".bz2", ".xz")
+"""Further endings that text formats may carry; what a file is, its first bytes say."""
 
 _PACKAGES = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
@@ -50,22 +51,19 @@ class Source:
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
-        """The file's bytes, decompressed; an error while reading becomes a `UserError`."""
+        """The file's bytes, seekable and unpacked; an error while reading is a `UserError`."""
         with explained(self.name, remote=not _is_local(self.filesystem)):
-            compression = COMPRESSIONS.get(_endings_of(self.path)[1])
             # Web servers need not support reading from the middle: block size 0 reads through.
             web = self.path.startswith(("http://", "https://"))
             options = {"block_size": 0} if web else {}
-            with self.filesystem.open(
-                self.path, "rb", compression=compression, **options
-            ) as stream:
-                if not web or self.format != "parquet":
-                    yield stream
-                    return
-                with tempfile.TemporaryFile() as copy:
-                    shutil.copyfileobj(stream, copy)
-                    copy.seek(0)
-                    yield copy
+            with (
+                self.filesystem.open(self.path, "rb", **options) as stream,
+                tempfile.TemporaryFile() if web else nullcontext(stream) as seekable,
+            ):
+                if web:
+                    shutil.copyfileobj(stream, seekable)
+                    seekable.seek(0)
+                yield seekable if self.format == "parquet" else decompressed(seekable, self.name)
 
 
 def find_sources(data_uri: str) -> list[Source]:

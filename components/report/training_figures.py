@@ -78,8 +78,10 @@ def _points(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float,
 
 
 def _ratings(profile: Mapping[str, Any]) -> Markup:
-    """Rows per star rating, in the colour of the class that follows from it."""
+    """Rows per star rating, in the colour of the class that follows from it; none without any."""
     ratings = profile.get("ratings") or []
+    if not any(entry["count"] for entry in ratings):
+        return Markup("")
     colours = class_colours(profile.get("sentiments") or [])
     columns = [(f"{entry['rating']} ★", entry["count"]) for entry in ratings]
     drawn = [colours.get(entry.get("class"), "accent") for entry in ratings]

@@ -77,7 +77,15 @@ def compose_report(
         run=dict(run_facts or {}),
         steps=list(steps.items()),
         total_seconds=sum(steps.values()) if steps else None,
-        missing=[(name, rows) for name, rows in missing.items() if rows],
+        # A field that no row has is not one that this data lacks here and there.
+        missing=[(name, n) for name, n in missing.items() if 0 < n < ingest["rows_kept"]],
+        not_read=_columns_not_read(ingest),
         decision_offsets=list(zip(classes, offsets, strict=False)) if any(offsets) else [],
     )
     log.info("report written to %s", output)
+
+
+def _columns_not_read(ingest: Mapping[str, Any]) -> list[str]:
+    """Names of the columns that ingest ignored, and of each only once."""
+    files = ingest.get("files") or []
+    return list(dict.fromkeys(name for file in files for name in file.get("ignored") or []))

@@ -1,5 +1,7 @@
+import bz2
 import gzip
 import json
+import lzma
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from components.data import readers
 from components.data.ingest import ID_TAKEN, UNDATED
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json
+from components.shared.records.labels import LabelSet
 from components.shared.records.reviews import REVIEW_SCHEMA
 from tests.data.conftest import as_csv, kaggle_row
 
@@ -154,7 +157,7 @@ def test_reviews_to_be_predicted_need_no_label(run_ingest):
 
 
 def test_bytes_that_are_not_utf8_cost_their_row_alone(run_ingest):
-    good = as_csv(kaggle_row("Good")).encode()
+    good = as_csv(kaggle_row("Gööd")).encode()
     done = run_ingest(good + ",".join(kaggle_row("Größe")).encode("latin-1") + b"\n")
     assert len(done.kept) == 1
     (rejected,) = done.rejected
@@ -172,12 +175,11 @@ def test_bytes_that_are_not_utf8_cost_their_row_alone(run_ingest):
         (as_csv(), "a.csv", "no rows"),
         ("Title,Rating\nx,5\n", "a.csv", "no column 'Review Text' .*'Title', 'Rating'"),
         ("Review Text,Stars\nx,5\n", "a.csv", "no column 'Rating' .*'Stars'"),
-        ("Review Text;Rating\nx;5\n", "a.csv", "'Review Text;Rating'"),
-        ("Review Text,Rating\nx,five\n", "a.csv", "none of the 1 rows.*rating.*line 2"),
+        ("Review Text,Rating\nx,five\n", "a.csv", "1 of the 1 rows.*rating.*line 2"),
         ("x" * 3_000_000, "a.csv", "header in line 1.*too long"),
         ('"Review Text,Rating\nx,5\n', "a.csv", "header in line 1.*quote"),
         (",".join(f"c{i}" for i in range(9_999)) + "\n", "a.csv", "and 9979 more"),
-        ("Größe,Rating\nx,5\n".encode("latin-1"), "a.csv", "not UTF-8 text.*xf6"),
+        ("Größe,日本\nx,5\n".encode().replace("ö".encode(), b"\xf6"), "a.csv", "UTF-8 text.*xf6"),
         (as_csv(kaggle_row()).encode("utf-16-le"), "a.csv", "UTF-16 without"),
         ("Review Text,Rating\nx,5\n".encode("utf-16")[:-1], "a.csv", "save it as UTF-8"),
         ("[\n{}]", "a.json", "JSON array"),
@@ -186,7 +188,12 @@ def test_bytes_that_are_not_utf8_cost_their_row_alone(run_ingest):
         ("PAR1 but not really", "a.parquet", "not a readable Parquet"),
         ("", "a.parquet", "not a readable Parquet"),
         (gzip.compress(as_csv(kaggle_row()).encode() * 500)[:-40], "a.csv.gz", "incomplete"),
-        ("Review Text,Rating\nx,5\n", "a.csv.gz", "cannot be read.*check it"),
+        (b"\x1f\x8bReview Text,Rating", "a.csv.gz", "cannot be read.*check it"),
+        (b"PK\x03\x04 xl", "a.csv", "Excel workbook or zip archive; save the sheet as CSV"),
+        (b"\xd0\xcf\x11\xe0 xls", "a.csv", "an old Excel workbook"),
+        (b"PAR1 and more", "a.csv", "a Parquet file; give it a name"),
+        ("\n<!DOCTYPE html><p>Sign in</p>", "a.csv", "web page; give the address of the file"),
+        ("\n\n[\n{}]", "a.jsonl", "JSON array; write one object per line, as .jq -c"),
         ("hello", "a.docx", "unknown kind.*.parquet"),
         ("hello", "a.parquet.gz", "decompress"),
     ],
@@ -196,6 +203,80 @@ def test_unusable_files_raise_an_error_with_the_remedy(run_ingest, content, name
         run_ingest(content, name)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+RUSSIAN = "Очень хорошее платье, сидит отлично"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "named"),
+    [
+        ("Größe paßt", "utf-8", "utf-8"),
+        ("Größe paßt", "utf-8-sig", "utf-8-sig"),
+        ("Größe paßt", "latin-1", "cp1252"),
+        ("it\u2019s \u201cnice\u201d €5", "cp1252", "cp1252"),
+        (RUSSIAN, "utf-16", "utf-16"),
+    ],
+)
+def test_common_encodings_are_read_and_named(run_ingest, caplog, text, encoding, named):
+    rows = [kaggle_row("plain ASCII first")] * 30_000 + [kaggle_row(text)]
+    done = run_ingest(as_csv(*rows).encode(encoding))
+    assert done.kept[-1]["review_body"] == text
+    assert done.summary.files[0]["encoding"] == named
+    assert ("read as cp1252" in caplog.text) == (named == "cp1252")
+
+
+def test_other_alphabets_in_other_encodings_are_refused_whole(run_ingest):
+    content = as_csv(*(kaggle_row(f"{RUSSIAN} {i}") for i in range(50))).encode("cp1251")
+    with pytest.raises(UserError, match=r"50 of the 50 .*UTF-8.*save the file as UTF-8"):
+        run_ingest(content, max_rejected_share=0.2)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_packed_files_are_read_whatever_they_are_called(run_ingest, pack, name):
+    content = as_csv(kaggle_row("Größe")).encode("latin-1")
+    assert run_ingest(pack(content), name).kept == run_ingest(content, name).kept
+
+
+def test_more_rejected_rows_than_allowed_end_it_with_the_reasons(run_ingest, tmp_path):
+    rows = [kaggle_row(f"Text {i}") for i in range(8)]
+    rows += [kaggle_row(), kaggle_row("sold  by\nweight", "4,5")]
+    assert run_ingest(as_csv(*rows), max_rejected_share=0.1).summary.quarantined == 1
+    before = [path.read_bytes() for path in sorted((tmp_path / "out").iterdir())]
+    with pytest.raises(UserError) as caught:
+        run_ingest(as_csv(*rows), max_rejected_share=0.09)
+    for words in (
+        "1 of the 10 rows of",
+        "share of 0.09 that is allowed: 1 x rating is not a whole number from 1 to 5, first in "
+        "line 11 of",
+        "COLUMNS='sentiment=score'",
+    ):
+        assert words in str(caught.value)
+    assert before == [path.read_bytes() for path in sorted((tmp_path / "out").iterdir())]
+    with pytest.raises(UserError, match="max_rejected_share is 20; choose one from 0 to 1"):
+        run_ingest(as_csv(*rows), max_rejected_share=20)
+
+
+def test_columns_are_read_by_the_names_given(run_ingest):
+    done = run_ingest(
+        "text;label;when;shop\nGut;pos;2024-02-03;A\nSchlecht;neg;;B\n",
+        columns="review_body=text sentiment=label event_timestamp=when",
+        labels=LabelSet.parse("negative=neg positive=pos"),
+    )
+    assert [(row["review_body"], row["sentiment"]) for row in done.kept] == [
+        ("Gut", 1),
+        ("Schlecht", 0),
+    ]
+    assert done.kept[0]["event_timestamp"] == datetime(2024, 2, 3, tzinfo=UTC)
+    (file,) = done.summary.files
+    assert (file["ignored"], file["separator"]) == (["shop"], ";")
+
+
+def test_zero_and_one_are_never_taken_for_classes_by_guess(run_ingest):
+    rows = "".join(f"Text {i},{i % 2}\n" for i in range(20)) + "Odd,unknown\n"
+    with pytest.raises(UserError, match=r"0 and 1 but no -1.*LABELS='negative=0 positive=1'"):
+        run_ingest("review_body,sentiment\n" + rows)
 
 
 def test_batches_and_errors_change_nothing(run_ingest, tmp_path, monkeypatch):

@@ -4,11 +4,17 @@ import random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from components.data import lines, readers
+from components.data.headers import Columns
 from components.data.readers import read_batches
 from components.data.sources import find_sources
 from components.shared.machine.errors import UserError
+from tests.data.conftest import as_csv
+
+PREDICTED = Columns(label_fields=())
 
 
 @pytest.fixture
@@ -18,7 +24,7 @@ def read(tmp_path):
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         rows, rejected = [], []
         (source,) = find_sources(str(path))
-        for _, batch in read_batches(source, labels_required=False):
+        for _, batch in read_batches(source, PREDICTED):
             rows += zip(batch.lines, batch.columns["review_body"].to_pylist(), strict=True)
             rejected += [(r.line, r.reason) for r in batch.rejected]
             assert all(isinstance(json.loads(r.record), dict) for r in batch.rejected)
@@ -82,8 +88,30 @@ def test_damage_at_random_never_hides_a_whole_row(read, seed):
     assert len([text for text in texts if text in whole[where:]]) >= 30 - where - 1
 
 
-def test_tsv_splits_at_tabs(read):
-    assert read("review_body\trating\na, b\t5\n", "a.tsv") == ([(2, "a, b")], [])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_header_says_what_separates_the_columns(read, separator, name):
+    row = f'"a,b;c\td|e"{separator}5\n'
+    for before, line in (("", 2), ("\n\n", 4), (f"sep={separator}\n", 3)):
+        content = f"{before}review_body{separator}My, own; col|umn\tx\n".replace(
+            "My, own; col|umn\tx", '"My, own; col|umn\tx"'
+        )
+        assert read(content + row, name) == ([(line, "a,b;c\td|e")], [])
+
+
+@given(
+    separator=st.sampled_from(lines.SEPARATORS),
+    others=st.lists(st.text('ab ,;|\t"', max_size=8), max_size=4),
+    place=st.integers(0, 4),
+)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_separator_is_found_whatever_the_other_columns_are_called(read, separator, others, place):
+    place = min(place, len(others))
+    header = [*others[:place], "Review Text", *others[place:], "Rating"]
+    values = [*others[:place], "Nice", *others[place:], "5"]
+    assert read(as_csv(values, header=header, delimiter=separator))[0][0][1] == "Nice"
 
 
 @pytest.mark.parametrize(
@@ -102,9 +130,9 @@ def test_tsv_splits_at_tabs(read):
     ],
 )
 def test_bad_json_costs_its_line_alone(read, line, reason):
-    content = f'{{"review_body": "first"}}\n\n{line}\n{{"rating": 5, "review_body": "last"}}\n'
+    content = f'{{"review_body": "først"}}\n\n{line}\n{{"rating": 5, "review_body": "last"}}\n'
     found = read(content.encode("utf-8", "surrogateescape"), "a.jsonl")
-    assert found == ([(1, "first"), (4, "last")], [(3, reason)])
+    assert found == ([(1, "først"), (4, "last")], [(3, reason)])
 
 
 def test_json_values_become_the_text_that_csv_would_hold(tmp_path):
@@ -113,7 +141,7 @@ def test_json_values_become_the_text_that_csv_would_hold(tmp_path):
         '{"review_body": 5, "rating": 4.0, "recommended": true, "age": NaN, "extra": [1]}\n'
         '{"review_body": "x", "title": null}\n{"review_body": "y", "title": "T"}\n'
     )
-    ((layout, batch),) = read_batches(find_sources(str(path))[0], labels_required=True)
+    ((layout, batch),) = read_batches(find_sources(str(path))[0], Columns())
     rows = [{"review_body": "5", "rating": "4.0", "recommended": "true"}]
     rows += [{"review_body": "x"}, {"review_body": "y", "title": "T"}]
     for name in ("review_body", "rating", "recommended", "age", "title"):
@@ -126,7 +154,7 @@ def test_parquet_rows_are_numbered_across_batches(tmp_path, monkeypatch):
     table = pa.table({"review_body": [f"t{i}" if i != 5 else "a\0b" for i in range(9)]})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=4)
     source = find_sources(str(tmp_path / "a.parquet"))[0]
-    batches = [batch for _, batch in read_batches(source, labels_required=False)]
+    batches = [batch for _, batch in read_batches(source, PREDICTED)]
     assert [line for b in batches for line in b.lines] == [1, 2, 3, 4, 5, 7, 8, 9]
     (rejected,) = (r for b in batches for r in b.rejected)
     assert (rejected.line, rejected.reason) == (6, readers.HOLDS_NUL)
@@ -137,13 +165,13 @@ def test_parquet_rows_are_numbered_across_batches(tmp_path, monkeypatch):
 def test_parquet_lists_are_refused_by_column(tmp_path):
     pq.write_table(pa.table({"review_body": ["a"], "Rating": [[5]]}), tmp_path / "a.parquet")
     with pytest.raises(UserError, match="lists or structs in column 'Rating'"):
-        list(read_batches(find_sources(str(tmp_path / "a.parquet"))[0], labels_required=True))
+        list(read_batches(find_sources(str(tmp_path / "a.parquet"))[0], Columns()))
 
 
 def test_memory_is_bounded_by_characters_too(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "MAX_BATCH_CHARACTERS", 10_000)
     path = tmp_path / "a.csv"
     path.write_text(HEAD + "".join(f"{'x' * 4_000}{i},5\n" for i in range(10)))
-    sizes = [b.rows for _, b in read_batches(find_sources(str(path))[0], labels_required=True)]
+    sizes = [b.rows for _, b in read_batches(find_sources(str(path))[0], Columns())]
     assert sum(sizes) == 10
     assert max(sizes) <= 3

@@ -71,7 +71,7 @@ INGEST = {
     "fingerprint": "abc123",
     "profile": {
         "ratings": [{"rating": stars, "count": 100 * stars} for stars in (1, 2, 3, 4, 5)],
-        **{"categories": [CATEGORY], "categories_in_all": 0, "missing": {"title": 250, "age": 0}},
+        **{"categories": [CATEGORY], "categories_in_all": 1, "missing": {"title": 250, "age": 0}},
         "text_length": {"quantiles": {"p50": 300, "p100": 508}, "histogram": LENGTHS},
     },
 }

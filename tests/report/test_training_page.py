@@ -142,3 +142,23 @@ def test_the_headline_of_each_ending(gate, approval, checked, state, title, word
     headline = headline_of(evaluation, registration, CHECK if checked else None)
     assert (headline.state, title in headline.title) == (state, True)
     assert all(told in headline.sentence for told in (words, "0.871", "0.780"))
+
+
+def test_it_speaks_of_the_fields_that_the_data_have(run_folder):
+    ingest = run_folder.contents["ingest"]
+    ingest["files"] = [{"name": "a.csv", "ignored": ["", "<b>shop</b>"], "encoding": "cp1252"}]
+    Page(run_folder.compose()).tells(
+        "Ratings",
+        "Product categories",
+        "title 250.",
+        "not read: (without a name)",
+        "<b>shop</b>",
+        "a.csv is not UTF-8 and was read as cp1252",
+    )
+    profile = ingest["profile"]
+    profile |= {"categories_in_all": 0, "missing": {"title": 1900, "age": 1900, "department": 3}}
+    profile["ratings"] = [{"rating": stars, "count": 0} for stars in (1, 2, 3, 4, 5)]
+    page = Page(run_folder.compose())
+    page.tells("Missing values among the kept rows: department 3.")
+    for words in ("Ratings", "Product categories"):
+        assert words not in page.text
