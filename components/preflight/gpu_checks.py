@@ -1,13 +1,13 @@
 """Whether the GPUs that the training asks for are there, free, and on nodes that it may use."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from components.preflight.api import Api, unread
 from components.preflight.finding import Finding, failed, passed, skipped, warning
 from components.preflight.outside import Check, Expected
-from components.shared.kubernetes.namespace_objects import GPU, GPU_NODE_LABEL
+from components.shared.kubernetes.pod_settings import gpu_resource, pod_fields
 
 _NAME = "GPUs"
 _OPERATOR = (
@@ -33,8 +33,9 @@ def check_gpus(api: Api, expected: Expected, found: dict[str, Any]) -> list[Find
         return [unread(_NAME, "nodes", answer)]
     nodes = [node for item in answer.items if (node := _node(item)).gpus]
     if not nodes:
-        text = f"no node offers {GPU}, the training asks for {wanted}; a node that is only started"
-        return [failed(_NAME, f"{text} when it is asked for cannot be seen here", _OPERATOR)]
+        text = f"no node offers {gpu_resource()}, the training asks for {wanted}"
+        unseen = "a node that is only started when it is asked for cannot be seen here"
+        return [failed(_NAME, f"{text}; {unseen}", _OPERATOR)]
     left_out, usable = [n for n in nodes if n.hindrance], [n for n in nodes if not n.hindrance]
     why = "node {0.name} is left out: {0.hindrance}"
     findings = [warning(_NAME, why.format(node), node.remedy) for node in left_out]
@@ -49,27 +50,39 @@ def check_gpus(api: Api, expected: Expected, found: dict[str, Any]) -> list[Find
 
 def _node(item: dict[str, Any]) -> _Node:
     """A node with its GPUs, and the first thing that keeps our pods from it."""
-    gpus = ((item.get("status") or {}).get("allocatable") or {}).get(GPU, 0)
+    gpus = ((item.get("status") or {}).get("allocatable") or {}).get(gpu_resource(), 0)
     return _Node(item["metadata"]["name"], int(gpus), *next(_hindrances(item), ("", "")))
 
 
 def _hindrances(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
     name, status = item["metadata"]["name"], item.get("status") or {}
-    spec, (key, value) = item.get("spec") or {}, GPU_NODE_LABEL
-    if (item["metadata"].get("labels") or {}).get(key) != value:
-        yield f"it lacks the label {key}={value}", f"kubectl label node {name} {key}={value}"
+    spec, fields = item.get("spec") or {}, pod_fields(gpu=True)
+    labels = item["metadata"].get("labels") or {}
+    for key, value in fields.get("nodeSelector", {}).items():
+        if labels.get(key) != value:
+            yield f"it lacks the label {key}={value}", f"kubectl label node {name} {key}={value}"
     if spec.get("unschedulable"):
         yield "it is cordoned", f"kubectl uncordon {name}"
     for condition in status.get("conditions") or []:
         if condition["type"] == "Ready" and condition["status"] != "True":
             yield "it is not ready", f"kubectl describe node {name}"
     for taint in spec.get("taints") or []:
-        remedy = f"kubectl taint node {name} {taint['key']}:{taint['effect']}-"
-        full = f"{taint['key']}{'=' + taint['value'] if taint.get('value') else ''}"
-        if taint["key"] == GPU and taint["effect"] == "NoExecute":
-            yield f"its taint {GPU}:NoExecute is not tolerated, only NoSchedule is", remedy
-        elif taint["key"] != GPU and taint["effect"] != "PreferNoSchedule":
-            yield f"its taint {full}:{taint['effect']} is not tolerated", remedy
+        tolerated = any(_tolerates(one, taint) for one in fields.get("tolerations", []))
+        if not tolerated and taint["effect"] != "PreferNoSchedule":
+            full = f"{taint['key']}{'=' + taint['value'] if taint.get('value') else ''}"
+            remedy = f"kubectl taint node {name} {taint['key']}:{taint['effect']}-"
+            other = "   # or tolerate it in manifests/cluster/pods.yaml"
+            yield f"its taint {full}:{taint['effect']} is not tolerated", remedy + other
+
+
+def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+    """As Kubernetes matches them: an empty key or effect matches all."""
+    any_value = toleration.get("operator") == "Exists"
+    return (
+        toleration.get("effect") in (None, "", taint["effect"])
+        and toleration.get("key") in (None, "", taint["key"])
+        and (any_value or (toleration.get("value") or "") == (taint.get("value") or ""))
+    )
 
 
 def _free(api: Api, usable: list[_Node], wanted: int, text: str) -> Finding:
@@ -91,7 +104,7 @@ def _free(api: Api, usable: list[_Node], wanted: int, text: str) -> Finding:
 
 def _asked(container: dict[str, Any]) -> int:
     limits = (container.get("resources") or {}).get("limits") or {}
-    return int(limits.get(GPU, 0))
+    return int(limits.get(gpu_resource(), 0))
 
 
 GPUS = Check(_NAME, "", "", check_gpus)

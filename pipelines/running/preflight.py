@@ -36,11 +36,8 @@ from components.preflight.outside import (
 )
 from components.shared.kubernetes import own_run
 from components.shared.kubernetes.connection import connect
-from components.shared.kubernetes.namespace_objects import (
-    FEATURE_STORE_SECRET,
-    GPU,
-    SERVICE_ACCOUNT,
-)
+from components.shared.kubernetes.namespace_objects import FEATURE_STORE_SECRET, SERVICE_ACCOUNT
+from components.shared.kubernetes.pod_settings import gpu_resource
 from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.images import predictor_image, step_image, training_image
 from components.training.on_nodes import launch as train_job_step
@@ -213,7 +210,7 @@ def _largest_step(gpus: int) -> dict[str, str]:
     return {
         "cpu": max((settings.cpu for settings in steps), key=parse_quantity),
         "memory": max((settings.memory for settings in steps), key=parse_quantity),
-        **({GPU: str(gpus)} if gpus else {}),
+        **({gpu_resource(): str(gpus)} if gpus else {}),
     }
 
 

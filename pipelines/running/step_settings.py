@@ -6,12 +6,15 @@ and waits. Tuning's trials have the same size.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
 from components.shared.kubernetes import namespace_objects as names
+from components.shared.kubernetes.pod_settings import gpu_resource, pod_fields, pod_variables
 from components.shared.machine.errors import UserError
 from components.shared.machine.images import image_variables, step_image, training_image
 from components.training.options import is_one_process
@@ -22,8 +25,17 @@ CONFIG_KEYS: tuple[str, ...] = (
 )
 """Keys of the ConfigMap that reach each step as environment variables of the same name."""
 
+CLUSTER_KEYS: tuple[str, ...] = (
+    *("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"),
+)
+"""Keys of the cluster's own ConfigMap (`manifests/cluster`) that do so where it has them."""
+
 SECRET_KEYS = ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE")
 """Keys of the feature store's Secret that do so too, by reference."""
+
+MLFLOW_LOGIN_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+"""Keys of the Secret with the login at MLflow, where it asks for one."""
 
 DATA_SECRET_KEYS: tuple[str, ...] = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"),
@@ -137,24 +149,42 @@ def place(task: PipelineTask) -> PipelineTask:
         task, run_as_user=names.RUN_AS_USER, run_as_group=names.RUN_AS_USER, run_as_non_root=True
     )
     kubernetes.use_config_map_as_env(task, names.CONFIG_MAP, {key: key for key in CONFIG_KEYS})
+    kubernetes.use_config_map_as_env(
+        task, names.CLUSTER_CONFIG_MAP, {key: key for key in CLUSTER_KEYS}, optional=True
+    )
+    kubernetes.use_config_map_as_volume(task, names.CA_CONFIG_MAP, names.CA_PATH, optional=True)
     kubernetes.use_secret_as_env(
         task, names.FEATURE_STORE_SECRET, {key: key for key in SECRET_KEYS}
     )
     kubernetes.use_secret_as_env(
         task, names.DATA_SECRET, {key: key for key in DATA_SECRET_KEYS}, optional=True
     )
+    kubernetes.use_secret_as_env(
+        task, names.MLFLOW_LOGIN_SECRET, {key: key for key in MLFLOW_LOGIN_KEYS}, optional=True
+    )
     kubernetes.mount_pvc(task, names.STATE_CLAIM, names.STATE_PATH)
     kubernetes.add_pod_label(task, names.PART_OF_LABEL, names.PART_OF)
     kubernetes.add_pod_label(task, names.COMPONENT_LABEL, "pipeline-step")
     if settings.launches:
-        for name, value in image_variables().items():
+        for name, value in (image_variables() | pod_variables()).items():
             task.set_env_variable(name, value)
+    _follow_cluster(task, pod_fields(gpu=settings.gpu))
     task.set_container_image(training_image(1) if settings.gpu else step_image())
     if settings.gpu:
         # The count is a literal string: from an int pipeline parameter the GPU is dropped silently.
-        task.set_accelerator_type(names.GPU).set_accelerator_limit("1")
-        kubernetes.add_node_selector(task, *names.GPU_NODE_LABEL)
-        kubernetes.add_toleration(task, key=names.GPU, operator="Exists", effect="NoSchedule")
+        task.set_accelerator_type(gpu_resource()).set_accelerator_limit("1")
         # PyTorch's data loaders share batches through /dev/shm, 64 MiB by default.
         kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", "Memory", "4Gi")  # noqa: S108
     return task
+
+
+def _follow_cluster(task: PipelineTask, fields: Mapping[str, Any]) -> None:
+    """Give a task's pod the login, nodes and tolerations of the cluster's settings."""
+    if secrets := fields.get("imagePullSecrets"):
+        kubernetes.set_image_pull_secrets(task, [secret["name"] for secret in secrets])
+    for label, value in fields.get("nodeSelector", {}).items():
+        kubernetes.add_node_selector(task, label, value)
+    for toleration in fields.get("tolerations", []):
+        known = {name: toleration.get(name) for name in ("key", "operator", "value", "effect")}
+        seconds = toleration.get("tolerationSeconds")
+        kubernetes.add_toleration(task, **known, toleration_seconds=seconds)

@@ -15,7 +15,8 @@ ROOTS = tuple(f"overlays/{name}" for name in OVERLAYS)
 ROOTS += ("monitoring", "serving-by-hand", "base/katib/experiment.yaml")
 """Everything that `kubectl apply -k` or `kubectl create -f` takes."""
 
-OPTIONS = ("default-runner", "feast-operator", "pod-security-defaults", "single-node")
+OPTIONS = ("default-runner", "enforce-pod-security", "feast-operator", "proxy")
+OPTIONS += ("pod-security-defaults", "single-node")
 """Components that are in no overlay: a user adds them."""
 
 Manifest = dict[str, Any]

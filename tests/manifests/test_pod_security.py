@@ -3,7 +3,7 @@ import copy
 import pytest
 
 from components.shared.kubernetes.namespace_objects import RUN_AS_USER
-from tests.manifests.conftest import MANIFESTS, build, named, pods_of
+from tests.manifests.conftest import MANIFESTS, OVERLAYS, build, named, pods_of
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim"}
 VOLUMES |= {"projected", "secret"}
@@ -76,9 +76,13 @@ def test_a_pod_with_more_rights_is_reported(spoil):
     assert faults_of(pod) != []
 
 
-def test_the_namespace_enforces_it_and_lets_katib_collect(overlay):
-    labels = named(overlay, "Namespace")["metadata"]["labels"]
-    for mode in ("enforce", "audit", "warn"):
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_only_a_namespace_of_our_own_enforces_it_unless_asked_to(name, with_options):
+    labels = named(build(MANIFESTS / "overlays" / name), "Namespace")["metadata"]["labels"]
+    enforced = "pod-security.kubernetes.io/enforce"
+    assert (enforced in labels) == (name == "profile")
+    assert named(with_options, "Namespace")["metadata"]["labels"][enforced] == "restricted"
+    for mode in ("audit", "warn", *(["enforce"] if name == "profile" else [])):
         assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
         assert labels[f"pod-security.kubernetes.io/{mode}-version"] == "latest"
     assert labels["katib.kubeflow.org/metrics-collector-injection"] == "enabled"

@@ -231,9 +231,6 @@ CASES = [
     If("versions", controller("r:5000/katib")).skips("r:5000/katib says no version; 0.19 or later"),
     If("namespace", {IN: None}).fails("there is no usable namespace", APPLY),
     If("namespace", namespace("Terminating")).fails("is being deleted", "--for=delete namespace/r"),
-    If("namespace", namespace(**{COLLECTOR: "enabled"})).warns(
-        "nothing is enforced", f"label namespace reviews {ENFORCE}=restricted"
-    ),
     If("namespace", namespace(**{ENFORCE: "restricted"})).fails(
         "no trial would report its metrics", f"{COLLECTOR}=enabled"
     ),
@@ -308,6 +305,7 @@ EDGES = [
     If("GPUs", {"/api/v1/pods": listed()}, gpus=4).passes("that training can use, 4 free"),
     If("GPUs", nodes(gpu_node(**PREFERRED_NOT))).passes("4 on 1 node"),
     If("GPUs", {"/api/v1/pods": listed(INIT)}, gpus=1).passes("1 free"),
+    If("namespace", namespace(**{COLLECTOR: "enabled"})).passes("is injected into trials"),
     If("namespace", namespace(**ADMITTED) | {KATIB_CONFIG: {"data": {}}}).passes("policy fills in"),
     If("quota", FULL | limit("Pod", memory="32G")).passes("largest step (8 cpu, 32G memory)"),
 ]

@@ -23,8 +23,17 @@ SERVING_PRIORITY = "review-sentiment-serving"
 CONFIG_MAP = "review-sentiment-config"
 """ConfigMap whose keys reach the steps as environment variables of the same name."""
 
+CLUSTER_CONFIG_MAP = "review-sentiment-cluster"
+"""Optional ConfigMap with the environment of every pod: proxy, certificates, mirror of the hub."""
+
+CA_CONFIG_MAP, CA_PATH = "review-sentiment-ca", "/etc/review-sentiment-ca"
+"""Optional ConfigMap with certificate authorities, and where every pod has it mounted."""
+
 FEATURE_STORE_SECRET = "review-sentiment-feature-store"  # noqa: S105 - a name, not a secret
 """Secret with the connection to the feature store's Postgres, by libpq's names."""
+
+MLFLOW_LOGIN_SECRET = "review-sentiment-mlflow-login"  # noqa: S105 - a name, not a secret
+"""Optional Secret with the user and password that the steps log in to MLflow with."""
 
 DATA_SECRET = "review-sentiment-data"  # noqa: S105 - a name, not a secret
 """Optional Secret with the credentials of reviews in object storage and of the model hub."""
@@ -45,7 +54,7 @@ RUN_AS_USER = 10001
 """The numeric user and group of our images."""
 
 GPU = "nvidia.com/gpu"
-"""Resource name, and key of the taint that GPU nodes carry."""
+"""What GPUs are called and what taints their nodes, unless `pod_settings` says otherwise."""
 
 GPU_NODE_LABEL = ("nvidia.com/gpu.present", "true")
 """Label of GPU nodes, set by NVIDIA's feature discovery."""

@@ -11,12 +11,11 @@ from typing import Any
 
 from components.shared.kubernetes.namespace_objects import (
     COMPONENT_LABEL,
-    GPU,
-    GPU_NODE_LABEL,
     PART_OF,
     PART_OF_LABEL,
     TRAINING_RUNTIME,
 )
+from components.shared.kubernetes.pod_settings import gpu_resource, pod_fields
 from components.shared.kubernetes.refusals import Resource
 from components.shared.machine.errors import UserError
 
@@ -115,10 +114,11 @@ def train_job_spec(
         amounts = {
             "cpu": str(CPUS_PER_GPU * gpus_per_node),
             "memory": f"{GIBIBYTES_PER_GPU * gpus_per_node}Gi",
-            GPU: str(gpus_per_node),
+            gpu_resource(): str(gpus_per_node),
         }
         trainer["resourcesPerNode"] = {"requests": amounts, "limits": dict(amounts)}
-        spec["runtimePatches"] = [_to_gpu_nodes()]
+    if pods := pod_fields(gpu=gpus_per_node > 0):
+        spec["runtimePatches"] = [_for_pods(pods)]
     if deadline_seconds:
         spec["activeDeadlineSeconds"] = deadline_seconds
     return spec
@@ -141,14 +141,9 @@ def train_job(name: str, spec: Mapping[str, Any], owner: Mapping[str, Any]) -> d
     }
 
 
-def _to_gpu_nodes() -> dict[str, Any]:
-    """The change to the runtime that brings its pods to GPU nodes."""
-    label, value = GPU_NODE_LABEL
-    pods = {
-        "nodeSelector": {label: value},
-        "tolerations": [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}],
-    }
-    job = {"name": NODE, "template": {"spec": {"template": {"spec": pods}}}}
+def _for_pods(pods: Mapping[str, Any]) -> dict[str, Any]:
+    """The change to the runtime that lets its pods follow the cluster's settings."""
+    job = {"name": NODE, "template": {"spec": {"template": {"spec": dict(pods)}}}}
     return {
         "manager": _PATCHED_BY,
         "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [job]}}},

@@ -19,6 +19,7 @@ from components.shared.kubernetes.namespace_objects import (
     PART_OF,
     PART_OF_LABEL,
 )
+from components.shared.kubernetes.pod_settings import gpu_resource, pod_fields
 from components.shared.kubernetes.refusals import Resource
 from components.shared.machine.errors import UserError
 from components.shared.machine.images import training_image
@@ -150,13 +151,23 @@ def _put_trial_in(
         }
         return [*trial["trainer"]["command"], *arguments]
     container |= {"args": arguments, "image": image}
-    if not trials.gpus_per_node:
-        resources = container.get("resources") or {}
-        for kind in ("requests", "limits"):
-            (resources.get(kind) or {}).pop(GPU, None)
-        (pod.get("nodeSelector") or {}).pop(GPU_NODE_LABEL[0], None)
-        pod["tolerations"] = [one for one in pod.get("tolerations") or [] if one.get("key") != GPU]
+    _follow_cluster(pod, container, gpu=trials.gpus_per_node > 0)
     return [*(container.get("command") or []), *arguments] if container.get("command") else []
+
+
+def _follow_cluster(pod: dict[str, Any], container: dict[str, Any], *, gpu: bool) -> None:
+    """Put the cluster's settings in the place of what the manifest says of GPUs."""
+    amounts = (container.get("resources") or {}).values()
+    for amount in filter(None, amounts):
+        if (count := amount.pop(GPU, None)) and gpu:
+            amount[gpu_resource()] = count
+    fields = pod_fields(gpu=gpu)
+    selector = {k: v for k, v in (pod.get("nodeSelector") or {}).items() if k != GPU_NODE_LABEL[0]}
+    pod["nodeSelector"] = selector | fields.get("nodeSelector", {})
+    own = [one for one in pod.get("tolerations") or [] if one.get("key") != GPU]
+    pod["tolerations"] = [*own, *fields.get("tolerations", [])]
+    if secrets := fields.get("imagePullSecrets"):
+        pod["imagePullSecrets"] = [*(pod.get("imagePullSecrets") or []), *secrets]
 
 
 def _unlike_katibs_models(manifest: Mapping[str, Any]) -> Iterator[str]:

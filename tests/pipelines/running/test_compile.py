@@ -5,9 +5,16 @@ import yaml
 from google.protobuf.json_format import MessageToDict
 
 from components.shared.kubernetes import namespace_objects as names
+from components.shared.kubernetes.pod_settings import pod_variables
 from components.shared.machine import images
 from pipelines.running.compile import compile_all
-from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS, step_settings
+from pipelines.running.step_settings import (
+    CLUSTER_KEYS,
+    CONFIG_KEYS,
+    MLFLOW_LOGIN_KEYS,
+    SECRET_KEYS,
+    step_settings,
+)
 from pipelines.training import training_pipeline
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -64,7 +71,8 @@ def test_task_and_pod_of_a_step(compiled, pipeline, step, settings):
     assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == settings.cpu
     assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == settings.memory
     given = {pair["name"]: pair["value"] for pair in container.get("env", [])}
-    assert given == (images.image_variables() if settings.launches else {})
+    handed_on = images.image_variables() | pod_variables()
+    assert given == (handed_on if settings.launches else {})
     accelerator = {"resourceType": "nvidia.com/gpu", "resourceCount": "1"} if settings.gpu else {}
     assert accelerator.items() <= resources.get("accelerator", {}).items()
     assert ("accelerator" in resources) == settings.gpu
@@ -78,10 +86,17 @@ def test_task_and_pod_of_a_step(compiled, pipeline, step, settings):
     assert int(pod["securityContext"]["runAsUser"]) > 0
     assert pod["pvcMount"][0]["constant"] == names.STATE_CLAIM
     assert pod["pvcMount"][0]["mountPath"] == names.STATE_PATH
-    config = pod["configMapAsEnv"][0]
+    config, cluster = pod["configMapAsEnv"]
     assert config["configMapName"] == names.CONFIG_MAP
     assert {pair["envVar"] for pair in config["keyToEnv"]} == set(CONFIG_KEYS)
-    store, data = pod["secretAsEnv"]
+    assert (cluster["configMapName"], cluster["optional"]) == (names.CLUSTER_CONFIG_MAP, True)
+    assert {pair["envVar"] for pair in cluster["keyToEnv"]} == set(CLUSTER_KEYS)
+    (authorities,) = pod["configMapAsVolume"]
+    assert (authorities["configMapName"], authorities["optional"]) == (names.CA_CONFIG_MAP, True)
+    assert authorities["mountPath"] == names.CA_PATH
+    store, data, login = pod["secretAsEnv"]
+    assert (login["secretName"], login["optional"]) == (names.MLFLOW_LOGIN_SECRET, True)
+    assert {pair["envVar"] for pair in login["keyToEnv"]} == set(MLFLOW_LOGIN_KEYS)
     assert store["secretName"] == names.FEATURE_STORE_SECRET
     assert not store.get("optional", False)
     assert {pair["envVar"] for pair in store["keyToEnv"]} == set(SECRET_KEYS)
