@@ -8,6 +8,7 @@ and waits. Tuning's trials have the same size.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kfp import kubernetes
@@ -137,7 +138,13 @@ def step_settings() -> dict[str, StepSettings]:
 
 def place(task: PipelineTask) -> PipelineTask:
     """Give a task of a pipeline the settings that the table holds for its component."""
-    settings = step_settings()[task.component_spec.name]
+    name = task.component_spec.name
+    settings = step_settings().get(name)
+    if settings is None:
+        raise UserError(
+            f"step {name} has no line in {Path(__file__).name}; add its CPU, memory and minutes "
+            f'there: {name!r}: StepSettings("1", "2G", 15)'
+        )
     task.set_cpu_request(settings.cpu).set_cpu_limit(settings.cpu)
     task.set_memory_request(settings.memory).set_memory_limit(settings.memory)
     task.set_retry(

@@ -1,0 +1,78 @@
+"""The pages of docs/ that hold code, run as a reader would type them."""
+
+import importlib
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import components
+from components.shared.machine.errors import UserError
+from components.shared.machine.files import read_json
+from pipelines.running.environment import local_environment
+from pipelines.running.local import run_locally
+from pipelines.running.pipeline import pipeline
+from pipelines.running.step_settings import _SETTINGS, StepSettings, place
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def blocks(page: str) -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.fixture
+def own_environment(monkeypatch, tmp_path):
+    for name in local_environment(tmp_path):
+        monkeypatch.setenv(name, "")
+
+
+@pytest.mark.slow
+def test_a_notebook_does_what_the_page_says(monkeypatch, tmp_path, tiny_bert, own_environment):
+    monkeypatch.chdir(tmp_path)
+    changed = {
+        'BASE_MODEL = "minilm"': f"BASE_MODEL = {str(tiny_bert)!r}",
+        "OPTIONS = {}": 'OPTIONS = {"epochs": 1, "min_steps": 0}',
+        "MAX_TOKENS = 160": "MAX_TOKENS = 48",
+    }
+    names: dict = {}
+    for number, block in enumerate(blocks("python.md")):
+        for there, here in changed.items():
+            assert number or there in block
+            block = block.replace(there, here)
+        exec(compile(block, f"python.md, block {number + 1}", "exec"), names)
+    assert names["judged"]["classes"] == ["negative", "neutral", "positive"]
+    assert len(names["champion"].predict(names["pd"].DataFrame({"review_body": ["soft"]}))) == 1
+
+
+def test_a_step_of_ones_own_needs_what_the_page_says(monkeypatch, tmp_path, own_environment):
+    function, component, setting, call = blocks("your-own-step.md")
+    for block in (function, component):
+        path = tmp_path / block.split("\n", 1)[0].removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block, encoding="utf-8")
+    monkeypatch.setattr(components, "__path__", [*components.__path__, f"{tmp_path}/components"])
+    count_words = importlib.import_module("components.words.component").count_words
+    from components.data.component import ingest_reviews, prepare_reviews
+
+    @pipeline(name="words", description="Counts a word.")
+    def words_pipeline() -> None:
+        read = place(ingest_reviews())
+        prepared = place(prepare_reviews(reviews=read.outputs["reviews"]))
+        exec(call, {"place": place, "prepared": prepared, "count_words": count_words})
+
+    with pytest.raises(UserError, match=r"count-words has no line in .*step_settings\.py"):
+        words_pipeline.trace()
+    settings = eval("{" + setting + "}", {"StepSettings": StepSettings})
+    for name, line in settings.items():
+        monkeypatch.setitem(_SETTINGS, name, line)
+    # The room lies outside the checkout here: steps, which are processes, have to find it there.
+    there = f"import components\ncomponents.__path__.append({str(tmp_path / 'components')!r})\n"
+    (tmp_path / "sitecustomize.py").write_text(there, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{DOCS.parent}")
+    done = run_locally(
+        words_pipeline, {}, runs=tmp_path / "runs", state=tmp_path / "state", quiet=True
+    )
+    assert read_json(done.artifact("count-words", "counts"))["negative"] > 0
