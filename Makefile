@@ -36,6 +36,7 @@ IMAGES := steps training predictor
 MODEL_NAME ?= review-sentiment
 APPROVED_BY ?= $(shell id -un)
 PORT ?= 8080
+SITE_PORT ?= 8090
 UI_PORT ?= 5000
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -89,9 +90,9 @@ approve: $(INSTALLED) ## Promote a version that waits for approval  VERSION=
 serve: $(INSTALLED) ## Serve the champion  [PORT=8080 ARGS="--features --grpc-port 8081"]
 	$(BIN)/python -m pipelines.running.serve --model-name '$(MODEL_NAME)' --port '$(PORT)' $(ARGS)
 
-site: $(INSTALLED) ## Serve with canaries, behind nginx, until stopped  [PORT=8080]
+site: $(INSTALLED) ## Serve with canaries, behind nginx, until stopped  [SITE_PORT=8090]
 	$(IN_STATE) $(BIN)/python -m components.deployment.local.site --state state/site \
-	  --name '$(MODEL_NAME)' --port '$(PORT)' $(ARGS)
+	  --name '$(MODEL_NAME)' --port '$(SITE_PORT)' $(ARGS)
 
 rollout: $(INSTALLED) ## Roll a version out on the site, step by step  [VERSION=champion ARGS=]
 	$(BIN)/python -m pipelines.running.run rollout --version '$(or $(VERSION),champion)' \
@@ -102,9 +103,9 @@ ab-test: $(INSTALLED) ## Test a version against the one that serves  VERSION= [A
 	$(BIN)/python -m pipelines.running.run ab-test --version '$(VERSION)' \
 	  --model-name '$(MODEL_NAME)' $(ARGS)
 
-traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 PORT=8080]
+traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 SITE_PORT=8090]
 	@test -n "$(REVIEWS)" || { echo 'error: name a Parquet file of reviews: make traffic REVIEWS=…' >&2; exit 2; }
-	$(BIN)/python -m components.deployment.local.traffic --url 'http://127.0.0.1:$(PORT)' \
+	$(BIN)/python -m components.deployment.local.traffic --url 'http://127.0.0.1:$(SITE_PORT)' \
 	  --model-name '$(MODEL_NAME)' --reviews '$(REVIEWS)' --rate '$(or $(RATE),50)' $(ARGS)
 
 models: $(INSTALLED) ## List the registered versions

@@ -238,7 +238,7 @@ def serve(
     file: ServiceFile,
     *,
     host: str = "127.0.0.1",
-    port: int = 8080,
+    port: int = 8090,
     drain_seconds: float = 40.0,
     command: ServerCommand = serving_command,
     stop: threading.Event | None = None,
@@ -269,7 +269,7 @@ def main() -> None:
     parser.add_argument("--state", required=True, type=Path, help="folder of the service's files")
     parser.add_argument("--name", default="review-sentiment", help="name of the service")
     parser.add_argument("--host", default="127.0.0.1", help="address (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8080, help="0 takes a free port")
+    parser.add_argument("--port", type=int, default=8090, help="0 takes a free port")
     parser.add_argument(
         "--drain-seconds",
         type=float,

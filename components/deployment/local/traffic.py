@@ -1,6 +1,6 @@
 """Live traffic for one machine: replay reviews at a rate, and count who answered and how.
 
-`python -m components.deployment.local.traffic --url http://127.0.0.1:8080 --reviews test.parquet`
+`python -m components.deployment.local.traffic --url http://127.0.0.1:8090 --reviews test.parquet`
 
 An open loop: requests are sent when they are due, whether or not those before have been answered,
 as independent clients do. Latency counts from when a request was due, so that a server that stalls
@@ -205,7 +205,7 @@ def main() -> None:
         description="Replay reviews at a rate, and count who answered and how.",
         allow_abbrev=False,
     )
-    parser.add_argument("--url", default="http://127.0.0.1:8080", help="URL of the service")
+    parser.add_argument("--url", default="http://127.0.0.1:8090", help="URL of the service")
     parser.add_argument("--reviews", required=True, type=Path, help="Parquet file")
     parser.add_argument("--rate", type=float, default=20.0, help="requests a second, on average")
     parser.add_argument(
