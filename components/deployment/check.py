@@ -16,7 +16,7 @@ from components.deployment.local.model_process import ModelProcess, ServedModel
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet, replaced_when_whole, write_json
 from components.shared.machine.options import Options, option
-from components.shared.records.engines import MIN_LABELS_EQUAL, TORCH
+from components.shared.records.engines import MIN_LABELS_EQUAL, TORCH, probability_bound
 from components.shared.records.file_list import folder_digest
 from components.shared.records.labels import labels_of_file
 from components.shared.records.model_folder import check_model_folder, read_class_names
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-4
 """Largest difference of a probability where torch serves, as it evaluated: the server rounds to
 fp32 and pads other batches. Other engines compute in fewer bits; they must give the labels of
-`MIN_LABELS_EQUAL` of the reviews, as at their export."""
+`MIN_LABELS_EQUAL` of the reviews, as at their export, and these are other reviews."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,15 @@ class CheckOptions(Options, called="check option"):
     """How long the check waits, and how much may differ."""
 
     ready_within_seconds: float = option(300.0, "time that the server has to start", 0.001, 86400)
+    max_probability_difference: float = option(
+        0.0, "largest difference of a probability; 0 takes twice what the engine's export may", 0, 1
+    )
+
+    def tolerance(self, engine: str) -> float:
+        """The largest difference of a probability that an engine may show here."""
+        if engine == TORCH:
+            return TOLERANCE
+        return self.max_probability_difference or 2 * probability_bound(engine)
 
 
 @dataclass(frozen=True)
@@ -104,9 +113,9 @@ def check_deployment(
             ) from error
         finally:
             server.kill()
+    tolerance, least = options.tolerance(engine), 1.0 if engine == TORCH else MIN_LABELS_EQUAL
     compared = [
-        _compared(rows, answers, version, exact=engine == TORCH)
-        for answers in (v2_answers, v1_answers)
+        _compared(rows, answers, version, tolerance, least) for answers in (v2_answers, v1_answers)
     ]
     p50, p95 = np.percentile(latencies, [50, 95])
     result = {
@@ -117,6 +126,7 @@ def check_deployment(
         "engine": engine,
         "labels_equal": min(equal for equal, _ in compared),
         "max_probability_difference": max(difference for _, difference in compared),
+        "tolerance": tolerance,
         "latency_ms": {"p50": round(float(p50), 2), "p95": round(float(p95), 2)},
         "ready_seconds": round(ready_seconds, 2),
         "ended_seconds": round(ended_seconds, 2),
@@ -188,32 +198,45 @@ def _asked(client: httpx.Client, path: str, content: Any = None) -> httpx.Respon
 
 
 def _compared(
-    rows: Sequence[Mapping[str, Any]], answers: Sequence[_Answer], version: str, *, exact: bool
+    rows: Sequence[Mapping[str, Any]],
+    answers: Sequence[_Answer],
+    version: str,
+    tolerance: float,
+    least_equal: float,
 ) -> tuple[int, float]:
     """How many labels are as evaluated, and the largest difference of a probability.
 
-    A `UserError` if the server says that it serves another version, or answers differ by more than
-    they may: where `exact`, by more than rounding.
+    A `UserError` if the server says that it serves another version, if a probability differs by
+    more than the tolerance, or if fewer than this share of the labels are as evaluated.
     """
-    different, largest = [], 0.0
-    for row, answer in zip(rows, answers, strict=True):
+    relabelled, furthest, largest = [], 0, 0.0
+    for index, (row, answer) in enumerate(zip(rows, answers, strict=True)):
         if answer.version != version:
             raise UserError(
                 f"the model server says it serves version {answer.version!r}, not {version}"
             )
-        expected = [chance for name, chance in row.items() if name.startswith("p_")]
-        difference = float(np.abs(np.subtract(expected, answer.probabilities)).max())
-        largest = max(largest, difference)
-        if answer.label != row["label"] or (exact and not difference <= TOLERANCE):
-            different.append((row, answer, expected))
-    equal = len(rows) - len(different)
-    if equal < len(rows) * (1.0 if exact else MIN_LABELS_EQUAL):
-        row, answer, expected = different[0]
-        raise UserError(
-            f"{len(different)} of {len(rows)} reviews are not served as they were evaluated: "
-            f"{row['review_id']} is served as {answer.label} "
-            f"({', '.join(f'{value:.4f}' for value in answer.probabilities)}), but was evaluated "
-            f"as {row['label']} ({', '.join(f'{value:.4f}' for value in expected)}); "
-            "serving and evaluation must read the same model folder"
-        )
-    return equal, largest
+        difference = float(np.abs(np.subtract(_expected(row), answer.probabilities)).max())
+        if not difference <= largest:
+            furthest, largest = index, difference
+        if answer.label != row["label"]:
+            relabelled.append(index)
+    equal = len(rows) - len(relabelled)
+    if equal >= len(rows) * least_equal and largest <= tolerance:
+        return equal, largest
+    index = relabelled[0] if equal < len(rows) * least_equal else furthest
+    row, answer = rows[index], answers[index]
+    raise UserError(
+        f"reviews are not served as they were evaluated ({equal} of {len(rows)} labels equal, "
+        f"probabilities differ by up to {largest:.4f}, allowed: {tolerance:g}): "
+        f"{row['review_id']} is served as {answer.label} ({_shown(answer.probabilities)}), but was "
+        f"evaluated as {row['label']} ({_shown(_expected(row))}); serve with another --engine, or "
+        "export the model again"
+    )
+
+
+def _expected(row: Mapping[str, Any]) -> list[float]:
+    return [chance for name, chance in row.items() if name.startswith("p_")]
+
+
+def _shown(probabilities: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in probabilities)

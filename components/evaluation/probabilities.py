@@ -45,22 +45,22 @@ def calibration_check(
         validation_logits: [m, classes] of validation, to fit the temperature again.
         validation_truth: True class index [m].
     """
-    refitted = fit_temperature(validation_logits, validation_truth)
-    agrees = abs(np.log(calibration.temperature / refitted)) <= TEMPERATURE_TOLERANCE
+    folded, temperature = calibration.folded_temperature, calibration.whole_temperature
+    refitted = fit_temperature(validation_logits, validation_truth) * folded
+    agrees = abs(np.log(temperature / refitted)) <= TEMPERATURE_TOLERANCE
     if not agrees:
         logger.warning(
             "the model folder says temperature %.3f, but validation gives %.3f",
-            calibration.temperature,
-            refitted,
+            *(temperature, refitted),
         )
     return {
-        "temperature": calibration.temperature,
+        "temperature": temperature,
         "temperature_refitted": refitted,
         "temperature_agrees": bool(agrees),
         "decision_offsets": list(calibration.decision_offsets),
         "bins": BINS,
         "binning": "bins of equally many rows, by the probability of the most probable class",
-        "before": calibration_report(truth, probabilities(logits, Calibration())),
+        "before": calibration_report(truth, probabilities(logits * folded, Calibration())),
         "after": calibration_report(truth, probabilities(logits, calibration)),
     }
 

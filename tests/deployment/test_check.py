@@ -154,7 +154,7 @@ CLOSE = subject._Answer("neutral", [0.20001, 0.49999, 0.3], "3")
 
 
 def test_where_torch_serves_no_label_version_or_probability_may_differ():
-    equal, largest = subject._compared([ROW], [CLOSE], "3", exact=True)
+    equal, largest = subject._compared([ROW], [CLOSE], "3", 1e-4, 1.0)
     assert (equal, largest) == (1, pytest.approx(1e-5))
     for wrong in (
         CLOSE._replace(label="positive"),
@@ -163,14 +163,23 @@ def test_where_torch_serves_no_label_version_or_probability_may_differ():
         CLOSE._replace(version="2"),
     ):
         with pytest.raises(UserError):
-            subject._compared([ROW], [wrong], "3", exact=True)
+            subject._compared([ROW], [wrong], "3", 1e-4, 1.0)
 
 
-def test_another_engine_may_give_a_few_other_labels():
+def test_another_engine_may_give_a_few_other_labels_and_differ_a_little():
     rounded = CLOSE._replace(probabilities=[0.25, 0.45, 0.3])
     other = CLOSE._replace(label="positive")
     answers = [rounded] * 198 + [other] * 2
-    equal, largest = subject._compared([ROW] * 200, answers, "3", exact=False)
+    equal, largest = subject._compared([ROW] * 200, answers, "3", 0.06, 0.985)
     assert (equal, largest) == (198, pytest.approx(0.05))
-    with pytest.raises(UserError, match=r"4 of 200 reviews .*r1 is served as positive"):
-        subject._compared([ROW] * 200, answers[4:] + [other] * 2 + [CLOSE] * 2, "3", exact=False)
+    more = [*answers[4:], *[other] * 2, *[CLOSE] * 2]
+    with pytest.raises(UserError, match=r"196 of 200 labels equal.*r1 is served as positive"):
+        subject._compared([ROW] * 200, more, "3", 0.06, 0.985)
+    with pytest.raises(UserError, match=r"up to 0\.0500, allowed: 0\.04\): r1 .*0\.2500, 0\.4500"):
+        subject._compared([ROW] * 200, answers, "3", 0.04, 0.985)
+
+
+def test_the_bound_is_the_engines_or_the_one_that_is_asked_for():
+    bounds = {"torch": 1e-4, "openvino-int8-bf16": 0.4, "openvino-bf16": 0.06}
+    assert {engine: subject.CheckOptions().tolerance(engine) for engine in bounds} == bounds
+    assert subject.CheckOptions(max_probability_difference=0.1).tolerance("openvino-int8") == 0.1

@@ -90,3 +90,19 @@ def test_log_loss_and_brier_score_by_hand():
 
 def test_log_loss_of_an_impossible_truth_is_finite():
     assert np.isfinite(scoring.log_loss(np.array([0]), np.array([[0.0, 0.0, 1.0]])))
+
+
+def test_a_temperature_in_the_weights_is_judged_as_one_beside_them():
+    random = np.random.default_rng(6)
+    logits = random.normal(0, 3, (2000, 3)).astype(np.float32)
+    truth = np.array([random.choice(3, p=p) for p in probabilities(logits, Calibration(1.5))])
+    offsets = (0.0, 0.0, 0.0)
+    beside = scoring.calibration_check(logits, truth, Calibration(1.5), logits, truth)
+    within = (logits / 1.5, truth, Calibration(1.0, offsets, 1.5), logits / 1.5, truth)
+    folded = scoring.calibration_check(*within)
+    assert folded["temperature"] == beside["temperature"] == 1.5
+    assert folded["temperature_agrees"]
+    assert folded["temperature_refitted"] == pytest.approx(beside["temperature_refitted"], 1e-4)
+    for when in ("before", "after"):
+        assert folded[when]["log_loss"] == pytest.approx(beside[when]["log_loss"], 1e-5)
+    assert folded["after"]["log_loss"] < folded["before"]["log_loss"]

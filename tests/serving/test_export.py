@@ -26,7 +26,7 @@ def test_the_folder_keeps_its_files_and_gets_its_checked_engines(served_folder, 
     exact = next(check for check in checks if check.is_reference)
     assert exact.labels_equal == 1.0
     assert exact.macro_f1 == exact.macro_f1_reference > 0
-    assert exact.max_probability_difference < 1e-3  # Weights are kept in 16 bits.
+    assert exact.max_probability_difference < 1e-5
     assert all(check.max_probability_difference < 0.05 for check in checks)
 
 

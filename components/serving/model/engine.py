@@ -33,8 +33,8 @@ AUTO = "auto"
 _TRIAL_REVIEWS = 4
 _TRIAL_TOKENS = 80
 _TRIALS = 5
-# Among engines that are equally fast, the one that the folder names first.
-_CLEARLY_FASTER = 0.9
+_AS_FAST = 1.05
+"""Engines whose times differ by no more than this factor are equally fast: so much is noise."""
 
 _WIDTH_STEP = 4
 """Rows are padded to a multiple of this many tokens. OpenVINO keeps compiled kernels for each shape
@@ -114,8 +114,8 @@ def load_engine(model_folder: Path, wanted: str = AUTO) -> OpenVinoEngine | Torc
     """Load the engine that serves a model folder.
 
     On a GPU that is torch. On a CPU it is the fastest of the engines in the folder that agree with
-    the reference, measured here and now, because the machine that serves may not be the one that
-    exported; torch where the folder has none.
+    the reference, and of those as fast the most faithful; measured here and now, because the
+    machine that serves may not be the one that exported. Torch where the folder has none.
 
     Args:
         model_folder: A complete model folder.
@@ -137,21 +137,25 @@ def load_engine(model_folder: Path, wanted: str = AUTO) -> OpenVinoEngine | Torc
     if len(usable) > 1 and any(not check.is_reference for check in usable):
         usable = [check for check in usable if not check.is_reference]
     tokens = min(_TRIAL_TOKENS, int(read_training_facts(model_folder)["max_tokens"]))
-    fastest, seconds = None, {}
-    for check in usable:  # One after the other: memory is needed for two engines, not for all.
+    fast: dict[str, OpenVinoEngine] = {}
+    seconds: dict[str, float] = {}
+    for check in usable:  # One after the other: memory is needed for a few engines, not for all.
         engine = OpenVinoEngine(model_folder, check, cores)
-        seconds[engine.name] = _trial_seconds(engine.logits, tokens)
-        if fastest is None or seconds[engine.name] < _CLEARLY_FASTER * seconds[fastest.name]:
-            fastest = engine
+        seconds[check.name] = _trial_seconds(engine.logits, tokens)
+        fast[check.name] = engine
+        limit = _AS_FAST * min(seconds.values())
+        fast = {name: engine for name, engine in fast.items() if seconds[name] <= limit}
+    differences = {check.name: check.max_probability_difference for check in usable}
+    chosen = fast[min(fast, key=differences.__getitem__)]
     logger.info(
         "%s serves (%s for %d reviews of %d tokens, on %d cores)",
-        fastest.name,
+        chosen.name,
         ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in seconds.items()),
         _TRIAL_REVIEWS,
         tokens,
         cores,
     )
-    return fastest
+    return chosen
 
 
 def _named(engines: list[EngineCheck], wanted: str, model_folder: Path) -> EngineCheck:
@@ -160,8 +164,9 @@ def _named(engines: list[EngineCheck], wanted: str, model_folder: Path) -> Engin
             if check.may_serve:
                 return check
             raise UserError(
-                f"engine {wanted} gives {check.labels_equal:.1%} of the reviews torch's label and "
-                f"macro-F1 {check.macro_f1:.3f} instead of {check.macro_f1_reference:.3f}; "
+                f"engine {wanted} gives {check.labels_equal:.1%} of the reviews torch's label, "
+                f"macro-F1 {check.macro_f1:.3f} instead of {check.macro_f1_reference:.3f}, and "
+                f"probabilities that differ by up to {check.max_probability_difference:.3f}; "
                 "choose another"
             )
     names = ", ".join([TORCH, *(check.name for check in engines)])

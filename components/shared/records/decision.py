@@ -16,10 +16,18 @@ class Calibration:
             of Modern Neural Networks"); above 0.
         decision_offsets: Added to the log-probability of each class before the argmax; without
             any, or with zeros, the most probable class wins. Probabilities stay calibrated.
+        folded_temperature: What training divided the last layer's weights by already, so that the
+            logits are calibrated wherever the network runs; the temperature is 1 then.
     """
 
     temperature: float = 1.0
     decision_offsets: tuple[float, ...] = ()
+    folded_temperature: float = 1.0
+
+    @property
+    def whole_temperature(self) -> float:
+        """The temperature that was fitted, wherever it is applied."""
+        return self.temperature * self.folded_temperature
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -28,7 +36,11 @@ class Calibration:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Calibration":
         """From what `to_dict` wrote."""
-        return cls(float(values["temperature"]), tuple(map(float, values["decision_offsets"])))
+        return cls(
+            float(values["temperature"]),
+            tuple(map(float, values["decision_offsets"])),
+            float(values.get("folded_temperature", 1.0)),
+        )
 
 
 def log_softmax(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float64]:

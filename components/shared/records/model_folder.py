@@ -49,9 +49,9 @@ def check_model_folder(folder: str | Path, digest: str = "") -> Path:
     if not isinstance(config, dict):
         raise _senseless(folder / CONFIG, "it is not a JSON object")
     labels = config.get("id2label") or {str(index): index for index in range(len(offsets))}
-    indices = [str(index) for index in range(len(offsets))]
-    if sorted(labels) != sorted(indices) or len(set(labels.values())) != len(offsets):
-        raise _senseless(folder / CONFIG, f"its labels are {labels}, for {len(offsets)} classes")
+    classes = len(offsets) or len(labels)
+    if set(labels) != set(map(str, range(classes))) or len(set(labels.values())) != classes:
+        raise _senseless(folder / CONFIG, f"its labels are {labels}, for {classes} classes")
     facts = read_json(folder / TRAINING)
     max_tokens = facts.get("max_tokens") if isinstance(facts, dict) else None
     if not isinstance(max_tokens, int) or max_tokens < 2:
@@ -68,8 +68,9 @@ def read_calibration(folder: str | Path) -> Calibration:
         calibration = Calibration.from_dict(read_json(path))
     except (KeyError, TypeError, ValueError) as error:
         raise _senseless(path, f"it holds no calibration ({error!r})") from None
-    if not 0 < calibration.temperature < math.inf:
-        raise _senseless(path, f"temperature is {calibration.temperature}, not above 0")
+    for temperature in (calibration.temperature, calibration.folded_temperature):
+        if not 0 < temperature < math.inf:
+            raise _senseless(path, f"temperature is {temperature}, not above 0")
     if not all(map(math.isfinite, calibration.decision_offsets)):
         raise _senseless(path, f"decision_offsets are {calibration.decision_offsets}, not finite")
     return calibration

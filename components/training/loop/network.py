@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from components.shared.machine.base_model import resolve_base_model
 from components.shared.machine.errors import UserError
+from components.shared.records.decision import Calibration
 from components.shared.records.labels import SENTIMENTS, LabelSet
 
 if TYPE_CHECKING:
@@ -145,6 +146,16 @@ def final_linear(classifier: "PreTrainedModel") -> nn.Linear:
             "and cannot be trained here; use a BERT-like encoder"
         )
     return linears[-1]
+
+
+def fold_temperature(classifier: "PreTrainedModel", calibration: Calibration) -> Calibration:
+    """Divide the class logits by the temperature in the weights; the calibration that is left."""
+    temperature, last = calibration.temperature, final_linear(classifier)
+    with torch.no_grad():
+        last.weight.div_(temperature)
+        if last.bias is not None:
+            last.bias.div_(temperature)
+    return Calibration(1.0, calibration.decision_offsets, calibration.whole_temperature)
 
 
 def encoder_layers(classifier: "PreTrainedModel") -> list[nn.Module]:

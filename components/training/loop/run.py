@@ -26,6 +26,7 @@ from components.training.loop.data import (
 )
 from components.training.loop.distributed import Ranks, joined_ranks
 from components.training.loop.measures import SpeedMeter, TrainingProgress, calibrate, score
+from components.training.loop.network import fold_temperature
 from components.training.loop.step import Learner
 from components.training.options import TrainingOptions
 
@@ -195,13 +196,17 @@ class TrainingRun:
         return self._loss_sum / self._loss_steps
 
     def best_model(self) -> "tuple[PreTrainedModel, Calibration, dict[str, float]]":
-        """The plain classifier with the best weights, its calibration, its validation scores."""
+        """The plain classifier with the best weights, its calibration, its validation scores.
+
+        The temperature is in the weights, so that no consumer has to know of it.
+        """
         classifier, reviews = self.learner.classifier_with(self._best_weights), self.validation
         # In fp32 and by the plain forward pass, as evaluation and serving will compute.
         logits = predict_logits(classifier, [reviews.row(index) for index in range(len(reviews))])
-        return classifier, *calibrate(
+        calibration, scores = calibrate(
             logits, reviews.classes, tune_decisions=self.options.tune_decisions
         )
+        return classifier, fold_temperature(classifier, calibration), scores
 
     def resume(self, folder: str | Path | None, key: str) -> int:
         """Go on from the checkpoint of this key, if the first rank finds it in the folder.

@@ -15,8 +15,8 @@ from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records.engines import EngineCheck, read_engines, write_engines
 
 
-def check(name, labels_equal=1.0, precision="f32"):
-    return EngineCheck(name, f"{name}.xml", "", precision, labels_equal, 0.7, 0.7, 0.0, 100)
+def check(name, labels_equal=1.0, precision="f32", differs=0.0):
+    return EngineCheck(name, f"{name}.xml", "", precision, labels_equal, 0.7, 0.7, differs, 100)
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def machine(tmp_path, monkeypatch):
 
 
 ROWS = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=9), min_size=1, max_size=5)
-INT8 = check("openvino-int8")
-BF16 = check("openvino-bf16", precision="bf16")
+INT8 = check("openvino-int8", differs=0.15)
+BF16 = check("openvino-bf16", precision="bf16", differs=0.01)
 FP32 = check("openvino-fp32")
 
 
@@ -64,7 +64,9 @@ WRONG = check("openvino-int8", labels_equal=0.9)
     ("checks", "seconds", "bf16", "name"),
     [
         ([INT8, BF16, FP32], (0.02, 0.01), True, "openvino-bf16"),
-        ([INT8, BF16, FP32], (0.0105, 0.01), True, "openvino-int8"),  # As fast, and named first.
+        ([INT8, BF16, FP32], (0.0096, 0.01), True, "openvino-bf16"),  # As fast, more faithful.
+        ([BF16, INT8, FP32], (0.0096, 0.01), True, "openvino-bf16"),
+        ([INT8, BF16, FP32], (0.009, 0.01), True, "openvino-int8"),
         ([INT8, BF16, FP32], (0.005, 0.01), True, "openvino-int8"),
         ([WRONG, BF16, FP32], (0.001, 0.02), True, "openvino-bf16"),
         ([WRONG, BF16, FP32], (0.001, 0.02), False, "openvino-fp32"),

@@ -40,6 +40,12 @@ def test_what_is_written_is_read(tmp_path_factory, labels_equal, found, expected
         ({"macro_f1": 0.9}, True),
         ({"labels_equal": float("nan")}, False),
         ({"macro_f1": float("nan")}, False),
+        ({"max_probability_difference": 0.2}, True),
+        ({"max_probability_difference": 0.21}, False),
+        ({"max_probability_difference": float("nan")}, False),
+        ({"name": "openvino-bf16", "max_probability_difference": 0.04}, False),
+        ({"name": "openvino-int8-bf16", "max_probability_difference": 0.04}, True),
+        ({"name": "openvino-fp32", "max_probability_difference": 0.003}, False),
     ],
 )
 def test_it_serves_only_what_agrees(changed, may):
