@@ -111,6 +111,7 @@ def training_pipeline(
             max_tokens=max_tokens,
             nodes=scale.nodes,
             gpus_per_node=scale.gpus_per_node,
+            model_name=model_name,
         )
     )
     # Fetched after training, so that the comparison is with the champion of that hour.

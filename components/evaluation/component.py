@@ -57,6 +57,7 @@ def evaluate_classifier(
 
     from components.evaluation.evaluate import evaluate
     from components.evaluation.gate import GateOptions, not_worse
+    from components.shared.machine.tracked_run import GATE_TAG, run_of
     from components.shared.records.model_folder import check_model_folder
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -93,6 +94,11 @@ def evaluate_classifier(
         )
         roc_curve.metadata["curve"] = f"{first['name']} against the rest"
         roc_curve.metadata["area_under_curve"] = first["auc"]
+    gate = "passed" if summary["gate"]["passed"] else "closed"
+    run_of(model.metadata.get("mlflow_run", "")).log(
+        {name: scores[name]["value"] for name in scores},
+        tags={GATE_TAG: gate, "gate_reasons": " ".join(summary["gate"]["reasons"])},
+    )
     predictions.metadata["rows"] = summary["rows"]
     evaluation_summary.metadata["gate_passed"] = summary["gate"]["passed"]
 

@@ -75,6 +75,7 @@ def register_model(
             "data_fingerprint": data_fingerprint,
             "feature_service": feature_service,
             "pipeline_run": pipeline_run,
+            "mlflow_run": model.metadata.get("mlflow_run", ""),
         },
         registered=registered.path,
     )

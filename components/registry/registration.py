@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -28,6 +27,7 @@ from components.shared.machine.tracking import (
     INJECTED_RUN,
     errors_in_words,
     experiment_id,
+    metric_key,
     tracking_client,
     uri_without_secrets,
 )
@@ -84,7 +84,8 @@ def register(
 
     The numbers of the evaluation summary become metrics. `registration` is the JSON file to write;
     the registered model is made if it is missing. Approval is `auto` (at once) or `manual` (waits
-    for a person). Lineage is by the names of `LINEAGE`, what is missing from `training.json`. The
+    for a person). Lineage is by the names of `LINEAGE`, what is missing from `training.json`;
+    `mlflow_run` among the facts is the run of the training, which the version then belongs to. The
     folder `registered` gets the version's files as whoever fetches them will find them.
 
     Raises:
@@ -119,7 +120,8 @@ def register(
                 write_mlflow_model(packed)
                 tags[FOLDER_DIGEST] = write_file_list(packed)
                 version, run_id = _log_and_register(
-                    client, model_name, packed, training, summary, artifacts, tags
+                    *(client, model_name, packed, training, summary, artifacts, tags),
+                    trained_in=str(facts.get("mlflow_run") or ""),
                 )
             logger.info("registered version %s of %s (%s)", version, model_name, status)
         kept = client.get_model_version(model_name, version)
@@ -184,16 +186,22 @@ def _log_and_register(
     summary: Any,
     artifacts: Mapping[str, Path],
     tags: Mapping[str, str],
+    trained_in: str,
 ) -> tuple[str, str]:
-    """Log a run whole, then make the version; a failure leaves a failed run and no version."""
-    run_id = os.environ.get(INJECTED_RUN, "")
+    """Log a run whole, then make the version; a failure leaves a failed run and no version.
+
+    The run is the training's own, which has the curves already, unless a version came of it before:
+    then it would hold the files of two.
+    """
+    run_id = os.environ.get(INJECTED_RUN) or _free_run(client, model_name, trained_in)
     ours = not run_id
     if ours:
         name = tags.get("pipeline_run") or f"{model_name}-{time.strftime('%Y%m%d-%H%M%S')}"
         run = client.create_run(experiment_id(client, model_name), run_name=name)
         run_id = run.info.run_id
     try:
-        _log_numbers(client, run_id, training, summary, tags)
+        history = [] if run_id == trained_in else training.get("history") or []
+        _log_numbers(client, run_id, {**training, "history": history}, summary, tags)
         client.log_artifacts(run_id, str(folder), MODEL_ARTIFACT)
         for target, source in artifacts.items():
             _log_file(client, run_id, source, target)
@@ -215,6 +223,20 @@ def _log_and_register(
     return str(version.version), run_id
 
 
+def _free_run(client: "MlflowClient", model_name: str, run_id: str) -> str:
+    """The run, if it is in this MLflow and no version came of it; otherwise ''."""
+    from mlflow.exceptions import MlflowException
+
+    if not run_id or any(one.run_id == run_id for one in versions_of(client, model_name)):
+        return ""
+    try:
+        return str(client.get_run(run_id).info.run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return ""
+
+
 def _log_numbers(
     client: "MlflowClient",
     run_id: str,
@@ -228,15 +250,17 @@ def _log_numbers(
     now = int(time.time() * 1000)
     options = {"max_tokens": training.get("max_tokens"), **training.get("options", {})}
     parameters = [Param(str(key), str(value)[:6000]) for key, value in options.items()]
-    metrics = [Metric(_key(name), value, now, 0) for name, value in numbers_of(summary).items()]
+    metrics = [
+        Metric(metric_key(name), value, now, 0) for name, value in numbers_of(summary).items()
+    ]
     metrics += [
-        Metric(_key(f"training.{key}"), value, now, int(record.get("step", position)))
-        for position, record in enumerate(training.get("history") or [])
+        Metric(metric_key(f"training.{key}"), value, now, int(record.get("step", position)))
+        for position, record in enumerate(training["history"])
         for key, value in numbers_of(record).items()
         if key != "step"
     ]
     metrics += [
-        Metric(_key(f"speed.{key}"), value, now, 0)
+        Metric(metric_key(f"speed.{key}"), value, now, 0)
         for key, value in numbers_of(training.get("speed", {})).items()
     ]
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -244,11 +268,6 @@ def _log_numbers(
         client.log_batch(run_id, params=parameters[start : start + _BATCH])
     for start in range(0, len(metrics), _BATCH * 10):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH * 10])
-
-
-def _key(name: str) -> str:
-    """A metric's name in the characters that MLflow allows, also for a category `Tops & more`."""
-    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
 
 
 def _log_file(client: "MlflowClient", run_id: str, source: Path, target: str) -> None:

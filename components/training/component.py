@@ -94,6 +94,7 @@ def fine_tune_classifier(
     max_tokens: int = 0,
     nodes: int = 1,
     gpus_per_node: int = 1,
+    model_name: str = "review-sentiment",
 ) -> None:
     """Fine-tune a BERT classifier; a killed step that starts again resumes.
 
@@ -111,6 +112,7 @@ def fine_tune_classifier(
         max_tokens: Where the features were cut; 0 takes the longest row of the training set.
         nodes: Pods that train together; 1 on one machine.
         gpus_per_node: GPUs of each; 0 trains on the CPU.
+        model_name: Registered model, and the experiment in MLflow.
     """
     from components.report.curves_page import write_training_curves
     from components.shared.machine.images import code_version
@@ -127,6 +129,7 @@ def fine_tune_classifier(
             "feature_service": feature_service,
             "code_version": code_version(),
             "base_model": base_model,
+            "model_name": model_name,
         },
         max_tokens,
         nodes=nodes,
@@ -143,4 +146,5 @@ def fine_tune_classifier(
         metrics.log_metric(name, value)
     model.metadata["framework"] = "transformers"
     model.metadata["labels"] = ",".join(read_class_names(model.path))
+    model.metadata["mlflow_run"] = result.run_id
     model.metadata.update(scores)

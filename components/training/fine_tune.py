@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,8 @@ import torch
 
 from components.shared.machine.base_model import resolve_base_model
 from components.shared.machine.files import read_parquet, sha256_of_file, surviving_folder
+from components.shared.machine.tracked_run import TrackedRun, Training, training_run
+from components.shared.records.model_card import dataset_name
 from components.shared.records.model_folder import read_training_facts
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.training.export import write_model_folder
@@ -38,6 +40,7 @@ class TrainingResult:
             samples_per_second.
         speed: See `SpeedMeter.summary`.
         resumed_at: Step at which the run went on from a checkpoint; 0 if it began anew.
+        run_id: Of the run in MLflow; '' without one.
     """
 
     model_folder: Path
@@ -48,6 +51,7 @@ class TrainingResult:
     history: list[Metrics]
     speed: dict[str, Any]
     resumed_at: int
+    run_id: str = ""
 
     @classmethod
     def of(cls, model_folder: str | Path, training: Mapping[str, Any]) -> Self:
@@ -88,29 +92,76 @@ def fine_tune_at_scale(
     """
     options = TrainingOptions.from_dict(hyperparameters)
     lineage = {**facts, "max_tokens": max_tokens or longest_row(training_set)}
-    if not is_one_process(nodes, gpus_per_node):
+    one_process = is_one_process(nodes, gpus_per_node)
+    if not one_process:
         read_training_set(training_set)  # what is wrong with it is said before any GPU is asked for
-        launch.fine_tune_on_nodes(
-            training_set,
-            base_model,
-            options.to_dict(),
-            model_folder,
-            lineage,
-            nodes=nodes,
-            gpus_per_node=gpus_per_node,
-        )
-        return TrainingResult.of(model_folder, read_training_facts(model_folder))
-    checkpoints = surviving_folder(
+    what = (training_set, base_model, options)
+    with training_run(_described(*what, lineage)) as run:
+        if one_process:
+            result = _fine_tune_here(*what, model_folder, lineage, run)
+        else:
+            launch.fine_tune_on_nodes(
+                training_set,
+                base_model,
+                options.to_dict(),
+                model_folder,
+                lineage,
+                nodes=nodes,
+                gpus_per_node=gpus_per_node,
+            )
+            result = TrainingResult.of(model_folder, read_training_facts(model_folder))
+            for entry in result.history if run.id else ():
+                run.evaluated(entry)
+    return replace(result, run_id=run.id) if run.id else result
+
+
+def _fine_tune_here(
+    training_set: str | Path,
+    base_model: str,
+    options: TrainingOptions,
+    model_folder: str | Path,
+    facts: dict[str, Any],
+    run: TrackedRun,
+) -> TrainingResult:
+    """Fine-tune in this process, from the checkpoint of one that was killed."""
+    checkpoints = surviving_folder(*_identity(training_set, base_model, options, facts))
+    result = fine_tune(
+        *(training_set, base_model, options, model_folder, checkpoints, facts),
+        on_metrics=run.evaluated,
+    )
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return result
+
+
+def _identity(
+    training_set: str | Path, base_model: str, options: TrainingOptions, facts: Mapping[str, Any]
+) -> tuple[Any, ...]:
+    """What makes a training the same one: by this it finds its checkpoints and its run again."""
+    return (
         "fine-tune",
         facts.get("data_fingerprint", ""),
         sha256_of_file(training_set),
         base_model,
         options.under_former_names(),
     )
-    result = fine_tune(training_set, base_model, options, model_folder, checkpoints, lineage)
-    if checkpoints is not None:
-        shutil.rmtree(checkpoints, ignore_errors=True)
-    return result
+
+
+def _described(
+    training_set: str | Path, base_model: str, options: TrainingOptions, facts: Mapping[str, Any]
+) -> Training:
+    """The training as its run in MLflow describes it."""
+    identity = json.dumps(_identity(training_set, base_model, options, facts), sort_keys=True)
+    digest = str(facts.get("data_fingerprint", ""))
+    rows = read_parquet(training_set, TRAINING_SET_SCHEMA, columns=["n_tokens"]).num_rows
+    return Training(
+        experiment=str(facts.get("model_name") or "review-sentiment"),
+        key=hashlib.sha256(identity.encode()).hexdigest()[:24],
+        parameters={"base_model": base_model, "max_tokens": facts["max_tokens"]}
+        | options.to_dict(),
+        facts=facts,
+        dataset=(dataset_name(digest), digest or sha256_of_file(training_set), rows),
+    )
 
 
 def longest_row(training_set: str | Path) -> int:

@@ -67,7 +67,7 @@ def run_locally(
     moment = datetime.datetime.now(datetime.UTC)
     folder = (runs / f"{moment:%Y-%m-%d-%H%M%S}-{os.getpid()}").resolve()
     folder.mkdir(parents=True)
-    os.environ |= local_environment(state)
+    os.environ |= local_environment(state) | {"RUN_NAME": folder.name}
     state.mkdir(parents=True, exist_ok=True)
     screen = Path(os.devnull).open("w") if quiet else None  # noqa: SIM115 - closed with the log
     log = StepLog(folder / "log.txt", screen)

@@ -85,6 +85,19 @@ def test_an_injected_run_is_used_and_left_open(registered, monkeypatch, tmp_path
     assert run.data.metrics["accuracy"] == 0.87
 
 
+def test_a_version_belongs_to_the_run_of_its_training_unless_another_does(registered):
+    client = tracking_client()
+    experiment = client.create_experiment(NAME)
+    trained = client.create_run(experiment).info.run_id
+    client.set_terminated(trained, "FINISHED")
+    assert registered(mlflow_run=trained).run_id == trained
+    run = client.get_run(trained)
+    assert (run.info.status, run.data.metrics["accuracy"]) == ("FINISHED", 0.87)
+    assert client.get_metric_history(trained, "training.loss") == []  # Training logged it.
+    assert registered(mlflow_run=trained, pipeline_run="run-2").run_id != trained
+    assert registered(mlflow_run="0" * 32, pipeline_run="run-3").run_id != "0" * 32
+
+
 def test_lineage_that_contradicts_the_model_is_refused(registered):
     with pytest.raises(UserError, match=r"data_fingerprint data-1, but .* data-2"):
         registered(data_fingerprint="data-2")

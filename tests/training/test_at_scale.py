@@ -19,7 +19,7 @@ def test_a_killed_training_finds_its_checkpoints_and_a_finished_one_leaves_none(
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
     seen = []
 
-    def fake(training_set, base_model, options, model_folder, checkpoints, facts):
+    def fake(training_set, base_model, options, model_folder, checkpoints, facts, **_):
         seen.append(checkpoints)
         checkpoints.mkdir(parents=True, exist_ok=True)
         if len(seen) == 1:
@@ -53,7 +53,7 @@ def test_one_process_trains_here_and_several_in_a_train_job(
     rows[-1]["n_tokens"] = 99  # of the test split: the features were cut there
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), training_set)
 
-    def here(training_set, base_model, options, model_folder, checkpoints, facts):
+    def here(training_set, base_model, options, model_folder, checkpoints, facts, **_):
         assert checkpoints is None
         given = (training_set, base_model, options.to_dict(), model_folder, facts)
         asked.update(where="here", given=given)

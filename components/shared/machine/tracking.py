@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,11 @@ def uri_without_secrets() -> str:
         return uri
     host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
     return parts._replace(netloc=host).geturl()
+
+
+def metric_key(name: str) -> str:
+    """A metric's name in the characters that MLflow allows, also for a category `Tops & more`."""
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
 
 
 def experiment_id(client: "MlflowClient", name: str, *, injected: bool = True) -> str:

@@ -1,0 +1,183 @@
+"""A training as a run in MLflow: begun when it begins, ended as it ends, told what came of it.
+
+Tracking serves the training, not the other way round: where MLflow cannot be reached, a warning is
+all that comes of it. Registration, which cannot do without, says it as an error.
+"""
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from components.shared.machine.errors import UserError
+from components.shared.machine.tracking import (
+    INJECTED_RUN,
+    TRACKING_URI,
+    errors_in_words,
+    experiment_id,
+    metric_key,
+    tracking_client,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RUN_NAME = "RUN_NAME"
+"""Environment variable with the name of the pipeline's run, where somebody named it."""
+
+GATE_TAG = "gate"
+"""Tag of a run: `passed` or `closed`."""
+
+_KEY = "training_key"
+_BATCH = 100
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run says of a training before it begins.
+
+    Attributes:
+        experiment: Named as the registered model is.
+        key: Decides whether a training goes on with the run of one that was ended.
+        parameters: Options by name.
+        facts: Lineage: tags of the run.
+        dataset: Name, digest and rows of what it learns from.
+    """
+
+    experiment: str
+    key: str
+    parameters: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    dataset: tuple[str, str, int]
+
+
+class TrackedRun:
+    """A run that metrics and tags can be written to; without an id, nothing is."""
+
+    def __init__(self, client: "MlflowClient | None" = None, run_id: str = "") -> None:
+        self._client, self.id = client, run_id
+
+    def evaluated(self, entry: Mapping[str, float]) -> None:
+        """Log an entry of the history at its step; one without a step is none."""
+        if "step" in entry:
+            named = {f"training.{name}": value for name, value in entry.items() if name != "step"}
+            self.log(named, int(entry["step"]))
+
+    def log(
+        self, metrics: Mapping[str, float], step: int = 0, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Log metrics of a step, and tags."""
+        if self._client is None:
+            return
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1000)
+        values = [Metric(metric_key(name), float(x), now, step) for name, x in metrics.items()]
+        with _warned():
+            for start in range(0, max(len(values), 1), _BATCH * 10):
+                self._client.log_batch(
+                    self.id,
+                    metrics=values[start : start + _BATCH * 10],
+                    tags=[RunTag(name, str(value)[:5000]) for name, value in (tags or {}).items()],
+                )
+
+    def end(self, status: str) -> None:
+        """Set how the run ended: FINISHED, FAILED or KILLED."""
+        if self._client is not None and self.id != os.environ.get(INJECTED_RUN):
+            with _warned():
+                self._client.set_terminated(self.id, status)
+
+
+@contextmanager
+def training_run(training: Training) -> Iterator[TrackedRun]:
+    """A run for as long as the body takes: FINISHED after it, KILLED by a signal, else FAILED.
+
+    A training that goes on where one was killed goes on with its run, too.
+    """
+    run = TrackedRun()
+    with _warned():
+        run = _begun(training)
+    with _sigterm_raises():
+        try:
+            yield run
+        except (KeyboardInterrupt, SystemExit):
+            run.end("KILLED")
+            raise
+        except BaseException:
+            run.end("FAILED")
+            raise
+    run.end("FINISHED")
+
+
+def run_of(run_id: str) -> TrackedRun:
+    """The run of a training that has ended; one that takes nothing where the id is unknown."""
+    run = TrackedRun()
+    if run_id and os.environ.get(TRACKING_URI):
+        with _warned():
+            client = tracking_client()
+            run = TrackedRun(client, client.get_run(run_id).info.run_id)
+    return run
+
+
+def _begun(training: Training) -> TrackedRun:
+    """A new run, the one that was killed, or the one that the backend of the pipelines injects."""
+    if not os.environ.get(TRACKING_URI):
+        return TrackedRun()
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+
+    client = tracking_client()
+    experiment, run_id = experiment_id(client, training.experiment), os.environ.get(INJECTED_RUN)
+    if not run_id:
+        ended = client.search_runs([experiment], f"tags.{_KEY} = '{training.key}'")
+        run_id = next((run.info.run_id for run in ended if run.info.status != "FINISHED"), "")
+        if run_id:
+            client.update_run(run_id, status="RUNNING")
+            return TrackedRun(client, run_id)
+        name = os.environ.get(RUN_NAME) or time.strftime("training-%Y-%m-%d-%H%M%S", time.gmtime())
+        tags = {_KEY: training.key, **{key: str(value) for key, value in training.facts.items()}}
+        run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
+    values = [Param(key, str(value)[:6000]) for key, value in training.parameters.items()]
+    for start in range(0, len(values), _BATCH):
+        client.log_batch(run_id, params=values[start : start + _BATCH])
+    name, digest, rows = training.dataset
+    data = Dataset(
+        name, digest[:36], "local", json.dumps({"data": name}), profile=json.dumps({"rows": rows})
+    )
+    context = [InputTag("mlflow.data.context", "training")]
+    client.log_inputs(run_id, datasets=[DatasetInput(data, context)])
+    return TrackedRun(client, run_id)
+
+
+@contextmanager
+def _warned() -> Iterator[None]:
+    """Turn what goes wrong with MLflow into a warning."""
+    try:
+        with errors_in_words():
+            yield
+    except (UserError, ImportError, OSError) as error:
+        logger.warning("the run is not tracked: %s", error)
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM end the process by an exception, so that the run is ended too."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
