@@ -42,7 +42,7 @@ UI_PORT ?= 5000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run approve serve site rollout ab-test traffic models ui lookup test test-all lint format compile images push-images \
+.PHONY: help install run approve serve site rollout ab-test traffic models verify ui lookup test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-training bench-data bench-features \
         bench-distributed bench-serving sample constraints clean
@@ -110,6 +110,10 @@ traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 S
 
 models: $(INSTALLED) ## List the registered versions
 	$(IN_STATE) $(BIN)/python -m components.registry list
+
+verify: $(INSTALLED) ## Check a version's files, and its signature  [VERSION=champion KEY=public.pem]
+	$(IN_STATE) $(BIN)/python -m components.registry --model-name '$(MODEL_NAME)' \
+	  verify '$(or $(VERSION),champion)' $(if $(KEY),--key '$(KEY)')
 
 # `mlflow ui` reads another variable than every other MLflow command; its job processes are not needed.
 ui: $(INSTALLED) ## Open MLflow's pages on the runs and versions  [UI_PORT=5000]

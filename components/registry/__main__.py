@@ -1,4 +1,4 @@
-"""Look at what is registered: `python -m components.registry list | show VERSION | champion`."""
+"""Look at what is registered: `python -m components.registry list`, `show` or `verify VERSION`."""
 
 import argparse
 import os
@@ -20,9 +20,16 @@ def main() -> None:
     show = commands.add_parser("show", help="one version with its lineage")
     show.add_argument("version", help="a number, or champion, challenger or previous")
     commands.add_parser("champion", help="the version that serves")
+    verify = commands.add_parser("verify", help="whether a version is still what was registered")
+    verify.add_argument("version", help="a number, or champion, challenger or previous")
+    verify.add_argument("--key", default="", help="public key (PEM) of whoever must have signed it")
     arguments = parser.parse_args()
     if arguments.command == "list":
         print(versions_table(arguments.model_name))
+    elif arguments.command == "verify":
+        from components.registry.verification import verify_version
+
+        print(verify_version(arguments.model_name, arguments.version, arguments.key))
     else:
         print(version_sheet(arguments.model_name, getattr(arguments, "version", "champion")))
 

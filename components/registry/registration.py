@@ -34,9 +34,13 @@ from components.shared.machine.tracking import (
 from components.shared.records.file_list import write_file_list
 from components.shared.records.model_card import write_model_card
 from components.shared.records.model_folder import WEIGHTS, check_model_folder, read_training_facts
+from components.shared.records.signature import sign_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+SIGNING_KEY = "SIGNING_KEY"
+"""Environment variable with the path of the private key that versions are signed with."""
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +122,8 @@ def register(
                 packed = Path(shutil.copytree(folder, Path(workshop) / MODEL_ARTIFACT))
                 write_model_card(packed, summary, model_name)
                 write_mlflow_model(packed)
+                if key := os.environ.get(SIGNING_KEY):
+                    sign_folder(packed, key)
                 tags[FOLDER_DIGEST] = write_file_list(packed)
                 version, run_id = _log_and_register(
                     *(client, model_name, packed, training, summary, artifacts, tags),

@@ -68,7 +68,7 @@ def fetch_champion(model_name: str, champion: str | Path) -> str:
     with errors_in_words():
         version = _aliases(client, model_name).get(CHAMPION, "")
         if version:
-            download_model(client, _version(client, model_name, version), Path(champion))
+            download_model(client, version_by(client, model_name, version), Path(champion))
             logger.info("the champion of %s is version %s", model_name, version)
             return version
     with replaced_when_whole(champion) as draft:
@@ -94,7 +94,7 @@ def fetch_version(
     """
     client = tracking_client()
     with errors_in_words():
-        registered = _version(client, model_name, version)
+        registered = version_by(client, model_name, version)
         if approved_only:
             _check_approved(registered)
         download_model(client, registered, Path(model))
@@ -116,7 +116,7 @@ def approve(model_name: str, version: str, approved_by: str) -> None:
         raise UserError(f"say who approves version {version} of {model_name}")
     client = tracking_client()
     with errors_in_words():
-        registered = _version(client, model_name, version)
+        registered = version_by(client, model_name, version)
         if registered.tags.get("approval") == Approval.APPROVED:
             return
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -134,7 +134,7 @@ def promote(model_name: str, version: str) -> None:
     """
     client = tracking_client()
     with errors_in_words():
-        registered = _version(client, model_name, version)
+        registered = version_by(client, model_name, version)
         number = str(registered.version)
         _check_approved(registered)
         aliases = _aliases(client, model_name)
@@ -160,7 +160,7 @@ def record_rollout(
         promote(model_name, version)
     client = tracking_client()
     with errors_in_words():
-        tried = _version(client, model_name, version)
+        tried = version_by(client, model_name, version)
         number = str(tried.version)
         # "Already serving" says less than how the version came to serve.
         if decision != "already_serving" or tried.tags.get("rollout") not in _CAME_TO_SERVE:
@@ -195,7 +195,7 @@ def show_version(model_name: str, version: str) -> Version:
     """
     client = tracking_client()
     with errors_in_words():
-        return _described(_version(client, model_name, version), _aliases(client, model_name))
+        return _described(version_by(client, model_name, version), _aliases(client, model_name))
 
 
 def _described(registered: "ModelVersion", aliases: dict[str, str]) -> Version:
@@ -222,7 +222,7 @@ def _aliases(client: "MlflowClient", model_name: str) -> dict[str, str]:
     return {alias: str(version) for alias, version in aliases.items()}
 
 
-def _version(client: "MlflowClient", model_name: str, version: str) -> "ModelVersion":
+def version_by(client: "MlflowClient", model_name: str, version: str) -> "ModelVersion":
     """A version by number or alias."""
     version = str(version).strip()
     number = _aliases(client, model_name).get(version, version)

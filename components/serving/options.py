@@ -18,6 +18,10 @@ class ModelOptions(Options, called="server option"):
         "digest of the version's files in the registry; another folder is refused (default: "
         "$MODEL_DIGEST)",
     )
+    signature_key: str = option(
+        "",
+        "public key (PEM file) whose owner must have signed the folder; unsigned ones are refused",
+    )
     engine: str = option(
         "auto", "auto (the fastest that agrees with torch), torch, or one of the folder's engines"
     )

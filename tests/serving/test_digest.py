@@ -20,3 +20,14 @@ def test_a_server_that_is_told_a_digest_refuses_other_files(
     monkeypatch.setattr(server, "_configure_logging", lambda: None)
     with pytest.raises(UserError, match=f"{served_folder} is not what was registered"):
         main()
+
+
+def test_a_server_that_is_told_to_demand_a_signature_refuses_without(
+    served_folder, monkeypatch, tmp_path
+):
+    (tmp_path / "key.pub").touch()
+    key = f"--signature-key={tmp_path / 'key.pub'}"
+    monkeypatch.setattr(sys, "argv", ["serving", "--model-dir", str(served_folder), key])
+    monkeypatch.setattr(server, "_configure_logging", lambda: None)
+    with pytest.raises(UserError, match=f"{served_folder} is not signed"):
+        main()

@@ -20,6 +20,7 @@ from components.serving.server.app import ClosedRepository, ForgivingDataPlane, 
 from components.serving.server.sentiment_model import SentimentModel
 from components.shared.machine.ports import free_port
 from components.shared.records.model_folder import check_model_folder, read_class_names
+from components.shared.records.signature import check_signature
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +38,13 @@ def serve(
     """Serve a model folder until a signal ends the process.
 
     Raises:
-        UserError: If a port is taken, the folder is incomplete or not what was registered, or a
-            log cannot be opened.
+        UserError: If a port is taken, the folder is incomplete, not what was registered or not
+            signed as asked, or a log cannot be opened.
     """
     _configure_logging()
     folder = check_model_folder(model_folder, model_options.model_digest)
+    if model_options.signature_key:
+        check_signature(model_folder, model_options.signature_key)
     for port in filter(None, (endpoint.http_port, endpoint.grpc_port)):
         free_port(endpoint.host, port)
     name, version = model_options.model_name, model_options.model_version
