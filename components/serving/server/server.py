@@ -17,6 +17,7 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 from components.serving.observing.observer import ObservedApp, ObservedCalls, Observer
 from components.serving.options import Endpoint, LogOptions, ModelOptions, QueueLimits
 from components.serving.server.app import ClosedRepository, ForgivingDataPlane, rest_application
+from components.serving.server.connection import BoundedConnection
 from components.serving.server.sentiment_model import SentimentModel
 from components.shared.machine.ports import free_port
 from components.shared.records.model_folder import check_model_folder, read_class_names
@@ -81,6 +82,8 @@ async def _serve(data_plane: ForgivingDataPlane, endpoint: Endpoint, observer: O
             ObservedApp(app, observer),
             host=endpoint.host,
             port=endpoint.http_port,
+            http=BoundedConnection,
+            ws="none",
             log_config=None,
             access_log=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
@@ -142,6 +145,7 @@ def _configure_logging() -> None:
     plain = "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.WARNING, format=plain, handlers=[handler], force=True)
     logging.getLogger("components").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # its warnings are of clients' mistakes
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:

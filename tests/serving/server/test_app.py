@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from components.serving.model.batching import OverloadedError
 from components.serving.observing.observer import ObservedApp
 from components.serving.server.app import ForgivingDataPlane, rest_application
+from components.serving.server.connection import BoundedConnection
 from components.serving.server.protocol import V2_INPUTS, V2_OUTPUTS
 from components.serving.server.sentiment_model import Refusal, SentimentModel
 from tests.serving.conftest import NAME, ONE, V1, V2, anything, ask, counted, element
@@ -307,7 +308,7 @@ def address(app, observer):
 
     listening = socket.create_server(("127.0.0.1", 0))
     observed = ObservedApp(app, observer)
-    server = uvicorn.Server(uvicorn.Config(observed, log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(observed, http=BoundedConnection, log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield listening.getsockname()
