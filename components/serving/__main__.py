@@ -26,7 +26,7 @@ def main() -> None:
             else:
                 shown = f"{about} (default: {option.default})" if option.default != "" else about
                 group.add_argument(flag, default=option.default, help=shown)
-    for name in ("model_version", "model_digest"):
+    for name in ("model_version", "model_digest", "signature_key"):
         parser.set_defaults(**{name: os.environ.get(name.upper(), "")})
     given = vars(parser.parse_args())
     model, endpoint, limits, logs = (

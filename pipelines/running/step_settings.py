@@ -29,6 +29,7 @@ CONFIG_KEYS: tuple[str, ...] = (
 CLUSTER_KEYS: tuple[str, ...] = (
     *("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"),
+    *("SIGNING_KEY", "SIGNATURE_KEY", "MODEL_LICENSE", "MODEL_LANGUAGE"),
 )
 """Keys of the cluster's own ConfigMap (`manifests/cluster`) that do so where it has them."""
 
@@ -160,6 +161,10 @@ def place(task: PipelineTask) -> PipelineTask:
         task, names.CLUSTER_CONFIG_MAP, {key: key for key in CLUSTER_KEYS}, optional=True
     )
     kubernetes.use_config_map_as_volume(task, names.CA_CONFIG_MAP, names.CA_PATH, optional=True)
+    if task.component_spec.name == "register-model":
+        kubernetes.use_secret_as_volume(
+            task, names.SIGNING_SECRET, names.SIGNING_PATH, optional=True
+        )
     kubernetes.use_secret_as_env(
         task, names.FEATURE_STORE_SECRET, {key: key for key in SECRET_KEYS}
     )

@@ -22,12 +22,17 @@ def test_a_server_that_is_told_a_digest_refuses_other_files(
         main()
 
 
+@pytest.mark.parametrize("by_environment", [True, False])
 def test_a_server_that_is_told_to_demand_a_signature_refuses_without(
-    served_folder, monkeypatch, tmp_path
+    served_folder, monkeypatch, tmp_path, by_environment
 ):
-    (tmp_path / "key.pub").touch()
-    key = f"--signature-key={tmp_path / 'key.pub'}"
-    monkeypatch.setattr(sys, "argv", ["serving", "--model-dir", str(served_folder), key])
+    key, argv = tmp_path / "key.pub", ["serving", "--model-dir", str(served_folder)]
+    key.touch()
+    if by_environment:
+        monkeypatch.setenv("SIGNATURE_KEY", str(key))
+    else:
+        argv.append(f"--signature-key={key}")
+    monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr(server, "_configure_logging", lambda: None)
     with pytest.raises(UserError, match=f"{served_folder} is not signed"):
         main()

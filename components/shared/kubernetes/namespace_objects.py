@@ -29,6 +29,9 @@ CLUSTER_CONFIG_MAP = "review-sentiment-cluster"
 CA_CONFIG_MAP, CA_PATH = "review-sentiment-ca", "/etc/review-sentiment-ca"
 """Optional ConfigMap with certificate authorities, and where every pod has it mounted."""
 
+SIGNING_SECRET, SIGNING_PATH = "review-sentiment-signing", "/etc/review-sentiment-signing"
+"""Optional Secret with the key that versions are signed with, and where register-model has it."""
+
 FEATURE_STORE_SECRET = "review-sentiment-feature-store"  # noqa: S105 - a name, not a secret
 """Secret with the connection to the feature store's Postgres, by libpq's names."""
 

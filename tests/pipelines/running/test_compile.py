@@ -94,6 +94,8 @@ def test_task_and_pod_of_a_step(compiled, pipeline, step, settings):
     (authorities,) = pod["configMapAsVolume"]
     assert (authorities["configMapName"], authorities["optional"]) == (names.CA_CONFIG_MAP, True)
     assert authorities["mountPath"] == names.CA_PATH
+    signing = [(one["secretName"], one["optional"]) for one in pod.get("secretAsVolume", [])]
+    assert signing == ([(names.SIGNING_SECRET, True)] if step == "register-model" else [])
     store, data, login = pod["secretAsEnv"]
     assert (login["secretName"], login["optional"]) == (names.MLFLOW_LOGIN_SECRET, True)
     assert {pair["envVar"] for pair in login["keyToEnv"]} == set(MLFLOW_LOGIN_KEYS)

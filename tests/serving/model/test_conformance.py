@@ -164,7 +164,6 @@ def trained(tmp_path_factory):
     from components.serving.export import export_for_serving
     from components.shared.machine.base_model import load_tokenizer
     from components.shared.machine.files import write_parquet
-    from components.shared.records.labels import rating_to_sentiment
     from components.shared.records.reviews import TRAINING_SET_SCHEMA
     from components.training.fine_tune import fine_tune
     from components.training.options import TrainingOptions
@@ -182,14 +181,14 @@ def trained(tmp_path_factory):
     rows = []
     for number, (text, rating) in enumerate(zip(texts, ratings, strict=True)):
         ids = tokenizer.encode(text).ids
-        row = {"review_id": f"r{number:05d}", "sentiment": rating_to_sentiment(rating)}
+        row = {"review_id": f"r{number:05d}", "sentiment": (rating > 3) - (rating < 3)}
         row |= {"rating": rating, "split": "validation" if number % 8 == 0 else "train"}
         rows.append({**row, "copies": 1, "input_ids": ids, "n_tokens": len(ids)})
     table = pa.Table.from_pylist(rows, schema=TRAINING_SET_SCHEMA)
     write_parquet(root / "set.parquet", table)
-    options = TrainingOptions(epochs=2, min_steps=0)
+    options = TrainingOptions(epochs=1, min_steps=0)
     fine_tune(root / "set.parquet", "minilm", options, root / "model", facts={"max_tokens": 160})
-    export_for_serving(root / "model", root / "set.parquet", root / "exported")
+    export_for_serving(root / "model", root / "set.parquet", root / "exported", max_reviews=100)
     write_model_card(root / "exported")
     write_mlflow_model(root / "exported")
     long = ["I wore it for a day and the seams came apart. " * 60]
