@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-IN_STATE := $(BIN)/python -m pipelines.running.environment state
+IN_STATE = $(BIN)/python -m pipelines.running.environment '$(STATE)'
 INSTALLED := $(VENV)/.installed
 UV ?= uv==0.13.9
 
@@ -17,6 +17,11 @@ ARGS ?=
 READING = $(if $(findstring command,$(origin COLUMNS)),$1columns='$(COLUMNS)') \
   $(if $(LABELS),$1labels='$(LABELS)')
 unexport COLUMNS
+
+# Where runs write: what outlives a run, and a folder for each run.
+STATE ?= state
+RUNS ?= runs
+FOLDERS = --state '$(STATE)' --runs '$(RUNS)'
 
 # Where `make submit` sends the pipeline: the endpoint of Kubeflow Pipelines, or the kubeconfig's;
 # and the run's namespace, which is the profile's in multi-user Kubeflow.
@@ -78,30 +83,30 @@ $(INSTALLED): pyproject.toml constraints.txt
 	"$$@" --constraint constraints.txt --editable '.[local,dev]'
 	touch $@
 
-run: $(INSTALLED) ## Run the training pipeline on this machine  [DATA= COLUMNS= LABELS= BASE_MODEL= ARGS=]
+run: $(INSTALLED) ## Run the training pipeline on this machine  [DATA= COLUMNS= LABELS= BASE_MODEL= STATE= RUNS= ARGS=]
 	$(BIN)/python -m pipelines.running.run training --data-uri '$(DATA)' --base-model '$(BASE_MODEL)' \
-	  $(call READING,--) $(ARGS)
+	  --model-name '$(MODEL_NAME)' $(FOLDERS) $(call READING,--) $(ARGS)
 
 approve: $(INSTALLED) ## Promote a version that waits for approval  VERSION=
 	@test -n "$(VERSION)" || { echo 'error: say which: make approve VERSION=1' >&2; exit 2; }
 	$(BIN)/python -m pipelines.running.run approval --version '$(VERSION)' \
-	  --approved-by '$(APPROVED_BY)' --model-name '$(MODEL_NAME)'
+	  --approved-by '$(APPROVED_BY)' --model-name '$(MODEL_NAME)' $(FOLDERS)
 
 serve: $(INSTALLED) ## Serve the champion  [PORT=8080 ARGS="--features --grpc-port 8081"]
-	$(BIN)/python -m pipelines.running.serve --model-name '$(MODEL_NAME)' --port '$(PORT)' $(ARGS)
+	$(BIN)/python -m pipelines.running.serve --model-name '$(MODEL_NAME)' --port '$(PORT)' --state '$(STATE)' $(ARGS)
 
 site: $(INSTALLED) ## Serve with canaries, behind nginx, until stopped  [SITE_PORT=8090]
-	$(IN_STATE) $(BIN)/python -m components.deployment.local.site --state state/site \
+	$(IN_STATE) $(BIN)/python -m components.deployment.local.site --state '$(STATE)/site' \
 	  --name '$(MODEL_NAME)' --port '$(SITE_PORT)' $(ARGS)
 
 rollout: $(INSTALLED) ## Roll a version out on the site, step by step  [VERSION=champion ARGS=]
 	$(BIN)/python -m pipelines.running.run rollout --version '$(or $(VERSION),champion)' \
-	  --model-name '$(MODEL_NAME)' $(ARGS)
+	  --model-name '$(MODEL_NAME)' $(FOLDERS) $(ARGS)
 
 ab-test: $(INSTALLED) ## Test a version against the one that serves  VERSION= [ARGS=]
 	@test -n "$(VERSION)" || { echo 'error: say which: make ab-test VERSION=2' >&2; exit 2; }
 	$(BIN)/python -m pipelines.running.run ab-test --version '$(VERSION)' \
-	  --model-name '$(MODEL_NAME)' $(ARGS)
+	  --model-name '$(MODEL_NAME)' $(FOLDERS) $(ARGS)
 
 traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 SITE_PORT=8090]
 	@test -n "$(REVIEWS)" || { echo 'error: name a Parquet file of reviews: make traffic REVIEWS=…' >&2; exit 2; }
@@ -109,7 +114,7 @@ traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 S
 	  --model-name '$(MODEL_NAME)' --reviews '$(REVIEWS)' --rate '$(or $(RATE),50)' $(ARGS)
 
 models: $(INSTALLED) ## List the registered versions
-	$(IN_STATE) $(BIN)/python -m components.registry list
+	$(IN_STATE) $(BIN)/python -m components.registry --model-name '$(MODEL_NAME)' list
 
 verify: $(INSTALLED) ## Check a version's files, and its signature  [VERSION=champion KEY=public.pem]
 	$(IN_STATE) $(BIN)/python -m components.registry --model-name '$(MODEL_NAME)' \
@@ -120,8 +125,9 @@ ui: $(INSTALLED) ## Open MLflow's pages on the runs and versions  [UI_PORT=5000]
 	$(IN_STATE) sh -c 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	  exec $(BIN)/mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --port $(UI_PORT)'
 
-lookup: $(INSTALLED) ## Read a review's features from the online store  REVIEW_ID=
-	$(IN_STATE) $(BIN)/python -m components.features lookup '$(REVIEW_ID)'
+lookup: $(INSTALLED) ## Read the champion's features of a review from the online store  REVIEW_ID=
+	@test -n "$(REVIEW_ID)" || { echo 'error: say which: make lookup REVIEW_ID=…' >&2; exit 2; }
+	$(BIN)/python -m pipelines.running.lookup --model-name '$(MODEL_NAME)' --state '$(STATE)' '$(REVIEW_ID)'
 
 ##@ Development
 

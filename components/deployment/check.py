@@ -109,7 +109,7 @@ def check_deployment(
             ended_seconds = time.monotonic() - stopping
         except httpx.HTTPError as error:
             raise UserError(
-                f"the model server stopped answering ({error!r}); its log says why"
+                f"the model server stopped answering ({error!r}): {server.last_lines()}"
             ) from error
         finally:
             server.kill()

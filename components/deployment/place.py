@@ -20,6 +20,7 @@ from components.deployment.kserve.inference_service import ServiceSettings, stor
 from components.deployment.kserve.service import KServeService, inference_services
 from components.deployment.local.local_service import LocalService
 from components.deployment.service import Candidate, Service
+from components.shared.machine.commands import make_command
 from components.shared.machine.errors import UserError
 from components.shared.records.file_list import folder_digest
 from components.shared.records.model_folder import check_model_folder
@@ -75,8 +76,8 @@ def serving_place(
         local = LocalService(Path(site), model_name, candidate, settings.arguments)
         if not local.is_served():
             raise UserError(
-                f"nothing serves {model_name} from {site}; start it with `make site` in another "
-                "terminal"
+                f"nothing serves {model_name} from {site}; start it with "
+                f"`{make_command('site', model_name)}` in another terminal"
             )
         source = ServerMetrics(local.addresses)
         return Place(local, source, mode, lambda: local.url, local.addresses, settings.payload_uri)

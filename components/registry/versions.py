@@ -7,7 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.shared.machine.errors import UserError
+from components.shared.machine.commands import make_command
+from components.shared.machine.errors import NotApproved, UserError
 from components.shared.machine.files import replaced_when_whole
 from components.shared.machine.tracking import errors_in_words, tracking_client
 from components.shared.records.file_list import difference
@@ -235,9 +236,9 @@ def version_by(client: "MlflowClient", model_name: str, version: str) -> "ModelV
 
 def _check_approved(version: "ModelVersion") -> None:
     if version.tags.get("approval") != Approval.APPROVED:
-        raise UserError(
-            f"version {version.version} of {version.name} waits for approval; "
-            f"run make approve VERSION={version.version}"
+        approve = make_command("approve", version.name, VERSION=version.version)
+        raise NotApproved(
+            f"version {version.version} of {version.name} waits for approval; run `{approve}`"
         )
 
 

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from components.shared.machine.commands import STATE_VARIABLE
+from components.shared.machine.databases import check_database
+from components.shared.machine.errors import exit_in_words
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -45,12 +49,20 @@ def local_environment(state: Path) -> dict[str, str]:
         # In a terminal a progress bar is redrawn in place; in a log each drawing is a line.
         "TQDM_MININTERVAL": "0.5" if sys.stdout.isatty() else "10",
     }
-    return {name: os.environ.get(name) or value for name, value in variables.items()}
+    kept = {name: os.environ.get(name) or value for name, value in variables.items()}
+    return kept | {STATE_VARIABLE: str(state)}
+
+
+def check_databases(state: Path) -> None:
+    """Raise `UserError` where a database of the state folder is damaged, before anything runs."""
+    for name in ("mlflow/mlflow.db", "feature_store/registry.db", "feature_store/online.db"):
+        check_database(state / name)
 
 
 def main() -> None:
     """Replace this process by the command on its command line, in the local environment."""
     state, *command = sys.argv[1:]
+    exit_in_words(lambda: check_databases(Path(state)))
     os.execvpe(command[0], command, os.environ | local_environment(Path(state)))  # noqa: S606
 
 

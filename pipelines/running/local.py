@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.shared.machine.errors import UserError
+from components.shared.machine.errors import FAILED, UserError
 from components.shared.machine.files import write_json
-from pipelines.running.environment import local_environment
+from pipelines.running.environment import check_databases, local_environment
 from pipelines.running.pipeline import Pipeline
+from pipelines.running.step import COMMAND
 from pipelines.running.step_log import StepLog
 
 
@@ -36,6 +37,21 @@ class Run:
         return path if path.exists() else None
 
 
+class StepFailed(UserError):  # noqa: N818 (what it says is what the step did)
+    """A step of a run ended with an error.
+
+    Attributes:
+        step: Its name, '' where it is not known.
+        exit_code: That of the step's own error.
+    """
+
+    def __init__(self, step: str, why: str, where: str, exit_code: int) -> None:
+        """Say which step failed, why, and where more is to be read."""
+        super().__init__(f"step {step or '?'} failed: {why} ({where})")
+        self.step = step
+        self.exit_code = exit_code
+
+
 def run_locally(
     pipeline: Pipeline,
     parameters: Mapping[str, Any],
@@ -54,7 +70,8 @@ def run_locally(
         quiet: Whether to show nothing on the screen.
 
     Raises:
-        UserError: If a step failed; the sentence says which one and why.
+        StepFailed: If a step failed; the sentence says which one and why.
+        UserError: If a parameter is not known, or a database of the state folder is damaged.
     """
     from kfp import local
 
@@ -65,10 +82,11 @@ def run_locally(
             raise UserError(f"the pipeline has no parameter {name}; it has {', '.join(inputs)}")
     given = {name: spec.default for name, spec in inputs.items()} | dict(parameters)
     moment = datetime.datetime.now(datetime.UTC)
-    folder = (runs / f"{moment:%Y-%m-%d-%H%M%S}-{os.getpid()}").resolve()
+    folder = (runs / f"{moment:%Y-%m-%d-%H%M%S-%f}").resolve()
+    state.mkdir(parents=True, exist_ok=True)
+    check_databases(state)
     folder.mkdir(parents=True)
     os.environ |= local_environment(state) | {"RUN_NAME": folder.name}
-    state.mkdir(parents=True, exist_ok=True)
     screen = Path(os.devnull).open("w") if quiet else None  # noqa: SIM115 - closed with the log
     log = StepLog(folder / "log.txt", screen)
     try:
@@ -81,16 +99,14 @@ def run_locally(
             # KFP warns that images and resources have no effect here, which is the point.
             warnings.simplefilter("ignore")
             local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
-            _without_retries(traced)(**parameters)
+            _for_one_machine(traced)(**parameters)
     except RuntimeError as error:
-        _flatten(folder)
-        reason = f"{log.error or error} (all output: {folder / 'log.txt'})"
-        raise UserError(f"step {log.failed_step or '?'} failed: {reason}") from None
+        raise _step_failed(log, error, folder / "log.txt") from None
     finally:
         log.close()
         if screen:
             screen.close()
-    _flatten(folder)
+        _flatten(folder)
     if log.unresolved:
         raise UserError(f"a condition of the pipeline has no value: {log.unresolved}")
     facts = {
@@ -104,12 +120,32 @@ def run_locally(
     return Run(folder, log.seconds, given)
 
 
-def _without_retries(traced: Any) -> Any:
-    """The pipeline with each step tried once: here a step fails for a reason that stays."""
+def _step_failed(log: StepLog, error: Exception, log_file: Path) -> StepFailed:
+    """What the failed step's process said of itself, or what can be said of one that was killed."""
+    if log.failure:
+        why = log.failure.words
+    elif log.failed_step:
+        last = f"; its last line: {log.last_line}" if log.last_line else ""
+        why = f"its process ended without a reason, as if it was killed for want of memory{last}"
+    else:
+        why = " ".join(str(error).split())
+    code = log.failure.exit_code if log.failure else FAILED
+    return StepFailed(log.failed_step, why, f"all output: {log_file}", code)
+
+
+def _for_one_machine(traced: Any) -> Any:
+    """The pipeline with each step tried once, as failures here stay, and in a process of ours."""
     spec = traced.pipeline_spec
     for dag in (spec.root.dag, *(component.dag for component in spec.components.values())):
         for task in dag.tasks.values():
             task.ClearField("retry_policy")
+    for executor in spec.deployment_spec["executors"].values():
+        command = executor["container"]["command"]
+        for position, part in enumerate(command):
+            # The part after the program's is the step's own code.
+            if "kfp.dsl.executor_main" in part:
+                command[position] = part.replace("kfp.dsl.executor_main", COMMAND, 1)
+                break
     return traced
 
 
@@ -118,7 +154,8 @@ def _flatten(folder: Path) -> None:
     for nested in [path for path in folder.iterdir() if path.is_dir()]:
         for step in nested.iterdir():
             step.rename(folder / step.name)
-        nested.rmdir()
+        with contextlib.suppress(OSError):  # a step that was interrupted may write there still
+            nested.rmdir()
 
 
 @contextlib.contextmanager

@@ -11,9 +11,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from components.shared.machine.errors import UserError, exit_in_words
+from components.shared.machine.commands import make_command
+from components.shared.machine.errors import (
+    EXIT_CODES,
+    GATE_CLOSED,
+    ROLLED_BACK,
+    NotApproved,
+    UserError,
+    exit_in_words,
+)
 from components.shared.machine.files import read_json
-from pipelines.running.local import Run, run_locally
+from pipelines.running.local import Run, StepFailed, run_locally
 from pipelines.running.pipeline import Pipeline
 
 _READERS: Mapping[str, Any] = {"String": str, "Integer": int, "Float": float}
@@ -38,14 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str]) -> None:
     from pipelines.running.compile import all_pipelines
 
-    parser = argparse.ArgumentParser(prog="python -m pipelines.running.run", description=__doc__)
+    in_lines = {"formatter_class": argparse.RawTextHelpFormatter, "epilog": EXIT_CODES}
+    prog = "python -m pipelines.running.run"
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, **in_lines)
     commands = parser.add_subparsers(dest="pipeline", required=True)
     pipelines = all_pipelines()
     del pipelines["preflight"]  # it is for clusters: `make preflight`
     for name, pipeline in pipelines.items():
-        command = commands.add_parser(
-            name, help=pipeline.description, formatter_class=argparse.RawTextHelpFormatter
-        )
+        command = commands.add_parser(name, help=pipeline.description, **in_lines)
         if name in arguments:
             _add_options(command, name, pipeline)
     options = vars(parser.parse_args(arguments))
@@ -55,11 +63,16 @@ def _run(arguments: Sequence[str]) -> None:
     for key, value in parameters.items():
         if isinstance(value, list):
             parameters[key] = dict(_assignment(key, text) for text in value)
-    run = run_locally(pipeline, _with_absolute_paths(parameters), runs=runs, state=state)
+    try:
+        run = run_locally(pipeline, _with_absolute_paths(parameters), runs=runs, state=state)
+    except StepFailed as error:
+        if name == "approval" and error.step == "check-deployment":
+            raise NotApproved(f"version {parameters['version']} is not approved: {error}") from None
+        raise
     if name == "training":
         _announce(run, write_report(run))
     elif name == "approval":
-        print(f"\nversion {parameters['version']} is champion; `make serve` serves it")
+        print(f"\n{_champion(parameters['version'], run)}")
     else:
         _announce_try(name, run)
 
@@ -156,21 +169,29 @@ def write_report(run: Run) -> Path:
     return report
 
 
+def _champion(version: str, run: Run) -> str:
+    serve = make_command("serve", run.parameters["model_name"])
+    return f"version {version} is champion; `{serve}` serves it"
+
+
 def _announce(run: Run, report: Path) -> None:
-    """Say in a few lines what came of the run."""
+    """Say in a few lines what came of the run; a closed gate has an exit code of its own."""
     gate = read_json(run.folder / "evaluate-classifier" / "evaluation_summary")["gate"]
     registration = run.artifact("register-model", "registration")
     version = read_json(registration)["version"] if registration else ""
     if not registration:
         end = "nothing was registered or deployed"
     elif run.artifact("check-deployment", "deployment_check"):
-        end = f"version {version} is champion; `make serve` serves it"
+        end = _champion(version, run)
     else:
-        end = f"version {version} waits: `make approve VERSION={version}` continues"
+        approve = make_command("approve", run.parameters["model_name"], VERSION=version)
+        end = f"version {version} waits: `{approve}` continues"
     print(f"\nfinished in {sum(run.seconds.values()) / 60:.1f} min")
     warnings = [f"warning: {warning}" for warning in gate["warnings"]]
     for line in [*gate["reasons"], *warnings, end, f"report: {report}"]:
         print(f"  {line}")
+    if not registration:
+        raise SystemExit(GATE_CLOSED)
 
 
 _TRIES = {"rollout": ("roll-out-model", "rollout"), "ab-test": ("run-ab-test", "ab_test")}
@@ -186,12 +207,17 @@ _ENDS = {
 
 
 def _announce_try(name: str, run: Run) -> None:
-    """Copy the page of a rollout or A/B test to the run folder, and say its decision."""
+    """Copy the page of a rollout or A/B test to the run folder, and say its decision.
+
+    Exits with a code of its own where the version was rolled back.
+    """
     step, artifact = _TRIES[name]
     record, report = read_json(run.folder / step / artifact), run.folder / "report.html"
     shutil.copyfile(run.folder / step / "report", report)
     end = _ENDS.get((name, record["decision"]), "serves already").format(**record)
     print(f"\nversion {record['version']} {end}: {record['reason']}\n  report: {report}")
+    if record["decision"] == "roll_back":
+        raise SystemExit(ROLLED_BACK)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.shared.machine.commands import make_command
 from components.shared.machine.errors import UserError, exit_in_words
-from pipelines.running.environment import local_environment
+from components.shared.machine.ports import free_port, port_number
+from pipelines.running.environment import check_databases, local_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,19 +20,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _serve(arguments: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.running.serve", description=__doc__)
     parser.add_argument("--model-name", default="review-sentiment", help="name in the registry")
-    parser.add_argument("--port", type=int, default=8080, help="HTTP port (default: 8080)")
+    port = "HTTP port; 0 takes a free one (default: 8080)"
+    parser.add_argument("--port", type=port_number, default=8080, help=port)
+    host = "address to listen on; 127.0.0.1 is this machine only (default: %(default)s)"
+    parser.add_argument("--host", default="127.0.0.1", help=host)
     parser.add_argument("--state", type=Path, default=Path("state"), help="the runs' state folder")
     parser.epilog = "Further options go to the server; see python -m components.serving --help."
     options, of_server = parser.parse_known_args(arguments)
     os.environ |= local_environment(options.state)
+    check_databases(options.state)
+    port = free_port(options.host, options.port)
 
     from components.registry.versions import fetch_champion
 
     folder = options.state.resolve() / "served" / options.model_name
     version = fetch_champion(options.model_name, folder)
     if not version:
-        raise UserError(f"no version of {options.model_name} is champion; `make run` trains one")
-    url = f"http://localhost:{options.port}/v1/models/{options.model_name}:predict"
+        train = make_command("run", options.model_name)
+        raise UserError(f"no version of {options.model_name} is champion; `{train}` trains one")
+    url = f"http://localhost:{port}/v1/models/{options.model_name}:predict"
     print(
         f"serving {options.model_name} version {version}; ask it with\n\n"
         f"  curl {url} -H 'content-type: application/json' \\\n"
@@ -39,7 +47,7 @@ def _serve(arguments: Sequence[str] | None) -> None:
     )
     command = ["-m", "components.serving", "--model-dir", str(folder)]
     command += ["--model-name", options.model_name, "--model-version", version]
-    command += ["--http-port", str(options.port), *of_server]
+    command += ["--host", options.host, "--http-port", str(port), *of_server]
     os.execv(sys.executable, [sys.executable, *command])  # noqa: S606 - arguments are our own
 
 

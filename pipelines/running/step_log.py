@@ -7,20 +7,20 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from pipelines.running.step import Failure, read_mark
+
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r" - INFO - Executing task '([^']+)'")
 _FINISHED = re.compile(r" - (?:INFO|ERROR) - Task '([^']+)' finished with status (\w+)")
 _KFP_LINE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} - (INFO|WARNING|ERROR) - (.*)")
 _STEP_LINE = re.compile(r"^    \[KFP Executor [^\]]*? (DEBUG|INFO|WARNING|ERROR)\]: (.*)")
 _OUTPUTS = re.compile(r"Task '[^']+' (?:outputs:|has no outputs)")
-_USER_ERROR = re.compile(r"components\.shared\.machine\.errors\.UserError: (.*)")
-_ERROR = re.compile(r"^    ((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)")
 # A bar of tqdm, or training's own line.
 _PROGRESS = re.compile(r"\d+%\||^step \d+ of \d+, ")
 # What KFP's executor says of its own work; the log file keeps it.
 _EXECUTOR_TALK = re.compile(
     r"^(--component_module_path|Looking for component |Loading KFP component|Got executor_input|"
-    r"Wrote executor output|Streamed logs)"
+    r"Wrote executor output|Did not write output|Streamed logs)"
 )
 
 
@@ -30,15 +30,21 @@ class StepLog(io.TextIOBase):
     Attributes:
         seconds: Wall time of each finished step, by name, in the order in which they ran.
         failed_step: Name of the step that failed last, or ''.
-        error: The sentence that the failed step ended with, or ''.
+        failure: What the failed step's process said of itself; None where it was killed.
+        last_line: What the step that ran last printed last.
         unresolved: What KFP said of a condition that it could not evaluate, or ''. KFP takes such
             a condition for false and goes on, which would pass for a gate that closed.
     """
 
     def __init__(self, log_file: Path, screen: TextIO | None = None) -> None:
-        """Open the log file, which gets every line; the essence goes to the screen (or stdout)."""
+        """Open the log file, which gets every line; the essence goes to the screen (or stdout).
+
+        KFP's own folder below that of the log is left out of paths: it is gone when the run ends.
+        """
         self.seconds: dict[str, float] = {}
-        self.failed_step = self.error = self.unresolved = self._pending = ""
+        self.failure: Failure | None = None
+        self.failed_step = self.last_line = self.unresolved = self._pending = ""
+        self._own_folder = re.compile(rf"({re.escape(str(log_file.parent))}/)[^/\s]+-\d{{6}}/")
         self._screen = screen or sys.stdout
         self._file = log_file.open("w", encoding="utf-8")
         self._started = time.perf_counter()
@@ -52,24 +58,26 @@ class StepLog(io.TextIOBase):
         """Take over text; whole lines are interpreted at once."""
         *lines, self._pending = (self._pending + text).split("\n")
         for line in lines:
-            self._take(_COLOUR.sub("", line))
+            self._take(line)
         return len(text)
 
     def close(self) -> None:
         """Write out what is pending and close the log file."""
         if not self.closed:
             if self._pending:
-                self._take(_COLOUR.sub("", self._pending))
+                self._take(self._pending)
             self._end_progress()
             self._file.close()
         super().close()
 
     def _take(self, line: str) -> None:
+        line = self._own_folder.sub(r"\1", _COLOUR.sub("", line))
         self._file.write(line + "\n")
         self._file.flush()
         if started := _STARTED.search(line):
             self._started = time.perf_counter()
             self._in_traceback = self._in_dump = False
+            self.failure, self.last_line = None, ""
             self._show(f"\n▸ {started[1]}")
         elif finished := _FINISHED.search(line):
             elapsed, good = time.perf_counter() - self._started, finished[2] == "SUCCESS"
@@ -92,13 +100,13 @@ class StepLog(io.TextIOBase):
                 self.unresolved = kfp_line[2]
             if kfp_line[1] == "WARNING":
                 self._show(f"  warning: {kfp_line[2]}")
-        elif "Traceback (most recent call last)" in line:
-            self._in_traceback = True
-        elif self._in_traceback:
-            if error := _USER_ERROR.search(line) or _ERROR.match(line):
-                self.error = error[1]
+        elif failure := read_mark(line[4:]):
+            self.failure, self._in_traceback = failure, True
         elif line.startswith("    ") and line.strip():
-            self._show_step_output(line[4:])
+            self.last_line = line.strip()
+            self._in_traceback |= "Traceback (most recent call last)" in line
+            if not self._in_traceback:
+                self._show_step_output(line[4:])
 
     def _show_step_output(self, line: str) -> None:
         if not _PROGRESS.search(line):

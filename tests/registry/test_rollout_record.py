@@ -3,7 +3,7 @@ from kfp.dsl import Artifact
 
 from components.registry import component
 from components.registry import versions as registry
-from components.shared.machine.errors import UserError
+from components.shared.machine.errors import NotApproved, UserError
 from tests.registry.conftest import NAME
 
 
@@ -99,7 +99,7 @@ def test_a_pending_version_is_not_fetched_for_a_rollout(
     fetch = component.fetch_version.python_func
     names = ("fetched", "table")
     outputs = [Artifact(uri=str(tmp_path / name)) for name in names]
-    with pytest.raises(UserError, match=r"version 4 of .* waits for approval; run make approve"):
+    with pytest.raises(NotApproved, match=r"version 4 of .* waits.*run `make approve VERSION=4`"):
         fetch(NAME, "4", *outputs, approved_only=True)
     assert not (tmp_path / "fetched").exists()
     assert fetch(NAME, "4", *outputs).version == "4"

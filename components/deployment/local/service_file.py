@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass as checked
 
 from components.deployment.service import ServiceState
+from components.shared.machine.commands import make_command
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
 
@@ -263,7 +264,8 @@ class ServiceFile:
             return f"nothing is deployed at {self.path}"
         said, now = [], self.in_effect()
         if not self.is_served():
-            said.append("no site runs; start it with `make site` in another terminal")
+            site = make_command("site", self.name)
+            said.append(f"no site runs; start it with `{site}` in another terminal")
         elif not now.url:
             said.append("the site has not looked at it yet")
         if now.fault:

@@ -36,6 +36,7 @@ from components.deployment.local.service_file import (
 )
 from components.deployment.local.splitter import Backend, Split, Splitter
 from components.shared.machine.errors import UserError, exit_in_words
+from components.shared.machine.ports import port_number
 
 logger = logging.getLogger(__name__)
 
@@ -269,7 +270,7 @@ def main() -> None:
     parser.add_argument("--state", required=True, type=Path, help="folder of the service's files")
     parser.add_argument("--name", default="review-sentiment", help="name of the service")
     parser.add_argument("--host", default="127.0.0.1", help="address (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8090, help="0 takes a free port")
+    parser.add_argument("--port", type=port_number, default=8090, help="0 takes a free port")
     parser.add_argument(
         "--drain-seconds",
         type=float,

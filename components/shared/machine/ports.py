@@ -1,9 +1,17 @@
 """Ports of this machine."""
 
 import socket
+from argparse import ArgumentTypeError
 from contextlib import closing
 
 from components.shared.machine.errors import UserError
+
+
+def port_number(text: str) -> int:
+    """For a command line: the port that a text names, 0 for a free one."""
+    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        raise ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
+    return int(text)
 
 
 def free_port(host: str, port: int) -> int:

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.machine.errors import UserError
+from components.shared.machine.errors import EXIT_CODES, UserError
+from components.shared.machine.files import write_json
 from components.training.options import TrainingOptions
 from pipelines.running import run as command
+from pipelines.running.local import Run, StepFailed
 
 
 @pytest.fixture
@@ -74,3 +76,81 @@ def test_help_lists_the_options_behind_a_dict(capsys):
         assert f"  {one.name}={one.default}: " in said
     assert "--accuracy-threshold" in said
     assert "(default: 0.8)" in said
+
+
+@pytest.fixture
+def ended(monkeypatch, tmp_path):
+    """Runs nothing: the command line finds these artifacts (JSON by step and name) of a run."""
+    monkeypatch.setattr(command, "write_report", lambda run: run.folder / "report.html")
+
+    def ended(artifacts, **parameters):
+        for path, content in artifacts.items():
+            write_json(tmp_path / path, content)
+        run = Run(tmp_path, {"step": 60.0}, {"model_name": "review-sentiment"} | parameters)
+        monkeypatch.setattr(command, "run_locally", lambda *_, **__: run)
+
+    return ended
+
+
+EVALUATED = {"evaluate-classifier/evaluation_summary": {"gate": {"warnings": [], "reasons": []}}}
+REGISTERED = EVALUATED | {"register-model/registration": {"version": "2"}}
+CHECKED = REGISTERED | {"check-deployment/deployment_check": {}}
+
+
+def tried(step, name, decision):
+    outcome = {"version": "2", "decision": decision, "reason": "it failed", "stable_version": "1"}
+    return {f"{step}/{name}": outcome, f"{step}/report": "a page"}
+
+
+@pytest.mark.parametrize(
+    ("words", "artifacts", "code", "said"),
+    [
+        ("training", CHECKED, 0, "version 2 is champion; `make serve"),
+        ("training", REGISTERED, 0, "version 2 waits: `make approve VERSION=2"),
+        ("training", EVALUATED, 3, "nothing was registered"),
+        ("approval --version 2 --approved-by me", {}, 0, "version 2 is champion"),
+        ("rollout", tried("roll-out-model", "rollout", "promote"), 0, "was promoted"),
+        ("rollout", tried("roll-out-model", "rollout", "roll_back"), 4, "was rolled back: it"),
+        ("ab-test --version 2", tried("run-ab-test", "ab_test", "promote"), 0, "serves now"),
+        ("ab-test --version 2", tried("run-ab-test", "ab_test", "roll_back"), 4, "1 stays"),
+    ],
+)
+def test_a_script_sees_how_a_run_ended(ended, capsys, words, artifacts, code, said):
+    ended(artifacts)
+    try:
+        command.main(words.split())
+        found = 0
+    except SystemExit as error:
+        found = error.code
+    assert found == code
+    assert said in capsys.readouterr().out
+
+
+def test_hints_name_the_model_and_the_state_that_the_run_had(ended, capsys, monkeypatch):
+    monkeypatch.setenv("LOCAL_STATE", "elsewhere")
+    ended(REGISTERED, model_name="sentiment-fr")
+    command.main(["training"])
+    assert "`make approve VERSION=2 MODEL_NAME=sentiment-fr STATE=elsewhere`" in (
+        capsys.readouterr().out
+    )
+
+
+def test_an_approval_is_refused_where_the_check_fails(monkeypatch, capsys):
+    def refused(*_, **__):
+        raise StepFailed("check-deployment", "3 reviews differ", "all output: log.txt", 2)
+
+    monkeypatch.setattr(command, "run_locally", refused)
+    with pytest.raises(SystemExit, match="5"):
+        command.main(["approval", "--version", "2", "--approved-by", "me"])
+    assert "version 2 is not approved: step check-deployment failed: 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["rollout", "--help"]])
+def test_help_names_the_exit_codes(words, capsys):
+    with pytest.raises(SystemExit):
+        command.main(words)
+    said = capsys.readouterr().out
+    documented = (Path(__file__).parents[3] / "README.md").read_text()
+    for line in EXIT_CODES.splitlines()[1:]:
+        assert line in said
+        assert f"| {line.split()[0]} |" in documented

@@ -1,5 +1,6 @@
 import io
 
+from pipelines.running.step import Failure
 from pipelines.running.step_log import StepLog
 
 LINES = """\
@@ -21,9 +22,11 @@ LINES = """\
     reviews: Dataset( name='reviews' )
 --------------------------------------------------------------------------------
 12:00:01.001 - INFO - Executing task \x1b[96m'prepare'\x1b[0m
+    [step failed] {"words": "reviews.csv has no column rating; name it", "exit_code": 2}
     Traceback (most recent call last):
       File "x.py", line 1, in <module>
-    components.shared.machine.errors.UserError: reviews.csv has no column rating; name it
+    components.deployment.service.Interfered: reviews.csv has no column rating; name it
+    what a library prints at exit
 12:00:02.000 - ERROR - Task \x1b[96m'prepare'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
 """
 
@@ -37,18 +40,27 @@ def test_a_person_sees_steps_and_their_words_and_the_file_keeps_everything(tmp_p
     shown, kept = screen.getvalue(), (tmp_path / "log.txt").read_text()
     for words in ("▸ ingest", "  kept 10 rows", "  warning: one row is odd", "  plain words"):
         assert words in shown
-    for words in ("Looking for component", "inputs", "Dataset", "Traceback"):
+    hidden = ("Looking for component", "inputs", "Dataset", "Traceback", "step failed", "at exit")
+    for words in hidden:
         assert words not in shown
     assert "Looking for component" in kept
     assert "Traceback" in kept
     assert "\x1b[" not in kept
     assert list(log.seconds) == ["ingest", "prepare"]
     assert log.failed_step == "prepare"
-    assert log.error == "reviews.csv has no column rating; name it"
+    assert log.failure == Failure("reviews.csv has no column rating; name it", 2)
 
 
-def test_an_error_of_another_kind_is_reported_with_its_name(tmp_path):
+def test_a_step_that_was_killed_leaves_its_last_line(tmp_path):
     log = StepLog(tmp_path / "log.txt", io.StringIO())
-    log.write("    Traceback (most recent call last):\n    MemoryError: too much\n")
+    log.write("    Traceback (most recent call last):\n    ran out of patience\n\n")
     log.close()
-    assert log.error == "MemoryError: too much"
+    assert (log.failure, log.last_line) == (None, "ran out of patience")
+
+
+def test_paths_are_those_that_stay_when_the_run_has_ended(tmp_path):
+    screen = io.StringIO()
+    log = StepLog(tmp_path / "log.txt", screen)
+    log.write(f"    wrote {tmp_path}/training-2026-11-21-20-47-00-827520/prepare/prepared\n")
+    log.close()
+    assert screen.getvalue() == f"  wrote {tmp_path}/prepare/prepared\n"
