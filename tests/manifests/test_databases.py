@@ -10,7 +10,16 @@ import httpx
 import psycopg
 import pytest
 
+from components.shared.kubernetes.namespace_objects import MLFLOW_LOGIN_SECRET
+from components.shared.machine.errors import UserError
 from components.shared.machine.ports import free_port
+from components.shared.machine.tracking import (
+    TRACKING_URI,
+    errors_in_words,
+    experiment_id,
+    tracking_client,
+)
+from pipelines.running.step_settings import MLFLOW_LOGIN_KEYS
 from tests.deployment.conftest import until
 from tests.features.test_postgres import postgres, pytestmark  # noqa: F401 (a fixture, and marks)
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of
@@ -58,38 +67,98 @@ def test_the_script_reads_the_statefulsets_variables():
     assert {f"{client.upper()}_PASSWORD" for client in CLIENTS} <= read
 
 
-def test_mlflow_starts_as_the_deployment_says_and_answers_its_names(clients, tmp_path):
+LOGIN = {
+    "MLFLOW_TRACKING_USERNAME": "pipeline",
+    "MLFLOW_TRACKING_PASSWORD": "pa%s@/:ss and more",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": "signs the forms",
+}
+"""The Secret that README.md makes."""
+
+PIPELINE = (LOGIN["MLFLOW_TRACKING_USERNAME"], LOGIN["MLFLOW_TRACKING_PASSWORD"])
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(clients, tmp_path_factory):
+    """MLflow as the Deployment starts it, on a port of this machine; the path of its probe."""
+    folder = tmp_path_factory.mktemp("mlflow")
     objects = build(MANIFESTS / "overlays" / "small")
     ((_, pod),) = pods_of(named(objects, "Deployment"))
     (container,) = pod["containers"]
     data = named(objects, "ConfigMap", "review-sentiment-mlflow")["data"]
-    data = data | {"MLFLOW_ARTIFACTS_DESTINATION": str(tmp_path)}
+    data = data | {"MLFLOW_ARTIFACTS_DESTINATION": str(folder)}
     port = free_port("127.0.0.1", 0)
     arguments = [re.sub(r"\$\((\w+)\)", lambda m: data[m[1]], arg) for arg in container["args"]]
     arguments[arguments.index("--port=5000")] = f"--port={port}"
     environment = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
-    environment |= clients["mlflow"] | data | {"HOME": str(tmp_path)}
-    environment |= {variable["name"]: variable["value"] for variable in container["env"]}
+    environment |= clients["mlflow"] | data | {"HOME": str(folder)}
+    for variable in container["env"]:
+        source = (variable.get("valueFrom") or {}).get("secretKeyRef")
+        environment[variable["name"]] = LOGIN[source["key"]] if source else variable["value"]
+    for name, text in named(objects, "ConfigMap", MLFLOW_LOGIN_SECRET)["data"].items():
+        (folder / name).write_text(text)
+    mounted = Path(environment["MLFLOW_AUTH_CONFIG_PATH"])
+    assert str(mounted.parent) in [mount["mountPath"] for mount in container["volumeMounts"]]
+    environment["MLFLOW_AUTH_CONFIG_PATH"] = str(folder / mounted.name)
     environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    with (tmp_path / "log").open("w") as log:
+    with (folder / "log").open("w") as log:
         command, output = [*container["command"], *arguments], {"stdout": log, "stderr": log}
         server = subprocess.Popen(
-            command, env=environment, cwd=tmp_path, start_new_session=True, **output
+            command, env=environment, cwd=folder, start_new_session=True, **output
         )
     try:
         path = container["startupProbe"]["httpGet"]["path"]
         until(lambda: server.poll() or ask(port, path, "10.1.2.3:5000") == 200, 120)
-        assert server.poll() is None, (tmp_path / "log").read_text()
-        experiments = "/api/2.0/mlflow/experiments/get?experiment_id=0"
-        for host in ("mlflow:5000", "mlflow.kubeflow.svc.cluster.local:5000", "localhost:8080"):
-            assert ask(port, experiments, host) == 200
-        assert ask(port, experiments, "rebound.example.com") == 403
+        assert server.poll() is None, (folder / "log").read_text()
+        yield port
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 
-def ask(port, path, host):
+def ask(port, path, host="mlflow:5000", user=None, **content):
+    address = f"http://127.0.0.1:{port}{path}"
     with suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{port}{path}", headers={"Host": host}).status_code
+        method = "POST" if content else "GET"
+        headers = {"Host": host}
+        return httpx.request(method, address, headers=headers, auth=user, **content).status_code
     return None
+
+
+def test_mlflow_answers_its_names_and_no_other(mlflow_server):
+    experiments = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+    for host in ("mlflow:5000", "mlflow.kubeflow.svc.cluster.local:5000", "localhost:8080"):
+        assert ask(mlflow_server, experiments, host, PIPELINE) == 200
+    assert ask(mlflow_server, experiments, "rebound.example.com", PIPELINE) == 403
+
+
+ALIAS = "/api/2.0/mlflow/registered-models/alias"
+LOOKED_AT = "/api/2.0/mlflow/registered-models/get"
+CHAMPION = {"name": "review-sentiment", "alias": "champion", "version": "1"}
+
+
+def test_only_the_steps_login_moves_the_champion(mlflow_server, monkeypatch, tmp_path):
+    monkeypatch.setenv(TRACKING_URI, f"http://127.0.0.1:{mlflow_server}")
+    for key in MLFLOW_LOGIN_KEYS:
+        monkeypatch.delenv(key, raising=False)
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_USERNAME"), errors_in_words():
+        tracking_client().create_registered_model("review-sentiment")
+    for key in MLFLOW_LOGIN_KEYS:
+        monkeypatch.setenv(key, LOGIN[key])
+    client = tracking_client()
+    run = client.create_run(experiment_id(client, "training", injected=False))
+    (tmp_path / "model.txt").write_text("whole")
+    client.log_artifact(run.info.run_id, str(tmp_path / "model.txt"))
+    client.create_registered_model("review-sentiment")
+    client.create_model_version("review-sentiment", f"{run.info.artifact_uri}", run.info.run_id)
+    assert ask(mlflow_server, ALIAS, json=CHAMPION) == 401
+    assert ask(mlflow_server, ALIAS, user=("pipeline", "guess"), json=CHAMPION) == 401
+    # A person looks, and cannot move it.
+    kim = ("kim", "a long password")
+    made = {"username": kim[0], "password": kim[1]}
+    assert ask(mlflow_server, "/api/2.0/mlflow/users/create", json=made) == 401
+    assert ask(mlflow_server, "/api/2.0/mlflow/users/create", user=PIPELINE, json=made) == 200
+    assert ask(mlflow_server, f"{LOOKED_AT}?name=review-sentiment", user=kim) == 200
+    assert ask(mlflow_server, ALIAS, user=kim, json=CHAMPION) == 403
+    assert client.get_registered_model("review-sentiment").aliases == {}
+    client.set_registered_model_alias("review-sentiment", "champion", "1")
+    assert client.get_registered_model("review-sentiment").aliases == {"champion": "1"}

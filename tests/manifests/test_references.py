@@ -3,7 +3,7 @@ import re
 from components.deployment.kserve.inference_service import RUNTIME
 from components.shared.kubernetes import namespace_objects as ours
 from components.shared.machine import images
-from pipelines.running.step_settings import CONFIG_KEYS, SECRET_KEYS
+from pipelines.running.step_settings import CONFIG_KEYS, MLFLOW_LOGIN_KEYS, SECRET_KEYS
 from tests.manifests.conftest import (
     MANIFESTS,
     build,
@@ -20,6 +20,7 @@ SECRETS = {
     "review-sentiment-postgres": {"POSTGRES_PASSWORD"},
     "review-sentiment-object-store": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "review-sentiment-feast-operator": {"sql", "postgres"},
+    ours.MLFLOW_LOGIN_SECRET: {*MLFLOW_LOGIN_KEYS, "MLFLOW_FLASK_SERVER_SECRET_KEY"},
     ours.DATA_SECRET: {"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
 }
 """Secrets that a user makes, and their keys; manifests/README.md has the commands."""

@@ -68,6 +68,11 @@ def errors_in_words() -> Iterator[None]:
     except (MlflowException, RequestException, SQLAlchemyError) as error:
         said = str(error).replace(os.environ.get(TRACKING_URI, ""), uri_without_secrets())
         reason = " ".join(said.split())[:300]
+        if getattr(error, "get_http_status_code", int)() in (401, 403):
+            remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user who may"
+            raise UserError(
+                f"MLflow at {uri_without_secrets()} refuses: {reason}; {remedy}"
+            ) from error
         raise UserError(
             f"MLflow at {uri_without_secrets()} answered with an error: {reason}; "
             f"check {TRACKING_URI} and that the server runs"
