@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from components.data.headers import FIELDS
 from components.shared.records.labels import STARS, LabelSet
 from components.shared.records.reviews import REVIEW_SCHEMA
+from components.shared.records.text import MAX_MARKS, has_too_many_marks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 MAX_BODY_CHARACTERS = 100_000
 """Longer texts are not reviews. The model reads a few hundred tokens of any."""
 
+MAX_FIELD_CHARACTERS = 1_000
+"""Of every other text: title, category, id."""
+
 EMPTY_BODY = "review text is empty"
 LONG_BODY = f"review text is longer than {MAX_BODY_CHARACTERS:,} characters"
+LONG_FIELD = f"{{}} is longer than {MAX_FIELD_CHARACTERS:,} characters"
+TOO_MANY_MARKS = f"a text has more than {MAX_MARKS} combining marks in a row"
 BAD_RATING = "rating is not a whole number from 1 to 5"
 BAD_SENTIMENT = "sentiment is not {}"
 CONTRADICTION = "rating contradicts the given sentiment"
@@ -28,8 +34,21 @@ BAD_RECOMMENDED = "recommended is not 0 or 1"
 BAD_COUNT = "positive feedback count is not a whole number"
 BAD_TIMESTAMP = "event timestamp is not an ISO 8601 date or time"
 
+_SHORT = tuple(
+    field.name
+    for field in REVIEW_SCHEMA
+    if field.type == pa.string() and field.name != "review_body"
+)
 _ORDER = (
-    *(EMPTY_BODY, LONG_BODY, BAD_RATING, BAD_SENTIMENT, CONTRADICTION),
+    *(
+        EMPTY_BODY,
+        LONG_BODY,
+        *map(LONG_FIELD.format, _SHORT),
+        TOO_MANY_MARKS,
+        BAD_RATING,
+        BAD_SENTIMENT,
+        CONTRADICTION,
+    ),
     *(BAD_AGE, BAD_RECOMMENDED, BAD_COUNT, BAD_TIMESTAMP),
 )
 _VISIBLE = r"[^\s\p{Z}\p{C}]"
@@ -117,14 +136,15 @@ def _schema(labels: LabelSet) -> "pandera.DataFrameSchema":
     def optional(check: "Callable[[pd.Series], pd.Series]", words: str) -> "pandera.Column":
         return pandera.Column(nullable=True, checks=pandera.Check(check, error=words))
 
+    def text(most: int, words: str, nullable: bool = True) -> "pandera.Column":
+        within = pandera.Check(lambda values: values.str.len() <= most, error=words)
+        composed = pandera.Check(_can_be_composed, error=TOO_MANY_MARKS)
+        return pandera.Column(nullable=nullable, checks=[within, composed])
+
     return pandera.DataFrameSchema(
         {
-            "review_body": pandera.Column(
-                nullable=False,
-                checks=pandera.Check(
-                    lambda values: values.str.len() <= MAX_BODY_CHARACTERS, error=LONG_BODY
-                ),
-            ),
+            "review_body": text(MAX_BODY_CHARACTERS, LONG_BODY, nullable=False),
+            **{name: text(MAX_FIELD_CHARACTERS, LONG_FIELD.format(name)) for name in _SHORT},
             "rating": whole(STARS[0], STARS[-1], BAD_RATING),
             "sentiment": one_of(labels.words, BAD_SENTIMENT.format(labels.expected)),
             "age": whole(0, 150, BAD_AGE),
@@ -134,6 +154,11 @@ def _schema(labels: LabelSet) -> "pandera.DataFrameSchema":
         },
         checks=pandera.Check(partial(_agrees, labels), error=CONTRADICTION, ignore_na=False),
     )
+
+
+def _can_be_composed(values: "pd.Series") -> "pd.Series":
+    """Whether each text can be brought into its composed form in little time."""
+    return ~values.astype(object).map(has_too_many_marks).astype(bool)
 
 
 def _agrees(labels: LabelSet, frame: "pd.DataFrame") -> "pd.Series":

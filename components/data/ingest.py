@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components.data.batches import NOT_UTF8, Batch, Rejected
 from components.data.checks import (
     BAD_RATING,
     BAD_SENTIMENT,
@@ -25,7 +26,7 @@ from components.data.checks import (
 from components.data.fingerprint import content_digests, data_fingerprint
 from components.data.headers import Columns
 from components.data.profile import Profile
-from components.data.readers import FEWER, MORE, NOT_UTF8, Batch, Rejected, read_batches
+from components.data.readers import FEWER, MORE, read_batches
 from components.data.sources import find_sources, without_credentials
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json

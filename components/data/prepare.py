@@ -30,7 +30,7 @@ BATCH_ROWS = 5_000
 class PrepareOptions(Options, called="prepare option"):
     """How to clean and divide the reviews; `assign_splits` checks the shares."""
 
-    seed: int = option(42, "seed of the splits; the order of rows does not matter")
+    seed: int = option(42, "seed of the splits; the order of rows does not matter", 0, 2**31 - 1)
     validation_share: float = option(0.1, "share of validation in each class")
     test_share: float = option(0.1, "share of test in each class")
     balance: str = option("none", "balancing of the training part alone", choices=BALANCES)

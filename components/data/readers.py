@@ -1,17 +1,17 @@
-"""Readers of CSV, TSV, JSON Lines and Parquet: batches of text columns, and the unreadable rows.
+"""Readers of every format: batches of text columns, and the rows that cannot be read.
 
 All formats give the same: every field as text, so that one set of checks serves them all. A row
 that cannot be parsed or decoded is a `Rejected`, with the line where it starts.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from components.data.batches import HOLDS_NUL, NOT_UTF8, Batch, Rejected, as_json
 from components.data.encodings import open_text
 from components.data.headers import ALIASES, Columns, Layout, header_key, layout_of
 from components.data.lines import (
@@ -22,6 +22,7 @@ from components.data.lines import (
     readable,
     separator_of,
 )
+from components.data.parquet import read_parquet
 from components.data.sources import Source
 from components.shared.machine.errors import UserError
 
@@ -29,40 +30,11 @@ MAX_BATCH_ROWS = 10_000
 MAX_BATCH_CHARACTERS = 8_000_000
 """A batch ends at whichever bound comes first, so that memory stays flat."""
 
-MAX_RAW_CHARACTERS = 20_000
-"""Longer fields of a rejected record are cut in the quarantine file."""
-
-NOT_UTF8 = "holds bytes that are not UTF-8"
-HOLDS_NUL = "holds a NUL character"
 FEWER = "fewer fields than the header"
 MORE = "more fields than the header"
 NOT_JSON = "not valid JSON"
 NOT_AN_OBJECT = "not a JSON object"
 NOT_PLAIN = "a field holds a list or an object"
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A rejected row."""
-
-    line: int  # 1-based physical line where the record starts; row number for Parquet
-    reason: str  # why, in words
-    record: str  # the record as it was, as JSON text
-
-
-@dataclass
-class Batch:
-    """Some rows of one source."""
-
-    lines: list[int]  # where each row is, as in `Rejected`
-    columns: dict[str, pa.Array]  # the rows' texts by field: Arrow string arrays
-    raw: Callable[[int], str]  # gives row i as it was, as JSON text
-    rejected: list[Rejected] = field(default_factory=list)  # rows that could not be read
-
-    @property
-    def rows(self) -> int:
-        """All rows that were read, the rejected ones among them."""
-        return len(self.lines) + len(self.rejected)
 
 
 @dataclass(frozen=True)
@@ -84,7 +56,7 @@ def read_batches(source: Source, columns: Columns) -> Iterator[tuple[Layout, Bat
     """
     with source.opened() as stream:
         if source.format == "parquet":
-            yield from _read_parquet(stream, source.name, columns)
+            yield from read_parquet(stream, source.name, columns)
             return
         try:
             text = open_text(stream, source.name)
@@ -147,14 +119,14 @@ def _read_delimited(
                 if damage is None:
                     yield _Row(line, row, sum(map(len, feed.record)))
                 else:
-                    yield Rejected(line, damage, _record(dict(zip(header, row, strict=True))))
+                    yield Rejected(line, damage, as_json(dict(zip(header, row, strict=True))))
                 continue
             if problem is None:
                 problem = FEWER if len(row) < len(header) else MORE
                 # Most likely a quote that never closes has swallowed the lines that follow: only
                 # the first line is lost, the others are read again.
                 feed.take_back(kept=1)
-            yield Rejected(line, problem, _record({"line": feed.record[0]}))
+            yield Rejected(line, problem, as_json({"line": feed.record[0]}))
 
     for good, rejected in _batches(rows()):
         texts = {
@@ -163,7 +135,7 @@ def _read_delimited(
         }
 
         def raw(i: int, good: list[_Row] = good) -> str:
-            return _record(dict(zip(header, good[i].value, strict=True)))
+            return as_json(dict(zip(header, good[i].value, strict=True)))
 
         yield layout, Batch([row.line for row in good], texts, raw, rejected)
 
@@ -188,7 +160,7 @@ def _read_json_lines(feed: LineFeed, name: str, columns: Columns) -> Iterator[tu
             if problem is None:
                 yield _Row(feed.number, record, len(text))
             else:
-                yield Rejected(feed.number, problem, _record({"line": text}))
+                yield Rejected(feed.number, problem, as_json({"line": text}))
 
     layout: Layout | None = None
     for good, rejected in _batches(rows()):
@@ -210,7 +182,7 @@ def _read_json_lines(feed: LineFeed, name: str, columns: Columns) -> Iterator[tu
         }
 
         def raw(i: int, good: list[_Row] = good) -> str:
-            return _record(good[i].value)
+            return as_json(good[i].value)
 
         yield layout, Batch([row.line for row in good], texts, raw, rejected)
 
@@ -240,56 +212,6 @@ def _as_text(value: Any) -> str | None:
     return value if isinstance(value, str) else repr(value)
 
 
-def _read_parquet(stream: Any, name: str, columns: Columns) -> Iterator[tuple[Layout, Batch]]:
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(stream, pre_buffer=False)
-        layout = layout_of(file.schema_arrow.names, name, columns)
-        row = 0
-        for part in file.iter_batches(batch_size=MAX_BATCH_ROWS // 4):
-            yield layout, _parquet_batch(part, layout, name, row)
-            row += part.num_rows
-        if not row:
-            yield layout, Batch([], {}, lambda i: "{}")
-    except pa.ArrowException as error:
-        words = str(error).splitlines()[0][:200]
-        raise UserError(
-            f"{name} is not a readable Parquet file ({words}); write it again"
-        ) from error
-
-
-def _parquet_batch(part: pa.RecordBatch, layout: Layout, name: str, first_row: int) -> Batch:
-    columns = {}
-    damaged: set[int] = set()
-    for target, position in layout.positions.items():
-        column = part.column(position)
-        if pa.types.is_nested(column.type):
-            raise UserError(
-                f"{name} has lists or structs in column {layout.names[position]!r}; "
-                "give it plain values"
-            )
-        if pa.types.is_floating(column.type):
-            column = pc.if_else(pc.is_nan(column), None, column)
-        column = column.cast(pa.string())
-        holds_nul = pc.fill_null(pc.match_substring(column, "\0"), False)
-        damaged.update(pc.indices_nonzero(holds_nul).to_pylist())
-        columns[target] = column
-
-    def raw(row: int) -> str:
-        return _record(part.slice(row, 1).to_pylist()[0])
-
-    good = [row for row in range(part.num_rows) if row not in damaged]
-    return Batch(
-        [first_row + 1 + row for row in good],
-        {target: column.take(pa.array(good, pa.int64())) for target, column in columns.items()}
-        if damaged
-        else columns,
-        lambda i: raw(good[i]),
-        [Rejected(first_row + 1 + row, HOLDS_NUL, raw(row)) for row in sorted(damaged)],
-    )
-
-
 def _damage(texts: Sequence[str]) -> str | None:
     """What is wrong with the first text that is, or None."""
     for text in texts:
@@ -298,13 +220,3 @@ def _damage(texts: Sequence[str]) -> str | None:
         if not is_sound(text):
             return NOT_UTF8
     return None
-
-
-def _record(fields: dict[str, Any]) -> str:
-    """A record as JSON text, damage spelled out and absurd lengths cut."""
-    shown = {
-        readable(name): readable(value[:MAX_RAW_CHARACTERS]) if isinstance(value, str) else value
-        for name, value in fields.items()
-    }
-    text = json.dumps(shown, ensure_ascii=False, default=str)
-    return text if is_sound(text) else json.dumps(shown, default=str)

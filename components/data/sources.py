@@ -13,6 +13,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from components.data.encodings import decompressed
+from components.data.lines import readable
 from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,18 @@ _PACKAGES = {
     **dict.fromkeys(("http", "https"), "aiohttp"),
     "hf": "huggingface_hub",
 }
+SILENCE_SECONDS = 60
+"""A server that sends nothing for so long is given up; however long a whole file takes."""
+
+_STATUSES = {
+    401: "asks for credentials (401); give them, as in https://USER:PASSWORD@host/file.csv",
+    403: "may not be read (403); check your rights, or whether a signed address has expired",
+    404: "does not exist (404); check the address",
+    410: "does not exist any more (410); check the address",
+    429: "is not sent, because its server has been asked too often (429); try again later",
+}
+"""What a web server's answer means."""
+
 _LOCAL = ("file", "local")
 _WEB = ("http", "https")
 
@@ -78,26 +91,14 @@ def find_sources(data_uri: str) -> list[Source]:
     Raises:
         UserError: If nothing readable is there, or the package for its protocol is missing.
     """
-    import fsspec
-
     uri = data_uri.strip()
     uri = str(SAMPLE) if uri in ("", "sample") else uri
-    shown = without_credentials(uri)
-    protocol = uri.split("://", 1)[0] if "://" in uri else "file"
-    with explained(shown, remote=protocol not in _LOCAL):
-        try:
-            filesystem, path = fsspec.core.url_to_fs(uri)
-        except ImportError:
-            package = _PACKAGES.get(protocol)
-            remedy = f"pip install '{package}'" if package else "install what fsspec asks for"
-            raise UserError(
-                f"{shown} needs a package for {protocol}:// that is not installed; {remedy}"
-            ) from None
-        except ValueError:
-            raise UserError(
-                f"{shown} begins with {protocol}://, which is not known; use a path, or a URI "
-                "with https, s3, gs or hf"
-            ) from None
+    protocol, slashes, rest = uri.partition("://")
+    protocol = protocol.lower() if slashes else "file"
+    uri = f"{protocol}{slashes}{rest}" if slashes else uri
+    shown = readable(without_credentials(uri))
+    filesystem, path = _opened_file_system(uri, shown, protocol)
+    with explained(shown, remote=not _is_local(filesystem)):
         if protocol in _WEB or filesystem.isfile(path):
             return [Source(shown, _format_of(path, shown), path, filesystem)]
         if filesystem.isdir(path):
@@ -112,14 +113,49 @@ def find_sources(data_uri: str) -> list[Source]:
             f"{shown} holds no review file; it needs at least one that ends in {_known_endings()}"
         )
     prefix = "" if _is_local(filesystem) else f"{protocol}://"
-    return [Source(f"{prefix}{p}", _format_of(p, p), p, filesystem) for p in sorted(paths)]
+    names = {path: readable(f"{prefix}{path}") for path in sorted(paths)}
+    return [Source(name, _format_of(path, name), path, filesystem) for path, name in names.items()]
+
+
+def _opened_file_system(uri: str, shown: str, protocol: str) -> tuple[Any, str]:
+    """The file system of a URI and the path in it; a `UserError` names a package that is missing.
+
+    A web server may take as long as it likes over a file, but not be silent; the machine's proxy
+    settings count.
+    """
+    import fsspec
+
+    options = {}
+    with explained(shown, remote=True):
+        try:
+            if protocol in _WEB:
+                import aiohttp
+
+                waits = dict.fromkeys(("connect", "sock_read"), SILENCE_SECONDS)
+                silence = aiohttp.ClientTimeout(total=None, **waits)
+                options = {"client_kwargs": {"timeout": silence, "trust_env": True}}
+            return fsspec.core.url_to_fs(uri, **options)
+        except ImportError:
+            package = _PACKAGES.get(protocol)
+            remedy = f"pip install '{package}'" if package else "install what fsspec asks for"
+            raise UserError(
+                f"{shown} needs a package for {protocol}:// that is not installed; {remedy}"
+            ) from None
+        except ValueError:
+            raise UserError(
+                f"{shown} begins with {protocol}://, which is not known; use a path, or a URI "
+                "with https, s3, gs or hf"
+            ) from None
 
 
 def without_credentials(uri: str) -> str:
     """A URI without user, password and query string, which may hold a signature."""
     if "://" not in uri:
         return uri
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise UserError(f"the address of the data cannot be read ({error}); check it") from None
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -134,12 +170,6 @@ def explained(name: str, *, remote: bool) -> Iterator[None]:
         yield
     except (UserError, GeneratorExit, KeyboardInterrupt):
         raise
-    except FileNotFoundError as error:
-        missing = "cannot be found or reached; check the address and the network"
-        words = missing if remote else "does not exist; check the path"
-        raise UserError(f"{name} {words}") from error
-    except PermissionError as error:
-        raise UserError(f"{name} may not be read; check its permissions") from error
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(
             f"{name} is incomplete: its compressed data end early or are damaged; copy it again"
@@ -147,10 +177,30 @@ def explained(name: str, *, remote: bool) -> Iterator[None]:
     except Exception as error:
         if not remote and not isinstance(error, OSError):
             raise
-        words = str(error).strip().splitlines()
-        detail = f"{type(error).__name__}: {words[0][:200]}" if words else type(error).__name__
-        remedy = "check the address, the network and your credentials" if remote else "check it"
-        raise UserError(f"{name} cannot be read ({detail}); {remedy}") from error
+        raise UserError(f"{name} {_in_words(error, remote)}") from error
+
+
+def _in_words(error: Exception, remote: bool) -> str:
+    """What happened to a file, and the remedy."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    statuses = [one.status for one in chain if isinstance(getattr(one, "status", None), int)]
+    if statuses and remote:
+        status = statuses[0]
+        kind = "is not sent, because its server failed" if status >= 500 else "is refused"
+        return _STATUSES.get(status, f"{kind} ({status}); try again later or ask its owner")
+    if any(isinstance(one, TimeoutError) for one in chain):
+        return f"is not sent: its server was silent for {SILENCE_SECONDS} s; try again later"
+    if isinstance(error, FileNotFoundError):
+        missing = "cannot be found or reached; check the address and the network"
+        return missing if remote else "does not exist; check the path"
+    if isinstance(error, PermissionError):
+        return "may not be read; check its permissions"
+    words = str(error).strip().splitlines()
+    detail = f"{type(error).__name__}: {words[0][:200]}" if words else type(error).__name__
+    remedy = "check the address, the network and your credentials" if remote else "check it"
+    return f"cannot be read ({detail}); {remedy}"
 
 
 def _is_local(filesystem: Any) -> bool:

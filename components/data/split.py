@@ -70,7 +70,8 @@ def assign_splits(
         counted = ", ".join(f"{n} {name}" for name, n in labels.counted(present).items())
         raise UserError(
             f"the data hold {counted} reviews with different texts; give at least "
-            f"{MIN_TEXTS_PER_CLASS} of each class"
+            f"{MIN_TEXTS_PER_CLASS} of each class, or name the classes that the data have, as in "
+            "LABELS='negative=1,2 positive=4,5'"
         )
     for class_index in range(len(labels)):
         members = np.flatnonzero(stratum == class_index)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.data import readers
+from components.data import batches, readers
 from components.data.ingest import ID_TAKEN, UNDATED
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json
@@ -102,6 +102,9 @@ def test_a_folder_of_two_layouts_is_one_data_set(run_ingest, tmp_path):
     assert [(Path(r["source"]).name, r["line"]) for r in done.rejected] == [("b.csv", 3)]
 
 
+MARKS = "a" + "\u0301\u200b" * 100
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -110,6 +113,8 @@ def test_a_folder_of_two_layouts_is_one_data_set(run_ingest, tmp_path):
         ({"Review Text": "x" * 100_001}, "longer than 100,000"),
         ({"Review Text": "nul\0byte"}, "NUL"),
         ({"Title": "nul\0byte"}, "NUL"),
+        *(({name: "x" * 1_001}, "longer than 1,000") for name in ("Title", "Class Name")),
+        *(({name: MARKS}, "combining marks") for name in ("Title", "Review Text")),
         *(({"Age": x}, "age") for x in ("old", "-1", "40.5")),
         ({"Recommended IND": "2"}, "recommended"),
         ({"Positive Feedback Count": "99999999999"}, "positive feedback"),
@@ -161,7 +166,7 @@ def test_bytes_that_are_not_utf8_cost_their_row_alone(run_ingest):
     done = run_ingest(good + ",".join(kaggle_row("Größe")).encode("latin-1") + b"\n")
     assert len(done.kept) == 1
     (rejected,) = done.rejected
-    assert (rejected["line"], rejected["reason"]) == (3, readers.NOT_UTF8)
+    assert (rejected["line"], rejected["reason"]) == (3, batches.NOT_UTF8)
     assert json.loads(rejected["record"])["Review Text"] == "Gr\\xf6\\xdfe"
 
 

@@ -107,15 +107,19 @@ def test_rows_without_label_or_text_are_left_out_and_counted(run):
     assert next(r for r in out if r["review_id"] == "id6")["review_body"].endswith("6 & more")
 
 
+SEEDS = (-1, 10**30, 10**400, float("nan"), float("inf"))
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
         (records(10), {}, "at least 10 of each class"),
-        ([r for r in records() if r["sentiment"] != 0], {}, "0 neutral"),
+        ([r for r in records() if r["sentiment"] != 0], {}, "0 neutral.*or name the classes"),
         ([], {}, "has no rows"),
         ([{**r, "sentiment": None, "rating": None} for r in records(20)], {}, "none of the 20"),
         (records(), {"balance": "smote"}, "balance must be one of none.*'smote'"),
         (records(), {"test_share": 0.9}, "test_share is 0.9"),
+        *((records(20), {"seed": seed}, "seed must lie from 0 to") for seed in SEEDS),
     ],
 )
 def test_data_that_cannot_be_divided_raise_an_error(run, tmp_path, rows, options, words):

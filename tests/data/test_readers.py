@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.data import lines, readers
+from components.data import batches, lines, parquet, readers
 from components.data.headers import Columns
 from components.data.readers import read_batches
 from components.data.sources import find_sources
@@ -51,7 +51,7 @@ HEAD, BAD = "review_body,rating\n", lines.BAD_QUOTE
         ('"a,5\n"b,5\n"c,5\nd,5\n', [(5, "d")], [(2, BAD), (3, BAD), (4, BAD)]),
         ("a\nb,5\nc,5,6\n", [(3, "b")], [(2, readers.FEWER), (4, readers.MORE)]),
         ("a,5\nb,5,\n", [(2, "a")], [(3, readers.MORE)]),
-        ("a\0b,5\nc,5\n", [(3, "c")], [(2, readers.HOLDS_NUL)]),
+        ("a\0b,5\nc,5\n", [(3, "c")], [(2, batches.HOLDS_NUL)]),
     ],
 )
 def test_csv_records_start_on_their_lines(read, content, rows, rejected):
@@ -122,9 +122,9 @@ def test_a_separator_is_found_whatever_the_other_columns_are_called(read, separa
         ("3", readers.NOT_AN_OBJECT),
         ('{"review_body": ["a"]}', readers.NOT_PLAIN),
         ('{"review_body": {"a": 1}}', readers.NOT_PLAIN),
-        ('{"review_body": "a\\u0000b"}', readers.HOLDS_NUL),
-        ('{"review_body": "a\\ud800b"}', readers.NOT_UTF8),
-        ('{"review_body": "\udce9"}', readers.NOT_UTF8),
+        ('{"review_body": "a\\u0000b"}', batches.HOLDS_NUL),
+        ('{"review_body": "a\\ud800b"}', batches.NOT_UTF8),
+        ('{"review_body": "\udce9"}', batches.NOT_UTF8),
         ("[" * 100_000, readers.NOT_JSON),
         ('{"rating": ' + "9" * 5_000 + "}", readers.NOT_JSON),
     ],
@@ -150,16 +150,31 @@ def test_json_values_become_the_text_that_csv_would_hold(tmp_path):
 
 
 def test_parquet_rows_are_numbered_across_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "MAX_BATCH_ROWS", 8)
+    monkeypatch.setattr(parquet, "PART_ROWS", 2)
     table = pa.table({"review_body": [f"t{i}" if i != 5 else "a\0b" for i in range(9)]})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=4)
     source = find_sources(str(tmp_path / "a.parquet"))[0]
-    batches = [batch for _, batch in read_batches(source, PREDICTED)]
-    assert [line for b in batches for line in b.lines] == [1, 2, 3, 4, 5, 7, 8, 9]
-    (rejected,) = (r for b in batches for r in b.rejected)
-    assert (rejected.line, rejected.reason) == (6, readers.HOLDS_NUL)
-    late = next(b for b in batches if 7 in b.lines)
+    made = [batch for _, batch in read_batches(source, PREDICTED)]
+    assert [line for b in made for line in b.lines] == [1, 2, 3, 4, 5, 7, 8, 9]
+    (rejected,) = (r for b in made for r in b.rejected)
+    assert (rejected.line, rejected.reason) == (6, batches.HOLDS_NUL)
+    late = next(b for b in made if 7 in b.lines)
     assert json.loads(late.raw(late.lines.index(7))) == {"review_body": "t6"}
+
+
+def test_parquet_text_that_is_not_utf8_costs_its_row_alone(tmp_path):
+    texts = [b"Gr\xc3\xb6\xc3\x9fe", b"Gr\xf6\xdfe", None, b"fine"]
+    nulls, offsets, data = pa.array(texts, pa.binary()).buffers()
+    damaged = pa.StringArray.from_buffers(4, offsets, data, nulls)
+    rows = {"review_body": damaged, "shop": damaged, "rating": [1, 2, 3, 4]}
+    for changed in ({}, {"review_body": pa.array(texts, pa.binary())}):
+        pq.write_table(pa.table(rows | changed), tmp_path / "a.parquet")
+        ((_, batch),) = read_batches(find_sources(str(tmp_path / "a.parquet"))[0], Columns())
+        assert batch.columns["review_body"].to_pylist() == ["Größe", None, "fine"]
+        (rejected,) = batch.rejected
+        assert (rejected.line, rejected.reason) == (2, batches.NOT_UTF8)
+        record = {"review_body": "Gr\\xf6\\xdfe", "shop": "Gr\\xf6\\xdfe", "rating": 2}
+        assert json.loads(rejected.record) == record
 
 
 def test_parquet_lists_are_refused_by_column(tmp_path):

@@ -5,18 +5,15 @@ are read into the same reviews and written from the same predictions. What a cli
 `UserError` that says where; the server answers it with status 400.
 """
 
-import re
-import unicodedata
 import uuid
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from components.shared.machine.errors import UserError
-from components.shared.records.text import model_text
+from components.shared.records.text import MAX_MARKS, has_too_many_marks, model_text
 
 if TYPE_CHECKING:
     from kserve import InferRequest, InferResponse
@@ -29,10 +26,6 @@ MAX_REVIEWS = 1000
 
 MAX_CHARACTERS = 100_000
 """Longest review; far more than any model reads."""
-
-MAX_MARKS = 64
-"""Most combining marks in a row; no script needs ten. Composing them (NFC) takes time that grows
-with the square of their number, and a request of megabytes would stop the server for hours."""
 
 V2_INPUTS: list[dict[str, Any]] = [
     {"name": name, "datatype": "BYTES", "shape": [-1]} for name in ("text", "title", "review_id")
@@ -253,7 +246,7 @@ def _text(title: str | None, review: str | None, place: str) -> Review:
     for part in (title, review):
         if part and len(part) > MAX_CHARACTERS:
             raise UserError(f"{place} has {len(part)} characters; send at most {MAX_CHARACTERS}")
-        if part and not part.isascii() and _too_many_marks().search(part):
+        if part and has_too_many_marks(part):
             raise UserError(f"{place} has more than {MAX_MARKS} combining marks in a row")
     text = model_text(title, review)
     if not text:
@@ -266,14 +259,3 @@ def _key(review_id: str | None, place: str) -> Review:
     if not review_id:
         raise UserError(f"{place} is blank; send the id of a review")
     return Review("", review_id)
-
-
-@cache
-def _too_many_marks() -> "re.Pattern[str]":
-    """Finds more than `MAX_MARKS` characters in a row that composition has to sort."""
-    marks = (
-        char
-        for char in map(chr, range(0x300, 0x1F000))
-        if unicodedata.combining(unicodedata.normalize("NFD", char)[0])
-    )
-    return re.compile(f"[{''.join(marks)}]{{{MAX_MARKS + 1}}}")

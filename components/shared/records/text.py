@@ -2,9 +2,14 @@
 
 import re
 import unicodedata
+from functools import cache
 
 TEXT_RULE_VERSION = "1"
 """Part of the tokenizer fingerprint: raise it when `model_text` changes."""
+
+MAX_MARKS = 64
+"""Most combining marks in a row; no script needs ten. Composing them (NFC) takes time that grows
+with the square of their number: a text of 100,000 would take half a minute."""
 
 _SENTENCE_ENDS = (".", "!", "?", "…", ":", ";")
 
@@ -17,11 +22,33 @@ def clean_text(text: str) -> str:
     """Remove what no tokenizer should see, and nothing else.
 
     Unicode is composed (NFC), control characters are dropped, every run of white space becomes
-    one space. Cleaning twice changes nothing more.
+    one space. Of more than `MAX_MARKS` combining marks in a row, which ingest and the server
+    refuse, the rest is dropped. Cleaning twice changes nothing more.
     """
     if not (text.isascii() and text.isprintable()):
-        text = unicodedata.normalize("NFC", _NOISE.sub("", text))
+        text = unicodedata.normalize("NFC", _with_few_marks(_NOISE.sub("", text)))
+        text = _with_few_marks(text)  # Some marks are composed of two.
     return " ".join(text.split())
+
+
+def has_too_many_marks(text: str) -> bool:
+    """Whether more than `MAX_MARKS` combining marks are in a row, but for what cleaning drops."""
+    return not text.isascii() and bool(_too_many_marks().search(_NOISE.sub("", text)))
+
+
+def _with_few_marks(text: str) -> str:
+    return text if text.isascii() else _too_many_marks().sub(lambda m: m.group()[:MAX_MARKS], text)
+
+
+@cache
+def _too_many_marks() -> "re.Pattern[str]":
+    """Finds more than `MAX_MARKS` characters in a row that composition has to sort."""
+    marks = (
+        char
+        for char in map(chr, range(0x300, 0x1F000))
+        if unicodedata.combining(unicodedata.normalize("NFD", char)[0])
+    )
+    return re.compile(f"[{''.join(marks)}]{{{MAX_MARKS + 1},}}")
 
 
 def model_text(title: str | None, review_body: str | None) -> str:

@@ -67,6 +67,7 @@ def test_v1_takes_texts_and_objects():
         ({"instances": ["soft"] * (MAX_REVIEWS + 1)}, f"at most {MAX_REVIEWS}"),
         ({"instances": ["a" * (MAX_CHARACTERS + 1)]}, f"at most {MAX_CHARACTERS}"),
         ({"instances": ["a" + "\u0301\u0316" * MAX_MARKS]}, "combining marks in a row"),
+        ({"instances": ["\u0301\u200b" * (MAX_CHARACTERS // 2)]}, "combining marks in a row"),
         ({"instances": ["\u0f73" * MAX_CHARACTERS]}, "combining marks in a row"),
         ({"instances": [{"review_id": ""}]}, r"instances\[0\] is blank"),
         ({"instances": [{"review_id": None}]}, r"instances\[0\] is blank"),

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.shared.records.text import clean_text, model_text
+from components.shared.records.text import MAX_MARKS, clean_text, has_too_many_marks, model_text
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,15 @@ def test_cleaning_removes_noise_alone(text, cleaned):
     assert clean_text(text) == cleaned
 
 
-@given(st.text())
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("marks", ["\u0301\u0316", "\u0301\u200b\u0316\u200b", "\u0344", "\u0f73"])
+def test_many_marks_cost_little(marks):
+    text = "a" + marks * 50_000
+    assert has_too_many_marks(text)
+    assert len(clean_text(text)) <= MAX_MARKS + 1
+    assert not has_too_many_marks("a\u0301" * 1000 + "x" + "\u0316\u200b" * MAX_MARKS)
+
+
+@given(st.text() | st.text("a\u0301\u0316\u0344\u200b", min_size=60, max_size=200))
 def test_cleaning_twice_changes_nothing_more(text):
     assert clean_text(clean_text(text)) == clean_text(text)
