@@ -5,11 +5,11 @@ added to each text, so that none is a duplicate.
 """
 
 import argparse
-import csv
 import json
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 from timing import in_own_process, memory_mib, print_compared, timed  # beside this file
 
 from components.data.headers import layout_of
@@ -17,20 +17,11 @@ from tests.data.sample_generator import write_sample
 
 
 def multiply(source, target, scale):
-    with (
-        source.open(encoding="utf-8", newline="") as stream,
-        target.open("w", encoding="utf-8", newline="") as out,
-    ):
-        rows = csv.reader(stream)
-        header = next(rows)
-        body = layout_of(header, source.name).positions["review_body"]
-        kept = list(rows)
-        writer = csv.writer(out)
-        writer.writerow(header)
-        for copy in range(scale):
-            for row in kept:
-                text = f"{row[body]} no. {copy}" if copy and row[body].strip() else row[body]
-                writer.writerow([*row[:body], text, *row[body + 1 :]])
+    once = pd.read_csv(source, dtype=str, keep_default_na=False)
+    body = once.iloc[:, layout_of(list(once.columns), source.name).positions["review_body"]]
+    numbered = (body.where(body.str.strip() == "", body + f" no. {n}") for n in range(1, scale))
+    copies = [once, *(once.assign(**{body.name: texts}) for texts in numbered)]
+    pd.concat(copies).to_csv(target, index=False)
 
 
 def measure(data):

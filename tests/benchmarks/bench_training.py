@@ -17,15 +17,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 from flops import TrainingWork, matmul_rate  # beside this file
-from timing import in_turns, machine, medians, timed
+from timing import in_turns, machine, medians
 
 from components.shared.machine.base_model import MINILM, resolve_base_model
 from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.files import read_parquet, write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
 from components.shared.records.text import model_text
-from components.training.loop.data import TokenisedReviews, read_training_set
-from components.training.loop.measures import SpeedMeter, score
+from components.training.loop.data import read_training_set
+from components.training.loop.measures import SpeedMeter
 from components.training.loop.run import TrainingRun
 from components.training.options import TrainingOptions
 
@@ -39,15 +39,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="sample", help="URI of reviews, or a training set's path")
     parser.add_argument("--turns", type=int, default=7, help="turns that count (default: 7)")
-    parser.add_argument("--quality", type=int, default=0, metavar="ROWS", help="also compare F1")
     arguments = parser.parse_args()
     if find_spec("accelerate") is None:
         raise UserError("the plain Trainer needs the package accelerate; install it with pip")
     with tempfile.TemporaryDirectory() as folder:
         training, validation = load(arguments.data, Path(folder))
         compare_speed(training, validation, arguments.turns, Path(folder))
-        if arguments.quality:
-            compare_quality(first(training, arguments.quality), validation, Path(folder))
 
 
 def load(data, work):
@@ -68,12 +65,6 @@ def load(data, work):
     table = pa.table({name: made[name] if name in made else rows[name] for name in names})
     write_parquet(work / "training_set.parquet", table.cast(TRAINING_SET_SCHEMA))
     return read_training_set(work / "training_set.parquet")
-
-
-def first(reviews, count):
-    starts = reviews.starts[: count + 1]
-    columns = (column[:count] for column in (reviews.classes, reviews.ratings, reviews.copies))
-    return TokenisedReviews(reviews.tokens[: starts[-1]], starts, *columns)
 
 
 def compare_speed(training, validation, turns, work):
@@ -135,7 +126,7 @@ class CountingMeter(SpeedMeter):
         self.flops += self.work.flops(lengths)
 
 
-def plain_trainer(rows, work, epochs=1):
+def plain_trainer(rows, work):
     """Hugging Face's Trainer with its defaults on rows padded to 128 tokens."""
     import transformers
 
@@ -146,7 +137,7 @@ def plain_trainer(rows, work, epochs=1):
     quiet = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "logging_strategy": "no"}
     # Without a GPU pinning memory does nothing but warn.
     quiet |= {"output_dir": str(work / "trainer"), "dataloader_pin_memory": False}
-    arguments = transformers.TrainingArguments(num_train_epochs=epochs, **quiet)
+    arguments = transformers.TrainingArguments(num_train_epochs=1, **quiet)
     trainer = transformers.Trainer(model=model, args=arguments, train_dataset=rows)
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer
@@ -171,31 +162,10 @@ def plain_turn(trainer, rows, turn):
     """Some steps of the Trainer on some of the rows: samples per second, its own figure."""
     count = min(trainer.args.per_device_train_batch_size * PLAIN_STEPS_PER_TURN, len(rows))
     trainer.train_dataset = rows.select(np.random.default_rng(turn).permutation(len(rows))[:count])
-    trainer.args.num_train_epochs = 1
     begun = time.perf_counter()
     done = trainer.train()
     seconds = min(time.perf_counter() - begun, float(done.metrics["train_runtime"]))
     return {"samples": count / seconds}
-
-
-def compare_quality(training, validation, work):
-    """Train both ways to the end as their defaults say, and print their scores on validation."""
-    from components.shared.machine.inference import predict_logits
-
-    rows = [validation.row(index) for index in range(len(validation))]
-    trainer = plain_trainer(padded_rows(training), work, epochs=3)  # the Trainer's own number
-    run = TrainingRun(training, validation, MINILM, TrainingOptions())
-    (plain_seconds, _), (our_seconds, _) = timed(trainer.train), timed(run.train)
-    for title, model, seconds in (
-        ("Trainer as it comes", trainer.model.eval(), plain_seconds),
-        ("ours", run.best_model()[0], our_seconds),
-    ):
-        found = score(predict_logits(model, rows), validation.classes)
-        print(
-            f"{title}, to the end: {seconds:.0f} s on {len(training)} rows, validation macro-F1 "
-            f"{found['macro_f1']:.4f}, accuracy {found['accuracy']:.4f}, "
-            f"loss {found['validation_loss']:.4f}"
-        )
 
 
 if __name__ == "__main__":

@@ -2,16 +2,12 @@
 
 import statistics
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from components.training.loop.network import encoder_layers
-
-if TYPE_CHECKING:
-    pass
 
 
 def matmul_rate(precision, device, repeats=7, size=2048):

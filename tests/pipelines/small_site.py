@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pytest
 
@@ -68,13 +67,6 @@ class SmallSite:
         """A version's share of the traffic; 0 where it is not ready."""
         shown = self.file.in_effect().versions.get(version)
         return shown.percent if shown and shown.port else 0
-
-    def server_of(self, version):
-        start = f"{self.file.site_folder}/servers/v{version}-"
-        for process in psutil.process_iter(["cmdline"]):
-            if any(part.startswith(start) for part in process.info["cmdline"] or []):
-                return process.pid
-        raise LookupError(version)
 
 
 STEPS = {"roll-out-model": "rollout", "run-ab-test": "ab_test"}

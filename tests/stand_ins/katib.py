@@ -4,7 +4,8 @@ import copy
 import re
 from dataclasses import dataclass, field
 
-from tests.stand_ins.kept_objects import Objects, Refused, crd_validator
+from tests.stand_ins import kept_objects
+from tests.stand_ins.kept_objects import Objects, Refused
 
 GROUP, VERSION = "kubeflow.org", "v1beta1"
 START, END = "2026-11-21T12:00:00Z", "2026-11-21T12:10:00Z"
@@ -30,23 +31,14 @@ def faults_of(experiment):
     The definition of an Experiment takes anything, so that Katib's own models are asked: they drop
     what they do not know.
     """
-    import kubernetes_validate
     from kubeflow_katib_api.models import V1beta1Experiment
 
     faults = []
     if V1beta1Experiment.from_dict(experiment).to_dict() != experiment:
         faults.append("Katib's models drop a part of it")
-    trial = {**experiment["spec"]["trialTemplate"]["trialSpec"]}
-    trial["metadata"] = {**trial.get("metadata", {}), "name": "trial"}
-    if trial["kind"] == "Job":
-        try:
-            kubernetes_validate.validate(trial, "1.36", strict=True)
-        except (kubernetes_validate.ValidationError, ValueError) as error:
-            faults.append(f"the Job: {error}")
-    else:
-        validator = crd_validator("trainer.kubeflow.org", "v1alpha1", "trainjobs")
-        faults += [f.message for f in validator.iter_errors(trial)] if validator else []
-    return faults
+    trial = experiment["spec"]["trialTemplate"]["trialSpec"]
+    metadata = {**trial.get("metadata", {}), "name": "trial"}
+    return faults + kept_objects.faults_of({**trial, "metadata": metadata})
 
 
 class Experiments(Objects):

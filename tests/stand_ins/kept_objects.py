@@ -6,9 +6,12 @@ import threading
 from functools import cache
 from pathlib import Path
 
+import kubernetes_validate
+import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+KUBERNETES = "1.36"
 GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 CRDS = Path(os.environ.get("CRDS_DIR") or Path(__file__).resolve().parents[3] / "shared" / "crds")
 
@@ -54,6 +57,20 @@ def crd_validator(group, version, plural):
     # The stored status is the mock's own.
     schema["properties"]["status"] = {"type": "object"}
     return Draft202012Validator(schema)
+
+
+def faults_of(manifest):
+    """What Kubernetes or a published CRD finds wrong with an object."""
+    if not CRDS.is_dir():
+        pytest.skip(f"the published CRDs are not at {CRDS} (set CRDS_DIR)")
+    group, _, version = manifest["apiVersion"].rpartition("/")
+    if validator := crd_validator(group, version, f"{manifest['kind'].lower()}s"):
+        return [f"{fault.json_path}: {fault.message}" for fault in validator.iter_errors(manifest)]
+    try:
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+    except (kubernetes_validate.ValidationError, ValueError) as fault:
+        return [str(fault)]
+    return []
 
 
 def merge_patch(target, change):

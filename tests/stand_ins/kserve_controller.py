@@ -6,9 +6,10 @@ or makes a Knative revision; an unready canary gets no traffic; Knative's revisi
 as in PropagateStatus. Each look at the object moves the cluster on by one step.
 """
 
-import copy
 import json
 from collections import Counter
+
+from tests.stand_ins.kept_objects import merge_patch
 
 _NOT_COPIED = {
     "autoscaling.knative.dev/min-scale",
@@ -21,14 +22,6 @@ _NOT_COPIED = {
 
 def env_version(predictor):
     return next(e["value"] for e in predictor["model"]["env"] if e["name"] == "MODEL_VERSION")
-
-
-def merged(base, over):
-    """Maps merged, everything else replaced."""
-    if isinstance(base, dict) and isinstance(over, dict):
-        both = base.keys() & over.keys()
-        return {**base, **over, **{key: merged(base[key], over[key]) for key in both}}
-    return over
 
 
 def pod_template(service, predictor):
@@ -72,7 +65,7 @@ class KServe:
         stable = service["spec"]["predictor"]
         canaries = []
         for entry in service["spec"].get("canary") or []:
-            predictor = merged(copy.deepcopy(stable), entry["predictor"])
+            predictor = merge_patch(stable, entry["predictor"])
             canaries.append((entry, predictor, self._run(service, predictor)))
         ready = self._run(service, stable)
         wanted = {stable.get("name", ""), *(p["name"] for _, p, _ in canaries)}

@@ -101,6 +101,20 @@ def test_the_first_rank_alone_writes_and_reports_and_a_second_start_is_short(two
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+def test_a_lone_process_that_is_killed_goes_on_and_ends_the_same(command, one, tmp_path):
+    again = ["components.training", *command(tmp_path)]
+    with started(again, ranks=1) as (node,):
+        node.after_evaluations(7)
+        node.kill_all()
+        assert node.ended()[0] == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+    with started(again, ranks=1) as (node,):
+        code, _, err = node.ended()
+    assert (code, err.count("going on from step")) == (0, 1), err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "model"]
+    assert largest_difference(one, tmp_path / "model") == 0
+
+
 def test_a_job_killed_rank_by_rank_and_whole_goes_on_and_ends_the_same(command, two, tmp_path):
     moments = random.Random(7)
     again = command(tmp_path)
