@@ -53,7 +53,7 @@ def crd_validator(group, version, plural):
     crd = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     (served,) = [v for v in crd["spec"]["versions"] if v["name"] == version]
     schema = strict(served["schema"]["openAPIV3Schema"])
-    schema["properties"]["metadata"] = {"type": "object"}
+    schema.setdefault("properties", {})["metadata"] = {"type": "object"}
     # The stored status is the mock's own.
     schema["properties"]["status"] = {"type": "object"}
     return Draft202012Validator(schema)
