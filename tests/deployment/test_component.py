@@ -78,11 +78,14 @@ def test_a_rollout_leaves_its_numbers_and_its_page(step, tmp_path):
     assert "failed requests" in page
 
 
-def test_options_are_taken_by_name_and_a_shadow_is_described(step):
-    world = World("Knative")
+@pytest.mark.parametrize("mode", ["Standard", "Knative"])
+def test_options_are_taken_by_name_and_a_shadow_is_described(step, mode):
+    world = World(mode)
+    world.time.errors["4"] = 0.3
     options = {"steps": "0,40,100", "minimum_requests": 0.0, "error_rate": "0.9"}
     _, content, _ = step(world, "roll_out_model", options=options)
     assert [step["percent"] for step in content["steps"]] == [0, 40, 100]
+    assert (content["decision"], "shadow" in world.noted) == ("promote", False)
     assert "Its answers were not compared" in content["shadow"]
 
 

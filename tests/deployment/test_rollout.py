@@ -117,31 +117,23 @@ def test_a_rejected_version_is_tried_again_only_on_request(world):
     assert world.final == before
     assert world.objects.calls < calls + 5
     assert world.roll_out(retry_rejected=True).decision == "roll_back"
-    world.time.errors.clear()
-    assert world.roll_out(retry_rejected=True).decision == "promote"
-    assert world.shares == {"4": 100}
-    assert world.roll_out("5").decision == "promote"
-    assert "review-sentiment/attempt" not in world.spec["predictor"]["annotations"]
-
-
-def test_after_a_rejected_version_the_next_one_is_tried(world):
-    world.time.errors["4"] = 0.5
-    world.roll_out()
     world.kserve.served.clear()
     done = world.roll_out("5")
     assert (done.decision, done.stable_version) == ("promote", "3")
     assert world.kserve.served == {"3", "5"}
     assert "rejected-version" not in world.noted
-    assert world.roll_out("3").decision == "promote"
-    assert world.shares == {"3": 100}
+    world.time.errors.clear()
+    assert [world.roll_out(version).decision for version in "34"] == ["promote"] * 2
+    assert world.shares == {"4": 100}
 
 
-def test_a_shadow_step_comes_before_any_traffic():
-    world = World("Standard")
-    done = world.roll_out(steps=(0, 10, 100))
-    assert [step.percent for step in done.steps] == [0, 10, 100]
-    assert done.decision == "promote"
-    assert "shadow" not in world.noted
+def test_a_version_that_was_rejected_may_be_retried_and_promoted(world):
+    world.time.errors["4"] = 0.5
+    world.roll_out()
+    world.time.errors.clear()
+    assert world.roll_out(retry_rejected=True).decision == "promote"
+    assert world.roll_out("5").decision == "promote"
+    assert "review-sentiment/attempt" not in world.spec["predictor"]["annotations"]
 
 
 @pytest.mark.parametrize(
@@ -183,8 +175,3 @@ def test_a_canary_that_does_not_answer_labelled_reviews_is_not_promoted(world):
     world.time.errors["5"] = 0.5
     done = world.roll_out("5", labelled=lambda *_: ([], "no label came"))
     assert "failed requests" in done.reason
-
-
-def test_limits_are_those_that_were_given(world):
-    world.time.errors["4"] = 0.3
-    assert world.roll_out(error_rate=0.9).decision == "promote"

@@ -11,23 +11,13 @@ from collections import Counter
 
 from tests.stand_ins.kept_objects import merge_patch
 
-_NOT_COPIED = {
-    "autoscaling.knative.dev/min-scale",
-    "autoscaling.knative.dev/max-scale",
-    "internal.serving.kserve.io/storage-initializer-sourceuri",
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "modelFormat",
-}
-
 
 def env_version(predictor):
     return next(e["value"] for e in predictor["model"]["env"] if e["name"] == "MODEL_VERSION")
 
 
 def pod_template(service, predictor):
-    own = service["metadata"].get("annotations") or {}
-    annotations = {key: value for key, value in own.items() if key not in _NOT_COPIED}
-    annotations |= predictor.get("annotations") or {}
+    annotations = service["metadata"]["annotations"] | predictor.get("annotations", {})
     model = {key: value for key, value in predictor["model"].items() if value != ""}
     return json.dumps([model, annotations], sort_keys=True)
 
