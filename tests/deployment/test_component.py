@@ -13,7 +13,7 @@ from tests.deployment.rollout_world import NAME, PLAN, REVIEWS, Lab, World
 
 
 class Artifact:
-    uri = "s3://bucket/model"
+    uri, metadata = "s3://bucket/model", {"digest": "d4"}
 
     def __init__(self, path):
         self.path, self.logged = str(path), {}
@@ -57,6 +57,7 @@ def step(tmp_path, monkeypatch):
         outputs = getattr(component, name).python_func(**given | parameters)
         where = {"model_folder": "/model", "model_uri": Artifact.uri, "service": {"cpu": 4}}
         where |= {"model_name": NAME, "version": "4", "mode": world.mode, "namespace": "there"}
+        where["model_digest"] = "d4"
         assert asked == [where]
         return outputs, json.loads(made.read_text()), metrics.logged
 
