@@ -7,27 +7,23 @@ are there too.
 """
 
 import logging
-import struct
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from grpc_interceptor.exceptions import GrpcException
-from kserve import Model, ModelRepository
-from kserve.errors import InferenceError, InvalidInput, ModelNotFound, ModelNotReady
-from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
 from kserve.protocol.rest.server import metrics_handler
 from kserve.protocol.rest.v1_endpoints import register_v1_endpoints
-from kserve.protocol.rest.v2_datamodels import InferenceRequest
 from kserve.protocol.rest.v2_endpoints import register_v2_endpoints
-from pydantic import ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from components.serving.server.data_plane import ClosedRepository, ForgivingDataPlane, in_words
 
 logger = logging.getLogger(__name__)
 
@@ -48,69 +44,6 @@ _STATUS: Mapping[type[Exception], int] = {
 
 _CUT_OFF = 10
 """A body of so many times the limit is cut off, not read to its end."""
-
-
-class ForgivingDataPlane(DataPlane):
-    """KServe's data plane of one model; clients' mistakes get 400, and JSON is taken as JSON."""
-
-    def __init__(self, model: Model) -> None:
-        """Register the only model, which has a `version` and an `engine_name`."""
-        repository = ModelRepository()
-        repository.update(model)
-        super().__init__(repository)
-        self.model = model
-
-    def decode(
-        self, body: Any, headers: Any, protocol_version: str = "v1", model_name: str | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Decode a request body, v2 JSON without its content type too, or raise `InvalidInput`."""
-        coding = headers.get("content-encoding", "identity") if headers else "identity"
-        if coding != "identity":
-            raise InvalidInput(f"the content-encoding {coding!r} is not read; send the body as is")
-        try:
-            if (
-                protocol_version == "v2"
-                and isinstance(body, bytes)
-                and "inference-header-content-length" not in headers
-            ):
-                body = InferenceRequest.model_validate_json(body)
-            return super().decode(body, headers, protocol_version, model_name)
-        except InvalidInput:
-            raise
-        except ValidationError as error:
-            raise InvalidInput(_in_words(error.errors())) from None
-        except InferenceError:  # KServe makes text of binary tensors before we see them.
-            raise InvalidInput("a binary tensor holds a text that is not UTF-8") from None
-        except struct.error:
-            raise InvalidInput("a binary tensor ends within a text") from None
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise InvalidInput(f"the request cannot be read: {reason}") from None
-
-    async def model_metadata(self, model_name: str) -> dict[str, Any]:
-        """A model's metadata, with the version that it serves and the engine as its platform."""
-        metadata = await super().model_metadata(model_name)
-        version = self.model.version
-        versions = [version] if version else None
-        return {**metadata, "platform": self.model.engine_name, "versions": versions}
-
-    def check_version(self, model_name: str, version: str | None) -> None:
-        """Raise `ModelNotFound` for a version in the URL that is not the one served."""
-        served = self.get_model_from_registry(model_name).version
-        if version not in (None, served):
-            raise ModelNotFound(
-                f"{model_name} version {version}, where {served or 'none'} is served,"
-            )
-
-
-class ClosedRepository(ModelRepositoryExtension):
-    """KServe's load and unload, refused: anyone who reaches the server could end its service."""
-
-    async def load(self, model_name: str) -> None:
-        """Refuse with `InvalidInput`."""
-        raise InvalidInput("this server loads and unloads no models")
-
-    unload = load
 
 
 class BodyTooLong(InvalidInput):
@@ -191,6 +124,7 @@ def rest_application(data_plane: ForgivingDataPlane, max_body_bytes: int) -> Fas
     register_v2_endpoints(app, data_plane, repository)
     for kind in _STATUS:
         app.add_exception_handler(kind, _answer_error)
+    app.add_exception_handler(HTTPException, _answer_wrong_door)
     return app
 
 
@@ -219,24 +153,29 @@ async def _body(request: Request, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _in_words(errors: Sequence[Mapping[str, Any]]) -> str:
-    """The first thing that is wrong with a v2 request, in one sentence."""
-    error = errors[0]
-    place = ".".join(
-        str(part) for part in error["loc"] if part not in ("body", InferenceRequest.__name__)
-    )
-    return f"the request cannot be read: {place + ': ' if place else ''}{error['msg']}"
-
-
 async def _answer_error(_: Request, error: Exception) -> Response:
     """The status of an error, the reason in words, and where the queue is full, when to return."""
     kind, status = next(item for item in _STATUS.items() if isinstance(error, item[0]))
     headers, reason = getattr(error, "headers", None), str(error)
     if kind is RequestValidationError:
-        reason = _in_words(error.errors())
+        reason = in_words(error.errors())
     elif kind is GrpcException:  # `sentiment_model.Refusal`
         headers, reason = {"Retry-After": str(error.retry_after)}, error.details
     elif kind is Exception:
         logger.error("a request failed", exc_info=error)
         reason = f"{type(error).__name__} : {error}"
     return JSONResponse({"error": reason}, status_code=status, headers=headers)
+
+
+async def _answer_wrong_door(request: Request, error: Exception) -> Response:
+    """Nothing there, or nothing that answers this method."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for no other
+    path, headers = request.url.path, error.headers
+    if error.status_code == 405:
+        allowed = (headers or {}).get("Allow", "another method")
+        reason = f"{request.method} is not answered at {path}; send {allowed}"
+    elif error.status_code == 404:
+        reason = f"there is nothing at {path}; GET /openapi.json says what there is"
+    else:
+        reason = error.detail
+    return JSONResponse({"error": reason}, status_code=error.status_code, headers=headers)

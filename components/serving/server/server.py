@@ -16,8 +16,9 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 
 from components.serving.observing.observer import ObservedApp, ObservedCalls, Observer
 from components.serving.options import Endpoint, LogOptions, ModelOptions, QueueLimits
-from components.serving.server.app import ClosedRepository, ForgivingDataPlane, rest_application
+from components.serving.server.app import rest_application
 from components.serving.server.connection import BoundedConnection
+from components.serving.server.data_plane import ClosedRepository, ForgivingDataPlane
 from components.serving.server.sentiment_model import SentimentModel
 from components.shared.machine.ports import free_port
 from components.shared.records.model_folder import check_model_folder, read_class_names

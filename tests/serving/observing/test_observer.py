@@ -163,7 +163,7 @@ def call(observer):
     from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as services
 
     from components.serving.options import Endpoint
-    from components.serving.server.app import ForgivingDataPlane
+    from components.serving.server.data_plane import ForgivingDataPlane
     from components.serving.server.server import _started_grpc
 
     inference = pb.ModelInferRequest(model_name="reviews")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from components.serving.model.batching import OverloadedError
 from components.serving.observing.observer import ObservedApp
-from components.serving.server.app import ForgivingDataPlane, rest_application
+from components.serving.server.app import rest_application
 from components.serving.server.connection import BoundedConnection
+from components.serving.server.data_plane import ForgivingDataPlane
 from components.serving.server.protocol import V2_INPUTS, V2_OUTPUTS
 from components.serving.server.sentiment_model import Refusal, SentimentModel
 from tests.serving.conftest import NAME, ONE, V1, V2, anything, ask, counted, element
@@ -90,9 +91,7 @@ MISTAKES = {
     "binary bad UTF-8": (V2, *binary(element(b"\xff\xfe"))),
     "binary cut": (V2, *binary(b"\x09\0\0\0abc")),
     "binary shape": (V2, *binary(element(b"soft"), shape=[2])),
-    "binary size": (V2, *binary(element(b"soft"), size=-3)),
     "binary head": (V2, *binary(element(b"soft"), head_size="x")),
-    "binary head negative": (V2, *binary(element(b"soft"), head_size=-5)),
     "gzip without gzip": (V1, ONE, [*JSON, (b"content-encoding", b"gzip")]),
     "gzip": (V2, gzip.compress(json.dumps(v2()).encode()), [(b"content-encoding", b"gzip")]),
     "too long": (V1, b"x" * (LIMIT + 1)),
@@ -132,7 +131,8 @@ def test_a_mistake_gets_400_and_the_reason(app, name):
 def test_it_says_what_is_there_and_what_is_not(app, path, method, body, status):
     found, _, answer = asked(app, path, body, method=method)
     assert found == status
-    assert json.loads(answer)
+    if status != 200:
+        assert len(of_the_protocol(answer, "error_response")["error"]) > 20
 
 
 OUTPUTS = [*V2_OUTPUTS[:2], V2_OUTPUTS[2] | {"shape": [-1, 3]}, *V2_OUTPUTS[3:]]
