@@ -21,7 +21,10 @@ def main() -> None:
         for option in fields(kind):
             flag = f"--{option.name.replace('_', '-')}"
             about = option.metadata["about"]
-            if option.type is bool:
+            if option.type is bool and option.default:
+                switch = argparse.BooleanOptionalAction
+                group.add_argument(flag, action=switch, default=True, help=about)
+            elif option.type is bool:
                 group.add_argument(flag, action="store_true", help=about)
             else:
                 shown = f"{about} (default: {option.default})" if option.default != "" else about

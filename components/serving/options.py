@@ -39,6 +39,11 @@ class Endpoint(Options, called="server option"):
     grpc_port: int = option(0, "0 leaves gRPC off", 0, 65535)
     port_file: str = option("", "file that gets the HTTP port once the server is ready")
     max_body_bytes: int = option(8 * 2**20, "largest request", 1, 2**31 - 1)
+    page: bool = option(
+        True,
+        "a page to try the model on, at /; the runtime of a cluster says --no-page, and the "
+        "service's server_arguments may say --page",
+    )
     drain_seconds: int = option(30, "time for accepted requests after SIGTERM", 0, 86_400)
 
 

@@ -38,9 +38,10 @@ def _serve(arguments: Sequence[str] | None) -> None:
     if not version:
         train = make_command("run", options.model_name)
         raise UserError(f"no version of {options.model_name} is champion; `{train}` trains one")
+    page = "" if "--no-page" in of_server else f"on http://localhost:{port}/, or "
     url = f"http://localhost:{port}/v1/models/{options.model_name}:predict"
     print(
-        f"serving {options.model_name} version {version}; ask it with\n\n"
+        f"serving {options.model_name} version {version}; ask it {page}with\n\n"
         f"  curl {url} -H 'content-type: application/json' \\\n"
         '    -d \'{"instances": ["Runs small, and the fabric itches. Sent it back."]}\'\n',
         flush=True,

@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from components.serving.server.data_plane import ClosedRepository, ForgivingDataPlane, in_words
+from components.serving.server.page import page_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +59,16 @@ class BodyTooLong(InvalidInput):
         self.headers = {"Connection": "close"} if size > _CUT_OFF * limit else None
 
 
-def rest_application(data_plane: ForgivingDataPlane, max_body_bytes: int) -> FastAPI:
-    """The endpoints of v1, v2, metrics and the OpenAPI description, with errors in words."""
+def rest_application(
+    data_plane: ForgivingDataPlane, max_body_bytes: int, *, page: bool = False
+) -> FastAPI:
+    """The endpoints of v1, v2, metrics and the OpenAPI description, with errors in words.
+
+    With a page to try the model on at `/` for browsers; all others find there that the server is
+    alive, as they do at any server of KServe's.
+    """
+    model = data_plane.model
+    page_there = page_of(model.name, model.version, model.class_names) if page else None
 
     async def infer(request: Request, protocol: str) -> Response:
         name = await checked(request)
@@ -102,6 +111,12 @@ def rest_application(data_plane: ForgivingDataPlane, max_body_bytes: int) -> Fas
         name = await checked(request)
         return Response(orjson.dumps({"name": name, "ready": True}), media_type=JSON)
 
+    async def home(request: Request) -> Response:
+        if page_there and "text/html" in request.headers.get("accept", ""):
+            return page_there
+        alive = orjson.dumps(await data_plane.live())
+        return Response(alive, media_type=JSON, headers={"Vary": "Accept"})
+
     of_version = "/v2/models/{model_name}/versions/{model_version}"
     app = FastAPI(
         title="KServe ModelServer",
@@ -109,6 +124,7 @@ def rest_application(data_plane: ForgivingDataPlane, max_body_bytes: int) -> Fas
         docs_url=None,
         redoc_url=None,
         routes=[  # The first route that matches answers: these before KServe's.
+            Route("/", home, methods=["GET"]),
             Route("/v1/models/{model_name}:predict", v1, methods=["POST"]),
             Route("/v1/models/{model_name}:explain", explain, methods=["POST"]),
             Route("/v2/models/{model_name}/infer", v2, methods=["POST"]),
@@ -117,7 +133,6 @@ def rest_application(data_plane: ForgivingDataPlane, max_body_bytes: int) -> Fas
             Route(f"{of_version}/ready", ready, methods=["GET"]),
         ],
     )
-    app.add_api_route("/", data_plane.live)
     app.add_api_route("/metrics", metrics_handler, methods=["GET"])
     repository = ClosedRepository(data_plane.model_registry)
     register_v1_endpoints(app, data_plane, repository)

@@ -72,6 +72,7 @@ class SentimentModel(Model):
             FeatureLookup(predictor.feature_service, predictor.max_tokens) if features else None
         )
         self.engine_name = predictor.engine.name
+        self.class_names = predictor.class_names
         classes = len(predictor.class_names)
         self.batcher = Batcher(
             predictor.engine, **(limits or {}), classes=classes, on_batch=on_batch

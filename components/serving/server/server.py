@@ -77,7 +77,7 @@ def serve(
 
 async def _serve(data_plane: ForgivingDataPlane, endpoint: Endpoint, observer: Observer) -> None:
     """Answer REST and gRPC until a signal; what was accepted is answered first."""
-    app = rest_application(data_plane, endpoint.max_body_bytes)
+    app = rest_application(data_plane, endpoint.max_body_bytes, page=endpoint.page)
     rest = uvicorn.Server(
         uvicorn.Config(
             ObservedApp(app, observer),

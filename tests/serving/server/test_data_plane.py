@@ -13,7 +13,9 @@ from tests.serving.conftest import NAME, anything, element
 CONTENT = element(b"soft")
 TENSOR = {"name": "text", "shape": [1], "datatype": "BYTES"}
 SIZE = {"binary_data_size": len(CONTENT)}
-OF_PYTHON = re.compile(r"object (has|is)|attribute|iterable|subscript|NoneType|__|pydantic|argument")
+OF_PYTHON = re.compile(
+    r"object (has|is)|attribute|iterable|subscript|NoneType|__|pydantic|argument"
+)
 
 
 @pytest.fixture(scope="module")
