@@ -1,13 +1,17 @@
+import json
 import re
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from components.deployment.kserve.inference_service import RUNTIME
+from components.serving.observing.metrics import ServingMetrics
 from components.shared.records import serving_metrics
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of
 
-OWN = {value for value in vars(serving_metrics).values() if isinstance(value, str)}
+NAMES = {name: value for name, value in vars(serving_metrics).items() if name.isupper()}
+OWN = {value for value in NAMES.values() if isinstance(value, str)}
 # Of kube-state-metrics and of the kubelet.
 OTHERS = {"kube_deployment_status_replicas_available", "kube_deployment_spec_replicas"}
 OTHERS |= {f"kubelet_volume_stats_{which}_bytes" for which in ("available", "capacity")}
@@ -59,3 +63,66 @@ def test_the_monitor_finds_the_port_of_the_metrics():
     ports = {port["name"] for port in pod["containers"][0]["ports"]}
     assert ports < {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]}
     assert monitor["spec"]["selector"]["matchLabels"].items() <= runtime["spec"]["labels"].items()
+
+
+@pytest.fixture
+def dashboard():
+    (found,) = [o for o in build(MANIFESTS / "monitoring") if o["kind"] == "ConfigMap"]
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    return json.loads(found["data"]["dashboard.json"])
+
+
+def queries(dashboard):
+    panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    return [(panel, target) for panel in panels for target in panel["targets"]]
+
+
+def test_the_dashboard_asks_for_metrics_and_labels_that_the_server_shows(dashboard):
+    registry = CollectorRegistry()
+    shown = ServingMetrics("m", "1", registry)
+    shown.answered("v1", 200, 0.1)
+    samples = [sample for metric in registry.collect() for sample in metric.samples]
+    names = {sample.name for sample in samples}
+    # And what the scrape adds.
+    labels = {name for sample in samples for name in sample.labels} | {"namespace"}
+    asked = [target["expr"] for _, target in queries(dashboard)]
+    asked += [one["definition"] for one in dashboard["templating"]["list"][1:]]
+    for expression in asked:
+        metrics = set(re.findall(r"\breview_sentiment_\w+", expression))
+        assert metrics
+        assert metrics <= names
+        grouped = re.findall(r"(?:by|ignoring|on) \(([^)]*)\)", expression)
+        used = {name for found in grouped for name in re.findall(r"\w+", found)}
+        used |= set(re.findall(r"(\w+)!?=~?\"", expression))
+        assert used <= labels, expression
+    # Everything that the server counts is on it.
+    everything = " ".join(asked)
+    assert {own for own in OWN if own not in everything} == set()
+
+
+def test_the_dashboard_is_one_that_grafana_takes(dashboard):
+    assert dashboard["schemaVersion"] >= 36
+    assert dashboard["uid"] == "review-sentiment"
+    variables = {one["name"] for one in dashboard["templating"]["list"]} | {"__rate_interval"}
+    assert set(re.findall(r"\$\{?(\w+)", json.dumps(dashboard["panels"]))) <= variables
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(ids) == len(set(ids))
+    taken = set()
+    for panel in dashboard["panels"]:
+        at = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken
+        taken |= cells
+    for panel, target in queries(dashboard):
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["datasource"] == target["datasource"]
+        for opening, closing in ("()", "{}", "[]"):
+            assert target["expr"].count(opening) == target["expr"].count(closing)
+        by = re.findall(r"by \(([^)]*)\)", target["expr"])[0]
+        assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= set(by.split(", "))
