@@ -137,7 +137,7 @@ def readable(text: Any) -> str:
 
 def named(key: Any) -> str:
     """A key of a summary as words: `learning_rate` becomes `learning rate`."""
-    return str(key).replace("_", " ").replace("-", " ")
+    return str(key).replace("_", " ").replace("-", " ").replace("macro f1", "macro-F1")
 
 
 FILTERS = {
