@@ -54,9 +54,9 @@ TRIALS = [trial(1), trial(2, "failed", reason="<script>"), trial(3, "stopped ear
 def test_the_best_trial_comes_first_and_is_marked(page_of):
     read = page_of(write_trials_page, {"objective": "macro_f1", "best": 4, "trials": TRIALS})
     assert "Trial 4 is the best" in read.text
-    assert "2 of 4 trials finished. Trial 4 won with macro f1 0.4000 on validation." in read.text
+    assert "2 of 4 trials finished. Trial 4 won with macro-F1 0.4000 on validation." in read.text
     assert [row.get("class") for row in read.attributes("tr")] == [None] * 4 + ["best"]
-    read.tells("trial", "status", "dropout", "macro f1", "accuracy", "seconds", "reason")
+    read.tells("trial", "status", "dropout", "macro-F1", "accuracy", "seconds", "reason")
     read.tells("reason", "1", "finished", "0.1", "2", "failed", "<script>", "stopped early")
 
 
