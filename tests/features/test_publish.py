@@ -7,7 +7,7 @@ import pytest
 from components.features import publish
 from components.features.retrieve import retrieve_training_set
 from components.shared.machine.errors import UserError
-from components.shared.machine.feature_store import open_store, versions_dir
+from components.shared.machine.feature_store import open_store, store_dir, versions_dir
 from components.shared.machine.files import read_json, sha256_of_file
 from components.shared.machine.online_features import latest_feature_service, online_features
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
@@ -38,6 +38,27 @@ def test_offline_and_online_features_equal_the_prepared_data(build, make_prepare
         known = reviews[row["review_id"]] | tokens[row["review_id"]]
         assert row == {name: known[name] for name in row}
     assert online_features([*sorted(reviews), "unknown"], summary.feature_service) == [*rows, None]
+
+
+def test_a_store_works_from_another_folder(build, make_prepared, tmp_path, monkeypatch):
+    prepared, other = make_prepared(seed=1), make_prepared(seed=2)
+    service = build(prepared).feature_service
+    store_dir().rename(tmp_path / "moved")
+    monkeypatch.setenv("FEATURE_STORE_DIR", str(tmp_path / "moved"))
+    assert online_features(["r00000"], service)[0]["review_id"] == "r00000"
+    again = build(prepared)
+    assert (again.reused, again.materialise_seconds) == (True, 0)
+    retrieve_training_set(prepared, service, tmp_path / "set.parquet")
+    assert not build(other).reused
+
+
+@pytest.mark.parametrize("name", ["registry.db", "online.db"])
+def test_a_damaged_database_is_named(build, make_prepared, name):
+    prepared = make_prepared()
+    build(prepared)
+    (store_dir() / name).write_bytes(b"not a database " * 300)
+    with pytest.raises(UserError, match=rf"{name} cannot be used .file is not a database"):
+        build(prepared)
 
 
 def test_a_second_run_reuses_the_version(build, make_prepared, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -165,7 +165,7 @@ class ServiceFile:
             UserError: If the file holds anything else.
         """
         try:
-            return _WANTED.validate_json(self.path.read_bytes())
+            return self._placed(_WANTED.validate_json(self.path.read_bytes()), self._absolute)
         except FileNotFoundError:
             return None
         except ValidationError as error:
@@ -191,7 +191,23 @@ class ServiceFile:
             if wanted is None:
                 self.path.unlink(missing_ok=True)
             elif wanted != now:
-                write_json(self.path, asdict(wanted))
+                # Relative, so that the folder with file and models may be moved.
+                write_json(self.path, asdict(self._placed(wanted, self._relative)))
+
+    def _placed(self, wanted: Wanted, place: Callable[[str], str]) -> Wanted:
+        """The same with the models' folders written in another way."""
+
+        def moved(model: ServedModel | None) -> ServedModel | None:
+            return model and replace(model, folder=place(model.folder))
+
+        return replace(wanted, stable=moved(wanted.stable), canary=moved(wanted.canary))
+
+    def _absolute(self, folder: str) -> str:
+        return folder if Path(folder).is_absolute() else str(self.folder / folder)
+
+    def _relative(self, folder: str) -> str:
+        here = Path(folder).is_relative_to(self.folder)
+        return str(Path(folder).relative_to(self.folder)) if here else folder
 
     def delete(self) -> None:
         """Serve nothing any more, whatever the file holds."""

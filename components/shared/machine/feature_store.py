@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.shared.machine.databases import check_database
 from components.shared.machine.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def open_store() -> "FeatureStore":
     from sqlalchemy.exc import SQLAlchemyError
 
     _keep_quiet()
+    for database in ("registry.db", "online.db"):  # those of the embedded store
+        check_database(folder / database)
 
     try:
         for attempt in _attempts():

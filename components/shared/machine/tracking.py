@@ -3,13 +3,16 @@
 import logging
 import os
 import re
+import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from components.shared.machine.databases import check_database
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import locked
 
@@ -19,6 +22,14 @@ if TYPE_CHECKING:
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 INJECTED_RUN = "MLFLOW_RUN_ID"
 INJECTED_EXPERIMENT = "MLFLOW_EXPERIMENT_ID"
+
+_LOCATIONS = {
+    "experiments": "artifact_location",
+    "runs": "artifact_uri",
+    "model_versions": "storage_location",
+    "logged_models": "artifact_location",
+}
+"""Columns of MLflow's tables that hold absolute locations."""
 
 
 def tracking_client() -> "MlflowClient":
@@ -36,12 +47,46 @@ def tracking_client() -> "MlflowClient":
     if database is None:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     # Of three processes that began on a new file at once, two failed: a table existed already.
+    check_database(database)
     with locked(database.with_name(f"{database.name}.lock")):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         # The tables are made at first use, of the runs and of the models.
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
+        _follow_the_artifacts(database)
     return client
+
+
+def _follow_the_artifacts(database: Path) -> None:
+    """Rewrite where the artifacts lie, if they were moved or copied together with their database.
+
+    MLflow knows absolute locations only. Those of `experiment_id` are the folder `artifacts` beside
+    the database; the ids of its runs tell whether the folder that is there now is the same.
+    """
+    folder = database.resolve().parent / "artifacts"
+    ids = [run.name for run in folder.iterdir()] if folder.is_dir() else []
+    here = folder.as_uri()
+    with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        ours = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
+        found = [row[0] for one in ids for row in connection.execute(ours, (one,))]
+        # Without any artifact yet, by the name that the state folder gives it.
+        made = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+        found += [f"{row[0]}//" for row in made if _is_gone(row[0])]
+        before = {uri.rsplit("/", 2)[0] for uri in found} - {here}
+        for table, column in _LOCATIONS.items():
+            for location in before:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                    (here, len(location) + 1, location, len(location) + 1, f"{location}/"),
+                )
+
+
+def _is_gone(location: str) -> bool:
+    """Whether a location is that of a state folder which is no longer there."""
+    path = Path(url2pathname(urlsplit(location).path))
+    ours = location.startswith("file:") and path.parts[-2:] == ("mlflow", "artifacts")
+    return ours and not path.parent.exists()
 
 
 def quiet_mlflow() -> None:
@@ -73,9 +118,11 @@ def errors_in_words() -> Iterator[None]:
             raise UserError(
                 f"MLflow at {uri_without_secrets()} refuses: {reason}; {remedy}"
             ) from error
+        remedy = f"check {TRACKING_URI} and that the server runs"
+        if database := embedded_database(os.environ.get(TRACKING_URI, "")):
+            remedy = f"check that {database.parent} is whole, has space and may be written"
         raise UserError(
-            f"MLflow at {uri_without_secrets()} answered with an error: {reason}; "
-            f"check {TRACKING_URI} and that the server runs"
+            f"MLflow at {uri_without_secrets()} answered with an error: {reason}; {remedy}"
         ) from error
 
 

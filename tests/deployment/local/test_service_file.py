@@ -42,6 +42,16 @@ def test_what_is_wanted_is_read_back_and_written_only_where_it_changes(file, mon
     assert file.read() is None
 
 
+def test_a_site_that_was_moved_finds_its_models(file):
+    (file.folder / "models").mkdir(parents=True)
+    one = replace(ONE, folder=str(file.folder / "models" / "1"))
+    file.change(lambda _: Wanted(one, TWO, 10))
+    assert file.read() == Wanted(one, TWO, 10)
+    moved = ServiceFile(file.folder.rename(file.folder.with_name("moved")), NAME)
+    assert moved.read().stable.folder == str(moved.folder / "models" / "1")
+    assert moved.read().canary == TWO
+
+
 def test_of_many_who_change_it_none_is_overwritten(file):
     file.change(lambda _: BOTH)
 
