@@ -120,10 +120,8 @@ verify: $(INSTALLED) ## Check a version's files, and its signature  [VERSION=cha
 	$(IN_STATE) $(BIN)/python -m components.registry --model-name '$(MODEL_NAME)' \
 	  verify '$(or $(VERSION),champion)' $(if $(KEY),--key '$(KEY)')
 
-# `mlflow ui` reads another variable than every other MLflow command; its job processes are not needed.
 ui: $(INSTALLED) ## Open MLflow's pages on the runs and versions  [UI_PORT=5000]
-	$(IN_STATE) sh -c 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	  exec $(BIN)/mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --port $(UI_PORT)'
+	$(BIN)/python -m pipelines.running.ui --state '$(STATE)' --port '$(UI_PORT)'
 
 lookup: $(INSTALLED) ## Read the champion's features of a review from the online store  REVIEW_ID=
 	@test -n "$(REVIEW_ID)" || { echo 'error: say which: make lookup REVIEW_ID=…' >&2; exit 2; }

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from components.data.encodings import decompressed
 from components.data.lines import readable
+from components.shared.machine.commands import install_command
 from components.shared.machine.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -31,11 +32,9 @@ FORMATS: dict[str, str] = {
 COMPRESSIONS: tuple[str, ...] = (".gz", ".bz2", ".xz")
 """Further endings that text formats may carry; what a file is, its first bytes say."""
 
-_PACKAGES = {
-    **dict.fromkeys(("s3", "s3a"), "s3fs"),
-    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
-    **dict.fromkeys(("http", "https"), "aiohttp"),
-    "hf": "huggingface_hub",
+_EXTRAS = {
+    **dict.fromkeys(("s3", "s3a", "gs", "gcs"), "cloud"),
+    **dict.fromkeys(("http", "https", "hf"), "data"),
 }
 SILENCE_SECONDS = 60
 """A server that sends nothing for so long is given up; however long a whole file takes."""
@@ -136,8 +135,8 @@ def _opened_file_system(uri: str, shown: str, protocol: str) -> tuple[Any, str]:
                 options = {"client_kwargs": {"timeout": silence, "trust_env": True}}
             return fsspec.core.url_to_fs(uri, **options)
         except ImportError:
-            package = _PACKAGES.get(protocol)
-            remedy = f"pip install '{package}'" if package else "install what fsspec asks for"
+            extra = _EXTRAS.get(protocol)
+            remedy = install_command(extra) if extra else "install what fsspec asks for"
             raise UserError(
                 f"{shown} needs a package for {protocol}:// that is not installed; {remedy}"
             ) from None

@@ -5,6 +5,7 @@ from typing import Any
 
 from components.report.formats import count, score
 from components.report.page import Headline
+from components.shared.machine.commands import MODEL_NAME, make_command
 
 
 def headline_of(
@@ -37,5 +38,6 @@ def headline_of(
     if registration.get("approval") == "approved":
         told = f"{numbers}; the deployment check did not run."
         return Headline("waiting", f"{version} is registered", told)
-    told = f"{numbers}; “make approve {version.upper().replace(' ', '=')}” makes it champion."
+    name, number = registration.get("model_name", MODEL_NAME), registration.get("version", "?")
+    told = f"{numbers}; “{make_command('approve', name, VERSION=number)}” makes it champion."
     return Headline("waiting", f"{version} waits for approval", told)

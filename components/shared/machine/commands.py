@@ -1,7 +1,8 @@
-"""The `make` commands that messages tell the user to type."""
+"""The commands that messages tell the user to type."""
 
 import os
 import shlex
+import sys
 from pathlib import Path
 
 STATE_VARIABLE = "LOCAL_STATE"
@@ -24,3 +25,8 @@ def make_command(target: str, model_name: str = MODEL_NAME, **variables: object)
         variables["STATE"] = state
     given = [f"{name}={shlex.quote(str(value))}" for name, value in variables.items()]
     return " ".join(["make", target, *given])
+
+
+def install_command(extra: str) -> str:
+    """The line that installs an extra of this project at the pinned versions."""
+    return f"{sys.prefix}/bin/pip install -c constraints.txt -e '.[{extra}]'"

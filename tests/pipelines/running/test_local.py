@@ -1,6 +1,5 @@
 import contextlib
 import json
-import os
 import re
 import sqlite3
 from pathlib import Path
@@ -9,7 +8,6 @@ import pytest
 from kfp import dsl
 
 from components.shared.machine.errors import UserError, exit_in_words
-from pipelines.running.environment import local_environment
 from pipelines.running.local import StepFailed, run_locally
 from pipelines.running.pipeline import pipeline
 
@@ -65,11 +63,7 @@ def comparing_int_with_float(most: float = 3.0) -> None:
         praise(words=counted.outputs["Output"])
 
 
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch):
-    """run_locally sets variables for its steps: let none outlive a test."""
-    for name in local_environment(Path("state")):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 def run_here(home, what=counting, **given):
