@@ -9,6 +9,7 @@ from components.preflight.finding import Finding, State, failed, passed, warning
 from components.preflight.outside import APPLY, Check, Expected, Right, all_right
 from components.preflight.permission_checks import check_permissions
 from components.shared.kubernetes import namespace_objects as names
+from components.shared.kubernetes.pod_settings import pod_fields
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 COLLECTOR = "katib.kubeflow.org/metrics-collector-injection"
@@ -170,6 +171,8 @@ def _servers(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
     """Whether our servers have ready pods and, first, the Secrets that pods wait for exist."""
     servers: list[Finding] = []
     needed = {name: set(keys) for name, keys in expected.secrets.items()}
+    logins = {secret["name"] for secret in pod_fields(gpu=False).get("imagePullSecrets", [])}
+    needed |= {name: set() for name in logins}
     for plural, kind in (("deployments", "Deployment"), ("statefulsets", "StatefulSet")):
         path = api.of_namespace(plural, group_version=_APPS)
         answer = api.get(path, labelSelector=_SELECTOR)
@@ -192,7 +195,10 @@ def _servers(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
             yield unread("Secret", f"Secret {name}", answer)
         else:
             values = "".join(f" --from-literal={key}=…" for key in sorted(keys))
-            create = f"kubectl -n {api.namespace} create secret generic {name}{values}"
+            kind = "generic"
+            if name in logins:
+                kind, values = "docker-registry", " --docker-server=… --docker-username=…"
+            create = f"kubectl -n {api.namespace} create secret {kind} {name}{values}"
             remedy = f"{create}   # values: manifests/README.md"
             yield failed("Secret", f"there is no Secret {name}", remedy)
     yield from servers

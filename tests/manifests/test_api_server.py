@@ -34,7 +34,7 @@ def kubectl(*words, given=""):
 def applied(request, tmp_path_factory):
     namespace = f"test-manifests-{uuid.uuid4().hex[:8]}"
     folder = tmp_path_factory.mktemp("overlay")
-    write_kustomization(folder, request.param, namespace=namespace)
+    write_kustomization(folder, request.param, ["enforce-pod-security"], namespace=namespace)
     words = ("apply", "--server-side", "--force-conflicts", "--validate=strict")
     first = kubectl(*words, "-k", folder)
     assert first.returncode == 0, first.stderr

@@ -37,7 +37,7 @@ pytestmark = MARKS
 class Namespace(RealNamespace):
     def __init__(self, folder, overlay):
         super().__init__()
-        write_kustomization(folder, overlay, namespace=self.name)
+        write_kustomization(folder, overlay, ["enforce-pod-security"], namespace=self.name)
         self.kubectl("apply", "--server-side", "--validate=strict", "-k", str(folder))
 
     def kubectl(self, *words):

@@ -1,3 +1,4 @@
+import json
 from contextlib import closing
 
 import pytest
@@ -7,7 +8,16 @@ from components.preflight.finding import State
 from components.preflight.namespace_checks import secrets_of
 from components.preflight.outside import absent, check_from_outside
 from components.shared.machine.errors import UserError
-from tests.preflight.clusters import CASES, EDGES, EXPECTED, IN, KATIB_CONFIG, PROXY, schema
+from tests.preflight.clusters import (
+    CASES,
+    EDGES,
+    EXPECTED,
+    IN,
+    KATIB_CONFIG,
+    PROXY,
+    gpu_node,
+    schema,
+)
 from tests.stand_ins.pipelines_api import PipelinesApi
 
 FAILED, WARNING, SKIPPED = State.FAILED, State.WARNING, State.SKIPPED
@@ -215,3 +225,42 @@ class TestPipelines:
         closed = self.check(cluster, kfp_endpoint=endpoint.url)
         assert (closed.state, f"{endpoint.url} cannot be reached" in closed.text) == (FAILED, True)
         assert closed.remedy == "kubectl -n kubeflow port-forward service/ml-pipeline 8888"
+
+
+SLICE, POOL = "nvidia.com/mig-1g.10gb", {"pool": "ml"}
+SPOT = {"key": "spot", "value": "true", "effect": "NoExecute"}
+
+
+class TestOnAClusterOfItsOwn:
+    """With settings of manifests/cluster/pods.yaml that differ from the usual."""
+
+    @pytest.fixture(autouse=True)
+    def settings(self, monkeypatch):
+        gpu = {"containers": [{"resources": {"limits": {SLICE: "1"}}}]}
+        every = {"imagePullSecrets": [{"name": "regcred"}], "nodeSelector": POOL}
+        specs = {"every-pod": every, "run-pods": {"tolerations": [SPOT]}, "gpu-pods": gpu}
+        monkeypatch.setenv("POD_SETTINGS", json.dumps(specs))
+
+    def test_the_login_at_the_registry_is_looked_for(self, cluster):
+        (finding,) = cluster.bad("server")
+        assert "no Secret regcred" in finding.text
+        assert "create secret docker-registry regcred --docker-server" in finding.remedy
+        cluster.server.objects[f"{IN}/secrets/regcred"] = {}
+        assert cluster.bad("server") == []
+
+    @pytest.mark.parametrize(
+        ("taint", "labels", "state", "text"),
+        [
+            (SPOT, POOL, State.PASSED, "7 on 1 node"),
+            (SPOT, {}, FAILED, "it lacks the label pool=ml"),
+            (SPOT | {"value": "false"}, POOL, FAILED, "its taint spot=false:NoExecute is not"),
+            (SPOT | {"effect": "NoSchedule"}, POOL, FAILED, "spot=true:NoSchedule is not"),
+        ],
+    )
+    def test_gpus_go_by_their_name_nodes_and_taints(self, cluster, taint, labels, state, text):
+        node = gpu_node(taints=[taint])
+        node["metadata"]["labels"], node["status"]["allocatable"] = labels, {SLICE: "7"}
+        cluster.server.objects["/api/v1/nodes"] = {"items": [node]}
+        found = cluster.findings("GPUs")
+        assert found[-1].state is state
+        assert text in " ".join(one.text for one in found)
