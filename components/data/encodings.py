@@ -36,8 +36,12 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
 
 _CHUNK = 1 << 20
 _ASCII = bytes(range(128))
-_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NOT_IN_CP1252 = re.compile(b"[\x81\x8d\x8f\x90\x9d]")
+_NOT_WESTERN = re.compile(
+    b"[\x80-\xff]{3,}|(?<=[A-Za-z])[\x80-\x84\x86-\x89\x8b\x93-\x95\x98\x99\x9b"
+    b"\xa1-\xa9\xab\xac\xae-\xb3\xb5\xb6\xb8\xb9\xbb-\xbf](?=[A-Za-z])"
+)
+"""Words without ASCII, and symbols of cp1252 between letters."""
 _DAMAGE = re.compile("[\udc80-\udcff]")
 
 
@@ -117,10 +121,11 @@ def _is_cp1252(stream: IO[bytes]) -> bool:
     """Whether bytes that are not UTF-8 all through read as a Western European text.
 
     They do if fewer of their characters are whole in UTF-8 than damaged, every byte has a meaning,
-    and letters beyond ASCII are few: in Greek or Cyrillic text, for one, they are many.
+    and those beyond ASCII are letters here and there: neither whole words, as in Cyrillic, nor
+    symbols inside of words, as where a DOS or Polish file is read so.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    damaged = whole = high = letters = 0
+    damaged = whole = high = odd = 0
     while chunk := stream.read(_CHUNK):
         if _NOT_IN_CP1252.search(chunk):
             return False
@@ -129,5 +134,5 @@ def _is_cp1252(stream: IO[bytes]) -> bool:
         damaged += lost
         whole += len(beyond) - len(beyond.encode("ascii", "ignore")) - lost
         high += len(chunk.translate(None, _ASCII))
-        letters += len(chunk) - len(chunk.translate(None, _LETTERS))
-    return damaged > whole and high < 0.4 * letters
+        odd += sum(map(len, _NOT_WESTERN.findall(chunk)))
+    return damaged > whole and odd <= 0.1 * high

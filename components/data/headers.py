@@ -123,15 +123,16 @@ def layout_of(names: Sequence[str], source: str, columns: Columns | None = None)
                 f"{_quoted(name)}; say which to read, as in COLUMNS='{target}=NAME', or keep one"
             )
         positions[target] = position
-    for wanted, accepted, what in (
-        (("review_body",), "'Review Text' (or 'review_body')", "holds the reviews"),
-        (columns.label_fields, _accepted(columns.label_fields), "holds the label to learn from"),
-    ):
-        if wanted and not positions.keys() & set(wanted):
-            raise UserError(
-                f"{source} has no column {accepted}, only {_listed(names)}; say which one {what}: "
-                f"COLUMNS='{_suggestion(wanted, names)}'"
-            )
+    wanted = {("review_body",): "'Review Text' (or 'review_body')"}
+    if columns.label_fields:
+        wanted[columns.label_fields] = _accepted(columns.label_fields)
+    missing = {some: said for some, said in wanted.items() if not positions.keys() & set(some)}
+    if missing:
+        said = " and no column ".join(missing.values())
+        remedy = f"say which: COLUMNS='{' '.join(_suggestion(some, names) for some in missing)}'"
+        if len(names) == 1 and re.search(r"\w[^\w\s]\w", names[0]):
+            remedy = "if these are several, separate them by a comma, a semicolon, | or a tab"
+        raise UserError(f"{source} has no column {said}, only {_listed(names)}; {remedy}")
     return Layout(tuple(names), positions)
 
 
@@ -154,8 +155,8 @@ def _place_of(column: str, target: str, names: Sequence[str], source: str) -> in
 
 def _accepted(label_fields: Sequence[str]) -> str:
     if "rating" in label_fields:
-        return "'Rating' (or 'rating', 'sentiment')"
-    return "'sentiment' (these classes do not follow from ratings)"
+        return "'Rating' (or 'sentiment') to learn from"
+    return "'sentiment' to learn from (these classes do not follow from ratings)"
 
 
 def _suggestion(wanted: Sequence[str], names: Sequence[str]) -> str:

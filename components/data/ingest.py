@@ -1,5 +1,6 @@
 """Ingest: from any source of reviews to one checked Parquet file, with every row accounted for."""
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.data.batches import NOT_UTF8, Batch, Rejected
+from components.data.batches import NOT_UTF8, Batch, Rejected, as_json
 from components.data.checks import (
     BAD_RATING,
     BAD_SENTIMENT,
@@ -52,9 +53,9 @@ QUARANTINE_SCHEMA = pa.schema(
 
 _EXAMPLES_PER_REASON = 3
 _EXAMPLE_CHARACTERS = 300
+_VALUE_CHARACTERS = 40
 _WORDS_COUNTED = 1_000
 _REASONS_TOLD = 3
-_TOLD_CHARACTERS = 120
 
 _REMEDIES = {
     BAD_RATING: "if these are other numbers than stars, read them as classes, as in "
@@ -123,7 +124,7 @@ class Quarantine:
         for row in rows:
             self.reasons[row["reason"]] += 1
             if self.reasons[row["reason"]] <= _EXAMPLES_PER_REASON:
-                self.examples.append(row | {"record": row["record"][:_EXAMPLE_CHARACTERS]})
+                self.examples.append(row | {"record": _shortened(row["record"])})
         if rows:
             self._writer.write_table(pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA))
 
@@ -207,7 +208,9 @@ def ingest(
             share = f"{rejected_rows} of the {rows_in} rows of {shown} were rejected"
             if rows_kept:
                 share += f", more than the share of {max_rejected_share:g} that is allowed"
-            raise UserError(f"{share}: {_told(rejects)}; {_remedy(rejects, found, labels)}")
+            remedy = _remedy(rejects, found, labels)
+            remedy += ", or allow more with max_rejected_share" if rows_kept else ""
+            raise UserError(f"{share}: {_told(rejects)}; {remedy}")
         made = IngestSummary(
             source=shown,
             files=files,
@@ -247,9 +250,9 @@ def _told(rejects: Quarantine) -> str:
     parts = []
     for reason, count in rejects.reasons.most_common(_REASONS_TOLD):
         first = next(example for example in rejects.examples if example["reason"] == reason)
-        record = " ".join(str(first["record"]).split())[:_TOLD_CHARACTERS]
         parts.append(
-            f"{count} x {reason}, first in line {first['line']} of {first['source']} ({record})"
+            f"{count} x {reason}, first in line {first['line']} of {first['source']} "
+            f"({first['record']})"
         )
     return "; ".join(parts)
 
@@ -264,7 +267,16 @@ def _remedy(rejects: Quarantine, found: Counter[str], labels: LabelSet) -> str:
             f"the column holds {', '.join(map(repr, words))}{more}: name the classes with "
             "LABELS='NAME=VALUE,VALUE NAME=VALUE'"
         )
-    return _REMEDIES.get(reason, "fix the data") + ", or allow more with max_rejected_share"
+    return _REMEDIES.get(reason, "fix the data")
+
+
+def _shortened(record: str) -> str:
+    """A rejected record as JSON with its long values cut, in one line."""
+    values = {name: value for name, value in json.loads(record).items() if value not in ("", None)}
+    for name, value in values.items():
+        if isinstance(value, str) and len(value) > _VALUE_CHARACTERS:
+            values[name] = value[:_VALUE_CHARACTERS] + "..."
+    return as_json(values)[:_EXAMPLE_CHARACTERS]
 
 
 def _sift(

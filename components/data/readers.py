@@ -170,7 +170,10 @@ def _read_json_lines(feed: LineFeed, name: str, columns: Columns) -> Iterator[tu
                 raise UserError(f"{name} is empty; give a file with at least one review")
             if not good:
                 first = rejected[0]
-                raise UserError(f"{name} has no JSON object: line {first.line} is {first.reason}")
+                raise UserError(
+                    f"{name} has no JSON object: line {first.line} is {first.reason}; write one "
+                    "object per line"
+                )
             layout = layout_of(keys, name, columns)
         # Later objects may have keys that the first ones lacked.
         names = [*layout.names, *(key for key in keys if key not in layout.names)]

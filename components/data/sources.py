@@ -37,7 +37,7 @@ _EXTRAS = {
     **dict.fromkeys(("http", "https", "hf"), "data"),
 }
 SILENCE_SECONDS = 60
-"""A server that sends nothing for so long is given up; however long a whole file takes."""
+"""A server that sends nothing for so long is given up; a whole file may take any time."""
 
 _STATUSES = {
     401: "asks for credentials (401); give them, as in https://USER:PASSWORD@host/file.csv",

@@ -56,6 +56,7 @@ def test_named_columns_are_read_before_those_with_known_names(columns, positions
         ("rating=zzz", ["text"], "no column 'zzz' to read rating from, only 'text'; name one"),
         ("rating=a", ["review_body", "a", "a"], "2 columns 'a'; rename all but one"),
         ("", ["Texts", "rating"], "'Review Text' .or 'review_body'.*='review_body=Texts'"),
+        ("", ["text", "stars"], "and no column 'Rating'.*'review_body=text rating=stars'"),
         ("", ["review_body", "Star s"], "'Rating' .*'sentiment'.*COLUMNS='rating=Star_s'"),
         ("", ["review_body", "labels"], "COLUMNS='sentiment=labels'"),
         ("", ["review_body", "x"], "COLUMNS='rating=NAME'"),

@@ -188,7 +188,8 @@ def test_bytes_that_are_not_utf8_cost_their_row_alone(run_ingest):
         (as_csv(kaggle_row()).encode("utf-16-le"), "a.csv", "UTF-16 without"),
         ("Review Text,Rating\nx,5\n".encode("utf-16")[:-1], "a.csv", "save it as UTF-8"),
         ("[\n{}]", "a.json", "JSON array"),
-        ("5\n", "a.jsonl", "no JSON object: line 1"),
+        ("5\n", "a.jsonl", "no JSON object: line 1.*one object per line"),
+        ("Review Text^Rating\n", "a.csv", "separate them by a comma, a semicolon, | or a tab"),
         ('{"text": "x"}\n', "a.jsonl", "no column 'Review Text'.*'text'"),
         ("PAR1 but not really", "a.parquet", "not a readable Parquet"),
         ("", "a.parquet", "not a readable Parquet"),
@@ -231,8 +232,18 @@ def test_common_encodings_are_read_and_named(run_ingest, caplog, text, encoding,
     assert ("read as cp1252" in caplog.text) == (named == "cp1252")
 
 
-def test_other_alphabets_in_other_encodings_are_refused_whole(run_ingest):
-    content = as_csv(*(kaggle_row(f"{RUSSIAN} {i}") for i in range(50))).encode("cp1251")
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (RUSSIAN, "cp1251"),
+        ("とても良い", "shift_jis"),
+        ("Größe paßt schön", "cp850"),
+        ("była zła, ciągle żółta", "cp1250"),
+    ],
+)
+def test_other_alphabets_in_other_encodings_are_refused_whole(run_ingest, text, encoding):
+    rows = (kaggle_row(f"{text} and some words of plain English {i}") for i in range(50))
+    content = as_csv(*rows).encode(encoding)
     with pytest.raises(UserError, match=r"50 of the 50 .*UTF-8.*save the file as UTF-8"):
         run_ingest(content, max_rejected_share=0.2)
 

@@ -117,7 +117,7 @@ class LabelSet:
     @property
     def expected(self) -> str:
         """What a label column may hold, in words."""
-        words = list(dict.fromkeys(w for more in self.given for w in more)) or list(self.names)
+        words = list(dict.fromkeys([*(w for more in self.given for w in more), *self.names]))
         return f"{', '.join(words[:-1])} or {words[-1]}"
 
     def counted(self, counts: Iterable[int]) -> Mapping[str, int]:
