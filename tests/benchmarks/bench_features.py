@@ -31,9 +31,7 @@ def main():
     parser.add_argument("--data", type=Path, help="prepared reviews (Parquet); synthesised if none")
     parser.add_argument("--rows", type=int, default=20_000, help="reviews at 1x")
     parser.add_argument("--times", type=int, default=10, help="the larger size of the last part")
-    parser.add_argument("--only", choices=["tokenise", "retrieve", "scale"], help="not all parts")
     parser.add_argument("--step", choices=["build", "retrieve"], help=argparse.SUPPRESS)
-    parser.add_argument("--without-dask", action="store_true", help="skip the slow default store")
     options = parser.parse_args()
     if options.step:
         measure_step(options.step, options.data)
@@ -44,15 +42,12 @@ def main():
         work = Path(folder)
         os.environ["FEATURE_STORE_DIR"] = str(work / "store")
         os.environ.pop("FEATURE_STORE_CONFIG", None)
-        if options.only in (None, "tokenise"):
-            bench_tokenise(reviews(work, options.data, options.rows), work)
-        if options.only in (None, "retrieve"):
-            for times in (1, 2, 4):
-                path = reviews(work, options.data, options.rows * times)
-                bench_retrieve(path, work, with_dask=times == 1 and not options.without_dask)
-        if options.only in (None, "scale"):
-            for times in (1, options.times):
-                bench_scale(reviews(work, options.data, options.rows * times), times)
+        bench_tokenise(reviews(work, options.data, options.rows), work)
+        for times in (1, 2, 4):
+            path = reviews(work, options.data, options.rows * times)
+            bench_retrieve(path, work, with_dask=times == 1)
+        for times in (1, options.times):
+            bench_scale(reviews(work, options.data, options.rows * times), times)
 
 
 def reviews(work, data, rows):

@@ -1,4 +1,4 @@
-"""The Katib Experiment against Katib's own models, its webhook's rules and our command line."""
+"""The Katib Experiment and our command line; Katib's own rules hold what is made of it."""
 
 import re
 
@@ -12,7 +12,6 @@ from components.training.__main__ import METRICS, build_parser
 from components.training.options import TrainingOptions
 from components.training.tuning.experiment import experiment_file, read_search_space
 from components.training.tuning.katib_experiment import MODEL_FOLDER
-from tests.stand_ins.katib import faults_of, webhook
 
 
 @pytest.fixture
@@ -31,9 +30,7 @@ def container(template):
     return container
 
 
-def test_kubectl_can_create_it_and_the_collector_finds_the_metrics(experiment):
-    assert faults_of(experiment) == []
-    assert webhook(experiment) == ""
+def test_the_collector_finds_the_metrics(experiment):
     spec = experiment["spec"]
     wanted = [spec["objective"]["objectiveMetricName"], *spec["objective"]["additionalMetricNames"]]
     assert set(wanted) <= set(METRICS)

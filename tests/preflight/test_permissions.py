@@ -1,7 +1,6 @@
 import pytest
 
 from components.preflight.finding import State
-from components.preflight.outside import Permission, permissions_of
 from tests.preflight.clusters import EXPECTED, USER
 
 ABOUT_OTHERS = "POST .*/subjectaccessreviews"
@@ -69,9 +68,3 @@ def test_the_name_of_the_object_is_asked_for(cluster):
     specs = [body["spec"]["resourceAttributes"] for _, _, body in cluster.server.sent]
     (named,) = [spec for spec in specs if spec["name"]]
     assert named | {"resource": "configmaps", "name": "kfp-launcher", "verb": "get"} == named
-
-
-def test_the_rooms_permissions_are_joined():
-    rooms = {("", "pods"): ("get", "list")}, {("", "pods"): ("list",), ("g", "jobs"): ("create",)}
-    wanted = (("", "pods", "get"), ("", "pods", "list"), ("g", "jobs", "create"))
-    assert permissions_of(rooms) == tuple(Permission(*one) for one in wanted)

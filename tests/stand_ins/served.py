@@ -33,7 +33,7 @@ class Served:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+    daemon_threads, request_queue_size = True, 256
 
     def handle_error(self, request, client_address):
         # A client that hangs up is no news.

@@ -68,5 +68,3 @@ def test_labelled_reviews_are_read_shuffled_and_those_without_a_label_left_out(t
     assert {review.label for review in found} == {"negative"}
     assert [review.body for review in found[:10]] != [str(n) for n in range(10)]
     assert found == read_labelled_reviews(path) != read_labelled_reviews(path, seed=1)
-    with pytest.raises(UserError, match=r"no-such\.parquet"):
-        read_labelled_reviews(tmp_path / "no-such.parquet")

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from components.shared.kubernetes.connection import connect
-from components.shared.kubernetes.launch import condition, permissions, run_to_end
+from components.shared.kubernetes.launch import permissions, run_to_end
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.own_run import PERMISSIONS, OwnRun, own_run
-from components.shared.kubernetes.refusals import Conflict, Gone
+from components.shared.kubernetes.refusals import Conflict
 from components.shared.kubernetes.retries import RetryPolicy
 from components.shared.machine.errors import UserError
 from tests.deployment.conftest import until
@@ -92,32 +92,10 @@ def meanwhile(*steps):
         thread.join()
 
 
-def run(real, job=None, seconds=60, **options):
-    job = job or train_job()
-    return run_to_end(real.jobs, job, outcome, deadline_seconds=seconds, **options)
-
-
-def test_a_job_is_adopted_and_run_to_its_end_by_watch(real):
-    seen = []
-    steps = (lambda: real.set_status(Suspended=False), lambda: real.set_status(Complete=True))
-    made = real.jobs.create_or_adopt(train_job())
-    with pytest.raises(UserError, match="another TrainJob job"):
-        run(real, train_job(image="other"), 5)
-    began = time.monotonic()
-    with meanwhile(*steps):
-        done = run(real, on_change=lambda found: seen.append(found.get("status") or {}))
-    assert condition(done, "Complete")
-    assert done["metadata"]["uid"] == made["metadata"]["uid"]
-    assert not seen[0].get("conditions")
-    assert len(seen) >= 3
-    assert time.monotonic() - began < 10
-    real.jobs.wait_until_gone("job", 30)
-
-
 def test_a_failure_is_explained_and_nothing_left(real, monkeypatch):
     real.break_pod()
     with meanwhile(lambda: real.set_status(Failed=True)), pytest.raises(UserError) as raised:
-        run(real)
+        run_to_end(real.jobs, train_job(), outcome, deadline_seconds=60)
     for words in (
         "TrainJob job failed: Failed is True (Test: as said)",
         "event OOMKilling of job-node-0-x: out of memory",
@@ -127,12 +105,6 @@ def test_a_failure_is_explained_and_nothing_left(real, monkeypatch):
     real.jobs.wait_until_gone("job", 30)
     monkeypatch.setenv("KFP_POD_NAME", "job-node-0-x")
     assert own_run(real.client, real.name) == OwnRun("run-1", WORKFLOW)
-
-
-def test_one_that_is_deleted_meanwhile_ends_the_wait(real):
-    real.jobs.create(train_job())
-    with meanwhile(lambda: real.jobs.delete("job")), pytest.raises(Gone):
-        real.jobs.wait("job", outcome, 60)
 
 
 def test_a_finalizer_keeps_it_and_that_is_reported(real):
