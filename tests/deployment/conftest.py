@@ -14,6 +14,7 @@ from components.deployment.local.model_process import ModelProcess, ServedModel,
 from components.shared.machine.files import write_json
 from components.shared.records.labels import SENTIMENTS
 from tests.deployment.rollout_world import Lab, World
+from tests.shared.kubernetes.test_shared_folder import write_model
 
 STUB = Path(__file__).parent / "local" / "stub_server.py"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -38,24 +39,13 @@ def lab(mode: str) -> Lab:
     return Lab(mode)
 
 
-def complete(folder: Path) -> Path:
-    """Add what makes a folder with a model a model folder."""
-    write_json(folder / "training.json", {"facts": {}, "max_tokens": 32})
-    calibration = {"temperature": 1.5, "decision_offsets": [0.0, 0.0, 0.0]}
-    write_json(folder / "calibration.json", calibration)
-    (folder / "model_card.md").write_text("# A tiny model\n")
-    return folder
-
-
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Path:
     """A whole model folder, which no server could load."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for name in ("model.safetensors", "tokenizer.json"):
-        (folder / name).write_text("{}")
-    write_json(folder / "config.json", {"id2label": dict(enumerate(SENTIMENTS.names))})
-    return complete(folder)
+    write_model(tmp_path / "model")
+    labels = {"id2label": dict(enumerate(SENTIMENTS.names))}
+    write_json(tmp_path / "model" / "config.json", labels)
+    return tmp_path / "model"
 
 
 def until(reached: Callable[[], Any], within: float = 20) -> None:

@@ -15,7 +15,7 @@ from components.shared.machine.files import read_json, write_parquet
 from components.shared.records.labels import SENTIMENTS
 from components.shared.records.reviews import predictions_schema
 from components.shared.records.text import model_text
-from tests.deployment.conftest import complete
+from tests.shared.kubernetes.test_shared_folder import write_model
 
 REVIEWS = [
     (None, "lovely dress, fits very good"),
@@ -62,7 +62,8 @@ def served(tiny_bert, tmp_path_factory):
     from components.serving.model.predictor import Predictor
 
     folder = tmp_path_factory.mktemp("served")
-    model = complete(shutil.copytree(tiny_bert, folder / "model"))
+    write_model(model := folder / "model", max_tokens=32)
+    shutil.copytree(tiny_bert, model, dirs_exist_ok=True)
     said = Predictor(model).predict([model_text(*review) for review in REVIEWS])
     predictions = write_predictions(folder / "p.parquet", said.labels, said.probabilities)
     return {"model_folder": model, "predictions": predictions}

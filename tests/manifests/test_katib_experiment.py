@@ -1,4 +1,4 @@
-"""The Katib Experiment and our command line; Katib's own rules hold what is made of it."""
+"""The Katib Experiment against Katib's own rules and models, and our command line."""
 
 import re
 
@@ -12,6 +12,7 @@ from components.training.__main__ import METRICS, build_parser
 from components.training.options import TrainingOptions
 from components.training.tuning.experiment import experiment_file, read_search_space
 from components.training.tuning.katib_experiment import MODEL_FOLDER
+from tests.stand_ins.katib import faults_of
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def container(template):
     return container
 
 
-def test_the_collector_finds_the_metrics(experiment):
+def test_katib_takes_it_and_the_collector_finds_the_metrics(experiment):
+    assert faults_of(experiment) == []
     spec = experiment["spec"]
     wanted = [spec["objective"]["objectiveMetricName"], *spec["objective"]["additionalMetricNames"]]
     assert set(wanted) <= set(METRICS)

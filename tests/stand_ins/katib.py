@@ -5,53 +5,38 @@ import re
 from dataclasses import dataclass, field
 
 from tests.stand_ins import kept_objects
-from tests.stand_ins.kept_objects import Objects, Refused
 
-GROUP, VERSION = "kubeflow.org", "v1beta1"
+EXPERIMENTS = ("kubeflow.org", "v1beta1", "experiments")
 START, END = "2026-11-21T12:00:00Z", "2026-11-21T12:10:00Z"
-
-
-def webhook(experiment):
-    """Katib's rules that no schema holds (0.19, webhook/v1beta1/experiment/validator)."""
-    spec, template = experiment["spec"], experiment["spec"]["trialTemplate"]
-    if len(experiment["metadata"]["name"]) > 40:
-        return "name may not be longer than 40 characters"
-    if spec["parallelTrialCount"] > spec["maxTrialCount"]:
-        return "parallelTrialCount should be less than or equal to spec.maxTrialCount"
-    if spec["maxFailedTrialCount"] > spec["maxTrialCount"]:
-        return "maxFailedTrialCount should be less than or equal to spec.maxTrialCount"
-    declared = {one["name"] for one in template["trialParameters"]}
-    used = set(re.findall(r"\$\{trialParameters\.(.+?)\}", repr(template["trialSpec"])))
-    return "" if used == declared else f"parameters {used ^ declared} not found"
 
 
 def faults_of(experiment):
     """What is wrong with an Experiment and the object that its trials are made of.
 
-    The definition of an Experiment takes anything, so that Katib's own models are asked: they drop
-    what they do not know.
+    Its definition takes anything: what decides is the webhook (0.19, webhook/v1beta1/experiment/
+    validator), and Katib's own models, which drop what they do not know.
     """
     from kubeflow_katib_api.models import V1beta1Experiment
 
-    faults = []
-    if V1beta1Experiment.from_dict(experiment).to_dict() != experiment:
-        faults.append("Katib's models drop a part of it")
-    trial = experiment["spec"]["trialTemplate"]["trialSpec"]
+    wanted = {key: value for key, value in experiment.items() if key != "status"}
+    spec, template = wanted["spec"], wanted["spec"]["trialTemplate"]
+    declared = {one["name"] for one in template["trialParameters"]}
+    used = set(re.findall(r"\$\{trialParameters\.(.+?)\}", repr(template["trialSpec"])))
+    rules = {
+        "name may not be longer than 40 characters": len(wanted["metadata"]["name"]) <= 40,
+        "parallelTrialCount exceeds maxTrialCount": (
+            spec["parallelTrialCount"] <= spec["maxTrialCount"]
+        ),
+        "maxFailedTrialCount exceeds maxTrialCount": (
+            spec["maxFailedTrialCount"] <= spec["maxTrialCount"]
+        ),
+        f"parameters {used ^ declared} not found": used == declared,
+        "its models drop a part of it": V1beta1Experiment.from_dict(wanted).to_dict() == wanted,
+    }
+    trial = template["trialSpec"]
     metadata = {**trial.get("metadata", {}), "name": "trial"}
-    return faults + kept_objects.faults_of({**trial, "metadata": metadata})
-
-
-class Experiments(Objects):
-    """The Experiments of a namespace, checked by all that is known of them."""
-
-    def __init__(self, controller):
-        super().__init__(controller, resource=(GROUP, VERSION, "experiments"), webhook=webhook)
-
-    def _check(self, experiment):
-        wanted = {key: value for key, value in experiment.items() if key != "status"}
-        faults = [*faults_of(wanted), *filter(None, [self.webhook(wanted)])]
-        if faults:
-            raise Refused(400, "BadRequest", f"admission webhook denied the request: {faults}")
+    faults = kept_objects.faults_of({**trial, "metadata": metadata})
+    return faults + [said for said, met in rules.items() if not met]
 
 
 @dataclass
@@ -111,7 +96,7 @@ class Katib:
             for one in spec["parameters"]
         ]
         self.trials[metadata["name"]] = {
-            **{"apiVersion": f"{GROUP}/{VERSION}", "kind": "Trial", "metadata": metadata},
+            **{"apiVersion": "kubeflow.org/v1beta1", "kind": "Trial", "metadata": metadata},
             "spec": {"parameterAssignments": assigned},
             "status": {"startTime": START, "conditions": [_condition("Running")]},
         }

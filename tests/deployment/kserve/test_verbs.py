@@ -10,14 +10,8 @@ from components.deployment.kserve.inference_service import ServiceSettings
 from components.deployment.kserve.state import canary_name
 from components.deployment.service import Interfered, ServiceState
 from components.shared.machine.errors import UserError
+from tests.deployment.kserve.test_inference_service import KEDA
 from tests.deployment.rollout_world import NAME, World
-
-KEDA = ServiceSettings(
-    scale_by="prometheus",
-    scale_target=8,
-    prometheus_server="http://prometheus:9090",
-    prometheus_query="sum(queued)",
-)
 
 
 def shifted(service, *percents):
@@ -115,7 +109,7 @@ def test_verbs_of_another_version_change_nothing(world, version):
 
 
 def test_beside_keda_a_canary_has_no_scaler_of_its_own():
-    world = World("Standard", empty=True, settings=KEDA)
+    world = World("Standard", empty=True, settings=ServiceSettings.from_dict(KEDA))
     world.roll_out("3")
     shifted(world.service(), 100)
     key = "serving.kserve.io/autoscalerClass"

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from components.shared.kubernetes.launch import condition, permissions, run_to_end
+from components.shared.kubernetes.launch import permissions, run_to_end
 from components.shared.machine.errors import UserError
 from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, container, outcome, train_job
 from tests.stand_ins.api_server import Refused
@@ -191,10 +191,3 @@ def test_what_cannot_be_removed_is_named_with_the_command(jobs, run, caplog):
         run(deadline_seconds=60)
     assert "bot may not delete trainjobs" in caplog.text
     assert "kubectl delete trainjobs.trainer.kubeflow.org job --namespace reviews" in caplog.text
-
-
-def test_conditions():
-    found = {"status": conditions(Complete=True, Failed=False)}
-    kinds = ("Complete", "Failed", "Suspended")
-    assert [bool(condition(found, kind)) for kind in kinds] == [True, False, False]
-    assert not condition({}, "Complete")

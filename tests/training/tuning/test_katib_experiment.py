@@ -19,7 +19,7 @@ from components.training.tuning.katib_experiment import (
     TrialSettings,
     experiment_manifest,
 )
-from tests.stand_ins.katib import faults_of, webhook
+from tests.stand_ins.katib import faults_of
 from tests.training.tuning.conftest import MANIFEST, with_value
 
 NAME = "review-sentiment-tune-0123abcd"
@@ -46,7 +46,6 @@ def pod_of(experiment):
 def test_katib_takes_what_is_made(nodes, gpus, trials):
     experiment = made(trials=trials, nodes=nodes, gpus=gpus)
     assert faults_of(experiment) == []
-    assert webhook(experiment) == ""
     assert experiment["spec"]["maxTrialCount"] == trials
     assert experiment["spec"]["parallelTrialCount"] == min(2, trials)
     assert experiment["spec"]["maxFailedTrialCount"] == min(3, trials)

@@ -10,7 +10,8 @@ from components.training.tuning import katib_search as step
 from components.training.tuning.experiment import experiment_file
 from components.training.tuning.katib_search import PERMISSIONS, katib_search
 from tests.stand_ins.api_server import Refused
-from tests.stand_ins.katib import Experiments, Katib
+from tests.stand_ins.katib import EXPERIMENTS, Katib, faults_of
+from tests.stand_ins.kept_objects import Objects
 from tests.stand_ins.step_world import WORKFLOW, StepWorld
 
 NAME = "review-sentiment-tune-0123abcd"
@@ -33,7 +34,8 @@ class World(StepWorld):
         self.katib = Katib()
         self.labels = {**INJECTED, **RESTRICTED}
         self.seen = []
-        self.kept = Experiments(self)
+        refusal = lambda experiment: "; ".join(faults_of(experiment))  # noqa: E731
+        self.kept = Objects(self, resource=EXPERIMENTS, webhook=refusal)
         super().__init__(folder, training_set, self.kept)
         self.api.extra = self.answer
 
