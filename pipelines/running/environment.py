@@ -10,7 +10,7 @@ from pathlib import Path
 
 from components.shared.machine.commands import STATE_VARIABLE
 from components.shared.machine.databases import check_database
-from components.shared.machine.errors import exit_in_words
+from components.shared.machine.errors import UserError, exit_in_words
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -54,13 +54,15 @@ def local_environment(state: Path) -> dict[str, str]:
 
 
 def check_databases(state: Path) -> None:
-    """Raise where the state folder is a file, or a database in it damaged, before anything runs.
+    """Raise where the state folder or a database in it cannot be used, before anything runs.
 
     Raises:
         UserError: Naming what is wrong, and the remedy.
         OSError: If the folder cannot be made.
     """
     state.mkdir(parents=True, exist_ok=True)
+    if not os.access(state, os.W_OK):
+        raise UserError(f"{state} may not be written; allow it, or name another STATE folder")
     for name in ("mlflow/mlflow.db", "feature_store/registry.db", "feature_store/online.db"):
         check_database(state / name)
 

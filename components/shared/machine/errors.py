@@ -1,6 +1,7 @@
 """The errors that a user is meant to read, and the exit codes of the commands."""
 
 import errno
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -58,7 +59,7 @@ def in_words(error: BaseException) -> str | None:
         )
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         what = f"cannot use {error.filename}" if error.filename else "cannot write"
-        return f"{what} ({error.strerror}); {_REMEDIES[error.errno]}"
+        return f"{what} ({os.strerror(error.errno)}); {_REMEDIES[error.errno]}"
     return None
 
 

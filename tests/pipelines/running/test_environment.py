@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.running.environment import PROJECT, local_environment
+import pytest
+
+from components.shared.machine.errors import UserError
+from pipelines.running.environment import PROJECT, check_databases, local_environment
 
 
 def test_state_lies_in_one_absolute_folder(tmp_path, monkeypatch):
@@ -19,6 +22,12 @@ def test_state_lies_in_one_absolute_folder(tmp_path, monkeypatch):
     # What the user set stays.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     assert local_environment(tmp_path)["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+
+
+def test_a_state_that_may_not_be_written_is_said_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(UserError, match=f"{tmp_path} may not be written; allow it, or name"):
+        check_databases(tmp_path)
 
 
 def test_a_command_finds_the_variables_in_its_environment(tmp_path):

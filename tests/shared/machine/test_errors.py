@@ -15,7 +15,7 @@ DAMAGED = sqlite3.DatabaseError("file is not a database")
     [
         (UserError("reviews.csv is empty; give a file with rows"), 2, "reviews.csv is empty; give"),
         (NotApproved("version 2 waits"), 5, "version 2 waits"),
-        (OSError(errno.ENOSPC, "No space left on device"), 2, "cannot write .No space.*free some"),
+        (OSError(errno.ENOSPC, "of pyarrow"), 2, "cannot write .No space.*free some"),
         (OSError(errno.EROFS, "Read-only", "/state/x"), 2, "cannot use /state/x .*name another"),
         (FileExistsError(errno.EEXIST, "File exists", "runs"), 2, "runs .*a file stands where"),
         (NotADirectoryError(errno.ENOTDIR, "Not", "state/a"), 2, "state/a .*a file stands where"),
