@@ -120,9 +120,10 @@ class ModelProcess:
     def port(self) -> int | None:
         """The port that it listens on, once it says so."""
         try:
-            return int(self._port_file.read_text())
+            port = int(self._port_file.read_text())
         except (OSError, ValueError):
             return None
+        return port if 0 < port < 2**16 else None
 
     def is_ready(self, timeout: float = 5.0) -> bool:
         """Whether it says that its model is ready."""

@@ -110,8 +110,12 @@ class ModelServers:
             logger.info("model %s runs already", _named(process.model))
 
     def start(self, model: ServedModel) -> None:
-        """Start a server; it is not ready yet."""
-        process = ModelProcess.start(model, self.folder, self.command, own_session=True)
+        """Start a server, which is not ready yet; one that cannot be started is tried again."""
+        try:
+            process = ModelProcess.start(model, self.folder, self.command, own_session=True)
+        except (OSError, ValueError) as error:  # more arguments than the system takes, say
+            self._failed(model, f"could not be started: {error}")
+            return
         self._watched[process.id] = _Watched(process, self.clock())
         logger.info("model %s starts; its log is %s", _named(model), process.log_file)
 
@@ -145,7 +149,7 @@ class ModelServers:
                 if watched.ending_since is None:
                     code = process.exit_code  # not known of one that was taken over
                     why = "ended" + (f" with code {code}" if code is not None else "")
-                    self._failed(watched, why)
+                    self._failed(process.model, f"{why}: {process.last_lines()}")
                 else:
                     logger.info("model %s has ended", _named(process.model))
             elif watched.ending_since is not None:
@@ -177,17 +181,18 @@ class ModelServers:
             if silent > (_STALLED_AFTER if watched.last_ready else _START_WITHIN):
                 process.kill()
                 del self._watched[process.id]
-                self._failed(watched, f"was not ready for {silent:.0f} s")
+                why = f"was not ready for {silent:.0f} s: {process.last_lines()}"
+                self._failed(process.model, why)
         # One that starts is probed at each look.
         watched.next_probe = now + (_PROBE_SECONDS if watched.ready else 0.0)
 
-    def _failed(self, watched: _Watched, how: str) -> None:
+    def _failed(self, model: ServedModel, how: str) -> None:
         """Remember that a server failed, and when to start it again."""
-        model, before = watched.process.model, self.failures.get(watched.process.model.key)
+        before = self.failures.get(model.key)
         count = before.count + 1 if before else 1
         # At once the first time, then later and later.
         pause = min(2.0 ** (count - 2), _LONGEST_PAUSE) if count > 1 else 0.0
-        message = f"the server of model {_named(model)} {how}: {watched.process.last_lines()}"
+        message = f"the server of model {_named(model)} {how}"
         logger.warning("%s; next try in %.0f s", message, pause)
         self.failures[model.key] = Failure(count, self.clock() + pause, message)
 

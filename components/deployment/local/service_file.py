@@ -134,6 +134,8 @@ class InEffect:
 
 
 _IN_EFFECT_FILE, _SITE_LOCK = "in_effect.json", "site.lock"
+_MOST_BYTES = 16 * 2**20  # a rollout's evidence has some thousand; the site reads it at each look
+_MOST_SAID = 300
 _WANTED, _IN_EFFECT = TypeAdapter(Wanted), TypeAdapter(InEffect)
 
 
@@ -165,12 +167,19 @@ class ServiceFile:
             UserError: If the file holds anything else.
         """
         try:
-            return self._placed(_WANTED.validate_json(self.path.read_bytes()), self._absolute)
+            with self.path.open("rb") as file:
+                content = file.read(_MOST_BYTES + 1)
+            if len(content) <= _MOST_BYTES:
+                return self._placed(_WANTED.validate_json(content), self._absolute)
+            what = f"it has more than {_MOST_BYTES} bytes"
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            first = error.errors()[0]
-            what = ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + first["msg"]
+            first = error.errors(include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            what = f"{place}{': ' * bool(place)}{first['msg']}"
+            what = "".join(one if one.isprintable() else " " for one in what)
+            what = what if len(what) <= _MOST_SAID else f"{what[:_MOST_SAID]}…"
         except OSError as error:
             what = str(error)
         raise UserError(

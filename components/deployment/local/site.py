@@ -155,12 +155,16 @@ class Supervisor:
         while True:
             try:
                 self.step()
-            except (UserError, OSError) as error:
-                # The next look may find the cause gone.
-                self._log_once(f"what runs goes on serving as it is: {error}")
+            except Exception as error:
+                # The next look may find the cause gone; of what nobody foresaw, its name helps.
+                known = isinstance(error, UserError | OSError)
+                why = str(error) if known else repr(error)
+                self._log_once(f"what runs goes on serving as it is: {why}")
             if stop.wait(_LOOK_SECONDS):
                 break
         logger.info("ending: accepted requests are still answered")
+        if not self._adopted:  # the file was never one that could be read
+            self.servers.adopt({})
         self.splitter.end(self.servers.drain_seconds)
         self.servers.end_all()
         self.file.show(InEffect())

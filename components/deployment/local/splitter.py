@@ -137,8 +137,9 @@ class Splitter:
         """
         text = render_configuration(split, self._folder, self.host, self.port)
         running = self.is_running()
-        if running and self._configuration.exists() and self._configuration.read_text() == text:
-            return
+        with suppress(OSError):
+            if running and self._configuration.read_bytes() == text.encode():
+                return
         with replaced_when_whole(self._configuration) as draft:
             draft.write_text(text, encoding="utf-8")
         before = {worker.pid for worker, _ in self._workers()}
@@ -210,7 +211,7 @@ class Splitter:
 
     def _port_before(self) -> int | None:
         """The port of an nginx that runs on this folder, if it listens where it is wanted."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # someone may have damaged it
             listen = re.search(r"listen (\S+):(\d+) ", self._configuration.read_text())
             if listen and listen[1].strip("[]") == self.host and self.is_running():
                 return int(listen[2])

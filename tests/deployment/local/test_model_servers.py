@@ -50,6 +50,13 @@ def test_a_server_that_dies_is_tried_again_at_once_and_then_later_and_later(serv
     assert servers.failures == {}
 
 
+def test_a_server_that_cannot_be_started_is_a_failure_of_its_model(servers):
+    impossible = replace(ONE, arguments=("x" * 10**6,))
+    servers.start(impossible)
+    assert "could not be started: " in servers.failures[impossible.key].message
+    assert servers.seen == []
+
+
 def test_a_server_that_stays_ready_is_forgiven(servers):
     servers.start(DYING)
     observed(servers, lambda: servers.failures)

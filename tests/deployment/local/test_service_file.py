@@ -103,6 +103,10 @@ def test_a_file_that_is_anything_else_is_refused(file, content):
     file.path.write_bytes(content)
     with pytest.raises(UserError, match=r"or an older version of .* roll out the champion again"):
         file.state()
+    with file.path.open("wb") as large:
+        large.truncate(2**24 + 1)
+    with pytest.raises(UserError, match="more than 16777216 bytes"):
+        file.read()
     file.delete()
     file.path.mkdir()
     with pytest.raises(UserError, match="Is a directory"):
