@@ -21,13 +21,11 @@ from tests.manifests.conftest import write_kustomization
 from tests.shared.kubernetes.test_shared_folder import write_model
 from tests.stand_ins.katib import Katib
 from tests.stand_ins.real_namespace import KUBECONFIG, MARKS, RealNamespace
+from tests.stand_ins.step_world import RUN, WORKFLOW
 from tests.stand_ins.trainer import Trainer
 from tests.training.conftest import small_set, tokenizer  # noqa: F401 - fixtures
 from tests.training.on_nodes.test_launch import MADE, train_options
 
-RUN = "0123abcd-4567-4000-8000-0123456789ab"
-WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x"}
-WORKFLOW["uid"] = "0c6a4bb2-9c5f-4f5e-8d3f-1f2b3c4d5e6f"
 RESTRICTED = {"allowPrivilegeEscalation": False, "runAsNonRoot": True}
 RESTRICTED |= {"capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}
 

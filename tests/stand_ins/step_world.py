@@ -8,7 +8,8 @@ from components.shared.kubernetes.retries import RetryPolicy
 from tests.stand_ins.api_server import ApiServer, Time, kubeconfig
 
 RUN = "0123abcd-4567-4000-8000-0123456789ab"
-WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x", "uid": "u-1"}
+WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-x"}
+WORKFLOW["uid"] = "0c6a4bb2-9c5f-4f5e-8d3f-1f2b3c4d5e6f"
 
 
 class StepWorld:

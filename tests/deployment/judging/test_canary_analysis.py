@@ -144,12 +144,6 @@ def test_a_latency_beyond_all_buckets_is_still_a_threshold():
     assert SECONDS_BUCKETS[watch.frozen.p99_edge] == SECONDS_BUCKETS[-1]
 
 
-def test_a_reading_behind_the_start_is_refused():
-    watch = CanaryWatch(Limits(), seen(10), seen(10))
-    with pytest.raises(ValueError, match="earlier"):
-        watch.look(seen(20), seen(9))
-
-
 def test_an_analysis_is_written_as_json_even_of_nothing():
     for found in (
         judged(seen(900), seen(100), labelled=Pairs(8, 1, 1, 10)),

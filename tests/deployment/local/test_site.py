@@ -174,17 +174,6 @@ def test_a_supervisor_that_is_killed_goes_on_where_it_was_until_sigterm(file, tm
     assert left_running(file) == []
 
 
-def test_a_deleted_service_ends_what_runs_for_it_and_may_come_back(file):
-    with deployed(file):
-        url = file.url
-        file.delete()
-        until(lambda: pid_of(file, "1") is None)
-        assert answer_of(url) == 503
-        file.change(lambda _: Wanted(None, TWO, 100))
-        until(lambda: shares(file) == {"2": 100})
-        assert answer_of(url) == 200
-
-
 def test_a_damaged_file_is_reported_once_and_stops_nothing(file, caplog):
     with deployed(file):
         whole = file.path.read_bytes()

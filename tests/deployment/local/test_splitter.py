@@ -2,7 +2,6 @@ import json
 import os
 import socket
 import subprocess
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -70,27 +69,6 @@ def test_requests_are_split_by_independent_draws_of_their_ids(start_stub, splitt
     # Of a splitter that is right, one run in ten thousand fails.
     assert binomtest(went["2"], 800, 0.1).pvalue > 1e-4
     assert len({ask(splitter, request_id="r1")[1]["X-Model-Version"] for _ in range(12)}) == 1
-
-
-def test_a_change_of_the_split_loses_no_request(start_stub, splitter):
-    one, two = start_stub("1"), start_stub("2")
-    splitter.apply(only("1", one))
-    stop, became = threading.Event(), Counter()
-
-    def hammer():
-        while not stop.is_set():
-            became[ask(splitter)[0]] += 1
-
-    join = at_once(3, hammer)
-    for percent in range(0, 101, 10):
-        shares = (Backend("1", one, 100 - percent), Backend("2", two, percent))
-        splitter.apply(Split(shares))
-    # In effect from now on, not some time later.
-    assert {ask(splitter)[1]["X-Model-Version"] for _ in range(20)} == {"2"}
-    stop.set()
-    join()  # raises what a request did
-    assert set(became) == {200}
-    assert became[200] > 50
 
 
 def test_a_fault_is_passed_on_and_named_but_another_answers_for_one_that_cannot(
@@ -172,7 +150,8 @@ def test_requests_split_as_before_are_seen_to_drain(start_stub, splitter):
     until(lambda: seen_by(slow))
     splitter.apply(only("2", other))
     assert splitter.is_draining()
-    assert ask(splitter)[1]["X-Model-Version"] == "2"
+    # In effect from now on, not some time later.
+    assert {ask(splitter)[1]["X-Model-Version"] for _ in range(20)} == {"2"}
     assert join() == ["1"]
     until(lambda: not splitter.is_draining())
 

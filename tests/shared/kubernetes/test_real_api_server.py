@@ -15,10 +15,9 @@ from components.shared.machine.errors import UserError
 from tests.deployment.conftest import until
 from tests.shared.kubernetes.conftest import TRAIN_JOBS, conditions, container, outcome, train_job
 from tests.stand_ins.real_namespace import MARKS, RealNamespace
+from tests.stand_ins.step_world import WORKFLOW
 
 pytestmark = MARKS
-WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "wf"}
-WORKFLOW["uid"] = "0c6a4bb2-9c5f-4f5e-8d3f-1f2b3c4d5e6f"
 METADATA = {"name": "job-node-0-x", "labels": {"app": "job", "pipeline/runid": "run-1"}}
 POD = {
     "metadata": {**METADATA, "ownerReferences": [WORKFLOW]},
