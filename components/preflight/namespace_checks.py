@@ -17,6 +17,9 @@ _FILLED_IN = "review-sentiment/pod-security-defaults"
 """Label of namespaces in which the component `pod-security-defaults` fills in what is missing."""
 
 _HOW = "manifests/README.md, Pod Security"
+_COPIED = (
+    f"{APPLY}; first uncomment image-pull-secrets.yaml in manifests/cluster/kustomization.yaml"
+)
 _SELECTOR = f"{names.PART_OF_LABEL}={names.PART_OF}"
 _TRAINER = "trainer.kubeflow.org/v1alpha1"
 _SERVING = "serving.kserve.io/v1alpha1"
@@ -185,7 +188,11 @@ def _servers(api: Api, expected: Expected, found: Found) -> Iterator[Finding]:
             describe = f"kubectl -n {api.namespace} describe {kind.lower()} {name}"
             bad = (warning if ready else failed)("server", text, describe)
             servers.append(passed("server", text) if ready >= wanted else bad)
-            for secret, keys in secrets_of(one["spec"]["template"]["spec"]).items():
+            pod = one["spec"]["template"]["spec"]
+            if lacking := logins - {own["name"] for own in pod.get("imagePullSecrets") or []}:
+                text = f"{kind} {name} does not pull its image with {', '.join(sorted(lacking))}"
+                servers.append(warning("server", text, _COPIED))
+            for secret, keys in secrets_of(pod).items():
                 needed.setdefault(secret, set()).update(keys)
     for name, keys in sorted(needed.items()):
         answer = api.get(api.of_namespace("secrets", name), accept=ONLY_METADATA)

@@ -119,6 +119,9 @@ def test_steps_ask_for_the_cpu_build_of_torch():
 def test_the_search_is_where_the_code_looks_for_it(image):
     # components/training looks beside its own folder, which is /app in an image.
     assert ("manifests/base/katib/experiment.yaml",) * 2 in read_dockerfile(image).copied()
+    # And what the pods that a step starts follow, where it was given nothing else.
+    there = ("manifests/cluster/pods.yaml",) * 2 in read_dockerfile(image).copied()
+    assert there == (image == "steps")
 
 
 def test_steps_hold_the_feature_store_that_the_cluster_names():

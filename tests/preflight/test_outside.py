@@ -10,6 +10,7 @@ from components.preflight.outside import absent, check_from_outside
 from components.shared.machine.errors import UserError
 from tests.preflight.clusters import (
     CASES,
+    DEPLOYMENTS,
     EDGES,
     EXPECTED,
     IN,
@@ -242,10 +243,19 @@ class TestOnAClusterOfItsOwn:
         monkeypatch.setenv("POD_SETTINGS", json.dumps(specs))
 
     def test_the_login_at_the_registry_is_looked_for(self, cluster):
-        (finding,) = cluster.bad("server")
+        finding, *servers = cluster.bad("server")
         assert "no Secret regcred" in finding.text
         assert "create secret docker-registry regcred --docker-server" in finding.remedy
         cluster.server.objects[f"{IN}/secrets/regcred"] = {}
+        assert cluster.bad("server") == servers
+        # Set for the pods of runs, and not copied into those of the manifests.
+        assert servers
+        assert {one.state for one in servers} == {WARNING}
+        assert all("does not pull its image with regcred" in one.text for one in servers)
+        assert "uncomment image-pull-secrets.yaml" in servers[0].remedy
+        for listed in (DEPLOYMENTS, DEPLOYMENTS.replace("deployments", "statefulsets")):
+            for one in cluster.server.objects[listed]["items"]:
+                one["spec"]["template"]["spec"]["imagePullSecrets"] = [{"name": "regcred"}]
         assert cluster.bad("server") == []
 
     @pytest.mark.parametrize(
