@@ -139,7 +139,8 @@ def _schema(labels: LabelSet) -> "pandera.DataFrameSchema":
     def text(most: int, words: str, nullable: bool = True) -> "pandera.Column":
         within = pandera.Check(lambda values: values.str.len() <= most, error=words)
         composed = pandera.Check(_can_be_composed, error=TOO_MANY_MARKS)
-        return pandera.Column(nullable=nullable, checks=[within, composed])
+        cleaned = words in (LONG_BODY, LONG_FIELD.format("title"))
+        return pandera.Column(nullable=nullable, checks=[within, composed] if cleaned else within)
 
     return pandera.DataFrameSchema(
         {
@@ -158,7 +159,10 @@ def _schema(labels: LabelSet) -> "pandera.DataFrameSchema":
 
 def _can_be_composed(values: "pd.Series") -> "pd.Series":
     """Whether each text can be brought into its composed form in little time."""
-    return ~values.astype(object).map(has_too_many_marks).astype(bool)
+    import pandas as pd
+
+    able = [not has_too_many_marks(text) for text in values.astype(object)]
+    return pd.Series(able, index=values.index, dtype=bool)
 
 
 def _agrees(labels: LabelSet, frame: "pd.DataFrame") -> "pd.Series":

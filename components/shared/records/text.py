@@ -33,11 +33,18 @@ def clean_text(text: str) -> str:
 
 def has_too_many_marks(text: str) -> bool:
     """Whether more than `MAX_MARKS` combining marks are in a row, but for what cleaning drops."""
-    return not text.isascii() and bool(_too_many_marks().search(_NOISE.sub("", text)))
+    return _may_have_many(text) and bool(_too_many_marks().search(_NOISE.sub("", text)))
 
 
 def _with_few_marks(text: str) -> str:
-    return text if text.isascii() else _too_many_marks().sub(lambda m: m.group()[:MAX_MARKS], text)
+    if not _may_have_many(text):
+        return text
+    return _too_many_marks().sub(lambda run: run.group()[:MAX_MARKS], text)
+
+
+def _may_have_many(text: str) -> bool:
+    """Whether enough of its characters are not ASCII; spares most texts the search."""
+    return len(text) - len(text.encode("ascii", "ignore")) > MAX_MARKS
 
 
 @cache
