@@ -18,6 +18,8 @@ from pipelines.running.pipeline import Pipeline
 from pipelines.running.step import COMMAND
 from pipelines.running.step_log import StepLog
 
+_LAST_STEP_SECONDS = 60
+
 
 @dataclass(frozen=True)
 class Run:
@@ -172,13 +174,15 @@ def _warnings_of_kfp(log: StepLog) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _steps_end_with_the_run() -> Iterator[None]:
-    """Pass a SIGTERM on to the running step, so that no training outlives its pipeline."""
+    """Pass a SIGTERM on to the running step and wait for it: no training outlives its pipeline."""
     import psutil
 
     def end(*_: object) -> None:
-        for child in psutil.Process().children(recursive=True):
+        children = psutil.Process().children(recursive=True)
+        for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.terminate()
+        psutil.wait_procs(children, timeout=_LAST_STEP_SECONDS)  # training writes a checkpoint
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGTERM, end)

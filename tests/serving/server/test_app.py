@@ -347,5 +347,4 @@ def test_behind_uvicorn_each_answer_has_its_id_and_the_connection_stays(
         assert post(20)[0] == 500
     assert [counted(registry, "v1", code) for code in (200, 400, 500)] == [3, 2, 1]
     log.close()
-    logged = {(line["request_id"], line["client"]) for line in stream.lines()}
-    assert logged == {("mine", "127.0.0.1")}
+    assert {(_["request_id"], _["client"]) for _ in stream.lines()} == {("mine", "127.0.0.1")}
