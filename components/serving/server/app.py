@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from components.serving.server.data_plane import ClosedRepository, ForgivingDataPlane, in_words
+from components.serving.server.described import openapi_document
 from components.serving.server.page import page_of
 
 logger = logging.getLogger(__name__)
@@ -137,6 +138,9 @@ def rest_application(
     repository = ClosedRepository(data_plane.model_registry)
     register_v1_endpoints(app, data_plane, repository)
     register_v2_endpoints(app, data_plane, repository)
+    names = tuple(model.class_names)
+    document = openapi_document(model.name, model.version, names, page=page)
+    app.openapi = lambda: document  # type: ignore[method-assign]
     for kind in _STATUS:
         app.add_exception_handler(kind, _answer_error)
     app.add_exception_handler(HTTPException, _answer_wrong_door)
