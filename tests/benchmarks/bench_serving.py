@@ -138,7 +138,7 @@ def running(name, command, body):
 
 def answers(url, body):
     with suppress(httpx.TransportError):
-        return httpx.post(url, content=body, timeout=60).is_success
+        return httpx.post(url, json=json.loads(body), timeout=60).is_success
 
 
 def ceiling(model, texts, seconds=6.0):
@@ -170,7 +170,7 @@ def agreement(url, table, texts):
         answer = httpx.post(url, json={"instances": texts[start : start + 200]}, timeout=60)
         found += [row["label_id"] for row in answer.json()["predictions"]]
     labels = np.array(found)
-    truth = np.array([SENTIMENTS.index(value) for value in table["sentiment"]])
+    truth = np.array([SENTIMENTS.values.index(value) for value in table["sentiment"]])
     reference = np.array([SENTIMENTS.names.index(value) for value in table["label"]])
     scores = [f1_score(truth, given, average="macro") for given in (labels, reference)]
     print(
