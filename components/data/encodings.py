@@ -53,7 +53,7 @@ def decompressed(stream: IO[bytes], name: str) -> IO[bytes]:
         name: The file's name for messages.
 
     Raises:
-        UserError: If it is no text file, such as a workbook.
+        UserError: If it is not a text file, such as a workbook.
     """
     start = stream.read(64)
     stream.seek(0)

@@ -16,7 +16,7 @@ _LONGEST = 500
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a step failed: the sentence of an error of ours, or the last line of another's trace."""
+    """Why a step failed: the sentence of an error of ours, or another's class and first line."""
 
     words: str
     exit_code: int

@@ -163,7 +163,7 @@ class BoundedConnection(HttpToolsProtocol):
         """Refuse what the parser could not, or was told not to, read on."""
         status, reason = self._refusal or (
             400,
-            f"this is no request in HTTP/1.1: {_cause() or msg}",
+            f"this is not an HTTP/1.1 request: {_cause() or msg}",
         )
         self._refuse(status, reason)
 

@@ -128,7 +128,7 @@ def test_a_head_within_the_bounds_is_read(patient):
 def test_what_is_no_http_is_refused_in_words(patient, pieces):
     status, reason = refused(sent(patient, *pieces))
     assert status == 400
-    assert reason.startswith("this is no request in HTTP/1.1: ")
+    assert reason.startswith("this is not an HTTP/1.1 request: ")
     assert len(reason) > 40
 
 
