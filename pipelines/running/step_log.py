@@ -29,9 +29,10 @@ class StepLog(io.TextIOBase):
 
     Attributes:
         seconds: Wall time of each finished step, by name, in the order in which they ran.
-        failed_step: Name of the step that failed last, or ''.
+        failed_step: Name of the step that failed first, or ''. KFP goes on with what does not need
+            its outputs.
         failure: What the failed step's process said of itself; None where it was killed.
-        last_line: What the step that ran last printed last.
+        last_line: What the failed step printed last.
         unresolved: What KFP said of a condition that it could not evaluate, or ''. KFP takes such
             a condition for false and goes on, which would pass for a gate that closed.
     """
@@ -43,7 +44,8 @@ class StepLog(io.TextIOBase):
         """
         self.seconds: dict[str, float] = {}
         self.failure: Failure | None = None
-        self.failed_step = self.last_line = self.unresolved = self._pending = ""
+        self._said: Failure | None = None
+        self.failed_step = self.last_line = self.unresolved = self._pending = self._last = ""
         self._own_folder = re.compile(rf"({re.escape(str(log_file.parent))}/)[^/\s]+-\d{{6}}/")
         self._screen = screen or sys.stdout
         self._file = log_file.open("w", encoding="utf-8")
@@ -77,12 +79,13 @@ class StepLog(io.TextIOBase):
         if started := _STARTED.search(line):
             self._started = time.perf_counter()
             self._in_traceback = self._in_dump = False
-            self.failure, self.last_line = None, ""
+            self._said, self._last = None, ""
             self._show(f"\n▸ {started[1]}")
         elif finished := _FINISHED.search(line):
             elapsed, good = time.perf_counter() - self._started, finished[2] == "SUCCESS"
             self.seconds[finished[1]] = elapsed
-            self.failed_step = self.failed_step if good else finished[1]
+            if not good and not self.failed_step:
+                self.failed_step, self.failure, self.last_line = finished[1], self._said, self._last
             self._show(f"  {'done in' if good else 'failed after'} {elapsed:.1f} s")
         elif self._in_dump:
             # A step's input as indented JSON, or its outputs up to a rule: for the file alone.
@@ -101,9 +104,9 @@ class StepLog(io.TextIOBase):
             if kfp_line[1] == "WARNING":
                 self._show(f"  warning: {kfp_line[2]}")
         elif failure := read_mark(line[4:]):
-            self.failure, self._in_traceback = failure, True
+            self._said, self._in_traceback = failure, True
         elif line.startswith("    ") and line.strip():
-            self.last_line = line.strip()
+            self._last = line.strip()
             self._in_traceback |= "Traceback (most recent call last)" in line
             if not self._in_traceback:
                 self._show_step_output(line[4:])

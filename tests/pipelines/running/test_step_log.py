@@ -27,8 +27,12 @@ LINES = """\
       File "x.py", line 1, in <module>
     components.deployment.service.Interfered: reviews.csv has no column rating; name it
     what a library prints at exit
-12:00:02.000 - ERROR - Task \x1b[96m'prepare'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
 """
+FAILED = (
+    "12:00:02.000 - ERROR - Task \x1b[96m'prepare'\x1b[0m finished with status "
+    "\x1b[91mFAILURE\x1b[0m\n"
+)
+LINES += FAILED
 
 
 def test_a_person_sees_steps_and_their_words_and_the_file_keeps_everything(tmp_path):
@@ -53,9 +57,18 @@ def test_a_person_sees_steps_and_their_words_and_the_file_keeps_everything(tmp_p
 
 def test_a_step_that_was_killed_leaves_its_last_line(tmp_path):
     log = StepLog(tmp_path / "log.txt", io.StringIO())
-    log.write("    Traceback (most recent call last):\n    ran out of patience\n\n")
+    log.write("    Traceback (most recent call last):\n    ran out of patience\n\n" + FAILED)
     log.close()
     assert (log.failure, log.last_line) == (None, "ran out of patience")
+
+
+def test_what_a_step_said_is_kept_when_others_go_on(tmp_path):
+    log = StepLog(tmp_path / "log.txt", io.StringIO())
+    log.write(LINES)
+    log.write("12:00:03.000 - INFO - Executing task 'export'\n    exported\n")
+    log.write("12:00:04.000 - INFO - Task 'export' finished with status SUCCESS\n")
+    log.close()
+    assert (log.failed_step, log.failure.exit_code) == ("prepare", 2)
 
 
 def test_paths_are_those_that_stay_when_the_run_has_ended(tmp_path):
