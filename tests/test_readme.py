@@ -114,7 +114,7 @@ def test_the_readme_works_from_its_first_command_to_its_last(terminal):
     terminal.stop("make serve")
 
     assert "champion" in terminal.type("make models")
-    assert "make run" in terminal.type("make help")
+    assert "Run the training pipeline" in terminal.type("make help")
     terminal.type("make ui")
     alias = httpx.get(
         "http://127.0.0.1:5000/api/2.0/mlflow/registered-models/alias",

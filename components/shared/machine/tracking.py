@@ -95,6 +95,7 @@ def quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # importing it sets its loggers anew
     # From MLflow's own use of SQLAlchemy.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
     for name in ("mlflow", "alembic"):
