@@ -3,6 +3,7 @@ import sys
 import pytest
 
 from components.registry.__main__ import main
+from components.registry.versions import show_version
 from components.shared.machine.errors import UserError
 from tests.shared.records.test_signature import key_pair
 
@@ -33,11 +34,8 @@ def test_a_version_is_verified_by_its_digest_and_by_its_signature(
     _, other = key_pair(tmp_path / "others")
     with pytest.raises(UserError, match="version 2 of review-sentiment is not what the owner of"):
         verify("2", "--key", other)
-    weights = max((mlflow_file.parent / "artifacts").rglob("model.safetensors"), key=mtime)
+    artifacts = mlflow_file.parent / "artifacts" / show_version("review-sentiment", "2").run_id
+    (weights,) = artifacts.rglob("model.safetensors")
     weights.write_bytes(b"others")
     with pytest.raises(UserError, match=r"version 2 of .*: model\.safetensors was changed"):
         verify("2")
-
-
-def mtime(path):
-    return path.stat().st_mtime_ns
