@@ -1,6 +1,7 @@
 """Rules of the house that no linter knows: the size of a file, and what waits to be imported."""
 
 import ast
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 HEAVY = {
-    *("datasets", "duckdb", "feast", "kserve", "kubernetes", "matplotlib", "mlflow", "nncf"),
-    *("openvino", "pandera", "scipy", "sklearn", "torch", "transformers"),
+    *("captum", "cleanlab", "datasets", "datasketch", "duckdb", "feast", "kserve", "kubernetes"),
+    *("matplotlib", "mlflow", "nncf", "openvino", "pandera", "pyiceberg", "scipy", "skops"),
+    *("skrub", "sklearn", "snorkel", "torch", "transformers"),
 }
 
 WAITS_ITSELF = (
@@ -52,3 +54,17 @@ def test_heavy_libraries_wait_inside_functions(file: str):
 )
 def test_a_file_holds_one_thought_whole(file: str):
     assert 20 <= len((ROOT / file).read_text().splitlines()) <= 350
+
+
+TOP = {
+    *(".ci", ".dockerignore", ".editorconfig", ".gitignore", ".pre-commit-config.yaml"),
+    *("CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "constraints.txt", "pyproject.toml"),
+    *("components", "docs", "feature_repo", "images", "manifests", "pipelines", "tests"),
+}
+
+
+def test_nothing_else_is_committed_at_the_top():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    assert {name.split("/")[0] for name in listed.stdout.splitlines()} <= TOP
