@@ -1,13 +1,9 @@
 """The training pipeline: from reviews at a URI to a checked, registered champion."""
 
 from components.data.component import ingest_reviews, prepare_reviews
-from components.evaluation.component import evaluate_classifier
 from components.features.component import build_features, retrieve_training_set
-from components.registry.component import fetch_champion
-from components.report.component import compose_report
-from components.serving.component import export_for_serving
 from components.training.component import fine_tune_classifier
-from pipelines.release import release_pipeline
+from pipelines.assessment import assessment_pipeline
 from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place, scale_of_environment
 from pipelines.tuning import tuning_pipeline
@@ -16,7 +12,7 @@ from pipelines.tuning import tuning_pipeline
 @pipeline(
     name="review-sentiment-training",
     description="Product reviews in; a fine-tuned, evaluated, registered sentiment model out.",
-    parts=(tuning_pipeline, release_pipeline),
+    parts=(tuning_pipeline, assessment_pipeline),
 )
 def training_pipeline(
     data_uri: str = "sample",
@@ -114,42 +110,16 @@ def training_pipeline(
             model_name=model_name,
         )
     )
-    # Fetched after training, so that the comparison is with the champion of that hour.
-    champion = place(fetch_champion(model_name=model_name).after(trained))
-    evaluated = place(
-        evaluate_classifier(
-            model=trained.outputs["model"],
-            training_set=retrieved.outputs["training_set"],
-            prepared=prepared.outputs["prepared"],
-            champion=champion.outputs["champion"],
-            accuracy_threshold=accuracy_threshold,
-            macro_f1_threshold=macro_f1_threshold,
-            champion_margin=champion_margin,
-        )
-    )
-    place(
-        compose_report(
-            ingest_summary=ingested.outputs["ingest_summary"],
-            prepare_summary=prepared.outputs["prepare_summary"],
-            features_summary=features.outputs["features_summary"],
-            model=trained.outputs["model"],
-            evaluation_summary=evaluated.outputs["evaluation_summary"],
-        )
-    )
-    exported = place(
-        export_for_serving(
-            model=trained.outputs["model"], training_set=retrieved.outputs["training_set"]
-        )
-    )
-    release_pipeline(
-        model=exported.outputs["exported"],
-        evaluation_summary=evaluated.outputs["evaluation_summary"],
-        predictions=evaluated.outputs["predictions"],
-        accuracy=evaluated.outputs["accuracy"],
-        macro_f1=evaluated.outputs["macro_f1"],
-        not_worse_than_champion=evaluated.outputs["not_worse_than_champion"],
+    assessment_pipeline(
+        model=trained.outputs["model"],
+        training_set=retrieved.outputs["training_set"],
+        prepared=prepared.outputs["prepared"],
+        ingest_summary=ingested.outputs["ingest_summary"],
+        prepare_summary=prepared.outputs["prepare_summary"],
+        features_summary=features.outputs["features_summary"],
         accuracy_threshold=accuracy_threshold,
         macro_f1_threshold=macro_f1_threshold,
+        champion_margin=champion_margin,
         model_name=model_name,
         approval=approval,
         data_fingerprint=ingested.outputs["data_fingerprint"],

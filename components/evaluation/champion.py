@@ -16,15 +16,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.evaluation.held_out import HeldOut
-from components.evaluation.metrics import (
-    RESAMPLES,
-    SEED,
-    Estimate,
-    confusion_matrix,
-    percentile_interval,
-    resampled_counts,
-    scores_of,
-)
 from components.shared.machine.base_model import load_tokenizer
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import sha256_of_file
@@ -32,6 +23,8 @@ from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records import model_folder as folders
 from components.shared.records.decision import decide
 from components.shared.records.text import model_text
+from components.shared.statistics.paired import mcnemar_p_value, paired_differences
+from components.shared.statistics.scores import Estimate, confusion_matrix, scores_of
 
 logger = logging.getLogger(__name__)
 
@@ -137,20 +130,7 @@ def compare(
         that only one of the models decides rightly, McNemar's p-value for equal accuracy, and
         whether the interval of the macro-F1 difference excludes 0.
     """
-    kinds = np.bincount((truth * classes + new) * classes + champion, minlength=classes**3)
-    counts = kinds.reshape(classes, classes, classes)  # [truth, new, champion]
-    present = counts.sum(axis=(1, 2)) > 0
-
-    def differences(cells: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        of_new = scores_of(cells.sum(axis=-1), present)
-        of_champion = scores_of(cells.sum(axis=-2), present)
-        return of_new.macro_f1 - of_champion.macro_f1, of_new.accuracy - of_champion.accuracy
-
-    drawn = differences(resampled_counts(counts, RESAMPLES, SEED))
-    macro_f1, accuracy = (
-        Estimate(float(value), *percentile_interval(draws))
-        for value, draws in zip(differences(counts), drawn, strict=True)
-    )
+    macro_f1, accuracy = paired_differences(truth, new, champion, classes)
     only_new = int(((new == truth) & (champion != truth)).sum())
     only_champion = int(((new != truth) & (champion == truth)).sum())
     return {
@@ -170,17 +150,3 @@ def verdict_of(difference: Estimate, margin: float) -> str:
     if difference.value < -margin:
         return WORSE
     return BETTER if difference.low > 0 else NOT_WORSE
-
-
-def mcnemar_p_value(only_first_right: int, only_second_right: int) -> float:
-    """Exact two-sided McNemar test (McNemar 1947): is either of two models right more often?
-
-    Under the null hypothesis each row that only one of them gets right falls to either with equal
-    chance, so the counts are binomial with p = 1/2. It is 1 without such rows.
-    """
-    from scipy.stats import binomtest
-
-    discordant = only_first_right + only_second_right
-    if discordant == 0:
-        return 1.0
-    return float(binomtest(only_first_right, discordant, 0.5).pvalue)

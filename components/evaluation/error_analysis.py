@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluation.held_out import HeldOut
-from components.evaluation.metrics import SEED, confusion_matrix, score_intervals
+from components.shared.statistics.scores import SEED, confusion_matrix, score_intervals
 
 SMALLEST_SLICE = 30
 OTHER = "other"

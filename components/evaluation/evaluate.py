@@ -15,14 +15,6 @@ from components.evaluation.champion import compare_with, find_champion
 from components.evaluation.error_analysis import slices_of, token_counts, worst_mistakes
 from components.evaluation.gate import GateOptions
 from components.evaluation.held_out import HeldOut, read_held_out
-from components.evaluation.metrics import (
-    CONFIDENCE,
-    RESAMPLES,
-    SEED,
-    confusion_matrix,
-    score_intervals,
-    scores_of,
-)
 from components.evaluation.probabilities import calibration_check, roc_curves
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json, write_parquet
@@ -40,6 +32,14 @@ from components.shared.records.model_folder import (
     read_training_facts,
 )
 from components.shared.records.reviews import predictions_schema
+from components.shared.statistics.scores import (
+    CONFIDENCE,
+    RESAMPLES,
+    SEED,
+    confusion_matrix,
+    score_intervals,
+    scores_of,
+)
 
 logger = logging.getLogger(__name__)
 

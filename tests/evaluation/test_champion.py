@@ -1,13 +1,14 @@
-from math import comb
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from components.evaluation.champion import compare, mcnemar_p_value, verdict_of
-from components.evaluation.metrics import Estimate, confusion_matrix, percentile_interval, scores_of
+from components.evaluation.champion import compare, verdict_of
+from components.shared.statistics.scores import (
+    Estimate,
+    confusion_matrix,
+    percentile_interval,
+    scores_of,
+)
 
 
 def noisy(truth, share_right, seed):
@@ -19,19 +20,6 @@ def noisy(truth, share_right, seed):
 @pytest.fixture(scope="module")
 def truth():
     return np.random.default_rng(0).choice(3, 500, p=[0.15, 0.15, 0.7])
-
-
-@given(st.integers(0, 40), st.integers(0, 40))
-def test_mcnemar_is_twice_the_binomial_tail(first, second):
-    total = first + second
-    tail = sum(comb(total, k) for k in range(min(first, second) + 1)) / 2**total
-    assert mcnemar_p_value(first, second) == pytest.approx(min(1.0, 2 * tail))
-
-
-def test_mcnemar_by_hand():
-    assert mcnemar_p_value(5, 0) == pytest.approx(2 / 32)
-    assert mcnemar_p_value(8, 1) == pytest.approx(2 * (1 + 9) / 512)
-    assert mcnemar_p_value(0, 0) == 1
 
 
 def test_difference_and_discordant_rows(truth):

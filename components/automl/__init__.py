@@ -1,0 +1,1 @@
+"""Candidates side by side within a budget, and a leaderboard that says what is distinguishable."""

@@ -1,0 +1,1 @@
+"""Labels under suspicion, and labels from rules: label noise and weak supervision."""

@@ -1,0 +1,74 @@
+"""What happens to a model that was trained, whatever its kind: judge, report, export, release."""
+
+from kfp.dsl import Artifact, Dataset, Input, Model
+
+from components.evaluation.component import evaluate_classifier
+from components.registry.component import fetch_champion
+from components.report.component import compose_report
+from components.serving.component import export_for_serving
+from pipelines.release import release_pipeline
+from pipelines.running.pipeline import pipeline
+from pipelines.running.step_settings import place
+
+
+@pipeline(
+    name="assessment",
+    description="Judge a model against its thresholds and the champion; release it if it passes.",
+    parts=(release_pipeline,),
+)
+def assessment_pipeline(
+    model: Input[Model],
+    training_set: Input[Dataset],
+    prepared: Input[Dataset],
+    ingest_summary: Input[Artifact],
+    prepare_summary: Input[Artifact],
+    features_summary: Input[Artifact],
+    accuracy_threshold: float,
+    macro_f1_threshold: float,
+    champion_margin: float,
+    model_name: str,
+    approval: str,
+    data_fingerprint: str,
+    feature_service: str,
+) -> None:
+    """Compare with the champion on the test split, write the report, and go on to the gate.
+
+    `training_pipeline` describes the parameters, `compose_report` the summaries.
+    """
+    # This pipeline begins when the model is there, so the champion is that of this hour.
+    champion = place(fetch_champion(model_name=model_name))
+    evaluated = place(
+        evaluate_classifier(
+            model=model,
+            training_set=training_set,
+            prepared=prepared,
+            champion=champion.outputs["champion"],
+            accuracy_threshold=accuracy_threshold,
+            macro_f1_threshold=macro_f1_threshold,
+            champion_margin=champion_margin,
+        )
+    )
+    place(
+        compose_report(
+            ingest_summary=ingest_summary,
+            prepare_summary=prepare_summary,
+            features_summary=features_summary,
+            model=model,
+            evaluation_summary=evaluated.outputs["evaluation_summary"],
+        )
+    )
+    exported = place(export_for_serving(model=model, training_set=training_set))
+    release_pipeline(
+        model=exported.outputs["exported"],
+        evaluation_summary=evaluated.outputs["evaluation_summary"],
+        predictions=evaluated.outputs["predictions"],
+        accuracy=evaluated.outputs["accuracy"],
+        macro_f1=evaluated.outputs["macro_f1"],
+        not_worse_than_champion=evaluated.outputs["not_worse_than_champion"],
+        accuracy_threshold=accuracy_threshold,
+        macro_f1_threshold=macro_f1_threshold,
+        model_name=model_name,
+        approval=approval,
+        data_fingerprint=data_fingerprint,
+        feature_service=feature_service,
+    )
