@@ -55,7 +55,7 @@ _EXAMPLES_PER_REASON = 3
 _EXAMPLE_CHARACTERS = 300
 _VALUE_CHARACTERS = 40
 _WORDS_COUNTED = 1_000
-_REASONS_TOLD = 3
+_REASONS_SHOWN = 3
 
 _REMEDIES = {
     BAD_RATING: "if these are other numbers than stars, read them as classes, as in "
@@ -210,7 +210,7 @@ def ingest(
                 share += f", more than the share of {max_rejected_share:g} that is allowed"
             remedy = _remedy(rejects, found, labels)
             remedy += ", or allow more with max_rejected_share" if rows_kept else ""
-            raise UserError(f"{share}: {_told(rejects)}; {remedy}")
+            raise UserError(f"{share}: {_reasons_of(rejects)}; {remedy}")
         made = IngestSummary(
             source=shown,
             files=files,
@@ -245,10 +245,10 @@ def _check_meaning(found: Counter[str], labels: LabelSet, source: str) -> None:
         )
 
 
-def _told(rejects: Quarantine) -> str:
+def _reasons_of(rejects: Quarantine) -> str:
     """The most frequent reasons, each with its count and its first row."""
     parts = []
-    for reason, count in rejects.reasons.most_common(_REASONS_TOLD):
+    for reason, count in rejects.reasons.most_common(_REASONS_SHOWN):
         first = next(example for example in rejects.examples if example["reason"] == reason)
         parts.append(
             f"{count} x {reason}, first in line {first['line']} of {first['source']} "

@@ -15,7 +15,7 @@ SEPARATORS = (",", ";", "\t", "|")
 TOO_LONG = "the record is too long"
 BAD_QUOTE = "a quote is not closed or not doubled"
 
-_SAID = re.compile(r'"?sep=(.)"?[\r\n]*')  # the first line by which Excel is told
+_SAID = re.compile(r'"?sep=(.)"?[\r\n]*')  # the first line, which names the separator to Excel
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -85,18 +85,18 @@ def check_deployment(
     folder = check_model_folder(model_folder, source.digest)
     digest = source.digest or folder_digest(folder)
     rows = _sample(Path(predictions), 256)
-    evaluated, served = labels_of_file(predictions).names, read_class_names(folder)
-    if evaluated != served:
+    evaluated, own = labels_of_file(predictions).names, read_class_names(folder)
+    if evaluated != own:
         raise UserError(
             f"{predictions} is of the classes {', '.join(evaluated)} and {folder} answers "
-            f"{', '.join(served)}; evaluate this model"
+            f"{', '.join(own)}; evaluate this model"
         )
     uri = storage_uri_of(source.uri, model_name, version)
     service = render_inference_service(model_name, version, uri, model_digest=digest)
     with tempfile.TemporaryDirectory() as scratch:
         started = time.monotonic()
-        served = ServedModel(model_name, str(folder), version, digest)
-        server = ModelProcess.start(served, Path(scratch))
+        model = ServedModel(model_name, str(folder), version, digest)
+        server = ModelProcess.start(model, Path(scratch))
         try:
             server.wait_until_ready(options.ready_within_seconds)
             ready_seconds = time.monotonic() - started

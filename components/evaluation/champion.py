@@ -41,8 +41,8 @@ class Champion:
     folder: Path
     facts: dict[str, Any]  # its `training.json`
     reads_alike: bool  # whether its tokenizer and token limit are the new model's
-    # Whether it was trained on other data than the new model, so that rows of today's test split
-    # may have been in its training split.
+    # Whether it was trained on other data or other splits than the new model, so that rows of
+    # today's test split may have been in its training split.
     may_have_seen_test: bool
 
 
@@ -63,12 +63,11 @@ def find_champion(folder: Path | None, model_folder: Path) -> Champion | None:
     folders.check_model_folder(folder)
     own, new = map(folders.read_training_facts, (folder, model_folder))
     tokenizers = {sha256_of_file(one / folders.TOKENIZER) for one in (folder, model_folder)}
-    fingerprints = [facts.get("facts", {}).get("data_fingerprint") for facts in (own, new)]
     return Champion(
         folder=folder,
         facts=own,
         reads_alike=len(tokenizers) == 1 and own.get("max_tokens") == new.get("max_tokens"),
-        may_have_seen_test=fingerprints[0] != fingerprints[1],
+        may_have_seen_test=not own.get("splits") or own["splits"] != new.get("splits"),
     )
 
 

@@ -1,1 +1,1 @@
-"""The report: one page that tells what a run did, how good the model is and what became of it."""
+"""The report: one page that says what a run did, how good the model is and whether it serves."""

@@ -81,8 +81,8 @@ def line_chart(
                 (dots,) = axes.plot(*zip(*places, strict=True), **dot(line.colour))
                 chart.tips(dots, [f"{line.name}: {a:.4g}, {b:.4g}" for a, b in places])
         names = ", ".join(line.name for line, _ in shown)
-        told = f"{names}; from left to right {x.label}, upwards {y.label}."
-        svg = chart.svg(title, told)
+        description = f"{names}; from left to right {x.label}, upwards {y.label}."
+        svg = chart.svg(title, description)
     return svg if len(shown) == 1 else _legend([line for line, _ in shown]) + svg
 
 
@@ -149,8 +149,8 @@ def scale_chart(
         axes.plot([value], [46], **dot(colour, 14))
         _write(chart, low, 2, f"{low:.2f}", "left", TICK_SIZE)
         _write(chart, high, 2, f"{high:.2f}", "right", TICK_SIZE)
-        told = "".join(f"; {words}" for _, words, _ in marks)
-        return chart.svg(title, f"{value:.3f}, interval {left:.3f} to {right:.3f}{told}.")
+        description = "".join(f"; {words}" for _, words, _ in marks)
+        return chart.svg(title, f"{value:.3f}, interval {left:.3f} to {right:.3f}{description}.")
 
 
 def _label(chart: Drawing, x_label: str, y_label: str) -> None:

@@ -31,10 +31,10 @@ def write_training_curves(model_folder: str | Path, output: str | Path) -> None:
         name: line_chart(name, [Series(name, points, dots=True)], Axis("step"), Axis(""), mark=mark)
         for name, points in curves_of(facts.get("history")).items()
     }
-    told = "Every number of the training history over the steps."
+    description = "Every number of the training history over the steps."
     if mark:
-        told += f" The weights kept are those of step {step:,}."
-    headline = Headline("", "Training curves", told if curves else "The history is empty.")
+        description += f" The weights kept are those of step {step:,}."
+    headline = Headline("", "Training curves", description if curves else "The history is empty.")
     write_page("curves_page.html", output, headline, curves=curves)
 
 

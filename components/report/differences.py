@@ -54,8 +54,8 @@ def interval_chart(measure: Mapping[str, Any]) -> Markup:
         spots = _apart((*limits, 0.0), 34 / 412 * (high - low))
         axes.set_xticks(spots, [*map(points, spots)])
         first, last = map(points, interval)
-        told = f"difference {points(difference)}, interval {first} to {last}, {words}"
-        return chart.svg(f"{measure['name']}, difference", told)
+        description = f"difference {points(difference)}, interval {first} to {last}, {words}"
+        return chart.svg(f"{measure['name']}, difference", description)
 
 
 def funnel_chart(looks: Sequence[tuple[int, Mapping[str, Any]]]) -> Markup:
@@ -98,8 +98,8 @@ def funnel_chart(looks: Sequence[tuple[int, Mapping[str, Any]]]) -> Markup:
             label.set_horizontalalignment(side)
         axes.set_xlabel("canary requests", fontsize=TICK_SIZE, color=ink("soft"), labelpad=-8)
         first, final = map(points, last["interval"])
-        told = f"interval over {len(looks)} looks, at last {first} to {final}"
-        return chart.svg(last["name"], told)
+        description = f"interval over {len(looks)} looks, at last {first} to {final}"
+        return chart.svg(last["name"], description)
 
 
 def _limits(measure: Mapping[str, Any]) -> list[float]:

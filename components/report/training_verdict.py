@@ -1,4 +1,4 @@
-"""The headline of a training run: what became of the model, and why."""
+"""The headline of a training run: what was done with the model, and why."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,21 +23,21 @@ def headline_of(
     )
     if not evaluation["gate"]["passed"]:
         why = evaluation["gate"]["reasons"][0].rstrip(".")
-        told = f"{why}, so nothing was registered. {numbers}."
-        return Headline("stopped", "Not registered", told)
+        sentence = f"{why}, so nothing was registered. {numbers}."
+        return Headline("stopped", "Not registered", sentence)
     if registration is None:
-        told = f"{numbers}: good enough to be registered."
-        return Headline("good", "Passed the gate", told)
+        sentence = f"{numbers}: good enough to be registered."
+        return Headline("good", "Passed the gate", sentence)
     version = f"Version {registration.get('version', '?')}"
     if check is not None:
-        told = (
+        sentence = (
             f"{numbers}; a real model server ({check['engine']}) gave {check['labels_equal']} of "
             f"{check['reviews_asked']} reviews the label that evaluation gave."
         )
-        return Headline("good", f"{version} is champion", told)
+        return Headline("good", f"{version} is champion", sentence)
     if registration.get("approval") == "approved":
-        told = f"{numbers}; the deployment check did not run."
-        return Headline("waiting", f"{version} is registered", told)
+        sentence = f"{numbers}; the deployment check did not run."
+        return Headline("waiting", f"{version} is registered", sentence)
     name, number = registration.get("model_name", MODEL_NAME), registration.get("version", "?")
-    told = f"{numbers}; “{make_command('approve', name, VERSION=number)}” makes it champion."
-    return Headline("waiting", f"{version} waits for approval", told)
+    sentence = f"{numbers}; “{make_command('approve', name, VERSION=number)}” makes it champion."
+    return Headline("waiting", f"{version} waits for approval", sentence)

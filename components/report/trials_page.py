@@ -37,10 +37,12 @@ def write_trials_page(trials_json: str | Path, output: str | Path) -> None:
 def _headline(trials: list[dict[str, Any]], objective: str | None, best: int | None) -> Headline:
     """The best trial and what it reached."""
     finished = sum(trial["status"] == "finished" for trial in trials)
-    told = f"{finished} of {len(trials)} trials finished."
+    description = f"{finished} of {len(trials)} trials finished."
     won = next((trial for trial in trials if trial["trial"] == best), None)
     if won is None:
-        return Headline("" if finished else "stopped", "Trials of the search", told)
+        return Headline("" if finished else "stopped", "Trials of the search", description)
     score = won["metrics"].get(objective)
     reached = f" with {named(objective)} {score:.4f} on validation" if score is not None else ""
-    return Headline("good", f"Trial {best} is the best", f"{told} Trial {best} won{reached}.")
+    return Headline(
+        "good", f"Trial {best} is the best", f"{description} Trial {best} won{reached}."
+    )

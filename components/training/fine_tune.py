@@ -16,7 +16,7 @@ from components.shared.machine.files import read_parquet, sha256_of_file, surviv
 from components.shared.machine.tracked_run import TrackedRun, Training, training_run
 from components.shared.records.model_card import dataset_name
 from components.shared.records.model_folder import read_training_facts
-from components.shared.records.reviews import TRAINING_SET_SCHEMA
+from components.shared.records.reviews import TRAINING_SET_SCHEMA, splits_digest
 from components.training.export import write_model_folder
 from components.training.loop.data import read_training_set
 from components.training.loop.run import Metrics, TrainingRun
@@ -228,7 +228,8 @@ def fine_tune(
         run.train(on_metrics)
         if ranks.count > 1:
             run.save()
-    result = _export(run, base_model, Path(model_folder), facts or {}, resumed_at)
+    of_run = {"splits": splits_digest(training_set), "resumed_at": resumed_at}
+    result = _export(run, base_model, Path(model_folder), facts or {}, of_run)
     if ranks.count == 1:
         run.remove_checkpoint()
     if ranks.first:
@@ -242,7 +243,11 @@ def fine_tune(
 
 
 def _export(
-    run: TrainingRun, base_model: str, model_folder: Path, facts: dict[str, Any], resumed_at: int
+    run: TrainingRun,
+    base_model: str,
+    model_folder: Path,
+    facts: dict[str, Any],
+    of_run: dict[str, Any],
 ) -> TrainingResult:
     """Calibrate the best weights on the validation split; the first rank writes the model folder.
 
@@ -261,7 +266,7 @@ def _export(
         "best": {**run.best, **scores},
         "history": run.history,
         "speed": run.meter.summary(),
-        "resumed_at": resumed_at,
+        **of_run,
     }
     if run.ranks.first:
         write_model_folder(model_folder, classifier, base_model, calibration, content)

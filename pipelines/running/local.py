@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import logging
 import os
-import signal
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 
 from components.shared.machine.errors import FAILED, UserError
 from components.shared.machine.files import write_json
+from components.shared.machine.signals import on_sigterm
 from pipelines.running.environment import check_databases, local_environment
 from pipelines.running.pipeline import Pipeline
 from pipelines.running.step import COMMAND
@@ -95,7 +95,7 @@ def run_locally(
             warnings.catch_warnings(),
             contextlib.redirect_stdout(log),
             _warnings_of_kfp(log),
-            _steps_end_with_the_run(),
+            on_sigterm(_end_with_the_step),
         ):
             # KFP warns that images and resources have no effect here, which is the point.
             warnings.simplefilter("ignore")
@@ -172,21 +172,13 @@ def _warnings_of_kfp(log: StepLog) -> Iterator[None]:
         logging.getLogger().removeHandler(handler)
 
 
-@contextlib.contextmanager
-def _steps_end_with_the_run() -> Iterator[None]:
-    """Pass a SIGTERM on to the running step and wait for it: no training outlives its pipeline."""
+def _end_with_the_step() -> None:
+    """Pass SIGTERM on to the running step and wait for it: no training outlives its pipeline."""
     import psutil
 
-    def end(*_: object) -> None:
-        children = psutil.Process().children(recursive=True)
-        for child in children:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.terminate()
-        psutil.wait_procs(children, timeout=_LAST_STEP_SECONDS)  # training writes a checkpoint
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.terminate()
+    psutil.wait_procs(children, timeout=_LAST_STEP_SECONDS)  # training writes a checkpoint
+    raise KeyboardInterrupt

@@ -91,8 +91,7 @@ def test_champion_reads_with_its_own_tokenizer(run_artifacts, tmp_path):
     """The same model behind other ids: shifted ids and embeddings must give equal decisions."""
     from safetensors.torch import load_file, save_file
 
-    facts = {"data_fingerprint": "data-0"}
-    champion = changed_model(run_artifacts, tmp_path / "champion", "training.json", facts=facts)
+    champion = changed_model(run_artifacts, tmp_path / "champion", "training.json", splits="other")
     tokenizer = read_json(champion / "tokenizer.json")
     vocabulary = tokenizer["model"]["vocab"]
     first, second = vocabulary["awful"], vocabulary["great"]

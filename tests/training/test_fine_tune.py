@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from components.shared.machine.errors import UserError
 from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records.model_folder import check_model_folder, read_calibration
+from components.shared.records.reviews import splits_digest
 from components.training.fine_tune import fine_tune
 from components.training.loop.checkpoint import FILE_NAME
 from components.training.loop.data import read_training_set
@@ -79,11 +80,12 @@ def test_it_learns(trained):
     assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
 
 
-def test_the_model_folder_is_whole_and_says_how_it_came_about(trained):
+def test_the_model_folder_is_whole_and_says_how_it_came_about(trained, small_set):
     folder = check_model_folder(trained.model_folder)
     facts = json.loads((folder / "training.json").read_text())
     assert facts["options"] == LONGER.to_dict()
     assert facts["facts"] == {"data_fingerprint": "d1"}
+    assert facts["splits"] == splits_digest(small_set)
     assert facts["class_prior"] == [0.25, 0.25, 0.5]
     assert facts["rows"] == {"train": 96, "validation": 32}
     assert [entry["step"] for entry in facts["history"]] == list(range(6, 241, 6))

@@ -113,7 +113,7 @@ class SideBySide:
         again = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda answer: answer.status_code == 503),
             stop=tenacity.stop_after_attempt(5),
-            wait=_as_told,
+            wait=_retry_after,
             sleep=self.sleep,
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
@@ -133,7 +133,7 @@ class SideBySide:
         return "", f"{url} does not label a review ({why}); {remedy}"
 
 
-def _as_told(state: tenacity.RetryCallState) -> float:
+def _retry_after(state: tenacity.RetryCallState) -> float:
     """How long a server that is full asks to wait, within reason."""
     answer = state.outcome.result() if state.outcome else None
     try:

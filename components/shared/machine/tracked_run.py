@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from components.shared.machine.errors import UserError
+from components.shared.machine.signals import on_sigterm
 from components.shared.machine.tracking import (
     INJECTED_RUN,
     TRACKING_URI,
@@ -105,7 +105,7 @@ def training_run(training: Training) -> Iterator[TrackedRun]:
     run = TrackedRun()
     with _warned():
         run = _begun(training)
-    with _sigterm_raises():
+    with on_sigterm(_leave):
         try:
             yield run
         except (KeyboardInterrupt, SystemExit):
@@ -166,18 +166,6 @@ def _warned() -> Iterator[None]:
         logger.warning("the run is not tracked: %s", error)
 
 
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM end the process by an exception, so that the run is ended too."""
-
-    def leave(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _leave() -> None:
+    """End the process by an exception, so that its run is ended too."""
+    raise SystemExit(128 + signal.SIGTERM)

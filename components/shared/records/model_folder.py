@@ -96,7 +96,7 @@ def read_training_facts(folder: str | Path) -> dict[str, Any]:
 
     Keys that every model folder has: `options`, `facts` (data_fingerprint, feature_service,
     code_version, ...), `max_tokens`, `class_prior` (training frequencies in class order),
-    `history`, `speed`.
+    `history`, `speed`, `splits` (see `splits_digest`).
     """
     facts: dict[str, Any] = read_json(Path(folder) / TRAINING)
     return facts

@@ -40,7 +40,7 @@ class PortableModel:
 
         Args:
             model_input: Columns `review_body` and, where there is one, `title`.
-            params: None are known; MLflow hands them over.
+            params: Ignored: there are no parameters; MLflow passes the argument.
         """
         import numpy as np
         import pandas as pd

@@ -1,7 +1,11 @@
 """The review record: one row per review, from ingest to the feature store."""
 
+import hashlib
+from pathlib import Path
+
 import pyarrow as pa
 
+from components.shared.machine.files import read_parquet
 from components.shared.records.labels import SENTIMENTS, LabelSet
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
@@ -68,3 +72,14 @@ def predictions_schema(labels: LabelSet = SENTIMENTS) -> pa.Schema:
         *_required(_PROBABILITY, *(f"p_{name}" for name in labels.names)),
     ]
     return labels.on(pa.schema(fields))
+
+
+def splits_digest(training_set: str | Path) -> str:
+    """SHA-256 of which reviews stand in which split: models that share it were shown the same ones.
+
+    Raises:
+        UserError: If the file is missing or not a training set.
+    """
+    rows = read_parquet(training_set, TRAINING_SET_SCHEMA, ["review_id", "split"])
+    pairs = sorted(zip(rows["split"].to_pylist(), rows["review_id"].to_pylist(), strict=True))
+    return hashlib.sha256("\n".join(map("\t".join, pairs)).encode()).hexdigest()

@@ -3,7 +3,6 @@
 import logging
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.inference import predict_logits
+from components.shared.machine.signals import on_sigterm
 from components.training.loop.checkpoint import Checkpoint
 from components.training.loop.data import (
     TokenisedReviews,
@@ -126,7 +126,7 @@ class TrainingRun:
         saved = time.monotonic()
         epoch, batches = -1, []
         progress = TrainingProgress(self.steps, self.step, self.ranks.first)
-        with closing(progress), self._sigterm_noted():
+        with closing(progress), on_sigterm(self._note_sigterm):
             while self.step < self.steps and not self._stopped_improving():
                 if self.step // self.steps_per_epoch != epoch:
                     epoch = self.step // self.steps_per_epoch
@@ -321,21 +321,9 @@ class TrainingRun:
     def _stopped_improving(self) -> bool:
         return 0 < self.options.early_stopping_patience <= self._evaluations_since_best
 
-    @contextmanager
-    def _sigterm_noted(self) -> Iterator[None]:
-        """Note SIGTERM for the end of the step; only the main thread may handle signals."""
-
-        def note(*_: object) -> None:
-            self._asked_to_end = True
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGTERM, note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    def _note_sigterm(self) -> None:
+        """Leave at the end of this step, after a checkpoint."""
+        self._asked_to_end = True
 
 
 def _rank(entry: Metrics) -> tuple[float, float]:
