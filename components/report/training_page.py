@@ -1,7 +1,7 @@
 """The report of a training run, composed from the summaries of its steps."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ def compose_report(
     *,
     step_seconds: Mapping[str, float] | None = None,
     run_facts: Mapping[str, Any] | None = None,
+    pages: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write the report of a run as one HTML page that needs no network.
 
@@ -45,6 +46,7 @@ def compose_report(
         output: HTML file to write.
         step_seconds: Wall time of each step by name, in seconds, in the order of the steps.
         run_facts: What is known of the run: `started`, `pipeline`, `parameters`, `code_version`.
+        pages: Title and relative address of each further page of the run.
 
     Raises:
         UserError: If the evaluation summary or `training.json` is missing. Every other part may
@@ -76,6 +78,7 @@ def compose_report(
         check=check or None,
         run=dict(run_facts or {}),
         steps=list(steps.items()),
+        pages=pages,
         total_seconds=sum(steps.values()) if steps else None,
         # A field that no row has is not one that this data lacks here and there.
         missing=[(name, n) for name, n in missing.items() if 0 < n < ingest["rows_kept"]],

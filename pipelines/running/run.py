@@ -22,6 +22,7 @@ from components.shared.machine.errors import (
 )
 from components.shared.machine.files import read_json
 from pipelines.running.local import Run, StepFailed, run_locally
+from pipelines.running.pages import collect_pages
 from pipelines.running.pipeline import Pipeline
 
 _READERS: Mapping[str, Any] = {"String": str, "Integer": int, "Float": float}
@@ -165,6 +166,7 @@ def write_report(run: Run) -> Path:
         report,
         step_seconds=run.seconds,
         run_facts=read_json(run.folder / "run.json"),
+        pages=collect_pages(run),
     )
     return report
 

@@ -111,6 +111,7 @@ class RunFolder:
         steps |= {"model/training.json": TRAINING, "evaluation": EVALUATION}
         self.contents = copy.deepcopy(steps | {"registration": REGISTRATION})
         self.step_seconds = {"ingest-reviews": 2.0, "fine-tune-classifier": 130.0}
+        self.pages = []
         self.run_facts = {"started": "2026-11-21T05:20:11", "parameters": {"data_uri": "<script>"}}
 
     def compose(self, *, registered: bool = True, checked: bool = True) -> str:
@@ -123,6 +124,7 @@ class RunFolder:
         artifacts = RunArtifacts(*(self.folder / name if there[name] else None for name in names))
         report = self.folder / "report.html"
         facts = {"step_seconds": self.step_seconds, "run_facts": self.run_facts}
+        facts["pages"] = self.pages
         compose_report(artifacts, report, **facts)
         return report.read_text(encoding="utf-8")
 

@@ -162,3 +162,10 @@ def test_it_speaks_of_the_fields_that_the_data_have(run_folder):
     page.tells("Missing values among the kept rows: department 3.")
     for words in ("Ratings", "Product categories"):
         assert words not in page.text
+
+
+def test_it_links_the_other_pages_of_the_run(run_folder):
+    run_folder.pages = [("Who is treated <b>otherwise</b>", "pages/measure-bias.html")]
+    page = Page(run_folder.compose())
+    assert "pages/measure-bias.html" in [link["href"] for link in page.attributes("a")]
+    assert "More of this run: Who is treated <b>otherwise</b>" in page.text
