@@ -25,7 +25,7 @@ class Page(HTMLParser):
         for tag, attributes in self.tags:
             assert tag not in ("script", "link", "iframe", "object", "embed", "img", "base")
             assert not {"src", "onload", "onerror", "onclick"} & set(attributes)
-            assert attributes.get("href", "#").startswith("#")
+            assert attributes.get("href", "#").startswith(("#", "pages/"))
         ids = [attributes["id"] for _, attributes in self.tags if "id" in attributes]
         assert len(ids) == len(set(ids))
         assert all(header.get("scope") for header in self.attributes("th"))
