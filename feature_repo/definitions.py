@@ -112,7 +112,7 @@ def feature_objects(version: FeatureVersion, offline_store: str = "duckdb") -> l
         Feast objects, in the order in which they depend on each other.
     """
     from feast import FeatureService, FeatureView, Field
-    from feast.types import Array, Int32, String
+    from feast.types import Array, Float64, Int32, String
 
     review = review_entity()
 
@@ -136,7 +136,7 @@ def feature_objects(version: FeatureVersion, offline_store: str = "duckdb") -> l
     labels = view(
         version.labels_view,
         LABELS_FILE,
-        "Text, category, label and split of each review.",
+        "Text, category, label and its source, and split of each review.",
         {
             "title": String,
             "review_body": String,
@@ -145,6 +145,8 @@ def feature_objects(version: FeatureVersion, offline_store: str = "duckdb") -> l
             "sentiment": Int32,
             "rating": Int32,
             "copies": Int32,
+            "label_source": String,
+            "label_probability": Float64,
         },
     )
     tokens = view(
@@ -156,7 +158,12 @@ def feature_objects(version: FeatureVersion, offline_store: str = "duckdb") -> l
     service = FeatureService(
         name=version.feature_service,
         features=[
-            labels[["split", "sentiment", "rating", "product_category", "copies"]],
+            labels[
+                [
+                    *("split", "sentiment", "rating", "product_category", "copies"),
+                    *("label_source", "label_probability"),
+                ]
+            ],
             tokens,
         ],
         description="What training and evaluation read.",

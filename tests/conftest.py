@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+RATED = {"label_source": "rating", "label_probability": 1.0}
+"""What a row holds that is labelled by its stars."""
+
 WORDS = (
     *("good", "great", "lovely", "soft", "fits", "love", "poor", "awful", "itchy", "tight"),
     *("returned", "okay", "fine", "average", "the", "a", "dress", "top", "is", "it", "and"),

@@ -83,7 +83,7 @@ def prepare_reviews(
     """Clean the reviews, label them, and divide them into train, validation and test.
 
     Args:
-        reviews: What `ingest_reviews` wrote.
+        reviews: What `ingest_reviews` or `label_weakly` wrote.
         prepared: The same rows with cleaned texts, sentiment, split and copies, one Parquet file.
         prepare_summary: Counts per split and class, and what balancing does, as JSON.
         metrics: Rows per split, and the rate of the most frequent class in test.
@@ -104,5 +104,6 @@ def prepare_reviews(
         metrics.log_metric(f"{name}_rows", counts["rows"])
     metrics.log_metric("majority_rate", done.majority_rate)
     metrics.log_metric("unlabelled", done.unlabelled)
+    metrics.log_metric("weak", done.weak)
     prepared.metadata["rows"] = done.rows
     prepared.metadata["options"] = done.options

@@ -19,7 +19,12 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json
 from components.shared.machine.options import Options, option
 from components.shared.records.labels import LabelSet, labels_of_file
-from components.shared.records.reviews import PREPARED_SCHEMA, REVIEW_SCHEMA, SPLITS
+from components.shared.records.reviews import (
+    LABELLED_SCHEMA,
+    PREPARED_SCHEMA,
+    SPLITS,
+    WEAK,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +52,10 @@ class PrepareOptions(Options, called="prepare option"):
 class PrepareSummary:
     """How the reviews were divided."""
 
-    rows_in: int  # rows read; always rows + unlabelled + emptied
+    rows_in: int  # rows read; always rows + unlabelled + emptied + weak_left_out
     rows: int  # rows written, each labelled and in one split
+    weak: int  # rows among them with a weak label, all in train
+    weak_left_out: int  # rows with a weak label and the text of a validation or test row
     unlabelled: int  # rows left out because neither rating nor sentiment gives them a class
     emptied: int  # rows left out because cleaning left no text
     # rows whose text (but for case, punctuation and white space) an earlier row has; they share its
@@ -74,6 +81,11 @@ class _Rows(NamedTuple):
     ids: NDArray[np.uint64]  # [n] keyed hash of its id
     classes: NDArray[np.int8]  # [n] class index
     categories: NDArray[np.int32]  # [n] category code
+    weak: NDArray[np.bool_]  # [n] whether its label is weak
+
+    def only(self, kept: NDArray[np.bool_]) -> "_Rows":
+        """The rows that are kept [n]."""
+        return _Rows(*(column[kept] for column in self))
 
 
 def prepare(
@@ -84,10 +96,11 @@ def prepare(
 ) -> PrepareSummary:
     """Clean and split what ingest wrote.
 
-    Reads the file twice, in batches: once for what splitting needs, once to write.
+    Reads the file twice, in batches: once for what splitting needs, once to write. Rows with a
+    weak label belong to train, and have no say in which split another row is in.
 
     Args:
-        reviews: Parquet in `REVIEW_SCHEMA`.
+        reviews: Parquet in `REVIEW_SCHEMA` or `LABELLED_SCHEMA`.
         prepared: Where to write Parquet in `PREPARED_SCHEMA`.
         summary: Where to write the summary as JSON.
         options: How to clean, divide and balance; the defaults where None.
@@ -102,13 +115,16 @@ def prepare(
     options = options or PrepareOptions()
     labels = labels_of_file(reviews)
     rows, rows_in, unlabelled = _survey(reviews, options, labels)
-    if not len(rows.places):
+    if rows.weak.all():
         raise UserError(
             f"none of the {rows_in} reviews in {reviews} has a rating or a sentiment; "
             "give data with a column Rating or sentiment"
         )
     shares = {"validation_share": options.validation_share, "test_share": options.test_share}
-    splits = assign_splits(rows.texts, rows.classes, labels, **shares)
+    known, splits = rows.only(~rows.weak), np.full(len(rows.weak), TRAIN, np.int8)
+    splits[~rows.weak] = assign_splits(known.texts, known.classes, labels, **shares)
+    left_out = rows.weak & np.isin(rows.texts, rows.texts[splits != TRAIN])
+    rows, splits = rows.only(~left_out), splits[~left_out]
     training = splits == TRAIN
     copies = np.ones(len(splits), dtype=np.int32)
     copies[training] = copies_for_balance(
@@ -117,7 +133,9 @@ def prepare(
     made = PrepareSummary(
         rows_in=rows_in,
         unlabelled=unlabelled,
-        emptied=rows_in - unlabelled - len(splits),
+        emptied=rows_in - unlabelled - len(left_out),
+        weak=int(rows.weak.sum()),
+        weak_left_out=int(left_out.sum()),
         classes=list(labels.names),
         **_counts(rows, splits, copies, labels),
         options=options.to_dict(),
@@ -132,22 +150,42 @@ def prepare(
         made.repeated_texts,
         made.unlabelled,
     )
+    if made.weak:
+        logger.info(
+            "%d weak labels in train; %d more have a text of validation or test and are left out",
+            *(made.weak, made.weak_left_out),
+        )
     return made
 
 
-def iterate_reviews(path: str | Path) -> Iterator[pa.Table]:
-    """Read what ingest wrote in tables of at most `BATCH_ROWS` rows, so that memory stays flat."""
+def iterate_reviews(path: str | Path, labels: LabelSet) -> Iterator[pa.Table]:
+    """Read reviews in tables of at most `BATCH_ROWS` rows, so that memory stays flat.
+
+    They are in `LABELLED_SCHEMA`, whether ingest wrote the file or weak supervision.
+    """
     try:
         # Buffering ahead would hold the whole file, and more threads hold more batches.
         file = pq.ParquetFile(path, pre_buffer=False)
-        batches = file.iter_batches(BATCH_ROWS, columns=REVIEW_SCHEMA.names, use_threads=False)
+        batches = file.iter_batches(BATCH_ROWS, columns=LABELLED_SCHEMA.names, use_threads=False)
         for part in batches:
-            yield pa.Table.from_batches([part]).select(REVIEW_SCHEMA.names).cast(REVIEW_SCHEMA)
+            yield _with_source(pa.Table.from_batches([part]), labels)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; ingest reviews first") from None
     except (pa.ArrowException, KeyError) as error:
         words = str(error).splitlines()[0][:200]
         raise UserError(f"{path} does not hold reviews ({words}); ingest them again") from error
+
+
+def _with_source(table: pa.Table, labels: LabelSet) -> pa.Table:
+    """Rows in `LABELLED_SCHEMA`; ingest does not write where a label comes from."""
+    if "label_source" not in table.column_names:
+        rated = pc.is_in(table["rating"], pa.array(list(labels.of_rating), pa.int32()))
+        known = pc.is_valid(table["sentiment"])
+        nothing = pa.scalar(None)
+        source = pc.if_else(rated, "rating", "given")
+        table = table.append_column("label_source", pc.if_else(known, source, nothing))
+        table = table.append_column("label_probability", pc.if_else(known, 1.0, nothing))
+    return table.select(LABELLED_SCHEMA.names).cast(LABELLED_SCHEMA)
 
 
 def _survey(
@@ -157,7 +195,7 @@ def _survey(
     codes: dict[str | None, int] = {}
     parts: list[_Rows] = []
     first = unlabelled = 0
-    for table in iterate_reviews(reviews):
+    for table in iterate_reviews(reviews, labels):
         sentiments = table["sentiment"].to_pylist()
         bodies = _cleaned(table["review_body"], options.cleaning)
         unlabelled += table["sentiment"].null_count
@@ -165,6 +203,7 @@ def _survey(
         texts = [keyed_order(text_identity(bodies[i]), options.seed) for i in used]
         ids = table["review_id"].to_pylist()
         categories = table["product_category"].to_pylist()
+        sources = table["label_source"].to_pylist()
         parts.append(
             _Rows(
                 np.array([first + i for i in used], np.int64),
@@ -172,6 +211,7 @@ def _survey(
                 np.array([keyed_order(ids[i], options.seed) for i in used], np.uint64),
                 labels.index_of(np.array([sentiments[i] for i in used], np.int8)).astype(np.int8),
                 np.array([codes.setdefault(categories[i], len(codes)) for i in used], np.int32),
+                np.array([sources[i] == WEAK for i in used], np.bool_),
             )
         )
         first += table.num_rows
@@ -198,7 +238,7 @@ def _write(
     schema = labels.on(PREPARED_SCHEMA)
     first = 0
     with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-        for table in iterate_reviews(reviews):
+        for table in iterate_reviews(reviews, labels):
             low, high = np.searchsorted(places, [first, first + table.num_rows])
             used = table.take(pa.array(places[low:high] - first))
             columns = {name: used[name] for name in used.column_names}

@@ -52,6 +52,7 @@ LABELS_SCHEMA = pa.schema(
         for name in (
             *("review_id", "event_timestamp", "title", "review_body", "split"),
             *("product_category", "sentiment", "rating", "copies"),
+            *("label_source", "label_probability"),
         )
     ]
 )

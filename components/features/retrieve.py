@@ -16,6 +16,9 @@ from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS, TRAINING_
 
 logger = logging.getLogger(__name__)
 
+_SAME = ["review_id", "split", "sentiment", "label_source", "label_probability", "copies"]
+"""Columns in which the join has to agree with the prepared reviews."""
+
 
 @dataclass(frozen=True)
 class RetrievalSummary:
@@ -45,8 +48,7 @@ def retrieve_training_set(
     import pyarrow.compute as pc
     from feast.errors import FeastObjectNotFoundException
 
-    columns = ["review_id", "event_timestamp", "split", "sentiment", "copies"]
-    reviews = read_parquet(prepared, PREPARED_SCHEMA, columns)
+    reviews = read_parquet(prepared, PREPARED_SCHEMA, [*_SAME, "event_timestamp"])
     if not reviews.num_rows:
         raise UserError(f"{prepared} holds no reviews; give ingest more data")
     store = open_store()
@@ -112,7 +114,7 @@ def _as_training_set(retrieved: pa.Table, feature_service: str) -> pa.Table:
 def _check_against(reviews: pa.Table, table: pa.Table, feature_service: str) -> None:
     """Raise unless the join returned each review once, labelled and split as prepared."""
     expected = reviews.sort_by("review_id")
-    for name in ("review_id", "split", "sentiment", "copies"):
+    for name in _SAME:
         if not expected[name].combine_chunks().equals(table[name].combine_chunks()):
             raise UserError(
                 f"feature service {feature_service} was made from other data ({name} differs); "

@@ -262,6 +262,7 @@ def _export(
         "max_tokens": int(facts.get("max_tokens") or longest),
         "class_prior": (run.class_counts / run.class_counts.sum()).tolist(),
         "rows": {"train": int(run.training.copies.sum()), "validation": len(run.validation)},
+        "weak_share": run.training.weak_share,
         "precision": run.learner.precision,
         "best": {**run.best, **scores},
         "history": run.history,

@@ -77,6 +77,8 @@ def train_some_steps(batch_size):
         classes=random.integers(0, 3, size=count),
         ratings=random.integers(1, 6, size=count),
         copies=np.ones(count, dtype=np.int64),
+        weights=np.ones(count, dtype=np.float32),
+        weak=np.zeros(count, dtype=bool),
     )
     with joined_ranks() as ranks:
         options = TrainingOptions(batch_size=batch_size)

@@ -76,6 +76,8 @@ def reviews(work, data, rows):
         "event_timestamp": [datetime(2024, 1, 1, tzinfo=UTC)] * rows,
         "split": [SPLITS[row % 3] for row in range(rows)],
         "copies": [1] * rows,
+        "label_source": ["rating"] * rows,
+        "label_probability": [1.0] * rows,
     }
     whole = {name: columns.get(name, [None] * rows) for name in PREPARED_SCHEMA.names}
     pq.write_table(pa.table(whole, schema=PREPARED_SCHEMA), path)

@@ -14,7 +14,12 @@ from components.data.ingest import UNDATED
 from components.data.prepare import PrepareOptions, prepare
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, write_parquet
-from components.shared.records.reviews import PREPARED_SCHEMA, REVIEW_SCHEMA, SPLITS
+from components.shared.records.reviews import (
+    LABELLED_SCHEMA,
+    PREPARED_SCHEMA,
+    REVIEW_SCHEMA,
+    SPLITS,
+)
 
 
 def records(n=400, seed=0):
@@ -36,10 +41,12 @@ def records(n=400, seed=0):
 @pytest.fixture
 def run(tmp_path):
     def prepared(rows, **options):
-        write_parquet(tmp_path / "r", pa.Table.from_pylist(rows, schema=REVIEW_SCHEMA))
+        schema = LABELLED_SCHEMA if "label_source" in (rows or [{}])[0] else REVIEW_SCHEMA
+        write_parquet(tmp_path / "r", pa.Table.from_pylist(rows, schema=schema))
         options = PrepareOptions(**options)
         summary = prepare(tmp_path / "r", tmp_path / "p", tmp_path / "s", options)
-        assert summary.rows_in == summary.rows + summary.unlabelled + summary.emptied
+        left_out = summary.unlabelled + summary.emptied + summary.weak_left_out
+        assert summary.rows_in == summary.rows + left_out
         assert read_json(tmp_path / "s")["splits"] == summary.splits
         return summary, pq.read_table(tmp_path / "p").to_pylist()
 
@@ -107,6 +114,56 @@ def test_rows_without_label_or_text_are_left_out_and_counted(run):
     assert next(r for r in out if r["review_id"] == "id6")["review_body"].endswith("6 & more")
 
 
+def test_each_row_says_where_its_label_comes_from(run):
+    rows = records()
+    rows[3] |= {"rating": None}
+    _, out = run(rows)
+    assert [row["review_id"] for row in out if row["label_source"] == "given"] == ["id3"]
+    assert {row["label_source"] for row in out} == {"given", "rating"}
+    assert {row["label_probability"] for row in out} == {1.0}
+
+
+def labelled(rows, source="rating", probability=1.0):
+    named = {"label_source": source, "label_probability": probability}
+    return [row | named for row in rows]
+
+
+def weak_rows():
+    """New texts, and texts of `records` in other letters."""
+    new = [
+        row | {"review_id": f"new{i}", "review_body": f"Not seen before {i}", "rating": None}
+        for i, row in enumerate(records(60, seed=5))
+    ]
+    known = [
+        row | {"review_id": f"known{i}", "review_body": row["review_body"].upper(), "rating": None}
+        for i, row in enumerate(records())
+    ]
+    return labelled(new + known, "weak", 0.8)
+
+
+@pytest.mark.parametrize("balance", ["none", "oversample"])
+def test_weak_labels_stay_in_train_and_move_nobody(run, balance):
+    _, before = run(records(), balance=balance)
+    summary, out = run(weak_rows() + labelled(records()), balance=balance)
+    weak = [row for row in out if row["label_source"] == "weak"]
+    others = [row for row in out if row["label_source"] != "weak"]
+    assert [(r["review_id"], r["split"]) for r in others] == [
+        (r["review_id"], r["split"]) for r in before
+    ]
+    assert {row["split"] for row in weak} == {"train"}
+    assert {row["label_probability"] for row in weak} == {0.8}
+    held_out = [row["review_id"] for row in before if row["split"] != "train"]
+    left = {row["review_id"] for row in weak}
+    assert left == {f"new{i}" for i in range(60)} | {
+        f"known{row['review_id'][2:]}" for row in before if row["split"] == "train"
+    }
+    assert (summary.weak, summary.weak_left_out) == (len(weak), len(held_out))
+    texts = {row["split"]: set() for row in out}
+    for row in out:
+        texts[row["split"]].add(text_identity(row["review_body"]))
+    assert not texts["train"] & (texts["validation"] | texts["test"])
+
+
 SEEDS = (-1, 10**30, 10**400, float("nan"), float("inf"))
 
 
@@ -117,6 +174,7 @@ SEEDS = (-1, 10**30, 10**400, float("nan"), float("inf"))
         ([r for r in records() if r["sentiment"] != 0], {}, "0 neutral.*or name the classes"),
         ([], {}, "has no rows"),
         ([{**r, "sentiment": None, "rating": None} for r in records(20)], {}, "none of the 20"),
+        (weak_rows(), {}, "none of the 460 reviews"),
         (records(), {"balance": "smote"}, "balance must be one of none.*'smote'"),
         (records(), {"test_share": 0.9}, "test_share is 0.9"),
         *((records(20), {"seed": seed}, "seed must lie from 0 to") for seed in SEEDS),

@@ -12,6 +12,7 @@ from components.shared.machine.base_model import load_tokenizer
 from components.shared.machine.files import write_json, write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, TRAINING_SET_SCHEMA
 from components.shared.records.text import model_text
+from tests.conftest import RATED
 
 WORDS_OF = {
     -1: ("awful", "poor", "returned", "itchy", "the", "dress", "is", "very"),
@@ -35,6 +36,7 @@ def review_rows(count: int, seed: int = 0) -> list[dict]:
             "event_timestamp": datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC),
             "split": ("test", "test", "validation", "train")[number % 4],
             "copies": 1,
+            **RATED,
         }
 
     return [row(number) for number in range(count)]

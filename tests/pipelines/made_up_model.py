@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from components.shared.machine.files import write_parquet
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
+from tests.conftest import RATED
 from tests.training.conftest import FILLER, WORDS_BY_SENTIMENT
 
 
@@ -40,7 +41,12 @@ def trained(base_model, folder, *, shuffled):
         for number, ((text, _), sentiment) in enumerate(zip(reviews, labels, strict=True)):
             ids = tokenizer(text)["input_ids"]
             row = {"review_id": f"{split}-{number}", "split": split, "sentiment": sentiment}
-            row |= {"rating": 3 + 2 * sentiment, "product_category": "Dresses", "copies": 1}
+            row |= {
+                "rating": 3 + 2 * sentiment,
+                "product_category": "Dresses",
+                "copies": 1,
+                **RATED,
+            }
             rows.append(row | {"input_ids": ids, "n_tokens": len(ids)})
     training_set = folder.with_suffix(".parquet")
     write_parquet(training_set, pa.Table.from_pylist(rows, schema=TRAINING_SET_SCHEMA))

@@ -27,6 +27,7 @@ from components.shared.machine.files import write_json, write_parquet
 from components.shared.machine.ports import free_port
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
 from components.shared.records.serving_metrics import REQUESTS
+from tests.conftest import RATED
 
 NAME = "review-sentiment"
 V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
@@ -69,6 +70,7 @@ def training_set(served_folder, tmp_path_factory):
         ids = tokenizer.encode(" ".join(random.choice(words, random.integers(1, 31)))).ids
         known = {"review_id": f"r{row:03d}", "split": "train" if row % 3 else "validation"}
         known |= {"sentiment": row % 3 - 1, "copies": 1, "input_ids": ids, "n_tokens": len(ids)}
+        known |= RATED
         rows.append({**dict.fromkeys(TRAINING_SET_SCHEMA.names), **known})
     path = tmp_path_factory.mktemp("training") / "set.parquet"
     write_parquet(path, pa.Table.from_pylist(rows, schema=TRAINING_SET_SCHEMA))

@@ -8,6 +8,7 @@ import pytest
 
 from components.shared.machine.files import write_parquet
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
+from tests.conftest import RATED
 
 WORDS_BY_SENTIMENT = {
     -1: ("poor", "awful", "itchy", "returned"),
@@ -29,7 +30,7 @@ def training_rows(tokenizer, split: str, count: int, seed: int) -> list[dict]:
         ids = tokenizer(" ".join(words))["input_ids"]
         rating = {-1: 1 + number % 2, 0: 3, 1: 4 + number % 2}[sentiment]
         row = {"review_id": f"{split}-{number}", "split": split, "product_category": "dresses"}
-        row |= {"sentiment": sentiment, "rating": rating, "copies": 1}
+        row |= {"sentiment": sentiment, "rating": rating, "copies": 1, **RATED}
         rows.append(row | {"input_ids": ids, "n_tokens": len(ids)})
     return rows
 

@@ -11,7 +11,11 @@ from safetensors.numpy import load_file
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.inference import load_model, predict_logits
-from components.shared.records.model_folder import check_model_folder, read_calibration
+from components.shared.records.model_folder import (
+    check_model_folder,
+    read_calibration,
+    read_training_facts,
+)
 from components.shared.records.reviews import splits_digest
 from components.training.fine_tune import fine_tune
 from components.training.loop.checkpoint import FILE_NAME
@@ -215,12 +219,44 @@ def test_a_diverging_run_is_reported_in_words(train, tmp_path, monkeypatch):
         (lambda rows: [{**r, "input_ids": [2] * 65} for r in rows], "reads 64"),
         (lambda rows: [{**r, "rating": 9} for r in rows], "rating other than"),
         (lambda rows: [{**r, "copies": 0} for r in rows], "no negative and no neutral"),
+        (lambda rows: [{**r, "label_source": "weak"} for r in rows], "weak labels in split valid"),
+        *(
+            (lambda rows, p=p: [{**r, "label_probability": p} for r in rows], "above 0 and up to")
+            for p in (0.0, 1.1, float("nan"))
+        ),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_reported_in_words(change, message, train, tmp_path):
     with pytest.raises(UserError, match=message):
         train(rows=change)
     assert not (tmp_path / "model").exists()
+
+
+def with_weak(rows, probability):
+    """The set, with the training rows again under wrong and weak labels."""
+    weak = {"label_source": "weak", "label_probability": probability, "rating": None}
+    again = [r for r in rows if r["split"] == "train"]
+    wrong = {-1: 1, 0: -1, 1: 0}
+    return rows + [
+        r | weak | {"review_id": f"w-{r['review_id']}", "sentiment": wrong[r["sentiment"]]}
+        for r in again
+    ]
+
+
+def test_a_weak_label_counts_by_its_probability(train, tmp_path):
+    options = {"class_weights": "none", "tune_decisions": False, "epochs": 8}
+    options |= {"token_dropout": 0.0, "dropout": 0.0, "early_stopping_patience": 0}
+    doubtful = train("doubtful", rows=lambda rows: with_weak(rows, 0.01), **options)
+    trusted = train("trusted", rows=lambda rows: with_weak(rows, 1.0), **options)
+    losses = [[entry["validation_loss"] for entry in r.history] for r in (doubtful, trusted)]
+    assert min(losses[0]) < min(losses[1]) - 0.1
+    facts = read_training_facts(tmp_path / "doubtful")
+    assert facts["weak_share"] == 0.5
+    assert facts["rows"]["train"] == 2 * 96
+
+
+def test_rows_of_a_certain_label_train_as_they_always_did(trained):
+    assert read_training_facts(trained.model_folder)["weak_share"] == 0.0
 
 
 def test_class_weights_are_taken_out_of_the_probabilities(train, small_set):

@@ -10,6 +10,12 @@ from components.shared.records.labels import SENTIMENTS, LabelSet
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
+WEAK = "weak"
+LABEL_SOURCES: tuple[str, ...] = ("rating", "given", "reviewer", WEAK)
+"""Where a label comes from: the stars, the data's label column, a person who looked at the review,
+or labelling functions. A weak label is a guess: only training learns from it, by its probability.
+"""
+
 _TEXT, _NUMBER, _PROBABILITY = pa.string(), pa.int32(), pa.float64()
 
 
@@ -35,11 +41,28 @@ REVIEW_SCHEMA = pa.schema(
 """What ingest writes. `review_id` is stable: given, or a hash of the content. `sentiment` is given
 or follows from `rating`; either may be missing where the row is only to be predicted."""
 
+LABELLED_SCHEMA = pa.schema(
+    [
+        *REVIEW_SCHEMA,
+        *_optional(_TEXT, "label_source"),
+        *_optional(_PROBABILITY, "label_probability"),
+    ]
+)
+"""What weak supervision writes: the same rows, some of them labelled now. `label_source` is one of
+`LABEL_SOURCES`, and `label_probability` how sure the label is; both are null without a label."""
+
 PREPARED_SCHEMA = pa.schema(
-    [*REVIEW_SCHEMA, *_required(_TEXT, "split"), *_required(_NUMBER, "copies")]
+    [
+        *REVIEW_SCHEMA,
+        *_required(_TEXT, "label_source"),
+        *_required(_PROBABILITY, "label_probability"),
+        *_required(_TEXT, "split"),
+        *_required(_NUMBER, "copies"),
+    ]
 )
 """What prepare writes: every row labelled and in one split. `copies` says how often training shows
-the row (0: left out by undersampling); it is 1 in validation and test, which stay natural."""
+the row (0: left out by undersampling); it is 1 in validation and test, which stay natural and hold
+no weak label. `label_probability` is 1 but for weak labels."""
 
 TRAINING_SET_SCHEMA = pa.schema(
     [
@@ -47,6 +70,8 @@ TRAINING_SET_SCHEMA = pa.schema(
         *_required(_NUMBER, "sentiment"),
         *_optional(_NUMBER, "rating"),
         *_optional(_TEXT, "product_category"),
+        *_required(_TEXT, "label_source"),
+        *_required(_PROBABILITY, "label_probability"),
         *_required(_NUMBER, "copies"),
         *_required(pa.list_(_NUMBER), "input_ids"),
         *_required(_NUMBER, "n_tokens"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet
 from components.shared.records.labels import SENTIMENTS, LabelSet, labels_of_file
-from components.shared.records.reviews import TRAINING_SET_SCHEMA
+from components.shared.records.reviews import TRAINING_SET_SCHEMA, WEAK
 
 POOL_BATCHES = 50
 """Rows are sorted by length among this many batches' worth drawn at random: enough for less than
@@ -28,6 +28,8 @@ class TokenisedReviews:
         classes: [n] class index.
         ratings: [n] stars 1 to 5; 0 where the review has none.
         copies: [n] how often an epoch shows the row.
+        weights: [n] what the row counts in the loss: 1, or how sure its weak label is.
+        weak: [n] whether its label is weak.
         labels: The classes.
     """
 
@@ -36,6 +38,8 @@ class TokenisedReviews:
     classes: NDArray[np.int64]
     ratings: NDArray[np.int64]
     copies: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    weak: NDArray[np.bool_]
     labels: LabelSet = SENTIMENTS
 
     def __len__(self) -> int:
@@ -50,6 +54,11 @@ class TokenisedReviews:
     def row(self, index: int) -> NDArray[np.int32]:
         """Token ids of one row."""
         return self.tokens[self.starts[index] : self.starts[index + 1]]
+
+    @property
+    def weak_share(self) -> float:
+        """Share of the rows with a weak label, as an epoch shows them, copies counted."""
+        return float(self.copies[self.weak].sum() / max(1, self.copies.sum()))
 
     def class_counts(self) -> NDArray[np.int64]:
         """[classes] rows of each class as an epoch shows them, copies counted."""
@@ -85,6 +94,7 @@ def read_training_set(path: str | Path) -> tuple[TokenisedReviews, TokenisedRevi
     import pyarrow.compute as pc
 
     columns = ["split", "sentiment", "rating", "copies", "input_ids"]
+    columns += ["label_source", "label_probability"]
     table = read_parquet(path, TRAINING_SET_SCHEMA, columns)
     labels = labels_of_file(path)
     splits = []
@@ -103,11 +113,15 @@ def read_training_set(path: str | Path) -> tuple[TokenisedReviews, TokenisedRevi
                 classes=labels.index_of(rows["sentiment"].to_numpy()),
                 ratings=pc.fill_null(rows["rating"], 0).to_numpy().astype(np.int64),
                 copies=rows["copies"].to_numpy().astype(np.int64),
+                weights=rows["label_probability"].to_numpy().astype(np.float32),
+                weak=pc.equal(rows["label_source"], WEAK).to_numpy(),
                 labels=labels,
             )
         )
         _check(splits[-1], f"split {name} of {path}")
     training, validation = splits
+    if validation.weak.any():
+        raise UserError(f"{path} has weak labels in split validation; prepare the data again")
     absent = [labels.names[i] for i in np.flatnonzero(training.class_counts() == 0)]
     if absent:
         raise UserError(
@@ -130,6 +144,11 @@ def _check(reviews: TokenisedReviews, place: str) -> None:
         raise UserError(f"{place} has a rating other than 1 to 5; prepare the data again")
     if reviews.copies.min() < 0:
         raise UserError(f"{place} has a negative number of copies; prepare the data again")
+    if not (reviews.weights.min() > 0 and reviews.weights.max() <= 1):  # NaN lies nowhere.
+        raise UserError(
+            f"{place} has a label_probability that is not above 0 and up to 1; prepare the data "
+            "again"
+        )
 
 
 def epoch_batches(

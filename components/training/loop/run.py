@@ -27,7 +27,7 @@ from components.training.loop.data import (
 from components.training.loop.distributed import Ranks, joined_ranks
 from components.training.loop.measures import SpeedMeter, TrainingProgress, calibrate, score
 from components.training.loop.network import fold_temperature
-from components.training.loop.step import Learner
+from components.training.loop.step import Learner, Targets
 from components.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -178,7 +178,8 @@ class TrainingRun:
             self.options.token_dropout,
             np.random.default_rng([self.options.seed, self.step, 1]),
         )
-        targets = self.training.classes[rows], self.training.ratings[rows]
+        training = self.training
+        targets = Targets(training.classes[rows], training.ratings[rows], training.weights[rows])
         share = sequences[self.ranks.share]
         inputs = padded(share, self.learner.pad_id) if share else None
         loss, self._ending = self.learner.step(

@@ -7,7 +7,7 @@ per step, where autocast would cast activations back and forth all along.
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +34,14 @@ if TYPE_CHECKING:
 
 _ALIGNED = 16
 """Gradients begin at multiples of this many numbers, as tensors of their own would."""
+
+
+class Targets(NamedTuple):
+    """What the rows of a batch are to be answered with."""
+
+    classes: NDArray[np.int64]  # [b] class indices
+    ratings: NDArray[np.int64]  # [b] stars 1 to 5, or 0 where a row has none
+    weights: NDArray[np.float32]  # [b] what each row counts in the loss
 
 
 class Learner:
@@ -82,7 +90,7 @@ class Learner:
     def step(
         self,
         inputs: tuple[NDArray[np.int64], NDArray[np.int64] | None] | None,
-        targets: tuple[NDArray[np.int64], NDArray[np.int64]],
+        targets: Targets,
         number: int,
         steps: int,
         asked_to_end: bool = False,
@@ -95,7 +103,7 @@ class Learner:
         Args:
             inputs: Token ids and mask of this rank's share; None where the last batch of an epoch
                 leaves it without rows.
-            targets: Of the whole batch: class indices; stars 1 to 5, or 0 where a row has none.
+            targets: Of the whole batch.
             number: Number of the step, from 0.
             steps: Steps of the whole run.
             asked_to_end: Whether this process was asked to end.
@@ -104,7 +112,7 @@ class Learner:
             Loss of the batch, and whether any rank was asked to end.
         """
         options, device = self._options, self._ranks.device
-        share, rows = self._ranks.share, len(targets[0])
+        share, rows = self._ranks.share, len(targets.classes)
         torch.manual_seed(options.seed * 1_000_003 + number)
         dropout = dropout_mask(self.network, rows, options.dropout, device)
         summed = torch.zeros(2, device=device)  # loss; how many ranks were asked to end
@@ -116,8 +124,9 @@ class Learner:
                 None if mask is None else torch.from_numpy(mask).to(device),
                 None if dropout is None else dropout[share],
             )
-            classes, ratings = (torch.from_numpy(one[share]).to(device) for one in targets)
-            loss = total_loss(outputs, classes, ratings, self._class_weights, options, rows)
+            classes, ratings, counted = (torch.from_numpy(one[share]).to(device) for one in targets)
+            weights = self._class_weights[classes] * counted
+            loss = total_loss(outputs, classes, ratings, weights, options, rows)
             loss.backward()
             summed[0] = loss.detach()
         self.working.collect_gradients()
@@ -173,7 +182,7 @@ def total_loss(
         outputs: Sentiment logits [b, classes] and rating logits [b, 5].
         classes: [b] class indices.
         ratings: [b] 1 to 5, or 0 where there is none, which adds nothing.
-        weights: [3], from `class_weights`.
+        weights: [b] of each row, from `class_weights` and how sure its label is.
         options: Label smoothing, and the weight of the second task.
         rows: Rows of the whole batch, of which these b are a share.
     """
@@ -181,7 +190,7 @@ def total_loss(
     losses = functional.cross_entropy(
         logits, classes, reduction="none", label_smoothing=options.label_smoothing
     )
-    loss = (losses * weights[classes]).sum() / rows
+    loss = (losses * weights).sum() / rows
     if options.rating_loss_weight > 0.0:
         # Rows without a rating have target -1, which is skipped.
         rated = functional.cross_entropy(

@@ -22,6 +22,7 @@ from components.shared.machine.inference import load_model
 from components.shared.records.engines import MIN_LABELS_EQUAL, probability_bound, read_engines
 from components.shared.records.model_card import write_model_card
 from components.shared.records.text import model_text
+from tests.conftest import RATED
 
 FP32 = 1e-3
 
@@ -185,7 +186,7 @@ def trained(tmp_path_factory):
         ids = tokenizer.encode(text).ids
         row = {"review_id": f"r{number:05d}", "sentiment": (rating > 3) - (rating < 3)}
         row |= {"rating": rating, "split": "validation" if number % 8 == 0 else "train"}
-        rows.append({**row, "copies": 1, "input_ids": ids, "n_tokens": len(ids)})
+        rows.append({**row, "copies": 1, **RATED, "input_ids": ids, "n_tokens": len(ids)})
     table = pa.Table.from_pylist(rows, schema=TRAINING_SET_SCHEMA)
     write_parquet(root / "set.parquet", table)
     options = TrainingOptions(epochs=1, min_steps=0)

@@ -16,6 +16,7 @@ from components.shared.records.labels import SENTIMENTS
 from components.shared.records.model_folder import read_calibration
 from components.shared.records.reviews import PREPARED_SCHEMA
 from components.shared.records.text import model_text
+from tests.conftest import RATED
 
 LONG = "the fabric is itchy and tight " * 20
 
@@ -72,6 +73,7 @@ REVIEWS = {"r1": ("Nice", "lovely dress"), "r2": (None, LONG), "r3": (None, " Tr
 @pytest.fixture
 def prepared(tmp_path):
     known = {"event_timestamp": datetime(2024, 1, 1, tzinfo=UTC), "split": "train", "copies": 1}
+    known |= RATED
     rows = [
         {**dict.fromkeys(PREPARED_SCHEMA.names), **known, "review_id": review_id}
         | {"title": title, "review_body": body, "sentiment": 1}

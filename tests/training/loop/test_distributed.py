@@ -89,7 +89,10 @@ def test_the_ranks_read_validation_once_between_them(splits, tiny_bert):
     many = type(validation)(
         np.concatenate([validation.row(row) for row in long]),
         np.concatenate([[0], np.cumsum(validation.lengths[long])]),
-        *(column[long] for column in (validation.classes, validation.ratings, validation.copies)),
+        *(
+            getattr(validation, name)[long]
+            for name in ("classes", "ratings", "copies", "weights", "weak")
+        ),
     )
     run = TrainingRun(*splits, str(tiny_bert), OPTIONS, Ranks(device=CPU))
     whole = run.validation_logits(many)

@@ -102,7 +102,7 @@ def test_the_working_copys_gradients_reach_the_masters(model_folder, precision):
     tokens, mask = some_batch()
     classes, ratings = torch.tensor([0, 1, 2, 2]), torch.tensor([1, 3, 0, 5])
     for model in (reference, working.network):
-        total_loss(model(tokens, mask), classes, ratings, torch.ones(3), options, 4).backward()
+        total_loss(model(tokens, mask), classes, ratings, torch.ones(4), options, 4).backward()
     working.collect_gradients()
     expected = torch.cat([p.grad.flatten() for p in reference.parameters() if p.requires_grad])
     found = torch.cat([master.grad.flatten() for master in working.masters])
@@ -171,7 +171,7 @@ def loss_of(classes, ratings, weights=(1.0, 1.0, 1.0), rows=None, **options):
     outputs = logits, torch.zeros(len(classes), 5)
     targets = torch.tensor(classes), torch.tensor(ratings)
     options = TrainingOptions(**{"rating_loss_weight": 0.0, **options})
-    of = torch.tensor(weights), options, rows or len(classes)
+    of = torch.tensor(weights)[targets[0]], options, rows or len(classes)
     return float(total_loss(outputs, *targets, *of))
 
 
@@ -179,6 +179,8 @@ def test_the_loss_is_weighted_cross_entropy():
     expected = (3 * np.log(1 + 2 * np.exp(-2.0)) + np.log(3)) / 2
     assert loss_of([0, 1], [0, 0], (3.0, 1.0, 1.0)) == pytest.approx(expected, rel=1e-6)
     assert loss_of([0, 1], [0, 0], (3.0, 1.0, 1.0), rows=8) == pytest.approx(expected / 4, rel=1e-6)
+    doubtful = loss_of([0, 1], [0, 0], (1.5, 0.0, 0.0))  # a row of no weight adds nothing
+    assert doubtful == pytest.approx(0.75 * np.log(1 + 2 * np.exp(-2.0)), rel=1e-6)
     # A share of the target goes to each class, the right one too.
     plain, smooth = np.log(1 + 2 * np.exp(-2.0)), 0.2 * 2 * 2 / 3
     assert loss_of([0], [0], label_smoothing=0.2) == pytest.approx(plain + smooth, rel=1e-5)
