@@ -102,6 +102,7 @@ _LAUNCHES = StepSettings("1", "2G", 24 * 60, launches=True)
 _SETTINGS: dict[str, StepSettings] = {
     "ingest-reviews": StepSettings("1", "2G", 60, cached=False),
     "prepare-reviews": StepSettings("1", "2G", 60),
+    "find-label-noise": StepSettings("2", "4G", 60),
     "build-features": StepSettings("2", "4G", 60, cached=False),
     "retrieve-training-set": StepSettings("1", "4G", 30),
     "chosen-hyperparameters": StepSettings("1", "1G", 10),
