@@ -3,7 +3,16 @@
 from typing import NamedTuple
 
 from kfp import dsl
-from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import (
+    HTML,
+    Artifact,
+    ClassificationMetrics,
+    Dataset,
+    Input,
+    Metrics,
+    Model,
+    Output,
+)
 
 from components.shared.machine.images import STEP_IMAGE
 
@@ -112,3 +121,47 @@ def evaluate_classifier(
         verdict,
         "yes" if not_worse(verdict) else "no",
     )
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def measure_bias(
+    prepared: Input[Dataset],
+    predictions: Input[Dataset],
+    bias_summary: Output[Artifact],
+    bias_page: Output[HTML],
+    metrics: Output[Metrics],
+    facets: str = "product_category department division age",
+    bias_gate: str = "",
+) -> NamedTuple("Outputs", within_bias_limit=str):  # type: ignore[valid-type]
+    """Measure what differs between groups of reviews: in the data, in training, in the answers.
+
+    Args:
+        prepared: All labelled reviews with their facets, splits and copies.
+        predictions: Truth and decision of every test review.
+        bias_summary: Every metric of every group with its interval, and what differs, JSON.
+        bias_page: The same as a page.
+        metrics: How many groups differ for sure, by facet.
+        facets: What reviews are grouped by; a bar names the facet that CDD compares within, as in
+            `product_category|age`.
+        bias_gate: Limit on one metric, as in `DPPL:positive:product_category<=0.1`. A group breaks
+            it if its whole interval lies beyond. Empty: no limit.
+
+    Returns:
+        within_bias_limit: yes or no; yes where no limit was asked for.
+    """
+    import logging
+    from typing import NamedTuple
+
+    from components.evaluation.bias.measure import measure
+    from components.report.bias_page import write_bias_page
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    summary = measure(prepared.path, predictions.path, bias_summary.path, facets, bias_gate)
+    write_bias_page(bias_summary.path, bias_page.path)
+    for facet in summary["facets"]:
+        of = [entry for entry in summary["measures"] if entry["facet"] == facet["name"]]
+        differing = {entry["group"] for entry in of if entry["standing"] == "differs"}
+        metrics.log_metric(f"groups_that_differ_{facet['name']}", len(differing))
+    within = "yes" if summary["gate"]["within"] else "no"
+    bias_summary.metadata["within_bias_limit"] = within
+    return NamedTuple("Outputs", within_bias_limit=str)(within)

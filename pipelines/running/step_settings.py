@@ -110,6 +110,7 @@ _SETTINGS: dict[str, StepSettings] = {
     "fetch-champion": StepSettings("1", "2G", 15, cached=False),
     "fetch-version": StepSettings("1", "2G", 15, cached=False),
     "evaluate-classifier": StepSettings("2", "6G", 120),
+    "measure-bias": StepSettings("1", "2G", 30),
     "export-for-serving": StepSettings("2", "6G", 60),
     "compose-report": StepSettings("1", "2G", 15),
     "register-model": StepSettings("1", "2G", 15, cached=False),

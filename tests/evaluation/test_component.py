@@ -1,10 +1,13 @@
 import json
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from kfp.dsl import Artifact, ClassificationMetrics, Metrics
 
-from components.evaluation.component import evaluate_classifier
-from components.shared.machine.files import read_json
+from components.evaluation.component import evaluate_classifier, measure_bias
+from components.shared.machine.files import read_json, read_parquet, write_parquet
+from components.shared.records.reviews import PREPARED_SCHEMA, predictions_schema
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +48,28 @@ def test_roc_curve_is_that_of_the_negative_class(step):
     points = artifacts["roc_curve"].metadata["confidenceMetrics"]
     assert [point["recall"] for point in points] == summary["roc"][0]["true_positive_rate"]
     assert artifacts["roc_curve"].metadata["curve"] == "negative against the rest"
+
+
+def test_the_bias_step_writes_summary_page_and_whether_the_limit_is_kept(tmp_path, run_artifacts):
+    _, _, prepared = run_artifacts
+    rows = read_parquet(prepared, PREPARED_SCHEMA).filter(pc.field("split") == "test")
+    chances = pa.array([1 / 3] * len(rows))
+    table = rows.select(["review_id", "title", "review_body", "product_category", "sentiment"])
+    for name in ("predicted", "label", "p_negative", "p_neutral", "p_positive"):
+        filled = {"predicted": rows["sentiment"], "label": rows["review_id"]}.get(name, chances)
+        table = table.append_column(name, filled)
+    write_parquet(tmp_path / "predictions", table.cast(predictions_schema()))
+    names = ("predictions", "bias_summary", "bias_page", "metrics")
+    places = {name: Artifact(uri=str(tmp_path / name)) for name in names}
+    metrics = places["metrics"] = Metrics(uri=str(tmp_path / "metrics"))
+    outputs = measure_bias.python_func(
+        prepared=Artifact(uri=str(prepared)),
+        **places,
+        facets="product_category division",
+        bias_gate="AD:product_category<=0.5",
+    )
+    assert outputs.within_bias_limit == "yes"
+    assert read_json(tmp_path / "bias_summary")["gate"]["within"] is True
+    assert "product category" in (tmp_path / "bias_page").read_text()
+    assert metrics.metadata["groups_that_differ_product_category"] == 0
+    json.dumps(metrics.metadata, allow_nan=False)

@@ -118,7 +118,7 @@ def test_nothing_is_sent_to_the_builder_but_what_the_dockerfiles_copy():
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_no_weights_and_no_data_but_the_sample_are_copied(image):
-    allowed = "py html css yaml toml txt md sh conf"
+    allowed = "py sql html css yaml toml txt md sh conf"
     allowed = {f".{ending}" for ending in allowed.split()}
     files = {file for file in copied_files(image) if file.suffix not in allowed}
     sample = {ROOT / "components/data/sample_reviews.csv"} if image == "steps" else set()
