@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+_WIDTH_STEP = 16
+
+
+def shared_width(longest: int, widest: int) -> int:
+    """Tokens to which the rows of a batch are filled up: a multiple of 16, at most `widest`.
+
+    Kernels and blocks of memory are made for each shape that a process meets. With a width of its
+    own for every batch they pile up: steps slow down and memory grows as a run goes on.
+    """
+    return max(longest, min(-(-longest // _WIDTH_STEP) * _WIDTH_STEP, widest))
+
+
 def load_model(folder: str | Path) -> "PreTrainedModel":
     """Load a sequence classifier in fp32 and evaluation mode, on the GPU where there is one.
 
@@ -83,7 +95,7 @@ def predict_logits(
         bar = tqdm(total=len(lengths), unit=" reviews", disable=not progress)
         with torch.inference_mode(), bar:
             for rows in _batches(lengths, batch_tokens):
-                width = int(lengths[rows].max())
+                width = shared_width(int(lengths[rows].max()), int(lengths.max()))
                 tokens = np.full((len(rows), width), pad_id, dtype=np.int64)
                 for line, row in enumerate(rows):
                     tokens[line, : lengths[row]] = input_ids[row]
@@ -104,7 +116,8 @@ def _batches(lengths: NDArray[np.int64], batch_tokens: int) -> list[NDArray[np.i
     order = np.argsort(-lengths, kind="stable")
     batches, start = [], 0
     while start < len(order):
-        size = max(1, batch_tokens // int(lengths[order[start]]))
+        width = shared_width(int(lengths[order[start]]), int(lengths[order[0]]))
+        size = max(1, batch_tokens // width)
         batches.append(order[start : start + size])
         start += size
     return batches

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet
+from components.shared.machine.inference import shared_width
 from components.shared.records.labels import SENTIMENTS, LabelSet, labels_of_file
 from components.shared.records.reviews import TRAINING_SET_SCHEMA, WEAK
 
@@ -194,16 +195,16 @@ def drop_tokens(
 
 
 def padded(
-    sequences: Sequence[NDArray[np.int32]], pad_id: int
+    sequences: Sequence[NDArray[np.int32]], pad_id: int, widest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Token ids of some reviews, filled up with `pad_id` to the longest of them.
+    """Token ids of some reviews, filled up with `pad_id` to a width that many batches share.
 
     Returns:
-        Token ids [b, longest], and a mask of the same shape, 1 where there is a token; None for
-        the mask where nothing was filled up.
+        Token ids [b, width], where the width is `shared_width` of the longest, and a mask of the
+        same shape, 1 where there is a token; None for the mask where nothing was filled up.
     """
     lengths = np.array([len(sequence) for sequence in sequences])
-    mask = np.arange(lengths.max()) < lengths[:, None]
+    mask = np.arange(shared_width(int(lengths.max()), widest)) < lengths[:, None]
     tokens = np.full(mask.shape, pad_id, dtype=np.int64)
     tokens[mask] = np.concatenate(sequences)
     return tokens, None if mask.all() else mask.astype(np.int64)

@@ -85,6 +85,7 @@ class TrainingRun:
         self.learner = Learner(base_model, options, self.class_counts, self.ranks, training.labels)
         for reviews in (training, validation):
             reviews.check_fit(self.learner.network.classifier.config)
+        self._widest = int(max(training.lengths.max(), validation.lengths.max()))
         self.step = 0
         self.history: list[Metrics] = []
         self.best: Metrics = {}
@@ -181,7 +182,7 @@ class TrainingRun:
         training = self.training
         targets = Targets(training.classes[rows], training.ratings[rows], training.weights[rows])
         share = sequences[self.ranks.share]
-        inputs = padded(share, self.learner.pad_id) if share else None
+        inputs = padded(share, self.learner.pad_id, self._widest) if share else None
         loss, self._ending = self.learner.step(
             inputs, targets, self.step, self.steps, self._asked_to_end
         )
@@ -309,7 +310,8 @@ class TrainingRun:
         network.eval()
         with torch.inference_mode():
             for rows in length_batches(reviews.lengths, _VALIDATION_ROWS)[self.ranks.share]:
-                tokens, mask = padded([reviews.row(row) for row in rows], self.learner.pad_id)
+                chosen = [reviews.row(row) for row in rows]
+                tokens, mask = padded(chosen, self.learner.pad_id, self._widest)
                 of_batch, _ = network(
                     torch.from_numpy(tokens).to(device),
                     None if mask is None else torch.from_numpy(mask).to(device),

@@ -2,9 +2,11 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.shared.machine.errors import UserError
-from components.shared.machine.inference import load_model, predict_logits
+from components.shared.machine.inference import load_model, predict_logits, shared_width
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +66,10 @@ def test_pickled_weights_and_broken_ones_are_not_loaded(tiny_bert, tmp_path, wei
     (folder / weights).write_bytes(b"no weights")
     with pytest.raises(UserError, match=words):
         load_model(folder)
+
+
+@given(st.integers(1, 600), st.integers(0, 600))
+def test_few_widths_serve_all_batches(longest, beyond):
+    width = shared_width(longest, longest + beyond)
+    assert longest <= width < longest + 16
+    assert width % 16 == 0 or width == longest + beyond

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.shared.machine.inference import shared_width
 from components.training.loop.data import drop_tokens, epoch_batches, length_batches, padded
 
 rows = st.lists(st.tuples(st.integers(2, 200), st.integers(0, 4)), min_size=1, max_size=300)
@@ -54,13 +55,13 @@ def test_reading_in_order_of_length_reads_each_row_once(found, batch_size):
     assert np.all(np.diff(lengths[shown]) >= 0)
 
 
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=20))
-def test_padding_keeps_the_tokens_and_masks_the_rest(lengths):
-    chosen = rows_of(lengths)[::-1]
-    tokens, mask = padded(chosen, pad_id=7)
-    assert (mask is None) == (min(lengths) == max(lengths))
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=20), st.integers(0, 90))
+def test_padding_keeps_the_tokens_and_masks_the_rest(lengths, beyond):
+    chosen, widest = rows_of(lengths)[::-1], max(lengths) + beyond
+    tokens, mask = padded(chosen, pad_id=7, widest=widest)
+    assert (mask is None) == (min(lengths) == tokens.shape[1])
     mask = np.ones_like(tokens) if mask is None else mask
-    assert tokens.shape == mask.shape == (len(lengths), max(lengths))
+    assert tokens.shape == mask.shape == (len(lengths), shared_width(max(lengths), widest))
     for line, seen, row in zip(tokens, mask, chosen, strict=True):
         assert np.array_equal(line[seen == 1], row)
         assert np.all(line[seen == 0] == 7)
