@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from kfp import dsl
-from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
 
 from components.shared.machine.images import STEP_IMAGE
 
@@ -107,3 +107,60 @@ def prepare_reviews(
     metrics.log_metric("weak", done.weak)
     prepared.metadata["rows"] = done.rows
     prepared.metadata["options"] = done.options
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def explore_reviews(
+    prepared: Input[Dataset],
+    exploration_summary: Output[Artifact],
+    exploration_page: Output[HTML],
+    metrics: Output[Metrics],
+    base_model: str = "minilm",
+    max_tokens: int = 160,
+) -> None:
+    """Tell what is in the reviews: classes, categories, words, lengths, gaps and duplicates.
+
+    Args:
+        prepared: What `prepare_reviews` wrote.
+        exploration_summary: What was counted, as JSON.
+        exploration_page: The same as one HTML page that needs nothing beside it.
+        metrics: What somebody who trains on the data has to know of them, in numbers.
+        base_model: Whose tokenizer counts the tokens of a review; empty counts none.
+        max_tokens: Longest input of the model.
+    """
+    import logging
+
+    from components.data.exploration.explore import explore
+    from components.report.exploration_page import write_exploration_page
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    found = explore(
+        prepared.path, exploration_summary.path, base_model=base_model, max_tokens=max_tokens
+    )
+    write_exploration_page(exploration_summary.path, exploration_page.path)
+    duplicates = found["duplicates"]
+    metrics.log_metric("rows", found["rows"])
+    metrics.log_metric("mean_words", found["words"]["mean"])
+    metrics.log_metric("cut_share", found["cut"]["share"] if found["cut"] else 0.0)
+    metrics.log_metric("repeated_texts", duplicates["exact"]["repeated"])
+    metrics.log_metric("texts_in_two_splits", duplicates["exact"]["across_splits"])
+    metrics.log_metric("near_pairs", duplicates["near"]["pairs"])
+    metrics.log_metric("near_pairs_across_splits", duplicates["near"]["across_splits"])
+    if found["tokens"]:
+        metrics.log_metric("mean_tokens", found["tokens"]["mean"])
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def browse_reviews(prepared: Input[Dataset], table_page: Output[HTML]) -> None:
+    """Show the table: each column, how columns go together, and some rows.
+
+    Args:
+        prepared: What `prepare_reviews` wrote.
+        table_page: One HTML page that needs nothing beside it.
+    """
+    import logging
+
+    from components.data.exploration.browse import browse
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    table_page.metadata["rows"] = browse(prepared.path, table_page.path)

@@ -1,6 +1,7 @@
 """What the report shows of a data set, counted batch by batch in bounded memory."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
 class Profile:
-    """Counts over the rows that ingest writes."""
+    """Counts over the rows that ingest writes; `lengths` [n] counts texts of n characters."""
 
     def __init__(self, labels: LabelSet = SENTIMENTS) -> None:
         self._named = tuple(zip(labels.names, labels.values, strict=True))
@@ -27,7 +28,7 @@ class Profile:
         self._missing: Counter[str] = Counter()
         self._ratings: Counter[int | None] = Counter()
         self._cells: Counter[tuple[str | None, int | None]] = Counter()
-        self._lengths = np.zeros(MAX_BODY_CHARACTERS + 1, dtype=np.int64)
+        self.lengths = np.zeros(MAX_BODY_CHARACTERS + 1, dtype=np.int64)
         self._ages = np.zeros(151, dtype=np.int64)
 
     def add(self, reviews: pa.Table) -> None:
@@ -37,8 +38,9 @@ class Profile:
         self._ratings.update(reviews["rating"].to_pylist())
         categories, sentiments = reviews["product_category"], reviews["sentiment"]
         self._cells.update(zip(categories.to_pylist(), sentiments.to_pylist(), strict=True))
-        lengths = pc.utf8_length(reviews["review_body"]).to_numpy()
-        self._lengths += np.bincount(lengths, minlength=self._lengths.size)
+        # Composing a cleaned text (NFC) may lengthen it beyond what ingest allows.
+        lengths = np.minimum(pc.utf8_length(reviews["review_body"]), MAX_BODY_CHARACTERS)
+        self.lengths += np.bincount(lengths, minlength=self.lengths.size)
         ages = reviews["age"].drop_null().to_numpy()
         self._ages += np.bincount(ages, minlength=self._ages.size)
 
@@ -67,12 +69,12 @@ class Profile:
             ],
             "categories_in_all": sum(category is not None for category in categories),
             "missing": {name: self._missing[name] for name in REVIEW_SCHEMA.names},
-            "text_length": _distribution(self._lengths, "characters", _LENGTH_EDGES),
-            "age": _distribution(self._ages, "years", _AGE_EDGES),
+            "text_length": distribution(self.lengths, "characters", _LENGTH_EDGES),
+            "age": distribution(self._ages, "years", _AGE_EDGES),
         }
 
 
-def _distribution(counts: np.ndarray, unit: str, edges: tuple[int, ...]) -> dict[str, Any]:
+def distribution(counts: np.ndarray, unit: str, edges: Sequence[int]) -> dict[str, Any]:
     """Exact lower quantiles and a histogram of values counted in [values].
 
     Bins hold their lower edge; the last one is open. Without values there are no quantiles.

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from components.report.charts import Axis, Series, column_chart, line_chart, scale_chart
 from components.report.palette import class_colours
+from components.report.profile_charts import lengths_chart, rating_rule, ratings_chart
 
 ROWS_PER_POINT = 30
 """Fewer rows say little of an accuracy: points of the calibration curve are put together."""
@@ -18,9 +19,9 @@ def figures_of(
     """Every chart by name; `curves` has (heading, chart, note) of those of the training history."""
     profile = ingest.get("profile") or {}
     return {
-        "ratings": _ratings(profile),
-        "rating_rule": _rating_rule(profile),
-        "lengths": _lengths(profile),
+        "ratings": ratings_chart(profile),
+        "rating_rule": rating_rule(profile),
+        "lengths": lengths_chart(profile.get("text_length") or {}),
         "tokens": _tokens(evaluation.get("tokens") or {}),
         "curves": [curve for curve in _curves(training) if curve[1]],
         "accuracy": _scale(evaluation, "accuracy", "Accuracy"),
@@ -75,36 +76,6 @@ def _points(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float,
         for position, record in enumerate(history, 1)
         if isinstance(record.get(key), int | float)
     ]
-
-
-def _ratings(profile: Mapping[str, Any]) -> Markup:
-    """Rows per star rating, in the colour of the class that follows from it; none without any."""
-    ratings = profile.get("ratings") or []
-    if not any(entry["count"] for entry in ratings):
-        return Markup("")
-    colours = class_colours(profile.get("sentiments") or [])
-    columns = [(f"{entry['rating']} ★", entry["count"]) for entry in ratings]
-    drawn = [colours.get(entry.get("class"), "accent") for entry in ratings]
-    return column_chart("Reviews per rating", columns, "stars", "reviews", drawn)
-
-
-def _rating_rule(profile: Mapping[str, Any]) -> str:
-    """Which ratings count as which class, in words; empty where none does."""
-    stars: dict[str, list[str]] = {}
-    for entry in profile.get("ratings") or []:
-        if entry.get("class"):
-            stars.setdefault(entry["class"], []).append(str(entry["rating"]))
-    rules = [f"{' and '.join(ratings)} as {name}" for name, ratings in stars.items()]
-    return f"Stars count as a class: {', '.join(rules)}." if rules else ""
-
-
-def _lengths(profile: Mapping[str, Any]) -> Markup:
-    """Rows per text length; empty bins at the end are left out."""
-    bins = list((profile.get("text_length") or {}).get("histogram") or [])
-    while bins and not bins[-1]["count"]:
-        bins.pop()
-    columns = [(f"{entry['from']}", entry["count"]) for entry in bins]
-    return column_chart("Reviews per length of their text", columns, "characters, from", "reviews")
 
 
 def _tokens(tokens: Mapping[str, Any]) -> Markup:

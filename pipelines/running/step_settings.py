@@ -103,6 +103,8 @@ _SETTINGS: dict[str, StepSettings] = {
     "ingest-reviews": StepSettings("1", "2G", 60, cached=False),
     "prepare-reviews": StepSettings("1", "2G", 60),
     "find-label-noise": StepSettings("2", "4G", 60),
+    "explore-reviews": StepSettings("1", "4G", 60),
+    "browse-reviews": StepSettings("1", "4G", 30),
     "build-features": StepSettings("2", "4G", 60, cached=False),
     "retrieve-training-set": StepSettings("1", "4G", 30),
     "chosen-hyperparameters": StepSettings("1", "1G", 10),

@@ -1,9 +1,15 @@
 import pyarrow.parquet as pq
-from kfp.dsl import Metrics
+from kfp.dsl import HTML, Metrics
 
-from components.data.component import ingest_reviews, prepare_reviews
+from components.data.component import (
+    browse_reviews,
+    explore_reviews,
+    ingest_reviews,
+    prepare_reviews,
+)
 from components.shared.machine.files import read_json
 from components.shared.records.reviews import PREPARED_SCHEMA
+from tests.report.reading import Page
 
 
 def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path):
@@ -22,3 +28,27 @@ def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path):
     assert pq.read_schema(tmp_path / "prepared").equals(PREPARED_SCHEMA)
     assert done["metrics"].metadata["majority_rate"] > 0.6
     assert read_json(tmp_path / "prepare_summary")["options"]["balance"] == "undersample"
+
+
+def test_explore_and_browse_write_their_pages(tmp_path, tiny_bert):
+    made = {name: Metrics(uri=str(tmp_path / name)) for name in ("reviews", "prepared", "metrics")}
+    unused = [Metrics(uri=str(tmp_path / f"unused-{number}")) for number in range(4)]
+    ingest_reviews.python_func(made["reviews"], *unused[:3])
+    prepare_reviews.python_func(made["reviews"], made["prepared"], *unused[2:])
+    pages = {name: HTML(uri=str(tmp_path / name)) for name in ("exploration_page", "table_page")}
+    explore_reviews.python_func(
+        prepared=made["prepared"],
+        exploration_summary=HTML(uri=str(tmp_path / "exploration_summary")),
+        exploration_page=pages["exploration_page"],
+        metrics=made["metrics"],
+        base_model=str(tiny_bert),
+    )
+    found = read_json(tmp_path / "exploration_summary")
+    told = made["metrics"].metadata
+    assert told["rows"] == sum(found["profile"]["sentiments"].values())
+    assert told["texts_in_two_splits"] == 0
+    assert told["mean_tokens"] == found["tokens"]["mean"] > told["mean_words"]
+    Page((tmp_path / "exploration_page").read_text()).tells("% positive", "Words that tell")
+    browse_reviews.python_func(prepared=made["prepared"], table_page=pages["table_page"])
+    assert pages["table_page"].metadata["rows"] == told["rows"]
+    assert f"{told['rows']:,.0f} prepared reviews" in (tmp_path / "table_page").read_text()
