@@ -50,7 +50,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install run approve serve site rollout ab-test traffic models verify ui lookup test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-training bench-data bench-features \
-        bench-distributed bench-serving sample constraints clean
+        bench-distributed bench-serving sql sql-ddl sample constraints clean
 
 ##@ On this machine
 
@@ -126,6 +126,17 @@ ui: $(INSTALLED) ## Open MLflow's pages on the runs and versions  [UI_PORT=5000]
 lookup: $(INSTALLED) ## Read the champion's features of a review from the online store  REVIEW_ID=
 	@test -n "$(REVIEW_ID)" || { echo 'error: say which: make lookup REVIEW_ID=…' >&2; exit 2; }
 	$(BIN)/python -m pipelines.running.lookup --model-name '$(MODEL_NAME)' --state '$(STATE)' '$(REVIEW_ID)'
+
+sql: export SQL_QUERY := $(value QUERY)
+sql: $(INSTALLED) ## Ask the ingested reviews in SQL  [QUERY="SELECT …" OUT=file.csv AS_OF=champion ROWS= SECONDS=]
+	@$(SQL) --query "$$SQL_QUERY" $(if $(OUT),--out '$(OUT)') $(if $(ROWS),--rows '$(ROWS)') \
+	  $(if $(SECONDS),--seconds '$(SECONDS)')
+
+sql-ddl: $(INSTALLED) ## Print the DDL by which another engine reads them  [ENGINE=athena LOCATION= AS_OF=]
+	@$(SQL) --ddl '$(or $(ENGINE),athena)' $(if $(LOCATION),--location '$(LOCATION)')
+
+SQL = $(BIN)/python -m pipelines.running.sql --state '$(STATE)' --model-name '$(MODEL_NAME)' \
+  $(if $(AS_OF),--as-of '$(AS_OF)')
 
 ##@ Development
 

@@ -22,6 +22,8 @@ def ingest_reviews(
 ) -> NamedTuple("Outputs", data_fingerprint=str, rows=int):
     """Read reviews from anywhere, check each row, and account for all of them.
 
+    Where the environment names a catalogue, the rows are registered there as a snapshot.
+
     Args:
         reviews: The valid rows, one Parquet file.
         quarantine: The rejected rows with source, line and reason, one Parquet file.
@@ -43,6 +45,7 @@ def ingest_reviews(
     import logging
     from typing import NamedTuple
 
+    from components.data.catalogue import register
     from components.data.ingest import ingest
     from components.shared.records.labels import LabelSet
 
@@ -62,6 +65,8 @@ def ingest_reviews(
     reviews.metadata["data_fingerprint"] = done.fingerprint
     reviews.metadata["source"] = done.source
     reviews.metadata["rows"] = done.rows_kept
+    if registered := register(reviews.path, done.fingerprint, done.source):
+        reviews.metadata["snapshot"] = str(registered.snapshot_id)
     quarantine.metadata["reasons"] = done.reasons
     outputs = NamedTuple(  # noqa: UP014 (the form in which KFP documents it)
         "Outputs", [("data_fingerprint", str), ("rows", int)]

@@ -34,12 +34,14 @@ def local_environment(state: Path) -> dict[str, str]:
     """Variables that the steps read, for a run on one machine; those already set stay as they are.
 
     Args:
-        state: Folder for what outlives a run: feature store, model registry, checkpoints.
+        state: Folder for what outlives a run: data catalogue, feature store, registry, checkpoints.
     """
     state = state.resolve()
     variables = {
         "FEATURE_STORE_CONFIG": str(PROJECT / "feature_repo" / "feature_store.yaml"),
         "FEATURE_STORE_DIR": str(state / "feature_store"),
+        "CATALOGUE_URI": f"sqlite:///{state / 'warehouse' / 'catalogue.db'}",
+        "CATALOGUE_WAREHOUSE": str(state / "warehouse"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
         "CHECKPOINT_DIR": str(state / "checkpoints"),
         "SERVING_SITE": str(state / "site"),
@@ -63,7 +65,8 @@ def check_databases(state: Path) -> None:
     state.mkdir(parents=True, exist_ok=True)
     if not os.access(state, os.W_OK):
         raise UserError(f"{state} may not be written; allow it, or name another STATE folder")
-    for name in ("mlflow/mlflow.db", "feature_store/registry.db", "feature_store/online.db"):
+    stores = ("feature_store/registry.db", "feature_store/online.db", "warehouse/catalogue.db")
+    for name in ("mlflow/mlflow.db", *stores):
         check_database(state / name)
 
 

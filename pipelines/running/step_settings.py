@@ -22,6 +22,7 @@ from components.training.options import is_one_process
 
 CONFIG_KEYS: tuple[str, ...] = (
     *("MLFLOW_TRACKING_URI", "FEATURE_STORE_CONFIG", "FEATURE_STORE_DIR", "CHECKPOINT_DIR"),
+    *("CATALOGUE_URI", "CATALOGUE_WAREHOUSE"),
     *("STATE_DIR", "HF_HOME", "TUNING_BACKEND", "PROMETHEUS_URL"),
 )
 """Keys of the ConfigMap that reach each step as environment variables of the same name."""

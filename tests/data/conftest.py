@@ -3,10 +3,14 @@ import io
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.data.ingest import ingest
+from components.data.ingest import UNDATED, ingest
+from components.shared.machine.files import write_parquet
+from components.shared.records.labels import SENTIMENTS
+from components.shared.records.reviews import REVIEW_SCHEMA
 from tests.data.sample_generator import HEADER as KAGGLE
 
 
@@ -41,3 +45,26 @@ def run_ingest(tmp_path):
         return SimpleNamespace(summary=summary, kept=kept, rejected=rejected, paths=paths)
 
     return run
+
+
+@pytest.fixture
+def catalogue(tmp_path, monkeypatch):
+    """An empty folder that the environment names as the catalogue's."""
+    folder = tmp_path / "state" / "warehouse"
+    name_catalogue(monkeypatch, folder)
+    return folder
+
+
+def name_catalogue(monkeypatch, folder):
+    monkeypatch.setenv("CATALOGUE_URI", f"sqlite:///{folder}/catalogue.db")
+    monkeypatch.setenv("CATALOGUE_WAREHOUSE", str(folder))
+
+
+def write_reviews(path, rows, labels=SENTIMENTS):
+    """Reviews as ingest writes them; what a row leaves out is made up."""
+    made = [
+        {"review_id": f"id{i}", "review_body": "Fits well.", "event_timestamp": UNDATED} | row
+        for i, row in enumerate(rows)
+    ]
+    write_parquet(path, pa.Table.from_pylist(made, schema=labels.on(REVIEW_SCHEMA)))
+    return path

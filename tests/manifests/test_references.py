@@ -25,6 +25,8 @@ SECRETS = {
 }
 """Secrets that a user makes, and their keys; manifests/README.md has the commands."""
 
+FOLDERS = ("FEATURE_STORE_DIR", "CATALOGUE_WAREHOUSE", "CHECKPOINT_DIR", "HF_HOME")
+
 
 def test_objects_have_the_names_that_the_code_uses(overlay):
     for kind, name in [
@@ -47,7 +49,7 @@ def test_the_steps_find_their_environment(overlay):
     assert data["TUNING_BACKEND"] == "katib"
     services = {o["metadata"]["name"] for o in overlay if o["kind"] == "Service"}
     assert re.fullmatch(r"http://(.+):5000", data["MLFLOW_TRACKING_URI"]).group(1) in services
-    for folder in ("FEATURE_STORE_DIR", "CHECKPOINT_DIR", "HF_HOME"):
+    for folder in FOLDERS:
         assert data[folder].startswith(f"{ours.STATE_PATH}/")
 
 
@@ -55,7 +57,7 @@ def test_the_job_makes_the_folders_of_the_volume(overlay):
     data = named(overlay, "ConfigMap", ours.CONFIG_MAP)["data"]
     ((_, pod),) = pods_of(named(overlay, "Job"))
     made = set(pod["containers"][0]["command"])
-    assert {data[key] for key in ("FEATURE_STORE_DIR", "CHECKPOINT_DIR", "HF_HOME")} <= made
+    assert {data[key] for key in FOLDERS} <= made
 
 
 def test_objects_that_a_pod_references_exist(objects):

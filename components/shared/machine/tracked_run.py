@@ -151,8 +151,10 @@ def _begun(training: Training) -> TrackedRun:
     data = Dataset(
         name, digest[:36], "local", json.dumps({"data": name}), profile=json.dumps({"rows": rows})
     )
-    context = [InputTag("mlflow.data.context", "training")]
-    client.log_inputs(run_id, datasets=[DatasetInput(data, context)])
+    # By the fingerprint the catalogue finds the snapshot of which the data came.
+    given = str(training.facts.get("data_fingerprint", ""))
+    tags = [InputTag("mlflow.data.context", "training"), InputTag("data_fingerprint", given)]
+    client.log_inputs(run_id, datasets=[DatasetInput(data, tags)])
     return TrackedRun(client, run_id)
 
 

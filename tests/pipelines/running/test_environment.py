@@ -11,12 +11,14 @@ from pipelines.running.environment import PROJECT, check_databases, local_enviro
 
 
 def test_state_lies_in_one_absolute_folder(tmp_path, monkeypatch):
-    for name in ("FEATURE_STORE_DIR", "MLFLOW_TRACKING_URI", "CHECKPOINT_DIR"):
+    for name in local_environment(tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     found = local_environment(Path("state"))
     state = tmp_path / "state"
     assert found["FEATURE_STORE_DIR"] == str(state / "feature_store")
+    assert found["CATALOGUE_URI"] == f"sqlite:///{state}/warehouse/catalogue.db"
+    assert found["CATALOGUE_WAREHOUSE"] == str(state / "warehouse")
     assert found["MLFLOW_TRACKING_URI"] == f"sqlite:///{state}/mlflow/mlflow.db"
     assert found["CHECKPOINT_DIR"] == str(state / "checkpoints")
     # What the user set stays.

@@ -55,6 +55,7 @@ def test_a_run_says_what_was_trained_on_what_and_how_it_went(client):
     assert [(point.step, point.value) for point in curve] == [(10, 0.5), (20, 0.6)]
     (data,) = seen.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("reviews-ffffffffffff", "f" * 32)
+    assert {tag.key: tag.value for tag in data.tags}["data_fingerprint"] == "f" * 32
 
 
 @pytest.mark.parametrize(

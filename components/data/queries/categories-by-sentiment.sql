@@ -1,0 +1,9 @@
+-- Reviews and mean rating of each category and sentiment
+SELECT
+  product_category,
+  sentiment,
+  count(*) AS reviews,
+  avg(rating) AS mean_rating
+FROM reviews
+GROUP BY product_category, sentiment
+ORDER BY product_category, sentiment

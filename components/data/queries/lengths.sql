@@ -1,0 +1,10 @@
+-- Characters and words (by their spaces) of the reviews of each rating
+SELECT
+  rating,
+  count(*) AS reviews,
+  avg(length(review_body)) AS mean_characters,
+  max(length(review_body)) AS most_characters,
+  avg(length(review_body) - length(replace(review_body, ' ', '')) + 1) AS mean_words
+FROM reviews
+GROUP BY rating
+ORDER BY rating

@@ -1,0 +1,9 @@
+-- Share of each sentiment within its category
+SELECT
+  product_category,
+  sentiment,
+  count(*) AS reviews,
+  CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (PARTITION BY product_category) AS share
+FROM reviews
+GROUP BY product_category, sentiment
+ORDER BY product_category, sentiment
