@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Input, Model
 
-from components.evaluation.component import evaluate_classifier
+from components.evaluation.component import evaluate_classifier, measure_bias
 from components.registry.component import fetch_champion
 from components.report.component import compose_report
 from components.serving.component import export_for_serving
@@ -26,6 +26,8 @@ def assessment_pipeline(
     accuracy_threshold: float,
     macro_f1_threshold: float,
     champion_margin: float,
+    facets: str,
+    bias_gate: str,
     model_name: str,
     approval: str,
     data_fingerprint: str,
@@ -48,6 +50,14 @@ def assessment_pipeline(
             champion_margin=champion_margin,
         )
     )
+    bias = place(
+        measure_bias(
+            prepared=prepared,
+            predictions=evaluated.outputs["predictions"],
+            facets=facets,
+            bias_gate=bias_gate,
+        )
+    )
     place(
         compose_report(
             ingest_summary=ingest_summary,
@@ -55,6 +65,7 @@ def assessment_pipeline(
             features_summary=features_summary,
             model=model,
             evaluation_summary=evaluated.outputs["evaluation_summary"],
+            bias_summary=bias.outputs["bias_summary"],
         )
     )
     exported = place(export_for_serving(model=model, training_set=training_set))
@@ -65,6 +76,7 @@ def assessment_pipeline(
         accuracy=evaluated.outputs["accuracy"],
         macro_f1=evaluated.outputs["macro_f1"],
         not_worse_than_champion=evaluated.outputs["not_worse_than_champion"],
+        within_bias_limit=bias.outputs["within_bias_limit"],
         accuracy_threshold=accuracy_threshold,
         macro_f1_threshold=macro_f1_threshold,
         model_name=model_name,

@@ -21,6 +21,7 @@ def release_pipeline(
     accuracy: float,
     macro_f1: float,
     not_worse_than_champion: str,
+    within_bias_limit: str,
     accuracy_threshold: float,
     macro_f1_threshold: float,
     model_name: str,
@@ -28,7 +29,7 @@ def release_pipeline(
     data_fingerprint: str,
     feature_service: str,
 ) -> None:
-    """Three conditions, then the registry, then a model server, then the champion's alias.
+    """Four conditions, then the registry, then a model server, then the champion's alias.
 
     Scores and predictions are those of `evaluate_classifier` on the test split; thresholds and
     approval are described at `training_pipeline`, the rest at `register_model`.
@@ -37,6 +38,7 @@ def release_pipeline(
         dsl.If(accuracy >= accuracy_threshold, name="accurate-enough"),
         dsl.If(macro_f1 >= macro_f1_threshold, name="macro-f1-high-enough"),
         dsl.If(not_worse_than_champion == "yes", name="not-worse"),
+        dsl.If(within_bias_limit == "yes", name="within-bias-limit"),
     ):
         registered = place(
             register_model(

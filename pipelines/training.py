@@ -7,6 +7,7 @@ from pipelines.assessment import assessment_pipeline
 from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place, scale_of_environment
 from pipelines.tuning import tuning_pipeline
+from pipelines.understanding import understand_data
 
 
 @pipeline(
@@ -30,6 +31,8 @@ def training_pipeline(
     accuracy_threshold: float = 0.8,
     macro_f1_threshold: float = 0.6,
     champion_margin: float = 0.01,
+    facets: str = "product_category department division age",
+    bias_gate: str = "",
     model_name: str = "review-sentiment",
     approval: str = "auto",
 ) -> None:
@@ -55,6 +58,10 @@ def training_pipeline(
         accuracy_threshold: Test accuracy below which nothing is registered.
         macro_f1_threshold: Test macro-F1 below which nothing is registered.
         champion_margin: Macro-F1 that a new model may lie below the champion.
+        facets: What reviews are grouped by when bias is measured; a bar names the facet to compare
+            within, as in `product_category|age`.
+        bias_gate: Limit on one metric of bias above which nothing is registered, as in
+            `DPPL:positive:product_category<=0.1`; empty sets none.
         model_name: Name in the model registry.
         approval: `auto` promotes at once; `manual` registers and waits for approval.
     """
@@ -76,6 +83,7 @@ def training_pipeline(
             balance=balance,
         )
     )
+    understand_data(prepared.outputs["prepared"], base_model, max_tokens, seed)
     features = place(
         build_features(
             prepared=prepared.outputs["prepared"],
@@ -120,6 +128,8 @@ def training_pipeline(
         accuracy_threshold=accuracy_threshold,
         macro_f1_threshold=macro_f1_threshold,
         champion_margin=champion_margin,
+        facets=facets,
+        bias_gate=bias_gate,
         model_name=model_name,
         approval=approval,
         data_fingerprint=ingested.outputs["data_fingerprint"],

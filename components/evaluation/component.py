@@ -109,6 +109,7 @@ def evaluate_classifier(
         tags={GATE_TAG: gate, "gate_reasons": " ".join(summary["gate"]["reasons"])},
     )
     predictions.metadata["rows"] = summary["rows"]
+    predictions.metadata["mlflow_run"] = model.metadata.get("mlflow_run", "")
     evaluation_summary.metadata["gate_passed"] = summary["gate"]["passed"]
 
     verdict = summary["champion"]["verdict"]
@@ -154,6 +155,7 @@ def measure_bias(
 
     from components.evaluation.bias.measure import measure
     from components.report.bias_page import write_bias_page
+    from components.shared.machine.tracked_run import GATE_TAG, run_of
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     summary = measure(prepared.path, predictions.path, bias_summary.path, facets, bias_gate)
@@ -163,5 +165,9 @@ def measure_bias(
         differing = {entry["group"] for entry in of if entry["standing"] == "differs"}
         metrics.log_metric(f"groups_that_differ_{facet['name']}", len(differing))
     within = "yes" if summary["gate"]["within"] else "no"
+    if within == "no":
+        run_of(predictions.metadata.get("mlflow_run", "")).log(
+            {}, tags={GATE_TAG: "closed", "gate_reasons": summary["gate"]["reason"]}
+        )
     bias_summary.metadata["within_bias_limit"] = within
     return NamedTuple("Outputs", within_bias_limit=str)(within)

@@ -13,6 +13,7 @@ def compose_report(
     features_summary: Input[Artifact],
     model: Input[Model],
     evaluation_summary: Input[Artifact],
+    bias_summary: Input[Artifact],
     report: Output[HTML],
 ) -> None:
     """Tell what went in, how training went and how good the model is, on one page.
@@ -23,6 +24,7 @@ def compose_report(
         features_summary: Tokenisation and the feature store.
         model: Model folder, for its training history.
         evaluation_summary: Scores, calibration, comparison and the gate's decision.
+        bias_summary: Whether a limit on bias was asked for and kept.
         report: One HTML page that needs nothing beside it.
     """
     import logging
@@ -37,6 +39,7 @@ def compose_report(
             features=features_summary.path,
             model_folder=model.path,
             evaluation=evaluation_summary.path,
+            bias=bias_summary.path,
         ),
         report.path,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.report.page import read_if_there, write_page
 from components.report.training_figures import figures_of
-from components.report.training_verdict import headline_of
+from components.report.training_verdict import gate_of, headline_of
 from components.shared.machine.files import read_json
 from components.shared.records.model_folder import read_training_facts
 
@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 class RunArtifacts:
     """Paths of what the steps of a run wrote: JSON summaries, and the model folder.
 
-    Registration and deployment check are there only if it came to that.
+    Bias need not have been measured; registration and deployment check are there only if it came to
+    that.
     """
 
     ingest: str | Path
@@ -27,6 +28,7 @@ class RunArtifacts:
     features: str | Path
     model_folder: str | Path
     evaluation: str | Path
+    bias: str | Path | None = None
     registration: str | Path | None = None
     deployment_check: str | Path | None = None
 
@@ -57,7 +59,8 @@ def compose_report(
     evaluation = read_json(artifacts.evaluation)
     registration = read_if_there(artifacts.registration)
     check = read_if_there(artifacts.deployment_check)
-    gate, classes = evaluation["gate"], evaluation.get("classes") or []
+    evaluation["gate"] = gate = gate_of(evaluation, read_if_there(artifacts.bias))
+    classes = evaluation.get("classes") or []
     missing = (ingest.get("profile") or {}).get("missing") or {}
     offsets = (evaluation.get("calibration") or {}).get("decision_offsets") or []
     steps = dict(step_seconds or {})

@@ -8,6 +8,26 @@ from components.report.page import Headline
 from components.shared.machine.commands import MODEL_NAME, make_command
 
 
+def gate_of(evaluation: Mapping[str, Any], bias: Mapping[str, Any]) -> dict[str, Any]:
+    """The gate's decision: the evaluation's and, where one was asked for, the limit on bias.
+
+    Args:
+        evaluation: The evaluation's summary.
+        bias: The summary of `measure_bias`; may be empty.
+
+    Returns:
+        `passed`, `reasons` (those of conditions that are not met first), `met`, `warnings`.
+    """
+    gate, limit = dict(evaluation["gate"]), bias.get("gate") or {}
+    if limit.get("asked"):
+        conditions = [*zip(gate["met"], gate["reasons"], strict=True)]
+        conditions.append((limit["within"], limit["reason"]))
+        conditions.sort(key=lambda condition: condition[0])
+        gate["met"], gate["reasons"] = map(list, zip(*conditions, strict=True))
+        gate["passed"] = gate["passed"] and limit["within"]
+    return gate
+
+
 def headline_of(
     evaluation: Mapping[str, Any],
     registration: Mapping[str, Any] | None,

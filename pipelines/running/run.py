@@ -160,6 +160,7 @@ def write_report(run: Run) -> Path:
             features=needed("build-features", "features_summary"),
             model_folder=needed("fine-tune-classifier", "model"),
             evaluation=needed("evaluate-classifier", "evaluation_summary"),
+            bias=run.artifact("measure-bias", "bias_summary"),
             registration=run.artifact("register-model", "registration"),
             deployment_check=run.artifact("check-deployment", "deployment_check"),
         ),
@@ -177,8 +178,14 @@ def _champion(version: str, run: Run) -> str:
 
 
 def _announce(run: Run, report: Path) -> None:
-    """Say in a few lines what came of the run; a closed gate has an exit code of its own."""
-    gate = read_json(run.folder / "evaluate-classifier" / "evaluation_summary")["gate"]
+    """Say in a few lines how the run ended; a closed gate has an exit code of its own."""
+    from components.report.page import read_if_there
+    from components.report.training_verdict import gate_of
+
+    gate = gate_of(
+        read_json(run.folder / "evaluate-classifier" / "evaluation_summary"),
+        read_if_there(run.artifact("measure-bias", "bias_summary")),
+    )
     registration = run.artifact("register-model", "registration")
     version = read_json(registration)["version"] if registration else ""
     if not registration:

@@ -119,7 +119,8 @@ class RunFolder:
 
         for name, content in self.contents.items():
             write_json(self.folder / name, content)
-        names = "ingest", "prepare", "features", "model", "evaluation", "registration", "check"
+        names = "ingest", "prepare", "features", "model", "evaluation", "bias"
+        names += "registration", "check"
         there = dict.fromkeys(names, True) | {"registration": registered, "check": checked}
         artifacts = RunArtifacts(*(self.folder / name if there[name] else None for name in names))
         report = self.folder / "report.html"

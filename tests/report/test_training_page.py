@@ -113,7 +113,13 @@ def test_step_writes_the_same_page(run_folder):
     run_folder.step_seconds, run_folder.run_facts = None, None
     expected = run_folder.compose(registered=False, checked=False)
     folder = run_folder.folder
-    names = "ingest_summary", "prepare_summary", "features_summary", "evaluation_summary"
+    names = (
+        "bias_summary",
+        "ingest_summary",
+        "prepare_summary",
+        "features_summary",
+        "evaluation_summary",
+    )
     step.python_func(
         **{name: Artifact(uri=str(folder / name.removesuffix("_summary"))) for name in names},
         model=Model(uri=str(folder / "model")),
@@ -162,6 +168,15 @@ def test_it_speaks_of_the_fields_that_the_data_have(run_folder):
     page.tells("Missing values among the kept rows: department 3.")
     for words in ("Ratings", "Product categories"):
         assert words not in page.text
+
+
+def test_a_limit_on_bias_is_a_condition_of_the_gate(run_folder):
+    limit = {"asked": True, "within": False, "reason": "DPPL is beyond 0.1 for sure in Trend."}
+    run_folder.contents["bias"] = {"gate": limit}
+    page = Page(run_folder.compose(registered=False, checked=False))
+    page.tells("Not registered", "DPPL is beyond 0.1", "The gate stayed closed", "in Trend")
+    run_folder.contents["bias"] = {"gate": limit | {"asked": False}}
+    assert "DPPL" not in Page(run_folder.compose()).text
 
 
 def test_it_links_the_other_pages_of_the_run(run_folder):

@@ -80,10 +80,12 @@ def judged(limit: Limit | None, entries: Iterable[Mapping[str, Any]]) -> dict[st
     does not.
 
     Returns:
-        `within`, `broken_by` (names of groups), `unknown` (how many could not be judged), `reason`.
+        `asked`, `within`, `broken_by` (names of groups), `unknown` (how many could not be judged),
+        `reason`.
     """
     if limit is None:
-        return {"within": True, "broken_by": [], "unknown": 0, "reason": "No limit was asked for."}
+        none = {"asked": False, "within": True, "broken_by": [], "unknown": 0}
+        return {**none, "reason": "No limit was asked for."}
     asked = [
         entry
         for entry in entries
@@ -93,14 +95,20 @@ def judged(limit: Limit | None, entries: Iterable[Mapping[str, Any]]) -> dict[st
     known = [entry for entry in asked if entry["low"] is not None]
     broken = [e["group"] for e in known if limit.is_broken(e["low"], e["high"])]
     of = f"{limit.metric} of {limit.class_name or 'all classes'}".strip()
-    told = f"{of} by {limit.facet.replace('_', ' ')}"
+    measured = f"{of} by {limit.facet.replace('_', ' ')}"
     if broken:
-        reason = f"{told} is beyond {limit.most:g} for sure in {', '.join(broken)}."
+        reason = f"{measured} is beyond {limit.most:g} for sure in {', '.join(broken)}."
     else:
-        reason = f"In no group is {told} beyond {limit.most:g} for sure."
+        reason = f"In no group is {measured} beyond {limit.most:g} for sure."
     if unknown := len(asked) - len(known):
         reason += f" Of {unknown} of {len(asked)} groups there is too little to say."
-    return {"within": not broken, "broken_by": broken, "unknown": unknown, "reason": reason}
+    return {
+        "asked": True,
+        "within": not broken,
+        "broken_by": broken,
+        "unknown": unknown,
+        "reason": reason,
+    }
 
 
 def _senseless(text: str, why: str) -> UserError:

@@ -22,9 +22,8 @@ SETTINGS = step_settings()
 ROLLOUT_STEPS = {"fetch-version", "roll-out-model", "record-rollout"}
 AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
 PREFLIGHT_STEPS = {"check-from-inside", "check-training-image", "start-predictor"}
-NOT_YET_PLACED = {"find-label-noise"}
 STEPS = {
-    "training": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS - PREFLIGHT_STEPS - NOT_YET_PLACED,
+    "training": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS - PREFLIGHT_STEPS,
     "approval": {"fetch-version", "check-deployment", "promote-model"},
     "rollout": ROLLOUT_STEPS,
     "ab-test": AB_TEST_STEPS,
@@ -121,11 +120,11 @@ def test_only_steps_without_side_effects_are_cached():
     assert {step for step, settings in SETTINGS.items() if settings.cached} == {
         *("prepare-reviews", "retrieve-training-set", "chosen-hyperparameters"),
         *("tune-hyperparameters", "fine-tune-classifier", "evaluate-classifier"),
-        *("export-for-serving", "compose-report", "find-label-noise"),
+        *("export-for-serving", "compose-report", "find-label-noise", "measure-bias"),
     }
 
 
-def test_registering_stands_behind_all_three_conditions(compiled):
+def test_registering_stands_behind_all_conditions(compiled):
     spec = compiled["training"][0]
     conditions = [
         re.sub(r"inputs.parameter_values\['pipelinechannel--(\w+)'\]", r"\1", policy["condition"])
@@ -135,7 +134,8 @@ def test_registering_stands_behind_all_three_conditions(compiled):
     ]
     for one in (
         *("accuracy >= accuracy_threshold", "macro_f1 >= macro_f1_threshold"),
-        *("not_worse_than_champion == 'yes'", "approval == 'auto'"),
+        *("not_worse_than_champion == 'yes'", "within_bias_limit == 'yes'"),
+        "approval == 'auto'",
     ):
         assert one in conditions
     root_tasks = set(spec["root"]["dag"]["tasks"])
