@@ -112,6 +112,7 @@ _SETTINGS: dict[str, StepSettings] = {
     "tune-hyperparameters": _LAUNCHES,
     "fetch-champion": StepSettings("1", "2G", 15, cached=False),
     "fetch-version": StepSettings("1", "2G", 15, cached=False),
+    "explain-model": StepSettings("2", "6G", 60),
     "evaluate-classifier": StepSettings("2", "6G", 120),
     "measure-bias": StepSettings("1", "2G", 30),
     "export-for-serving": StepSettings("2", "6G", 60),

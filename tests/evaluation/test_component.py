@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 import pytest
 from kfp.dsl import Artifact, ClassificationMetrics, Metrics
 
-from components.evaluation.component import evaluate_classifier, measure_bias
+from components.evaluation.component import evaluate_classifier, explain_model, measure_bias
 from components.shared.machine.files import read_json, read_parquet, write_parquet
 from components.shared.records.reviews import PREPARED_SCHEMA, predictions_schema
 
@@ -73,3 +73,23 @@ def test_the_bias_step_writes_summary_page_and_whether_the_limit_is_kept(tmp_pat
     assert "product category" in (tmp_path / "bias_page").read_text()
     assert metrics.metadata["groups_that_differ_product_category"] == 0
     json.dumps(metrics.metadata, allow_nan=False)
+
+
+def test_explaining_writes_summary_page_and_metrics_and_tells_the_run(
+    run_artifacts, tmp_path, monkeypatch
+):
+    logged = {}
+    run = type("Run", (), {"log": lambda _, metrics: logged.update(metrics)})
+    monkeypatch.setattr("components.shared.machine.tracked_run.run_of", lambda _: run())
+    inputs = dict(zip(("model", "training_set", "prepared"), run_artifacts, strict=True))
+    names = ("explanation_summary", "explanation_page")
+    places = inputs | {name: tmp_path / name for name in names}
+    artifacts = {name: Artifact(uri=str(path)) for name, path in places.items()}
+    metrics = Metrics(uri=str(tmp_path / "metrics"))
+    explain_model.python_func(**artifacts, metrics=metrics, explained_reviews=4)
+    summary = read_json(tmp_path / "explanation_summary")
+    assert metrics.metadata["explanation_deletion"] == summary["deletion"]["value"]
+    assert metrics.metadata["explained_reviews"] == summary["explained"] == 4
+    assert logged["explanation_deletion"] == summary["deletion"]["value"]
+    json.dumps(metrics.metadata, allow_nan=False)
+    assert "The proof" in (tmp_path / "explanation_page").read_text()

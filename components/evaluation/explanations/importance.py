@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from math import sqrt
 from typing import Any
 
 from components.shared.records.explanation import Explanation
@@ -22,9 +23,10 @@ def important_words(
     """The words that moved the answers of each class most, for it or against it.
 
     Returns:
-        For each class `name`, `reviews` (answered so) and `words`, the largest sum of contributions
-        first: `word` (in lower case, without punctuation at its ends), `mean` contribution to the
-        log-probability, `count` of its occurrences and `reviews` that it stands in.
+        For each class `name`, `reviews` (answered so) and `words`, by the mean contribution times
+        the root of the count, so that neither "the" nor a rare word comes first: `word` (in lower
+        case, without punctuation at its ends), `mean` contribution to the log-probability, `count`
+        of its occurrences and `reviews` that it stands in.
     """
     told = []
     for index, name in enumerate(class_names):
@@ -38,7 +40,7 @@ def important_words(
                     added[bare].append(word.attribution)
                     reviews[bare].add(number)
         often = [word for word in added if len(reviews[word]) >= LEAST_REVIEWS]
-        often.sort(key=lambda word: (-abs(sum(added[word])), word))
+        often.sort(key=lambda word: (-abs(sum(added[word])) / sqrt(len(added[word])), word))
         words = [
             {
                 "word": word,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.machine.errors import UserError
+from components.shared.machine.inference import fast_precision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +76,8 @@ def attribute(
     import torch
     from captum.attr import IntegratedGradients
 
+    precision = fast_precision(network.device)
+
     def log_probabilities(embedded: "Tensor") -> "Tensor":
         # No mask: nothing is padded. The empty text's [PAD] are tokens to be seen like others.
         logits = network(inputs_embeds=embedded).logits.float()
@@ -86,7 +89,13 @@ def attribute(
     with torch.no_grad():
         ends = network.get_input_embeddings()(torch.cat([ids, empty]))
         of_text, of_empty = log_probabilities(ends)[:, target].tolist()
-    gradients, found = IntegratedGradients(log_probabilities), None
+
+    def quickly(embedded: "Tensor") -> "Tensor":
+        # Half the time; it changes the sum by less than so few points do.
+        with torch.autocast(network.device.type, torch.bfloat16, precision == "bf16"):
+            return log_probabilities(embedded)
+
+    gradients, found = IntegratedGradients(quickly), None
     for nodes in (NODES, MORE_NODES):
         added = gradients.attribute(
             ends[:1],

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.shared.machine.first_token_layer import compute_first_token_only
+from components.shared.machine.inference import fast_precision
 from components.shared.records.labels import SENTIMENTS, LabelSet
 from components.training.loop.distributed import Ranks
 from components.training.loop.network import (
@@ -267,16 +268,6 @@ class WorkingCopy:
 def _to_fp32(_: nn.Module, inputs: tuple) -> tuple:
     """Forward pre-hook: floating inputs in fp32."""
     return tuple(x.float() if x.is_floating_point() else x for x in inputs)
-
-
-def fast_precision(device: torch.device) -> str:
-    """`bf16` where the device multiplies it faster than fp32, else `fp32`."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    # bf16 dot products or tiles of a CPU; emulated bf16 is slower than fp32.
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_sve_bf16_supported")
-    multiplies_bf16 = any(bool(getattr(torch.cpu, name, bool)()) for name in checks)
-    return "bf16" if multiplies_bf16 else "fp32"
 
 
 def build_optimiser(network: ReviewNetwork, options: TrainingOptions) -> torch.optim.AdamW:

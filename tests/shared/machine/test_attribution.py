@@ -21,6 +21,11 @@ def network(tiny_bert):
     return network
 
 
+@pytest.fixture(autouse=True)
+def in_fp32(monkeypatch):
+    monkeypatch.setattr(attribution, "fast_precision", lambda _: "fp32")
+
+
 def special(ids):
     return [1, *[0] * (len(ids) - 2), 1]
 
@@ -66,6 +71,16 @@ def test_too_few_points_are_noticed_and_more_are_taken(network, monkeypatch):
     monkeypatch.setattr(attribution, "MORE_NODES", 1)
     poor = attribute(network, ids, special(ids), 1)
     assert poor.completeness_error > attribution.TOLERATED_ERROR > again.completeness_error
+
+
+def test_half_the_precision_changes_little(network, monkeypatch):
+    ids = [2, 5, 9, 14, 30, 31, 3]
+    exact = attribute(network, ids, special(ids), 1)
+    monkeypatch.setattr(attribution, "fast_precision", lambda _: "bf16")
+    quick = attribute(network, ids, special(ids), 1)
+    assert quick.difference == exact.difference
+    assert quick.tokens == pytest.approx(exact.tokens, abs=0.02 * abs(exact.tokens).sum())
+    assert (quick.tokens != exact.tokens).any()
 
 
 def test_long_texts_are_taken_in_parts(network, monkeypatch):
