@@ -41,6 +41,10 @@ def register_model(
     pipeline_run: str,
     registration: Output[Artifact],
     registered: Output[Model],
+    bias_summary: Input[Artifact] = None,
+    explanation_summary: Input[Artifact] = None,
+    label_noise_summary: Input[Artifact] = None,
+    ingest_summary: Input[Artifact] = None,
 ) -> NamedTuple("Outputs", version=str):  # type: ignore[valid-type]
     """Register the model as a new version with its scores, lineage and files.
 
@@ -55,6 +59,10 @@ def register_model(
         pipeline_run: Name of this run; the same run registers once.
         registration: What was registered, JSON.
         registered: The version's files, as the registry holds them.
+        bias_summary: What differs between groups of reviews; for the model card, as what follows.
+        explanation_summary: How well explanations tell what the answers rest on.
+        label_noise_summary: How many labels are in doubt.
+        ingest_summary: Where the reviews come from.
 
     Returns:
         version: The model version.
@@ -64,9 +72,16 @@ def register_model(
     from components.registry.registration import register
     from components.shared.records.file_list import folder_digest
 
+    summaries = {
+        "evaluation": evaluation_summary,
+        "bias": bias_summary,
+        "explanation": explanation_summary,
+        "label_noise": label_noise_summary,
+        "ingest": ingest_summary,
+    }
     result = register(
         model.path,
-        evaluation_summary.path,
+        {name: of.path for name, of in summaries.items() if of is not None},
         predictions.path,
         registration.path,
         model_name=model_name,

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 
 from components.shared.machine.files import read_json
 from components.shared.records import decision, portable_model, text
-from components.shared.records.model_folder import CONFIG, TRAINING, read_calibration
+from components.shared.records.model_folder import (
+    CONFIG,
+    TRAINING,
+    read_calibration,
+    read_class_names,
+)
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -90,8 +95,7 @@ def _signature(folder: Path) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    labels = read_json(folder / CONFIG).get("id2label") or {}
-    names = [labels[str(index)] for index in range(len(labels))]
+    names = read_class_names(folder)
     return ModelSignature(
         Schema([ColSpec("string", "title", required=False), ColSpec("string", "review_body")]),
         Schema([ColSpec("string", "label"), *(ColSpec("double", f"p_{name}") for name in names)]),

@@ -27,12 +27,14 @@ from components.shared.machine.tracking import (
     INJECTED_RUN,
     errors_in_words,
     experiment_id,
+    log_in_batches,
     metric_key,
     tracking_client,
     uri_without_secrets,
 )
+from components.shared.records.card_sections import Summaries
 from components.shared.records.file_list import write_file_list
-from components.shared.records.model_card import write_model_card
+from components.shared.records.model_card import description_of, write_model_card
 from components.shared.records.model_folder import WEIGHTS, check_model_folder, read_training_facts
 from components.shared.records.signature import sign_folder
 
@@ -50,10 +52,8 @@ LINEAGE = ("data_fingerprint", "feature_service", "code_version", "pipeline_run"
 SCORES = ("accuracy", "macro_f1")
 """The scores of the evaluation that every version carries as tags."""
 
-SUMMARY_ARTIFACT = "evaluation/summary.json"
-
-_BATCH = 100
-"""Parameters or metrics in one request; MLflow takes 100 of the former."""
+SUMMARY_ARTIFACT = "{}/summary.json"
+"""Where the summary of a step lies among a run's files, by its name in `Summaries`."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Registration:
 
 def register(
     model_folder: str | Path,
-    evaluation_summary: str | Path,
+    summaries: Mapping[str, str | Path],
     predictions: str | Path,
     registration: str | Path,
     *,
@@ -92,6 +92,9 @@ def register(
     `mlflow_run` among the facts is the run of the training, which the version then belongs to. The
     folder `registered` gets the version's files as whoever fetches them will find them.
 
+    `summaries` are JSON files by the names of `Summaries`, at least the evaluation's. They are kept
+    with the version; its model card, and the description made of that, say what they found.
+
     Raises:
         UserError: If an input is missing or MLflow cannot be reached, if `approval` is neither
             `auto` nor `manual`, or if the lineage contradicts the model's own.
@@ -100,7 +103,8 @@ def register(
         raise UserError(f"approval is {approval!r}; give auto or manual")
     folder = check_model_folder(model_folder)
     training = read_training_facts(folder)
-    summary = read_json(evaluation_summary)
+    told = Summaries(**{name: read_json(path) for name, path in summaries.items()})
+    summary = told.evaluation
     if not Path(predictions).is_file():
         raise UserError(f"{predictions} does not exist; run the evaluation first")
     lineage = _lineage(facts, training.get("facts", {}), folder)
@@ -115,18 +119,18 @@ def register(
             scores = {name: f"{summary[name]:.4f}" for name in SCORES if name in summary}
             tags = {**lineage, "model_digest": digest, "approval": status, **scores}
             artifacts = {
-                SUMMARY_ARTIFACT: Path(evaluation_summary),
                 PREDICTIONS_ARTIFACT: Path(predictions),
+                **{SUMMARY_ARTIFACT.format(name): Path(of) for name, of in summaries.items()},
             }
             with tempfile.TemporaryDirectory() as workshop:
                 packed = Path(shutil.copytree(folder, Path(workshop) / MODEL_ARTIFACT))
-                write_model_card(packed, summary, model_name)
+                write_model_card(packed, told, model_name)
                 write_mlflow_model(packed)
                 if key := os.environ.get(SIGNING_KEY):
                     sign_folder(packed, key)
                 tags[FOLDER_DIGEST] = write_file_list(packed)
                 version, run_id = _log_and_register(
-                    *(client, model_name, packed, training, summary, artifacts, tags),
+                    *(client, model_name, packed, training, told, artifacts, tags),
                     trained_in=str(facts.get("mlflow_run") or ""),
                 )
             logger.info("registered version %s of %s (%s)", version, model_name, status)
@@ -189,7 +193,7 @@ def _log_and_register(
     model_name: str,
     folder: Path,
     training: Mapping[str, Any],
-    summary: Any,
+    told: Summaries,
     artifacts: Mapping[str, Path],
     tags: Mapping[str, str],
     trained_in: str,
@@ -207,13 +211,17 @@ def _log_and_register(
         run_id = run.info.run_id
     try:
         history = [] if run_id == trained_in else training.get("history") or []
-        _log_numbers(client, run_id, {**training, "history": history}, summary, tags)
+        _log_numbers(client, run_id, {**training, "history": history}, told, tags)
         client.log_artifacts(run_id, str(folder), MODEL_ARTIFACT)
         for target, source in artifacts.items():
             _log_file(client, run_id, source, target)
         _ensure_registered_model(client, model_name)
         version = client.create_model_version(
-            model_name, source=f"runs:/{run_id}/{MODEL_ARTIFACT}", run_id=run_id, tags=dict(tags)
+            model_name,
+            source=f"runs:/{run_id}/{MODEL_ARTIFACT}",
+            run_id=run_id,
+            tags=dict(tags),
+            description=description_of(folder),
         )
         try:
             client.set_registered_model_alias(model_name, CHALLENGER, version.version)
@@ -247,7 +255,7 @@ def _log_numbers(
     client: "MlflowClient",
     run_id: str,
     training: Mapping[str, Any],
-    summary: Any,
+    told: Summaries,
     tags: Mapping[str, str],
 ) -> None:
     """Log the options as parameters, scores and training curves as metrics, lineage as tags."""
@@ -256,9 +264,8 @@ def _log_numbers(
     now = int(time.time() * 1000)
     options = {"max_tokens": training.get("max_tokens"), **training.get("options", {})}
     parameters = [Param(str(key), str(value)[:6000]) for key, value in options.items()]
-    metrics = [
-        Metric(metric_key(name), value, now, 0) for name, value in numbers_of(summary).items()
-    ]
+    scores = numbers_of(told.evaluation) | numbers_of(told.explanation, "explanation")
+    metrics = [Metric(metric_key(name), value, now, 0) for name, value in scores.items()]
     metrics += [
         Metric(metric_key(f"training.{key}"), value, now, int(record.get("step", position)))
         for position, record in enumerate(training["history"])
@@ -269,11 +276,8 @@ def _log_numbers(
         Metric(metric_key(f"speed.{key}"), value, now, 0)
         for key, value in numbers_of(training.get("speed", {})).items()
     ]
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-    for start in range(0, len(parameters), _BATCH):
-        client.log_batch(run_id, params=parameters[start : start + _BATCH])
-    for start in range(0, len(metrics), _BATCH * 10):
-        client.log_batch(run_id, metrics=metrics[start : start + _BATCH * 10])
+    named = [RunTag(key, value) for key, value in tags.items()]
+    log_in_batches(client, run_id, metrics=metrics, params=parameters, tags=named)
 
 
 def _log_file(client: "MlflowClient", run_id: str, source: Path, target: str) -> None:

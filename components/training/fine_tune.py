@@ -267,6 +267,7 @@ def _export(
         "best": {**run.best, **scores},
         "history": run.history,
         "speed": run.meter.summary(),
+        "machine": run.ranks.machine,
         **of_run,
     }
     if run.ranks.first:

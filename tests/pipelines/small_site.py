@@ -36,10 +36,11 @@ class SmallSite:
     def register(self, model, **fault):
         """A new version in the registry; served with a fault, if any (see `faulty_server`)."""
         write_json(self.home / "summary.json", {"accuracy": 0.9, "macro_f1": 0.9})
-        names = (model, "summary.json", "predictions.parquet", "registration.json")
+        summaries = {"evaluation": self.home / "summary.json"}
+        files = (self.home / "predictions.parquet", self.home / "registration.json")
         options = {"model_name": MODEL, "approval": "auto"}
         facts = {"pipeline_run": f"run-{time.time_ns()}"}
-        version = register(*(self.home / name for name in names), **options, facts=facts).version
+        version = register(self.home / model, summaries, *files, **options, facts=facts).version
         faults = self.home / "faults.json"
         write_json(faults, {**read_json(faults), version: fault})
         return version

@@ -7,6 +7,7 @@ import pytest
 
 from components.registry.registration import register
 from components.shared.machine.files import write_json, write_parquet
+from components.shared.records.labels import SENTIMENTS
 from components.shared.records.reviews import predictions_schema
 
 NAME = "review-sentiment"
@@ -15,8 +16,9 @@ NAME = "review-sentiment"
 def _model_folder(folder, weights=b"weights"):
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(weights)
-    for name in ("config.json", "tokenizer.json", "README.md"):
+    for name in ("tokenizer.json", "README.md"):
         (folder / name).write_text("{}")
+    write_json(folder / "config.json", {"id2label": dict(enumerate(SENTIMENTS.names))})
     write_json(folder / "calibration.json", {"temperature": 1.0, "decision_offsets": [0, 0, 0]})
     facts = {"data_fingerprint": "data-1", "feature_service": "service-1"}
     training = {
@@ -89,10 +91,17 @@ def free_port():
 
 @pytest.fixture
 def register_version(model_folder, evaluation_summary, predictions, tmp_path):
-    def call(folder=model_folder, approval="auto", pipeline_run="run-1", name=NAME, **facts):
+    def call(
+        folder=model_folder,
+        approval="auto",
+        pipeline_run="run-1",
+        name=NAME,
+        summaries=None,
+        **facts,
+    ):
         return register(
             folder,
-            evaluation_summary,
+            {"evaluation": evaluation_summary, **(summaries or {})},
             predictions,
             tmp_path / "registration.json",
             model_name=name,

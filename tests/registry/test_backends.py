@@ -14,8 +14,8 @@ REGISTER = """
 import sys
 from components.registry.registration import register
 folder, summary, predictions, registration, run = sys.argv[1:]
-print(register(folder, summary, predictions, registration, model_name="m", approval="auto",
-               facts={"pipeline_run": run}).version)
+print(register(folder, {"evaluation": summary}, predictions, registration, model_name="m",
+               approval="auto", facts={"pipeline_run": run}).version)
 """
 
 

@@ -3,7 +3,7 @@ import pytest
 from components.registry import versions as registry
 from components.registry.registration import numbers_of
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import read_json
+from components.shared.machine.files import read_json, write_json
 from components.shared.machine.tracking import tracking_client
 from components.shared.records.model_folder import NO_CHAMPION
 from tests.registry.conftest import NAME
@@ -158,3 +158,31 @@ def test_an_unknown_version_raises_an_error_with_the_known_ones(registered, mlfl
 def test_numbers_of_keeps_finite_numbers_with_their_path():
     content = {"a": 1, "b": {"c": 0.5, "d": float("nan"), "e": "x"}, "f": [1, 2], "g": True}
     assert numbers_of(content) == {"a": 1.0, "b.c": 0.5, "g": 1.0}
+
+
+def test_the_card_of_a_version_tells_what_the_steps_found_and_is_its_description(
+    registered, tmp_path
+):
+    found = {
+        "bias": {"headline": "3 of 33 groups differ for sure.", "findings": []},
+        "explanation": {"deletion": {"value": 0.29, "random": 0.0}, "completeness_error": 0.004},
+    }
+    for name, content in found.items():
+        write_json(tmp_path / f"{name}.json", content)
+    result = registered(summaries={name: tmp_path / f"{name}.json" for name in found})
+    client = tracking_client()
+    described = client.get_model_version(NAME, "1").description
+    assert described.startswith("# Sentiment of product reviews")
+    assert "3 of 33 groups differ for sure." in described
+    registry.fetch_version(NAME, "1", tmp_path / "back", tmp_path / "back.parquet")
+    assert (tmp_path / "back" / "README.md").read_text().endswith(described)
+    kept = client.list_artifacts(result.run_id, "bias")
+    assert [file.path for file in kept] == ["bias/summary.json"]
+    metrics = client.get_run(result.run_id).data.metrics
+    assert metrics["explanation.deletion.value"] == 0.29
+
+
+def test_a_summary_that_is_not_there_registers_nothing(registered, tmp_path):
+    with pytest.raises(UserError, match=r"gone\.json does not exist"):
+        registered(summaries={"bias": tmp_path / "gone.json"})
+    assert registry.list_versions(NAME) == []

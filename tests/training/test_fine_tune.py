@@ -94,6 +94,7 @@ def test_the_model_folder_is_whole_and_says_how_it_came_about(trained, small_set
     assert facts["rows"] == {"train": 96, "validation": 32}
     assert [entry["step"] for entry in facts["history"]] == list(range(6, 241, 6))
     assert facts["speed"]["samples_per_second"] > 0
+    assert "CPU cores" in facts["machine"]
     config = json.loads((folder / "config.json").read_text())
     assert config["id2label"] == {"0": "negative", "1": "neutral", "2": "positive"}
     assert not list(folder.glob("*.bin"))

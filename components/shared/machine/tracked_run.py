@@ -1,4 +1,4 @@
-"""A training as a run in MLflow: begun when it begins, ended as it ends, told what came of it.
+"""A training as a run in MLflow, which begins and ends with it and holds its numbers.
 
 Tracking serves the training, not the other way round: where MLflow cannot be reached, a warning is
 all that comes of it. Registration, which cannot do without, says it as an error.
@@ -21,6 +21,7 @@ from components.shared.machine.tracking import (
     TRACKING_URI,
     errors_in_words,
     experiment_id,
+    log_in_batches,
     metric_key,
     tracking_client,
 )
@@ -35,7 +36,6 @@ GATE_TAG = "gate"
 """Tag of a run: `passed` or `closed`."""
 
 _KEY = "training_key"
-_BATCH = 100
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class TrackedRun:
         self._client, self.id = client, run_id
 
     def evaluated(self, entry: Mapping[str, float]) -> None:
-        """Log an entry of the history at its step; one without a step is none."""
+        """Log an entry of the training history at its step; without a step nothing is logged."""
         if "step" in entry:
             named = {f"training.{name}": value for name, value in entry.items() if name != "step"}
             self.log(named, int(entry["step"]))
@@ -82,12 +82,8 @@ class TrackedRun:
         now = int(time.time() * 1000)
         values = [Metric(metric_key(name), float(x), now, step) for name, x in metrics.items()]
         with _warned():
-            for start in range(0, max(len(values), 1), _BATCH * 10):
-                self._client.log_batch(
-                    self.id,
-                    metrics=values[start : start + _BATCH * 10],
-                    tags=[RunTag(name, str(value)[:5000]) for name, value in (tags or {}).items()],
-                )
+            named = [RunTag(name, str(value)[:5000]) for name, value in (tags or {}).items()]
+            log_in_batches(self._client, self.id, metrics=values, tags=named)
 
     def end(self, status: str) -> None:
         """Set how the run ended: FINISHED, FAILED or KILLED."""
@@ -145,8 +141,7 @@ def _begun(training: Training) -> TrackedRun:
         tags = {_KEY: training.key, **{key: str(value) for key, value in training.facts.items()}}
         run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
     values = [Param(key, str(value)[:6000]) for key, value in training.parameters.items()]
-    for start in range(0, len(values), _BATCH):
-        client.log_batch(run_id, params=values[start : start + _BATCH])
+    log_in_batches(client, run_id, params=values)
     name, digest, rows = training.dataset
     data = Dataset(
         name, digest[:36], "local", json.dumps({"data": name}), profile=json.dumps({"rows": rows})

@@ -5,7 +5,7 @@ import os
 import re
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from components.shared.machine.files import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param, RunTag
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 INJECTED_RUN = "MLFLOW_RUN_ID"
@@ -141,6 +142,24 @@ def uri_without_secrets() -> str:
         return uri
     host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
     return parts._replace(netloc=host).geturl()
+
+
+def log_in_batches(
+    client: "MlflowClient",
+    run_id: str,
+    *,
+    metrics: "Sequence[Metric]" = (),
+    params: "Sequence[Param]" = (),
+    tags: "Sequence[RunTag]" = (),
+) -> None:
+    """Log to a run in requests of the size that MLflow takes."""
+    for kind, entities, most in (
+        ("tags", tags, 100),
+        ("params", params, 100),
+        ("metrics", metrics, 1000),
+    ):
+        for start in range(0, len(entities), most):
+            client.log_batch(run_id, **{kind: entities[start : start + most]})
 
 
 def metric_key(name: str) -> str:

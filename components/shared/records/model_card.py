@@ -1,19 +1,39 @@
 """`README.md` of a model folder: a model card as the Hugging Face hub reads and shows it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.shared.machine.base_model import hub_id
 from components.shared.machine.files import read_json
-from components.shared.records.model_folder import CONFIG, MODEL_CARD, TRAINING, read_calibration
+from components.shared.records.card_sections import (
+    Summaries,
+    bias_lines,
+    class_lines,
+    code,
+    cost_lines,
+    data_lines,
+    escaped,
+    explanation_lines,
+    listed,
+    slice_lines,
+)
+from components.shared.records.model_folder import (
+    MODEL_CARD,
+    TRAINING,
+    read_calibration,
+    read_class_names,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 LICENSE_VARIABLE, LANGUAGE_VARIABLE = "MODEL_LICENSE", "MODEL_LANGUAGE"
 """Environment variables that name the licence and the language of the models that are trained."""
+
+LONGEST_DESCRIPTION = 5000
+"""Characters of a version's description that MLflow keeps in Postgres; SQLite takes any number."""
 
 _SCORES = {"accuracy": ("accuracy", "accuracy"), "macro_f1": ("f1", "macro-F1")}
 """The hub's type and our name of the scores in the evaluation's summary."""
@@ -25,18 +45,20 @@ def dataset_name(data_fingerprint: str) -> str:
 
 
 def write_model_card(
-    folder: str | Path, summary: Mapping[str, Any] | None = None, model_name: str = ""
+    folder: str | Path, summaries: Summaries | None = None, model_name: str = ""
 ) -> None:
-    """Write the card of a model folder from its other files.
+    """Write the card of a model folder from its other files, and from what judged the model.
 
     Args:
         folder: A model folder.
-        summary: The evaluation's, for the scores on test; without it validation's are given.
+        summaries: Of the steps that judged it; without the evaluation's scores on test, those on
+            validation are given.
         model_name: Registered model; the folder's own name is nobody's.
     """
     from huggingface_hub import ModelCardData
 
-    folder, scores = Path(folder), (summary or {}).get("scores") or {}
+    folder, summaries = Path(folder), summaries or Summaries()
+    scores = summaries.evaluation.get("scores") or {}
     training = read_json(folder / TRAINING)
     facts, base = training.get("facts", {}), str(training.get("base_model", ""))
     dataset = dataset_name(facts.get("data_fingerprint", ""))
@@ -51,8 +73,17 @@ def write_model_card(
         model_name=model_name or "review-sentiment",
         eval_results=_results(scores, dataset) or None,
     )
-    text = f"---\n{head.to_yaml()}\n---\n\n{_body(folder, training, base, scores)}"
+    text = f"---\n{head.to_yaml()}\n---\n\n{_body(folder, training, base, summaries)}"
     (folder / MODEL_CARD).write_text(text, encoding="utf-8")
+
+
+def description_of(folder: Path) -> str:
+    """As much of the text of a folder's card as MLflow's databases take, cut between two lines."""
+    body = (folder / MODEL_CARD).read_text(encoding="utf-8").partition("\n---\n")[2].lstrip()
+    if len(body) <= LONGEST_DESCRIPTION:
+        return body
+    end = "\n\nThe rest stands in README.md of this version's files.\n"
+    return body[: body.rindex("\n", 0, LONGEST_DESCRIPTION - len(end))] + end
 
 
 def _results(scores: Mapping[str, Any], dataset: str) -> "list[EvalResult]":
@@ -75,26 +106,23 @@ def _results(scores: Mapping[str, Any], dataset: str) -> "list[EvalResult]":
     ]
 
 
-def _body(folder: Path, training: Mapping[str, Any], base: str, scores: Mapping[str, Any]) -> str:
+def _body(folder: Path, training: Mapping[str, Any], base: str, summaries: Summaries) -> str:
     """What this is, what it learned from, how good it is, how to use it, what it is not for."""
-    names = list((read_json(folder / CONFIG).get("id2label") or {}).values())
+    names = read_class_names(folder)
     offsets = read_calibration(folder).decision_offsets
-    shares = zip(names, training.get("class_prior", []), strict=False)
-    rows, best = training.get("rows", {}), training.get("best", {})
+    scores, best = summaries.evaluation.get("scores") or {}, training.get("best", {})
     lines = [
         "# Sentiment of product reviews",
         "",
-        f"`{hub_id(base) or Path(base).name}` fine-tuned to tell {', '.join(names)} reviews apart. "
-        "It reads title and body as one text, `title. body`, of which at most "
+        f"`{hub_id(base) or Path(base).name}` fine-tuned to tell {', '.join(map(escaped, names))} "
+        "reviews apart. It reads title and body as one text, `title. body`, of which at most "
         f"{training['max_tokens']} tokens.",
         "",
-        "## Training",
+        "## Data",
         "",
-        f"- {rows.get('train', '?')} reviews ("
-        f"{', '.join(f'{name} {share:.1%}' for name, share in shares)}), watched on "
-        f"{rows.get('validation', '?')} others",
+        *data_lines(training, summaries, names),
         *(
-            f"- {name.replace('_', ' ')}: `{value}`"
+            f"- {name.replace('_', ' ')}: {code(value)}"
             for name, value in sorted(training.get("facts", {}).items())
             if name != "base_model"
         ),
@@ -102,6 +130,9 @@ def _body(folder: Path, training: Mapping[str, Any], base: str, scores: Mapping[
         "## Quality",
         "",
         *(_test_table(scores) if scores else _validation_table(best)),
+        *class_lines(summaries.evaluation),
+        *_section("Bias", bias_lines(summaries.bias)),
+        *_section("Explanations", explanation_lines(summaries.explanation)),
         "",
         "## Use",
         "",
@@ -121,10 +152,22 @@ def _body(folder: Path, training: Mapping[str, Any], base: str, scores: Mapping[
         "## Limits",
         "",
         "Learned from reviews in one language and one trade. Where star ratings stood in for "
-        "labels, mixed reviews are the hard ones. Not for decisions about people.",
+        "labels, mixed reviews are the hard ones.",
+        *(f"- {escaped(warning)}" for warning in listed(summaries.evaluation.get("warnings"))),
+        "",
+        "## Intended use",
+        "",
+        "For sorting, counting and routing reviews like those that it learned from. Not for "
+        "decisions about people.",
+        *_section("Cost", cost_lines(training, summaries.evaluation)),
+        *_section("Slices", slice_lines(summaries.evaluation)),
         "",
     ]
     return "\n".join(lines)
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return ["", f"## {title}", "", *lines] if lines else []
 
 
 def _test_table(scores: Mapping[str, Any]) -> list[str]:
@@ -146,13 +189,15 @@ def _validation_table(best: Mapping[str, float]) -> list[str]:
     return [*head, "", "| | value |", "| --- | ---: |", *rows]
 
 
-def _about_offsets(names: list[str], offsets: tuple[float, ...]) -> str:
+def _about_offsets(names: Sequence[str], offsets: tuple[float, ...]) -> str:
     """Whether the most probable class wins, as every consumer has to know."""
     if not any(offsets):
         return "The most probable class is the answer."
-    listed = ", ".join(f"{name} {one:+.2f}" for name, one in zip(names, offsets, strict=True))
+    added = ", ".join(
+        f"{escaped(name)} {one:+.2f}" for name, one in zip(names, offsets, strict=True)
+    )
     return (
         "The answer is the class with the largest log-probability plus its offset "
-        f"(`decision_offsets` in `config.json`): {listed}. MLflow's `python_function` and our "
+        f"(`decision_offsets` in `config.json`): {added}. MLflow's `python_function` and our "
         "server add them; a plain pipeline gives the most probable class."
     )

@@ -48,10 +48,10 @@ def check_model_folder(folder: str | Path, digest: str = "") -> Path:
     config, offsets = read_json(folder / CONFIG), read_calibration(folder).decision_offsets
     if not isinstance(config, dict):
         raise _senseless(folder / CONFIG, "it is not a JSON object")
-    labels = config.get("id2label") or {str(index): index for index in range(len(offsets))}
-    classes = len(offsets) or len(labels)
-    if set(labels) != set(map(str, range(classes))) or len(set(labels.values())) != classes:
-        raise _senseless(folder / CONFIG, f"its labels are {labels}, for {classes} classes")
+    names = read_class_names(folder)
+    if len(set(names)) != len(names) or len(names) != (len(offsets) or len(names)):
+        listed = ", ".join(names)
+        raise _senseless(folder / CONFIG, f"its labels are {listed}, for {len(offsets)} classes")
     facts = read_json(folder / TRAINING)
     max_tokens = facts.get("max_tokens") if isinstance(facts, dict) else None
     if not isinstance(max_tokens, int) or max_tokens < 2:

@@ -59,6 +59,14 @@ class Ranks:
         return self.number == 0
 
     @property
+    def machine(self) -> str:
+        """What all processes together compute on, in words."""
+        if self.device.type == "cuda":
+            return f"{self.count} x {torch.cuda.get_device_name(self.device)}"
+        cores = f"{len(os.sched_getaffinity(0))} CPU cores"
+        return cores if self.count == 1 else f"{self.count} processes with {cores} each"
+
+    @property
     def share(self) -> slice:
         """This process's part of any sequence: every `count`-th element.
 

@@ -1,6 +1,7 @@
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -91,3 +92,13 @@ def test_training_does_not_depend_on_mlflow(tmp_path, monkeypatch, caplog):
     with training_run(TRAINING) as run:
         run.evaluated({"step": 1, "macro_f1": 0.5})
     assert "the run is not tracked" in caplog.text
+
+
+def test_more_entries_than_mlflow_takes_at_once_are_all_logged(client):
+    many = replace(TRAINING, parameters={f"p{n}": n for n in range(101)})
+    with training_run(many) as run:
+        run.log({f"m{n}": n for n in range(1001)}, tags={f"t{n}": "x" for n in range(101)})
+    (seen,) = runs(client)
+    assert len(seen.data.params) == 101
+    assert len(seen.data.metrics) == 1001
+    assert sum(name.startswith("t") and name[1:].isdigit() for name in seen.data.tags) == 101
