@@ -35,7 +35,8 @@ def write_exploration_page(summary: str | Path, output: str | Path) -> None:
         _headline(found),
         found=found,
         sizes=list(profile["sentiments"].items()),
-        missing=[(name, rows) for name, rows in missing if rows],
+        missing=[(name, rows) for name, rows in missing if 0 < rows < found["rows"]],
+        never=[name for name, rows in missing if rows == found["rows"]],
         ratings=ratings_chart(profile),
         rating_rule=rating_rule(profile),
         ages=lengths_chart(profile["age"], "age of their writer"),
@@ -61,7 +62,7 @@ def _headline(found: Mapping[str, Any]) -> Headline:
     if cut := found["cut"]:
         told.append(
             f"{percent(cut['share'], 0)} of the texts end at about {count(cut['limit'])} "
-            "characters, where a form cut them off."
+            "characters, as if a form cut them off."
         )
     exact, near = (found["duplicates"][kind]["across_splits"] for kind in ("exact", "near"))
     similar = _standing(near, "pair of similar texts", "pairs of similar texts")
@@ -100,9 +101,15 @@ def _name(row: Mapping[str, Any]) -> str:
     return "no category" if row["name"] is None else row["name"]
 
 
+def _with_shares(categories: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The categories that have reviews enough; none if no review has a category."""
+    rows = categories["rows"] if categories["in_all"] else []
+    return [row for row in rows if any(row["shares"].values())]
+
+
 def _map(categories: Mapping[str, Any], classes: Sequence[str]) -> Markup:
     """How many percentage points more of each class each category has than all reviews."""
-    rows = [row for row in categories["rows"] if any(row["shares"].values())]
+    rows = _with_shares(categories)
     values = [
         [row["shares"][name]["value"] - categories["overall"][name] for name in classes]
         for row in rows
@@ -119,7 +126,7 @@ def _compared(
     categories: Mapping[str, Any], classes: Sequence[str], colours: Mapping[str, str]
 ) -> list[tuple[str, Markup]]:
     """The categories by their share of a class; of many classes those that vary most."""
-    rows = [row for row in categories["rows"] if any(row["shares"].values())]
+    rows = _with_shares(categories)
     if not rows:
         return []
 

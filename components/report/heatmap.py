@@ -8,10 +8,9 @@ from markupsafe import Markup
 from components.report.charts import WIDTH
 from components.report.drawing import TEXT_SIZE, TICK_SIZE, drawing, ink
 from components.report.formats import readable
-from components.report.interval_chart import shortened
+from components.report.interval_chart import shortened, width_of
 
 ROW, GAP, WIDE = 28, 2, 560
-_LETTER = 8
 _FAINTEST, _STRONGEST = 0.06, 0.56
 """Opacity of the lowest and the highest cell; a number stays readable on both, light and dark."""
 
@@ -41,13 +40,14 @@ def heatmap(
         return Markup("")
     low, high = min(there), max(there)
     names = [shortened(name) for name in rows]
-    heads = [shortened(name, 16) for name in columns]
-    left = max(map(len, names)) * _LETTER + 14
+    heads = [shortened(name, 128) for name in columns]
+    left = max(map(width_of, names)) + 14
     width = WIDTH if len(columns) <= 6 else WIDE
     cell = (width - left - 4) / len(columns)
-    upright = max(map(len, heads)) * _LETTER <= cell
-    above = 24 if upright else max(map(len, heads)) * _LETTER + 12
-    numbered = max(len(form(value)) for value in there) * (_LETTER - 1) <= cell - GAP
+    head = max(map(width_of, heads))
+    upright = head <= cell
+    above = 24 if upright else head + 12
+    numbered = 0.9 * max(width_of(form(value)) for value in there) <= cell - GAP
     with drawing(width, above + ROW * len(rows) + 4, (left, 4, above, 4)) as chart:
         axes = chart.axes
         axes.set_axis_off()

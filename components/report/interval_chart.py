@@ -1,6 +1,7 @@
 """Values with their intervals, one below the other, as inline SVG: who differs, and how surely."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,7 @@ from components.report.drawing import TEXT_SIZE, TICK_SIZE, Drawing, dot, drawin
 from components.report.formats import readable, tick
 
 ROW, BELOW, ABOVE = 26, 42, 6
-_LETTER = 8
-"""Width of a letter at the size that a narrow screen shows."""
-_LONGEST_NAME = 22
+_WIDEST_NAME = 176
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def interval_chart(
     if not rows:
         return Markup("")
     low, high = x.ends or _extent(rows, reference)
-    left = min(_LONGEST_NAME, max(len(readable(row.name)) for row in rows)) * _LETTER + 14
+    left = max(width_of(shortened(row.name)) for row in rows) + 14
     height = ABOVE + ROW * len(rows) + BELOW
     with drawing(WIDTH, height, (left, 14, ABOVE, BELOW)) as chart:
         axes = chart.axes
@@ -72,10 +71,21 @@ def interval_chart(
     )
 
 
-def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
+def shortened(name: str, widest: float = _WIDEST_NAME) -> str:
     """A name that fits beside a chart; its end is cut off where it does not."""
     name = readable(name)
-    return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
+    if width_of(name) <= widest:
+        return name
+    while name and width_of(name) > widest - 8:
+        name = name[:-1]
+    return name.rstrip() + "…"
+
+
+def width_of(text: str) -> float:
+    """About how wide a text is, at the size that a narrow screen shows."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    ascii_letters = len(text.encode("ascii", "ignore"))
+    return 8 * ascii_letters + 16 * wide + 10 * (len(text) - ascii_letters - wide)
 
 
 def _frame(chart: Drawing, rows: Sequence[IntervalRow], label: str) -> None:

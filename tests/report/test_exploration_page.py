@@ -103,7 +103,7 @@ def test_the_first_lines_say_what_matters_most(read):
     page.tells(
         "1,000 reviews, 77 % positive",
         "Reviews of <i>Jeans</i> stand apart: 85 % positive.",
-        "21 % of the texts end at about 500 characters, where a form cut them off.",
+        "21 % of the texts end at about 500 characters, as if a form cut them off.",
         "No text stands in two splits; 2 pairs of similar texts stand across them.",
     )
     assert page.attributes("header") == [{"class": "hero "}]
@@ -148,6 +148,18 @@ def test_weak_labels_are_said_to_be_there(read):
     assert "40 of these labels are weak" in read(weak_labels=40).text
 
 
+def test_a_tokenizer_of_another_language_is_named(read):
+    assert "was not made for" not in read().text
+    page = read(tokens=FOUND["tokens"] | {"mean": 340.0})
+    page.tells("The tokenizer of minilm needs 5.4 tokens a word")
+
+
+def test_no_near_pair_is_said_plainly(read):
+    near = {"pairs": 0, "across_splits": 0, "of_different_classes": 0, "complete": True}
+    page = read(duplicates=FOUND["duplicates"] | {"near": near | {"examples": []}})
+    page.tells("No two texts are nearly the same")
+
+
 def test_ratings_have_a_course_where_there_are_dates(read):
     assert "the data have no dates" in read().text
     dated = {"first": "2024-01-03", "last": "2024-03-09", "undated": 5}
@@ -164,14 +176,15 @@ def test_data_that_lack_nearly_everything_have_a_page(read):
     profile["ratings"] = [entry | {"count": 0} for entry in profile["ratings"]]
     profile["age"] = {"unit": "years", "quantiles": {}, "histogram": []}
     profile["missing"] = {"title": 1_000, "age": 1_000}
+    overall = FOUND["categories"]["overall"]
     page = read(
         profile=profile,
         cut=None,
         tokens=None,
-        categories={"rows": [TOO_FEW], "overall": {}, "in_all": 0},
+        categories={"rows": [category(None, 0.1, 0.2, 0.7)], "overall": overall, "in_all": 0},
         telling_words={name: [] for name in NAMES},
     )
-    page.tells("Ratings: no review has one", "no review has a category", "never given")
+    page.tells("Never given: title, age", "Ratings: no review has one", "no review has a category")
     assert "nan" not in page.text.lower()
     assert "cut them off" not in page.text
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.report.charts import Axis
-from components.report.interval_chart import ROW, IntervalRow, interval_chart
+from components.report.interval_chart import ROW, IntervalRow, interval_chart, shortened
 from tests.report.reading import check_chart, places
 
 numbers = st.none() | st.floats(-1e6, 1e6) | st.just(math.nan) | st.just(math.inf)
@@ -90,3 +90,12 @@ def test_names_are_text_and_long_ones_are_cut():
     assert "<script>" in words(chart)
     assert max(map(len, words(chart))) < 30
     assert f"{'n' * 60}: 2" in chart.findtext("desc")
+
+
+def test_wide_letters_get_more_room():
+    def room(name):
+        (text,) = [one for one in drawn([IntervalRow(name, 1.0)]).iter("text") if one.text == name]
+        return float(text.get("x"))
+
+    assert room("a" * 8) < room("\u0436" * 8) < room("\u88d9" * 8)
+    assert len(shortened("\u88d9" * 30)) < len(shortened("a" * 30)) <= 22

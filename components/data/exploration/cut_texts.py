@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_LEAST_LIMIT = 100
+"""No form for reviews allows less; texts of fewer characters are alike for other reasons."""
+
 _LEAST_TEXTS = 30
 _LEAST_SHARE = 0.02
 _NEARLY_ALL = 0.98
@@ -42,7 +45,11 @@ def cut_texts(lengths: NDArray[np.int64], open_ends: NDArray[np.int64]) -> dict[
     start = next((place for place in pile if lengths[place] > 2 * usual), peak)
     pile = pile[pile >= start]
     texts = int(lengths[pile].sum())
-    if texts < max(_LEAST_TEXTS, _LEAST_SHARE * total) or above > (1 - _NEARLY_ALL) * total:
+    if (
+        peak < _LEAST_LIMIT
+        or texts < max(_LEAST_TEXTS, _LEAST_SHARE * total)
+        or above > (1 - _NEARLY_ALL) * total
+    ):
         return None
     if texts < _TIMES_THE_REST * max(usual, 1e-9) * pile.size:
         return None

@@ -32,6 +32,10 @@ def test_many_short_texts_alike_are_not_cut():
     assert cut_texts(lengths_of(SHORT, [4] * 3000), lengths_of([4])) is None
 
 
+def test_short_texts_made_alike_are_not_cut():
+    assert cut_texts(lengths_of([36] * 50, [37] * 500), lengths_of([37] * 500)) is None
+
+
 @pytest.mark.parametrize("values", [[], [7], [7] * 20, range(1, 20), [1, 999]])
 def test_too_few_texts_show_no_limit(values):
     lengths = lengths_of(np.array(values, int))
