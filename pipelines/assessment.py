@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Input, Model
 
-from components.evaluation.component import evaluate_classifier, measure_bias
+from components.evaluation.component import evaluate_classifier, explain_model, measure_bias
 from components.registry.component import fetch_champion
 from components.report.component import compose_report
 from components.serving.component import export_for_serving
@@ -23,6 +23,7 @@ def assessment_pipeline(
     ingest_summary: Input[Artifact],
     prepare_summary: Input[Artifact],
     features_summary: Input[Artifact],
+    label_noise_summary: Input[Artifact],
     accuracy_threshold: float,
     macro_f1_threshold: float,
     champion_margin: float,
@@ -58,6 +59,7 @@ def assessment_pipeline(
             bias_gate=bias_gate,
         )
     )
+    explained = place(explain_model(model=model, training_set=training_set, prepared=prepared))
     place(
         compose_report(
             ingest_summary=ingest_summary,
@@ -72,6 +74,10 @@ def assessment_pipeline(
     release_pipeline(
         model=exported.outputs["exported"],
         evaluation_summary=evaluated.outputs["evaluation_summary"],
+        bias_summary=bias.outputs["bias_summary"],
+        explanation_summary=explained.outputs["explanation_summary"],
+        label_noise_summary=label_noise_summary,
+        ingest_summary=ingest_summary,
         predictions=evaluated.outputs["predictions"],
         accuracy=evaluated.outputs["accuracy"],
         macro_f1=evaluated.outputs["macro_f1"],

@@ -17,6 +17,10 @@ from pipelines.running.step_settings import place
 def release_pipeline(
     model: Input[Model],
     evaluation_summary: Input[Artifact],
+    bias_summary: Input[Artifact],
+    explanation_summary: Input[Artifact],
+    label_noise_summary: Input[Artifact],
+    ingest_summary: Input[Artifact],
     predictions: Input[Dataset],
     accuracy: float,
     macro_f1: float,
@@ -44,6 +48,10 @@ def release_pipeline(
             register_model(
                 model=model,
                 evaluation_summary=evaluation_summary,
+                bias_summary=bias_summary,
+                explanation_summary=explanation_summary,
+                label_noise_summary=label_noise_summary,
+                ingest_summary=ingest_summary,
                 predictions=predictions,
                 model_name=model_name,
                 approval=approval,

@@ -83,7 +83,7 @@ def training_pipeline(
             balance=balance,
         )
     )
-    understand_data(prepared.outputs["prepared"], base_model, max_tokens, seed)
+    noise = understand_data(prepared.outputs["prepared"], base_model, max_tokens, seed)
     features = place(
         build_features(
             prepared=prepared.outputs["prepared"],
@@ -125,6 +125,7 @@ def training_pipeline(
         ingest_summary=ingested.outputs["ingest_summary"],
         prepare_summary=prepared.outputs["prepare_summary"],
         features_summary=features.outputs["features_summary"],
+        label_noise_summary=noise.outputs["label_noise_summary"],
         accuracy_threshold=accuracy_threshold,
         macro_f1_threshold=macro_f1_threshold,
         champion_margin=champion_margin,

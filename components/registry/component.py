@@ -33,6 +33,10 @@ def fetch_champion(model_name: str, champion: Output[Model]) -> NamedTuple("Outp
 def register_model(
     model: Input[Model],
     evaluation_summary: Input[Artifact],
+    bias_summary: Input[Artifact],
+    explanation_summary: Input[Artifact],
+    label_noise_summary: Input[Artifact],
+    ingest_summary: Input[Artifact],
     predictions: Input[Dataset],
     model_name: str,
     approval: str,
@@ -41,16 +45,16 @@ def register_model(
     pipeline_run: str,
     registration: Output[Artifact],
     registered: Output[Model],
-    bias_summary: Input[Artifact] = None,
-    explanation_summary: Input[Artifact] = None,
-    label_noise_summary: Input[Artifact] = None,
-    ingest_summary: Input[Artifact] = None,
 ) -> NamedTuple("Outputs", version=str):  # type: ignore[valid-type]
     """Register the model as a new version with its scores, lineage and files.
 
     Args:
         model: The model folder.
         evaluation_summary: Scores of the evaluation, JSON.
+        bias_summary: What differs between groups of reviews; for the model card, as what follows.
+        explanation_summary: How well explanations tell what the answers rest on.
+        label_noise_summary: How many labels are in doubt.
+        ingest_summary: Where the reviews come from.
         predictions: Predictions for the test split, Parquet.
         model_name: Registered model.
         approval: auto, or manual: then the version waits for a person.
@@ -59,10 +63,6 @@ def register_model(
         pipeline_run: Name of this run; the same run registers once.
         registration: What was registered, JSON.
         registered: The version's files, as the registry holds them.
-        bias_summary: What differs between groups of reviews; for the model card, as what follows.
-        explanation_summary: How well explanations tell what the answers rest on.
-        label_noise_summary: How many labels are in doubt.
-        ingest_summary: Where the reviews come from.
 
     Returns:
         version: The model version.
@@ -81,7 +81,7 @@ def register_model(
     }
     result = register(
         model.path,
-        {name: of.path for name, of in summaries.items() if of is not None},
+        {name: of.path for name, of in summaries.items()},
         predictions.path,
         registration.path,
         model_name=model_name,

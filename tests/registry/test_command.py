@@ -7,6 +7,7 @@ from components.registry import __main__ as command
 from components.registry import component
 from components.registry.versions import promote
 from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_json
 from components.shared.records.file_list import folder_digest
 
 
@@ -59,9 +60,12 @@ def test_the_steps_pass_on_versions_and_artifacts(
     def artifact(path):
         return Artifact(uri=str(path))
 
+    summaries = [tmp_path / name for name in ("bias", "explanation", "label_noise", "ingest")]
+    for one in summaries:
+        write_json(one, {})
     registration = artifact(tmp_path / "registration")
     version = component.register_model.python_func(
-        *map(artifact, (model_folder, evaluation_summary, predictions)),
+        *map(artifact, (model_folder, evaluation_summary, *summaries, predictions)),
         *("m", "manual", "data-1", "service-1", "run-1"),
         *(registration, artifact(tmp_path / "registered")),
     ).version
