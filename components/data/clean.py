@@ -29,19 +29,3 @@ def clean(text: str, *, strip_html: bool = False, lowercase: bool = False) -> st
     if lowercase:
         text = text.lower()
     return clean_text(text)
-
-
-_SEPARATORS = re.compile(r"[\W_]+")
-_ASCII_SEPARATORS = {code: None for code in range(128) if not chr(code).isalnum()}
-
-
-def text_identity(body: str) -> str:
-    """A text without case, punctuation and white space.
-
-    Two reviews of the same identity must not be in two splits. A text of punctuation or emoji
-    alone is its own identity.
-    """
-    folded = body.casefold()
-    if folded.isascii():  # the same, forty times as fast
-        return folded.translate(_ASCII_SEPARATORS) or folded
-    return _SEPARATORS.sub("", folded) or folded

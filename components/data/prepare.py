@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.data.balance import BALANCES, copies_for_balance
-from components.data.clean import clean, text_identity
-from components.data.split import TEST, TRAIN, assign_splits, keyed_order
+from components.data.clean import clean
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json
 from components.shared.machine.options import Options, option
@@ -24,6 +23,14 @@ from components.shared.records.reviews import (
     PREPARED_SCHEMA,
     SPLITS,
     WEAK,
+    with_label_source,
+)
+from components.shared.records.splits import (
+    TEST,
+    TRAIN,
+    assign_splits,
+    keyed_order,
+    text_identity,
 )
 
 logger = logging.getLogger(__name__)
@@ -168,24 +175,12 @@ def iterate_reviews(path: str | Path, labels: LabelSet) -> Iterator[pa.Table]:
         file = pq.ParquetFile(path, pre_buffer=False)
         batches = file.iter_batches(BATCH_ROWS, columns=LABELLED_SCHEMA.names, use_threads=False)
         for part in batches:
-            yield _with_source(pa.Table.from_batches([part]), labels)
+            yield with_label_source(pa.Table.from_batches([part]), labels)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; ingest reviews first") from None
     except (pa.ArrowException, KeyError) as error:
         words = str(error).splitlines()[0][:200]
         raise UserError(f"{path} does not hold reviews ({words}); ingest them again") from error
-
-
-def _with_source(table: pa.Table, labels: LabelSet) -> pa.Table:
-    """Rows in `LABELLED_SCHEMA`; ingest does not write where a label comes from."""
-    if "label_source" not in table.column_names:
-        rated = pc.is_in(table["rating"], pa.array(list(labels.of_rating), pa.int32()))
-        known = pc.is_valid(table["sentiment"])
-        nothing = pa.scalar(None)
-        source = pc.if_else(rated, "rating", "given")
-        table = table.append_column("label_source", pc.if_else(known, source, nothing))
-        table = table.append_column("label_probability", pc.if_else(known, 1.0, nothing))
-    return table.select(LABELLED_SCHEMA.names).cast(LABELLED_SCHEMA)
 
 
 def _survey(

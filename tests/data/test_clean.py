@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.clean import clean, text_identity
+from components.data.clean import clean
 from components.shared.records.text import clean_text
 
 
@@ -22,17 +22,3 @@ def test_case_punctuation_and_mark_up_stay_unless_asked():
 @pytest.mark.parametrize("mark", ["<", "<a", "<!--", "<br "])
 def test_open_tags_take_linear_time(mark):
     assert clean(mark * 20_000, strip_html=True)
-
-
-def test_case_and_punctuation_do_not_make_another_text():
-    same = [("Love it!", "love  IT"), ("so-so", "So so."), ("Straße", "STRASSE"), ("it's", "its")]
-    for one, other in same:
-        assert text_identity(one) == text_identity(other)
-    for one, other in (("👍", "👎"), ("!!", "??"), ("a1", "a2"), ("é", "e")):
-        assert text_identity(one) != text_identity(other)
-
-
-@given(st.text(st.characters(max_codepoint=127), min_size=1))
-def test_the_fast_way_for_ascii_is_the_same(text):
-    # A letter that is not ASCII sends the text the general way.
-    assert text_identity(text + "xé") == text_identity(text + "x") + "é"

@@ -9,7 +9,6 @@ import pytest
 
 from components.data import prepare as module
 from components.data.balance import BALANCES
-from components.data.clean import text_identity
 from components.data.ingest import UNDATED
 from components.data.prepare import PrepareOptions, prepare
 from components.shared.machine.errors import UserError
@@ -20,6 +19,7 @@ from components.shared.records.reviews import (
     REVIEW_SCHEMA,
     SPLITS,
 )
+from components.shared.records.splits import text_identity
 
 
 def records(n=400, seed=0):

@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
-from components.data.clean import text_identity
 from components.data.sources import SAMPLE
+from components.shared.records.splits import text_identity
 from components.shared.records.text import model_text
 from tests.data.sample_generator import RATINGS, generate, write_sample
 

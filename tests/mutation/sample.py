@@ -1,6 +1,6 @@
 """How many of a seeded sample of mutants do a module's own tests notice?
 
-    python tests/mutation/sample.py --module components/data/split.py \
+    python tests/mutation/sample.py --module components/shared/records/splits.py \
         --tests tests/data/test_split.py --mutants 25
 
 Mutants are small changes of the code, made by cosmic-ray's operators: a comparison turned, a number

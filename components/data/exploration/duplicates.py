@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.data.clean import text_identity
-from components.data.split import keyed_order
 from components.shared.records.reviews import SPLITS
+from components.shared.records.splits import keyed_order, text_identity
 
 ALIKE = 0.5
 """Least Jaccard similarity of the shingles of two near duplicates."""

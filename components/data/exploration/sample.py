@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from components.data.split import keyed_order
+from components.shared.records.splits import keyed_order
 
 SAMPLE_ROWS = 25_000
 """Most reviews whose texts are held in memory: for telling words, tokens and near duplicates."""

@@ -108,3 +108,17 @@ def splits_digest(training_set: str | Path) -> str:
     rows = read_parquet(training_set, TRAINING_SET_SCHEMA, ["review_id", "split"])
     pairs = sorted(zip(rows["split"].to_pylist(), rows["review_id"].to_pylist(), strict=True))
     return hashlib.sha256("\n".join(map("\t".join, pairs)).encode()).hexdigest()
+
+
+def with_label_source(table: pa.Table, labels: LabelSet) -> pa.Table:
+    """Reviews in `LABELLED_SCHEMA`; ingest does not write where a label comes from."""
+    import pyarrow.compute as pc
+
+    if "label_source" not in table.column_names:
+        rated = pc.is_in(table["rating"], pa.array(list(labels.of_rating), pa.int32()))
+        known = pc.is_valid(table["sentiment"])
+        nothing = pa.scalar(None)
+        source = pc.if_else(rated, "rating", "given")
+        table = table.append_column("label_source", pc.if_else(known, source, nothing))
+        table = table.append_column("label_probability", pc.if_else(known, 1.0, nothing))
+    return table.select(LABELLED_SCHEMA.names).cast(LABELLED_SCHEMA)

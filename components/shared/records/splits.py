@@ -1,6 +1,10 @@
-"""Splits: stratified, seeded, free of leaks, and stable while the data grow."""
+"""Splits: stratified, seeded, free of leaks, and stable while the data grow.
+
+They are decided in one place, so that no room can take a test review for one of training.
+"""
 
 import hashlib
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +17,22 @@ TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
 MIN_TEXTS_PER_CLASS = 10
 """Fewer different texts of a sentiment are too few to divide among three splits."""
+
+
+_SEPARATORS = re.compile(r"[\W_]+")
+_ASCII_SEPARATORS = {code: None for code in range(128) if not chr(code).isalnum()}
+
+
+def text_identity(body: str) -> str:
+    """A text without case, punctuation and white space.
+
+    Two reviews of the same identity must not be in two splits. A text of punctuation or emoji
+    alone is its own identity.
+    """
+    folded = body.casefold()
+    if folded.isascii():  # the same, forty times as fast
+        return folded.translate(_ASCII_SEPARATORS) or folded
+    return _SEPARATORS.sub("", folded) or folded
 
 
 def keyed_order(text: str, seed: int) -> int:

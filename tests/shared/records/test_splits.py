@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data import split as dividing
 from components.shared.machine.errors import UserError
+from components.shared.records import splits as dividing
 
 SHARES = {"validation_share": 0.1, "test_share": 0.1}
 
@@ -93,3 +93,17 @@ def test_shares_out_of_bounds_raise_an_error(share):
     for name in SHARES:
         with pytest.raises(UserError, match=f"^{name} is"):
             dividing.assign_splits(keys(range(60)), classes(20, 20, 20), **SHARES | {name: share})
+
+
+def test_case_and_punctuation_do_not_make_another_text():
+    same = [("Love it!", "love  IT"), ("so-so", "So so."), ("Straße", "STRASSE"), ("it's", "its")]
+    for one, other in same:
+        assert dividing.text_identity(one) == dividing.text_identity(other)
+    for one, other in (("👍", "👎"), ("!!", "??"), ("a1", "a2"), ("é", "e")):
+        assert dividing.text_identity(one) != dividing.text_identity(other)
+
+
+@given(st.text(st.characters(max_codepoint=127), min_size=1))
+def test_the_fast_way_for_ascii_is_the_same(text):
+    # A letter that is not ASCII sends the text the general way.
+    assert dividing.text_identity(text + "xé") == dividing.text_identity(text + "x") + "é"
