@@ -39,3 +39,49 @@ def find_label_noise(
         metrics.log_metric(f"macro_f1_{name.replace(' ', '_')}", change)
     suspects.metadata["rows"] = found.suspects
     suspects.metadata["verdict"] = found.verdict
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def label_weakly(
+    reviews: Input[Dataset],
+    labelled: Output[Dataset],
+    weak_labels_summary: Output[Artifact],
+    weak_labels_page: Output[HTML],
+    metrics: Output[Metrics],
+    weak_labels: bool = False,
+    seed: int = 42,
+    validation_share: float = 0.1,
+    test_share: float = 0.1,
+    certainty: float = 0.3,
+) -> None:
+    """Label reviews that have no rating, where labelling functions are sure enough together.
+
+    Args:
+        reviews: What `ingest_reviews` wrote.
+        labelled: The same rows, some of them labelled now (Parquet); the labels have a source and
+            a probability.
+        weak_labels_summary: Functions, methods, labels and the experiment, as JSON.
+        weak_labels_page: The same on a page.
+        metrics: Reviews without a rating, those labelled, and what the labels change.
+        weak_labels: Whether to label; where not, the rows are handed on as they are.
+        seed: Seed of the splits, the same as that of `prepare_reviews`.
+        validation_share: Share of validation in each class, the same as there.
+        test_share: Share of test in each class, the same as there.
+        certainty: Least probability of a weak label.
+    """
+    import logging
+
+    from components.labelling.weak import WeakOptions, label_weakly
+    from components.report.weak_labels_page import write_weak_labels_page
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options = WeakOptions(seed, validation_share, test_share, certainty)
+    places = reviews.path, labelled.path, weak_labels_summary.path
+    made = label_weakly(*places, options, wanted=weak_labels)
+    write_weak_labels_page(weak_labels_summary.path, weak_labels_page.path)
+    metrics.log_metric("unrated", made.unrated)
+    metrics.log_metric("weak", made.weak)
+    if made.experiment:
+        metrics.log_metric("macro_f1_change", made.experiment[1]["difference"]["value"])
+    labelled.metadata["weak_labels"] = made.weak
+    labelled.metadata["verdict"] = made.verdict

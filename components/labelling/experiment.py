@@ -48,7 +48,7 @@ class Change:
     rows: int  # that it learns from
     macro_f1: float  # mean over the seeds
     difference: Estimate  # of macro-F1, from the first variant
-    verdict: str  # "helps", "harms" or "has no effect": whether the interval leaves 0 out
+    verdict: str  # "helps", "harms" or "has no proven effect": whether the interval leaves 0 out
 
     @property
     def in_words(self) -> str:
@@ -99,7 +99,9 @@ def compare_variants(
         difference = point[place] - point[0]
         draws = ((drawn[place] - drawn[0]) * luck.T / SEEDS).sum(axis=0)
         estimate = Estimate(float(difference.mean()), *percentile_interval(draws))
-        verdict = "helps" if estimate.low > 0 else "harms" if estimate.high < 0 else "has no effect"
+        verdict = "helps" if estimate.low > 0 else "harms"
+        if estimate.low <= 0 <= estimate.high:
+            verdict = "has no proven effect"
         rows = round(float(np.mean([len(one.rows) for one in several])))
         changes.append(Change(name, rows, float(point[place].mean()), estimate, verdict))
     return changes

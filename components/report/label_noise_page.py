@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from components.report.charts import Axis
 from components.report.interval_chart import IntervalRow, interval_chart
 from components.report.page import Headline, write_page
@@ -16,7 +18,7 @@ SHOWN = 50
 _CHARACTERS = 700
 
 _TITLES = {
-    "has no effect": ("", "Cleaning the labels has no effect"),
+    "has no proven effect": ("", "Cleaning the labels has no effect that shows"),
     "helps": ("good", "Cleaning the labels helps"),
     "harms": ("waiting", "Cleaning the labels harms"),
 }
@@ -45,7 +47,7 @@ def write_label_noise_page(
     )
 
 
-def effects_chart(experiment: list[dict[str, Any]]) -> str:
+def effects_chart(experiment: list[dict[str, Any]]) -> Markup:
     """The difference of each variant of an experiment from its first one."""
     rows = [
         IntervalRow(one["name"], *(one["difference"][end] for end in ("value", "low", "high")))
@@ -58,7 +60,7 @@ def _headline(summary: dict[str, Any]) -> Headline:
     if summary["reason"]:
         return Headline("waiting", "Label noise was not looked for", summary["verdict"])
     verdicts = [one["verdict"] for one in summary["experiment"][1:3]]
-    verdict = next((one for one in ("helps", "harms") if one in verdicts), "has no effect")
+    verdict = next((one for one in ("helps", "harms") if one in verdicts), "has no proven effect")
     return Headline(*_TITLES[verdict], summary["verdict"])
 
 

@@ -103,6 +103,7 @@ _LAUNCHES = StepSettings("1", "2G", 24 * 60, launches=True)
 _SETTINGS: dict[str, StepSettings] = {
     "ingest-reviews": StepSettings("1", "2G", 60, cached=False),
     "prepare-reviews": StepSettings("1", "2G", 60),
+    "label-weakly": StepSettings("2", "4G", 60),
     "find-label-noise": StepSettings("2", "4G", 60),
     "explore-reviews": StepSettings("1", "4G", 60),
     "browse-reviews": StepSettings("1", "4G", 30),

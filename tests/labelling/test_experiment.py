@@ -25,7 +25,7 @@ def test_a_change_that_helps_or_harms_is_told_from_none():
     wrong, some = np.where(CLASSES == 0, 1, CLASSES), np.arange(500)
     found = compared(first=learn(CLASSES), same=learn(CLASSES), wrong=learn(wrong, some))
     assert found["first"].difference.value == found["same"].difference.value == 0
-    assert found["same"].verdict == "has no effect"
+    assert found["same"].verdict == "has no proven effect"
     assert found["wrong"].verdict == "harms"
     assert found["wrong"].rows == 500
     difference = found["wrong"].difference

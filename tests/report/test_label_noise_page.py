@@ -14,7 +14,7 @@ CHANGES = {"keep all": 0.0, "drop": -0.02, "relabel": 0.004, "drop at random": 0
 
 
 def change(name, value):
-    verdict = "harms" if value + 0.01 < 0 else "has no effect"
+    verdict = "harms" if value + 0.01 < 0 else "has no proven effect"
     difference = {"value": value, "low": value - 0.01, "high": value + 0.01}
     return {"name": name, "rows": 1500, "macro_f1": 0.6, "difference": difference} | {
         "verdict": verdict
@@ -51,7 +51,9 @@ def page(tmp_path):
 def test_the_page_tells_the_verdict_the_experiment_and_the_suspects(page):
     read = page(SUMMARY, [suspect(rank) for rank in range(1, 61)])
     read.tells("Cleaning the labels harms", "Dropping the suspects harms.", "60", "of 1,700")
-    read.tells("same 190 validation rows", "drop", "0.020", "harms", "relabel", "has no effect")
+    read.tells(
+        "same 190 validation rows", "drop", "0.020", "harms", "relabel", "has no proven effect"
+    )
     read.tells("neutral", "positive", "60", "100.0", f"{60 - SHOWN} more", "1 · train · r1")
     read.tells("given: neutral (2.0", "suggested: positive (97.0")
     assert read.text.count("suggested: positive") == SHOWN
@@ -63,7 +65,7 @@ def test_the_page_tells_the_verdict_the_experiment_and_the_suspects(page):
 
 def test_no_effect_is_the_headline_where_no_interval_leaves_zero_out(page):
     calm = SUMMARY | {"experiment": [change(name, 0.001) for name in CHANGES]}
-    assert "Cleaning the labels has no effect" in page(calm, [suspect(1)]).text
+    assert "Cleaning the labels has no effect that shows" in page(calm, [suspect(1)]).text
 
 
 def test_texts_of_reviews_are_escaped_and_cut(page):
