@@ -68,6 +68,10 @@ class Columns:
         label_fields = ("rating", "sentiment") if labels.of_rating else ("sentiment",)
         return cls(named, label_fields if labels_required else ())
 
+    def layout(self, names: Sequence[str], source: str) -> "Layout":
+        """What is read from a source with these column names, and where; see `layout_of`."""
+        return layout_of(names, source, self)
+
     def recognised(self, names: Sequence[str]) -> int:
         """How many of these column names would be read."""
         known = ALIASES.keys() | {header_key(column) for column in self.named.values() if column}
@@ -162,9 +166,14 @@ def _accepted(label_fields: Sequence[str]) -> str:
 def _suggestion(wanted: Sequence[str], names: Sequence[str]) -> str:
     """What to write for one of the wanted fields, with the nearest column if any is near."""
     for target in wanted:
-        if near := _nearest(_LIKELY[target], names):
+        if near := likely_column(target, names):
             return f"{target}={near}"
     return f"{wanted[0]}=NAME"
+
+
+def likely_column(target: str, names: Sequence[str]) -> str:
+    """The column that may well hold a field, by its name, as `COLUMNS` takes it; "" if none."""
+    return _nearest(_LIKELY[target], names)
 
 
 def _nearest(words: Sequence[str], names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.data.batches import HOLDS_NUL, NOT_UTF8, Batch, Rejected, as_json
-from components.data.headers import Columns, Layout, layout_of
+from components.data.headers import FIELDS, Columns, Layout
 from components.shared.machine.errors import UserError
 
 PART_ROWS = 2_500
@@ -20,7 +20,7 @@ def read_parquet(stream: Any, name: str, columns: Columns) -> Iterator[tuple[Lay
 
     try:
         file = pq.ParquetFile(stream, pre_buffer=False)
-        layout = layout_of(file.schema_arrow.names, name, columns)
+        layout = columns.layout(file.schema_arrow.names, name)
         row = 0
         for part in file.iter_batches(batch_size=PART_ROWS):
             yield layout, _parquet_batch(part, layout, name, row)
@@ -40,6 +40,8 @@ def _parquet_batch(part: pa.RecordBatch, layout: Layout, name: str, first_row: i
     for target, position in layout.positions.items():
         column = part.column(position)
         if pa.types.is_nested(column.type):
+            if target not in FIELDS:
+                continue
             raise UserError(
                 f"{name} has lists or structs in column {layout.names[position]!r}; "
                 "give it plain values"

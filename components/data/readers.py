@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from components.data.batches import HOLDS_NUL, NOT_UTF8, Batch, Rejected, as_json
 from components.data.encodings import open_text
-from components.data.headers import ALIASES, Columns, Layout, header_key, layout_of
+from components.data.headers import ALIASES, Columns, Layout, header_key
 from components.data.lines import (
     TOO_LONG,
     LineFeed,
@@ -110,7 +110,7 @@ def _read_delimited(
             f"{name} has a column name that is not UTF-8 text, {readable(bad)[:60]!r}; "
             "save the file as UTF-8"
         )
-    layout = replace(layout_of(header, name, columns), separator=separator)
+    layout = replace(columns.layout(header, name), separator=separator)
 
     def rows() -> Iterator[_Row | Rejected]:
         for line, row, problem in records:
@@ -174,14 +174,14 @@ def _read_json_lines(feed: LineFeed, name: str, columns: Columns) -> Iterator[tu
                     f"{name} has no JSON object: line {first.line} is {first.reason}; write one "
                     "object per line"
                 )
-            layout = layout_of(keys, name, columns)
+            layout = columns.layout(keys, name)
         # Later objects may have keys that the first ones lacked.
         names = [*layout.names, *(key for key in keys if key not in layout.names)]
         texts = {
             target: pa.array(
                 [_as_text(row.value.get(names[position])) for row in good], pa.string()
             )
-            for target, position in layout_of(names, name, columns).positions.items()
+            for target, position in columns.layout(names, name).positions.items()
         }
 
         def raw(i: int, good: list[_Row] = good) -> str:
