@@ -50,7 +50,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install run approve serve site rollout ab-test traffic models verify ui lookup test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-training bench-data bench-features \
-        bench-distributed bench-serving sql sql-ddl sample constraints clean
+        bench-distributed bench-serving bench-understanding sql sql-ddl discover sample constraints clean
 
 ##@ On this machine
 
@@ -135,6 +135,9 @@ sql: $(INSTALLED) ## Ask the ingested reviews in SQL  [QUERY="SELECT …" OUT=fi
 sql-ddl: $(INSTALLED) ## Print the DDL by which another engine reads them  [ENGINE=athena LOCATION= AS_OF=]
 	@$(SQL) --ddl '$(or $(ENGINE),athena)' $(if $(LOCATION),--location '$(LOCATION)')
 
+discover: $(INSTALLED) ## Say what a file or folder holds and how to read it  DATA=
+	@$(BIN)/python -m pipelines.running.discover '$(DATA)' $(call READING,--)
+
 SQL = $(BIN)/python -m pipelines.running.sql --state '$(STATE)' --model-name '$(MODEL_NAME)' \
   $(if $(AS_OF),--as-of '$(AS_OF)')
 
@@ -216,6 +219,9 @@ bench-distributed: $(INSTALLED) ## Two training processes against one, on this m
 bench-serving: $(INSTALLED) ## The model server against KServe's stock way  MODEL= PREDICTIONS=
 	@test -n "$(MODEL)$(PREDICTIONS)" || { echo 'error: name two artifacts of a run: MODEL=…/exported PREDICTIONS=…/predictions' >&2; exit 2; }
 	$(BIN)/python tests/benchmarks/bench_serving.py --model '$(MODEL)' --predictions '$(PREDICTIONS)' $(ARGS)
+
+bench-understanding: $(INSTALLED) ## SQL on ten million reviews: registering, grouped counts, memory
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_sql.py $(ARGS)
 
 ##@ Housekeeping
 

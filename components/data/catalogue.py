@@ -69,7 +69,7 @@ def register(reviews: str | Path, fingerprint: str, source: str) -> DataSet | No
     warehouse = _warehouse()
     folder = _folder(warehouse, fingerprint)
     with locked(warehouse / ".lock"), _opened(warehouse) as catalogue:
-        for draft in folder.parent.glob(".*"):  # of runs that were killed
+        for draft in folder.parent.glob(f".{fingerprint}.*"):  # of runs that were killed
             shutil.rmtree(draft, ignore_errors=True)
         if not folder.is_dir():
             lay_out(reviews, folder)

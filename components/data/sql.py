@@ -149,7 +149,7 @@ def _answered(query: str, tables: Tables, limits: Limits) -> "Iterator[pa.Record
         except subprocess.TimeoutExpired:
             raise UserError(
                 f"the query took more than {limits.seconds:g} s and was stopped; narrow it, or "
-                "allow it more"
+                f"give it more with SECONDS={2 * limits.seconds:g}"
             ) from None
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()

@@ -34,7 +34,11 @@ class Moment:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Answer a query, or begin a prompt."""
-    exit_in_words(lambda: _sql(arguments))
+    try:
+        exit_in_words(lambda: _sql(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # as `| head` leaves it, and Python would say at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sql(arguments: Sequence[str] | None) -> None:

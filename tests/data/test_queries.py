@@ -98,13 +98,14 @@ def test_a_query_answers_what_pandas_does(name, sample, tmp_path):
         assert len(found) == min(20, len(truth))
         falls = name == "most-praised"
         order = found["mean_rating"].to_numpy()
-        assert np.all(np.diff(order) <= 1e-9) if falls else np.all(np.diff(order) >= -1e-9)
+        assert np.all(np.diff(order) <= 0) if falls else np.all(np.diff(order) >= 0)
         truth = truth[truth["clothing_id"].isin(found["clothing_id"])]
     assert len(found) == len(truth)
     by = {"by": key, "ignore_index": True}
     found, truth = found.sort_values(**by), truth.sort_values(**by)
     truth = truth[list(found)].fillna(np.nan)
-    pd.testing.assert_frame_equal(found.fillna(np.nan), truth, check_dtype=False)
+    rounded = {"rtol": 0, "atol": 0.051 if name == "lengths" else 0.00051}
+    pd.testing.assert_frame_equal(found.fillna(np.nan), truth, check_dtype=False, **rounded)
 
 
 @pytest.mark.parametrize("rows", [1, 10_000])

@@ -3,7 +3,7 @@ SELECT
   product_category,
   sentiment,
   count(*) AS reviews,
-  avg(rating) AS mean_rating
+  round(avg(rating), 3) AS mean_rating
 FROM reviews
 GROUP BY product_category, sentiment
 ORDER BY product_category, sentiment

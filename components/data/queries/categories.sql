@@ -2,8 +2,8 @@
 SELECT
   product_category,
   count(*) AS reviews,
-  avg(rating) AS mean_rating,
-  avg(sentiment) AS mean_sentiment
+  round(avg(rating), 3) AS mean_rating,
+  round(avg(sentiment), 3) AS mean_sentiment
 FROM reviews
 GROUP BY product_category
 ORDER BY reviews DESC, product_category

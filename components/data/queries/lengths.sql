@@ -2,9 +2,9 @@
 SELECT
   rating,
   count(*) AS reviews,
-  avg(length(review_body)) AS mean_characters,
+  round(avg(length(review_body)), 1) AS mean_characters,
   max(length(review_body)) AS most_characters,
-  avg(length(review_body) - length(replace(review_body, ' ', '')) + 1) AS mean_words
+  round(avg(length(review_body) - length(replace(review_body, ' ', '')) + 1), 1) AS mean_words
 FROM reviews
 GROUP BY rating
 ORDER BY rating

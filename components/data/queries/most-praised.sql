@@ -2,8 +2,8 @@
 SELECT
   clothing_id,
   count(*) AS reviews,
-  avg(rating) AS mean_rating,
-  avg(sentiment) AS mean_sentiment
+  round(avg(rating), 3) AS mean_rating,
+  round(avg(sentiment), 3) AS mean_sentiment
 FROM reviews
 WHERE clothing_id IS NOT NULL
 GROUP BY clothing_id

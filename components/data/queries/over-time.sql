@@ -2,8 +2,8 @@
 SELECT
   date_trunc('month', event_timestamp) AS review_month,
   count(*) AS reviews,
-  avg(rating) AS mean_rating,
-  avg(sentiment) AS mean_sentiment
+  round(avg(rating), 3) AS mean_rating,
+  round(avg(sentiment), 3) AS mean_sentiment
 FROM reviews
 GROUP BY date_trunc('month', event_timestamp)
 ORDER BY review_month

@@ -2,8 +2,8 @@
 SELECT
   sentiment,
   count(*) AS reviews,
-  CAST(count(*) AS DOUBLE) / sum(count(*)) OVER () AS share,
-  avg(rating) AS mean_rating
+  round(CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (), 4) AS share,
+  round(avg(rating), 3) AS mean_rating
 FROM reviews
 GROUP BY sentiment
 ORDER BY sentiment

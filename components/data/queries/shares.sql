@@ -3,7 +3,8 @@ SELECT
   product_category,
   sentiment,
   count(*) AS reviews,
-  CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (PARTITION BY product_category) AS share
+  round(CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (PARTITION BY product_category), 4)
+    AS share
 FROM reviews
 GROUP BY product_category, sentiment
 ORDER BY product_category, sentiment
