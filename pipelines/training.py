@@ -2,6 +2,7 @@
 
 from components.data.component import ingest_reviews, prepare_reviews
 from components.features.component import build_features, retrieve_training_set
+from components.labelling.component import label_weakly
 from components.training.component import fine_tune_classifier
 from pipelines.assessment import assessment_pipeline
 from pipelines.running.pipeline import pipeline
@@ -20,6 +21,7 @@ def training_pipeline(
     labels: str = "sentiments",
     columns: str = "",
     max_rejected_share: float = 0.2,
+    weak_labels: bool = False,
     base_model: str = "minilm",
     max_tokens: int = 160,
     validation_share: float = 0.1,
@@ -46,6 +48,7 @@ def training_pipeline(
         columns: Fields and the columns to read them from, as in `review_body=text rating=stars`;
             what is not named is found by the column names that are known.
         max_rejected_share: Share of the rows above which their rejection ends the run.
+        weak_labels: Label reviews that have no rating by functions that vote, for training alone.
         base_model: `minilm` (packaged), a folder, or a hub id such as `roberta-base`.
         max_tokens: Longest input in tokens; longer reviews are cut.
         validation_share: Share of the reviews that training is watched on.
@@ -74,9 +77,18 @@ def training_pipeline(
             max_rejected_share=max_rejected_share,
         )
     )
+    labelled = place(
+        label_weakly(
+            reviews=ingested.outputs["reviews"],
+            weak_labels=weak_labels,
+            seed=seed,
+            validation_share=validation_share,
+            test_share=test_share,
+        )
+    )
     prepared = place(
         prepare_reviews(
-            reviews=ingested.outputs["reviews"],
+            reviews=labelled.outputs["labelled"],
             seed=seed,
             validation_share=validation_share,
             test_share=test_share,

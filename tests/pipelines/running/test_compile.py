@@ -22,9 +22,8 @@ SETTINGS = step_settings()
 ROLLOUT_STEPS = {"fetch-version", "roll-out-model", "record-rollout"}
 AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
 PREFLIGHT_STEPS = {"check-from-inside", "check-training-image", "start-predictor"}
-NOT_YET_PLACED = {"label-weakly"}
 STEPS = {
-    "training": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS - PREFLIGHT_STEPS - NOT_YET_PLACED,
+    "training": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS - PREFLIGHT_STEPS,
     "approval": {"fetch-version", "check-deployment", "promote-model"},
     "rollout": ROLLOUT_STEPS,
     "ab-test": AB_TEST_STEPS,
