@@ -76,3 +76,22 @@ def test_a_step_of_ones_own_needs_what_the_page_says(monkeypatch, tmp_path, own_
         words_pipeline, {}, runs=tmp_path / "runs", state=tmp_path / "state", quiet=True
     )
     assert read_json(done.artifact("count-words", "counts"))["negative"] > 0
+
+
+def test_a_labelling_function_of_ones_own_is_one_file(monkeypatch, tmp_path):
+    import pyarrow as pa
+
+    from components.labelling import own, voting
+    from components.shared.records.labels import SENTIMENTS
+
+    voting.all_functions()  # those of the project register once in a process
+    monkeypatch.setattr(voting, "_registered", dict(voting._registered))
+    monkeypatch.setattr(own, "__path__", [str(tmp_path)])
+    (block,) = blocks("your-own-labelling-function.md")
+    assert block.startswith("# components/labelling/own/seams.py")
+    (tmp_path / "seams.py").write_text(block, encoding="utf-8")
+    mine = [one for one in voting.all_functions() if one.name in ("open_seams", "everyone_asks")]
+    assert next(one.about for one in mine) == "A seam that gave way."
+    reviews = pa.table({"text": ["A seam opened", "Compliments, compliments", "A gift", None]})
+    found = voting.label_matrix(reviews, mine, SENTIMENTS)
+    assert found.tolist() == [[0, -1], [-1, 2], [-1, -1], [-1, -1]]

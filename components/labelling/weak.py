@@ -1,6 +1,7 @@
 """Weak supervision: labels for reviews without a rating, by functions that vote."""
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,10 +26,15 @@ from components.labelling.label_models import (
 )
 from components.labelling.rated_reviews import RatedReviews, rated_reviews, read_reviews
 from components.labelling.voting import ABSTAIN, all_functions, label_matrix
-from components.shared.machine.files import write_json, write_parquet
+from components.shared.machine.files import (
+    read_parquet,
+    replaced_when_whole,
+    write_json,
+    write_parquet,
+)
 from components.shared.machine.options import Options, option
 from components.shared.records.labels import LabelSet
-from components.shared.records.reviews import LABELLED_SCHEMA, WEAK
+from components.shared.records.reviews import LABELLED_SCHEMA, REVIEW_SCHEMA, WEAK
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +87,8 @@ def label_weakly(
 
     Args:
         reviews: What ingest wrote.
-        labelled: Where to write the same rows, `LABELLED_SCHEMA`, some of them labelled now.
+        labelled: Where to write the same rows, `LABELLED_SCHEMA`, some of them labelled now; where
+            none is, the file as it was.
         summary: Where to write the summary as JSON.
         options: How to label; the defaults where None.
         wanted: Whether to label at all.
@@ -93,20 +100,21 @@ def label_weakly(
         UserError: If a labelling function fails, or the rated reviews cannot be divided.
     """
     options = options or WeakOptions()
-    table = read_reviews(reviews)
-    unrated = table["sentiment"].null_count
-    try:
-        if not wanted:
-            raise FewTexts("weak_labels is not set")
-        if not unrated:
-            raise FewTexts("each has a rating or a label already")
-        rows = rated_reviews(table, options.seed, options.validation_share, options.test_share)
-        made, labels = _label(rows, options)
-        table = _with_weak_labels(rows, *labels)
-    except FewTexts as why:
-        made = WeakSummary(unrated, 0, f"No review was labelled: {why}.", str(why))
-    write_parquet(labelled, table)
-    write_json(summary, asdict(made))
+    unrated = read_parquet(reviews, REVIEW_SCHEMA, ["sentiment"])["sentiment"].null_count
+    with replaced_when_whole(labelled) as draft:
+        try:
+            if not wanted:
+                raise FewTexts("weak_labels is not set")
+            if not unrated:
+                raise FewTexts("each has a rating or a label already")
+            table = read_reviews(reviews)
+            rows = rated_reviews(table, options.seed, options.validation_share, options.test_share)
+            made, labels = _label(rows, options)
+            write_parquet(draft, _with_weak_labels(rows, *labels))
+        except FewTexts as why:
+            made = WeakSummary(unrated, 0, f"No review was labelled: {why}.", str(why))
+            shutil.copyfile(reviews, draft)  # however many rows it has, in no memory
+        write_json(summary, asdict(made))
     logger.info("%s", made.verdict)
     return made
 

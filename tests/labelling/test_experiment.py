@@ -48,6 +48,14 @@ def test_a_row_counts_by_its_weight():
     assert found["unsure"].macro_f1 > found["sure"].macro_f1 + 0.1
 
 
+def test_intervals_are_wider_where_several_variants_are_tried():
+    wrong = learn(np.where(CLASSES == 0, 1, CLASSES), np.arange(40))
+    alone = compared(first=learn(CLASSES), wrong=wrong)["wrong"].difference
+    beside = compared(first=learn(CLASSES), wrong=wrong, more=wrong, still=wrong)
+    wide = beside["wrong"].difference
+    assert wide.low < alone.low < alone.high < wide.high
+
+
 def test_each_seed_has_a_training_of_its_own():
     seen = []
 

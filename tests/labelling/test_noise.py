@@ -84,10 +84,11 @@ def test_neither_test_rows_nor_weak_labels_are_looked_at(search):
 
 
 def test_validation_has_no_say_in_what_is_suspected_in_training(search):
-    rows = prepared_rows(600)
-    noisy, _ = with_errors(rows, 0.5)
-    pairs = zip(rows, noisy, strict=True)
-    other = [wrong if row["split"] == "validation" else row for row, wrong in pairs]
+    rows, _ = with_errors(prepared_rows(600), 0.1)
+    other = [
+        row | {"sentiment": (row["sentiment"] + 2) % 3 - 1} if row["split"] == "validation" else row
+        for row in rows
+    ]
 
     def of_training(found):
         return [row["review_id"] for row in found[1] if row["split"] == "train"]
