@@ -113,7 +113,7 @@ def data_sets() -> list[DataSet]:
     warehouse = _warehouse()
     if not warehouse.is_dir():
         raise UserError(f"there is no catalogue in {warehouse}; {remedy}")
-    with locked(warehouse / ".lock"), _opened(warehouse) as catalogue:
+    with _opened(warehouse) as catalogue:
         table = _table(catalogue, warehouse)
         found = _data_sets(table, warehouse) if table else []
     if not found:

@@ -41,8 +41,10 @@ def follow_the_files(catalogue: "SqlCatalog", identifier: tuple[str, str], here:
             "the folder there, or set CATALOGUE_WAREHOUSE to the folder above it"
         )
     written = _rewritten(current, str(Path(recorded).parents[1]), str(here))
+    unchanged = IcebergTables.metadata_location == recorded  # unless another process was faster
     with catalogue.engine.begin() as connection:
-        connection.execute(update(IcebergTables).where(*row).values(metadata_location=written))
+        changed = update(IcebergTables).where(*row, unchanged)
+        connection.execute(changed.values(metadata_location=written))
 
 
 def _rewritten(metadata: Path, there: str, here: str) -> str:

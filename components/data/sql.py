@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,16 +111,23 @@ def save(query: str, tables: Tables, target: Path, limits: Limits) -> tuple[int,
         UserError: As `ask`, and if the file's ending is not one of `FORMATS`.
     """
     check_format(target)
+    import pyarrow as pa
+
     rows = 0
-    with (
-        _answered(query, tables, limits) as reader,
-        replaced_when_whole(target) as draft,
-        _writer(target, draft, reader.schema) as write,
-    ):
-        for batch in reader:
-            kept = batch.slice(0, max(0, limits.rows - rows))
-            write(kept)
-            rows += batch.num_rows
+    try:
+        with (
+            _answered(query, tables, limits) as reader,
+            replaced_when_whole(target) as draft,
+            _writer(target, draft, reader.schema) as write,
+        ):
+            for batch in reader:
+                kept = batch.slice(0, max(0, limits.rows - rows))
+                write(kept)
+                rows += batch.num_rows
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{target.suffix} cannot hold a column of the answer ({error}); cast it to VARCHAR"
+        ) from None
     return min(rows, limits.rows), rows > limits.rows
 
 
@@ -185,9 +193,11 @@ def _writer(target: Path, draft: Path, schema: "pa.Schema") -> Iterator[Any]:
 
 
 def _strict(value: Any) -> Any:
-    """A value as JSON may hold it: what is no finite number is null."""
+    """A value as JSON may hold it: what is no finite number is null, a decimal a number."""
     if isinstance(value, dict):
         return {name: _strict(part) for name, part in value.items()}
     if isinstance(value, list):
         return [_strict(part) for part in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

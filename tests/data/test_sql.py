@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -89,14 +90,12 @@ def test_nothing_but_one_select_runs(quickly, tmp_path, query):
         "in_this_process",
     ],
 )
-def test_nothing_but_the_views_can_be_read(quickly, tables, tmp_path, source):
-    import pandas as pd
-
-    in_this_process = pd.DataFrame({"secret": [1]})
+def test_nothing_but_the_views_can_be_read(quickly, tmp_path, monkeypatch, source):
+    frame = pd.DataFrame({"secret": [1]})
+    monkeypatch.setattr(query_process, "in_this_process", frame, raising=False)
     beside = write_reviews(tmp_path / "beside.parquet", ROWS)
     with pytest.raises(UserError):
         quickly(f"SELECT * FROM {source.format(beside=beside)}")
-    assert len(in_this_process) == 1
 
 
 @pytest.mark.parametrize(
@@ -137,6 +136,27 @@ def test_an_answer_is_saved_in_the_format_of_its_name(tables, tmp_path, ending):
         rows = read(target).to_pylist()
     assert [row["n"] for row in rows] == list(range(12_000))
     assert rows[3]["said"] == 'é"'
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "json"])
+def test_what_a_format_cannot_hold_is_one_sentence(tables, tmp_path, ending):
+    target = tmp_path / f"answer.{ending}"
+    many = (
+        "SELECT [1, NULL] AS several, sum(range) AS total, DATE '2024-01-02' AS day FROM range(9)"
+    )
+    strange = "SELECT INTERVAL 1 DAY AS wait, {'a': 'nan' :: DOUBLE} AS pair, 'x' :: BLOB AS bytes"
+    for query in (many, strange):
+        try:
+            save(query, tables, target, Limits())
+        except UserError as error:
+            assert "cast it to VARCHAR" in str(error)  # noqa: PT017
+            assert ending != "json"
+        else:
+            assert target.exists()
+    if ending == "json":
+        save(many, tables, target, Limits())
+        said = json.loads(target.read_text())
+        assert said == {"several": [1, None], "total": 36, "day": "2024-01-02"}
 
 
 def test_a_query_that_fails_leaves_the_file_of_before(tables, tmp_path):
