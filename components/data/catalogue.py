@@ -177,13 +177,21 @@ def _opened(warehouse: Path) -> "Iterator[SqlCatalog]":
 
 def _table(catalogue: "SqlCatalog", warehouse: Path) -> "Table | None":
     """The table, whose files may have been moved or copied with the warehouse; None without one."""
-    from pyiceberg.exceptions import NoSuchTableError
+    from pyiceberg.exceptions import NoSuchTableError, ValidationError
 
-    follow_the_files(catalogue, _IDENTIFIER, warehouse / TABLE)
     try:
+        follow_the_files(catalogue, _IDENTIFIER, warehouse / TABLE)
         return catalogue.load_table(_IDENTIFIER)
     except NoSuchTableError:
         return None
+    except UserError:
+        raise
+    except (ValidationError, ValueError, OSError) as error:
+        raise UserError(
+            f"the metadata of the catalogue in {warehouse} cannot be read "
+            f"({' '.join(str(error).split())[:200]}); restore the folder from a copy, or move it "
+            "away and ingest again"
+        ) from error
 
 
 def _made(catalogue: "SqlCatalog", warehouse: Path) -> "Table":

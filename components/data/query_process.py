@@ -78,15 +78,20 @@ def _locked_down(request: Request) -> "duckdb.DuckDBPyConnection":
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "allow_community_extensions": False,
-        "python_enable_replacements": False,
         "memory_limit": request.memory,
         "temp_directory": request.overflow,
         "max_temp_directory_size": "10GB",
     }
     connection = duckdb.connect(config=settings)
     connection.execute("SET TimeZone = 'UTC'")
-    for name, query in request.views.items():
-        connection.execute(f"CREATE VIEW {name} AS {query}")
+    try:
+        for name, query in request.views.items():
+            connection.execute(f"CREATE VIEW {name} AS {query}")
+    except duckdb.Error as error:
+        raise UserError(
+            f"the reviews cannot be read ({_in_words(error)}); remove the folder of these data and "
+            "ingest them again"
+        ) from None
     allowed = {*request.files, *map(_escaped, request.files)}
     connection.execute(f"SET allowed_paths = [{', '.join(map(literal, sorted(allowed)))}]")
     connection.execute("SET enable_external_access = false")

@@ -182,6 +182,17 @@ def test_a_database_that_cannot_be_reached_is_one_sentence(catalogue, tmp_path, 
         register(write_reviews(tmp_path / "a", [{}]), "aa", "a.csv")
 
 
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_text("{")])
+def test_metadata_that_cannot_be_read_are_one_sentence(catalogue, tmp_path, damage):
+    register(write_reviews(tmp_path / "a", [{}]), "aa", "a.csv")
+    for file in (catalogue / "reviews" / "metadata").glob("*.json"):
+        damage(file)
+    with pytest.raises(
+        UserError, match=r"cannot be read .*restore the folder from a copy, or move"
+    ):
+        data_sets()
+
+
 def test_a_file_that_is_missing_is_named_with_the_remedy(catalogue, tmp_path):
     made = register(write_reviews(tmp_path / "a", [{}]), "aa", "a.csv")
     shutil.rmtree(made.folder)

@@ -1,6 +1,7 @@
 import pyarrow.parquet as pq
 from kfp.dsl import HTML, Metrics
 
+from components.data.catalogue import data_sets
 from components.data.component import (
     browse_reviews,
     explore_reviews,
@@ -11,12 +12,23 @@ from components.shared.machine.files import read_json
 from components.shared.records.reviews import PREPARED_SCHEMA
 from tests.report.reading import Page
 
+ARTIFACTS = ("reviews", "quarantine", "ingest_summary", "metrics")
+
+
+def test_ingest_registers_its_rows_where_the_environment_names_a_catalogue(catalogue, tmp_path):
+    made = {name: Metrics(uri=str(tmp_path / name)) for name in ARTIFACTS}
+    outputs = ingest_reviews.python_func(**made)
+    (data,) = data_sets()
+    assert (data.fingerprint, data.rows) == outputs
+    assert data.source == "sample"
+    assert made["reviews"].metadata["snapshot"] == str(data.snapshot_id)
+
 
 def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path):
     def artifacts(*names):
         return {name: Metrics(uri=str(tmp_path / name)) for name in names}
 
-    made = artifacts("reviews", "quarantine", "ingest_summary", "metrics")
+    made = artifacts(*ARTIFACTS)
     outputs = ingest_reviews.python_func(**made)
     summary = read_json(tmp_path / "ingest_summary")
     assert outputs == (summary["fingerprint"], summary["rows_kept"])
