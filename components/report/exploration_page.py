@@ -82,14 +82,14 @@ def _standing(number: int, one: str, several: str) -> str:
 def _on_categories(categories: Mapping[str, Any], largest: str) -> str:
     """Which category differs most from the whole in the most frequent class, if one does surely."""
     whole = categories["overall"].get(largest, 0.0)
+    rows = _with_shares(categories)
     apart = [
         (abs(share["value"] - whole), share["value"], _name(row))
-        for row in categories["rows"]
-        if (share := row["shares"][largest]) and share["apart"]
+        for row in rows
+        if (share := row["shares"][largest])["apart"]
     ]
     if not apart:
-        several = sum(row["shares"][largest] is not None for row in categories["rows"]) > 1
-        return "No category differs surely from the whole." if several else ""
+        return "No category differs surely from the whole." if len(rows) > 1 else ""
     _, value, name = max(apart)
     return f"Reviews of {name} stand apart: {percent(value, 0)} {largest}."
 
@@ -102,9 +102,9 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _with_shares(categories: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The categories that have reviews enough; none if no review has a category."""
-    rows = categories["rows"] if categories["in_all"] else []
-    return [row for row in rows if any(row["shares"].values())]
+    """The rows that have reviews enough; none if no category by itself has."""
+    rows = [row for row in categories["rows"] if any(row["shares"].values())]
+    return rows if any(row["name"] is not None for row in rows) else []
 
 
 def _map(categories: Mapping[str, Any], classes: Sequence[str]) -> Markup:

@@ -1,6 +1,5 @@
 """A table of numbers as inline SVG whose cells are the darker the higher their value."""
 
-import math
 from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
@@ -8,7 +7,7 @@ from markupsafe import Markup
 from components.report.charts import WIDTH
 from components.report.drawing import TEXT_SIZE, TICK_SIZE, drawing, ink
 from components.report.formats import readable
-from components.report.interval_chart import shortened, width_of
+from components.report.interval_chart import finite, shortened, width_of
 
 ROW, GAP, WIDE = 28, 2, 560
 _FAINTEST, _STRONGEST = 0.06, 0.56
@@ -34,8 +33,8 @@ def heatmap(
     Returns:
         `<svg>`; empty if no cell has a number.
     """
-    finite = [[_finite(value) for value in row] for row in values]
-    there = [value for row in finite for value in row if value is not None]
+    numbers = [[finite(value) for value in row] for row in values]
+    there = [value for row in numbers for value in row if value is not None]
     if not there:
         return Markup("")
     low, high = min(there), max(there)
@@ -63,7 +62,7 @@ def heatmap(
         for line, name in enumerate(names):
             beside = text | {"color": ink("ink"), "ha": "right"}
             axes.text(-8 / cell, line + 0.5 + 4.5 / ROW, name, **beside)
-            for place, value in enumerate(finite[line]):
+            for place, value in enumerate(numbers[line]):
                 share = 0.5 if high == low else ((value or 0.0) - low) / (high - low)
                 opacity = _FAINTEST + (_STRONGEST - _FAINTEST) * share
                 filled = {"color": ink("accent"), "alpha": opacity}
@@ -76,7 +75,7 @@ def heatmap(
                     middle = place + 0.5, line + 0.5 + 4 / ROW
                     small = text | {"color": ink("ink"), "fontsize": TICK_SIZE}
                     axes.text(*middle, told, ha="center", **small)
-        return chart.svg(title, _told(rows, columns, finite, form))
+        return chart.svg(title, _told(rows, columns, numbers, form))
 
 
 def _told(
@@ -93,7 +92,3 @@ def _told(
         )
         lines.append(f"{name}: {', '.join(cells)}")
     return "; ".join(lines) + "."
-
-
-def _finite(number: float | None) -> float | None:
-    return None if number is None or not math.isfinite(number) else float(number)

@@ -57,14 +57,14 @@ def interval_chart(
         axes.set_ylim(ROW * len(rows), 0)
         _frame(chart, rows, x.label)
         for number, row in enumerate(rows):
-            if _finite(reference) is not None and _finite(row.value) is not None:
+            if finite(reference) is not None and finite(row.value) is not None:
                 place = (min(max(reference, low), high),) * 2
                 edges = ROW * number, ROW * (number + 1)
                 axes.plot(place, edges, color=ink("soft"), lw=1.4, ls=(0, (3, 3)))
             _draw(chart, row, ROW * (number + 0.5), (low, high))
         told = "; ".join(map(_told, rows))
         svg = chart.svg(title, f"{x.label}: {told}." if x.label else f"{told}.")
-    if all(_finite(row.chance) is None for row in rows):
+    if all(finite(row.chance) is None for row in rows):
         return svg
     return svg + Markup(
         '<p class="legend"><span><span class="key-tick"></span>expected by chance</span></p>'
@@ -110,7 +110,7 @@ def _frame(chart: Drawing, rows: Sequence[IntervalRow], label: str) -> None:
 
 def _draw(chart: Drawing, row: IntervalRow, y: float, ends: tuple[float, float]) -> None:
     """The interval's line, the tick of chance above it and the dot on it; or the words."""
-    axes, value = chart.axes, _finite(row.value)
+    axes, value = chart.axes, finite(row.value)
     if value is None:
         style: dict[str, Any] = {"ha": "left", "va": "baseline", "fontsize": TICK_SIZE}
         place = ends[0] + 0.015 * (ends[1] - ends[0])
@@ -118,7 +118,7 @@ def _draw(chart: Drawing, row: IntervalRow, y: float, ends: tuple[float, float])
         return
     inside = [min(max(each, ends[0]), ends[1]) for each in (value, *_interval(row, value))]
     axes.plot(inside[1:], (y, y), color=ink(row.colour), lw=5, alpha=0.45)
-    if (chance := _finite(row.chance)) is not None:
+    if (chance := finite(row.chance)) is not None:
         chance = min(max(chance, ends[0]), ends[1])
         axes.plot((chance, chance), (y - 8, y + 8), color=ink("ink"), lw=1.6)
     (marker,) = axes.plot(inside[:1], [y], **dot(row.colour, 9))
@@ -127,33 +127,34 @@ def _draw(chart: Drawing, row: IntervalRow, y: float, ends: tuple[float, float])
 
 def _told(row: IntervalRow) -> str:
     """The row in words."""
-    value = _finite(row.value)
+    value = finite(row.value)
     if value is None:
         return f"{row.name}: {row.words or 'no value'}"
     low, high = _interval(row, value)
     told = f"{row.name}: {value:.4g}"
     if low < high:
         told += f", {low:.4g} to {high:.4g}"
-    if _finite(row.chance) is not None:
+    if finite(row.chance) is not None:
         told += f", by chance {row.chance:.4g}"
     return told + (f" ({row.words})" if row.words else "")
 
 
 def _interval(row: IntervalRow, value: float) -> tuple[float, float]:
-    low, high = _finite(row.low), _finite(row.high)
+    low, high = finite(row.low), finite(row.high)
     return value if low is None else low, value if high is None else high
 
 
-def _finite(number: float | None) -> float | None:
+def finite(number: float | None) -> float | None:
+    """The number, or None if it is infinite or not a number."""
     return None if number is None or not math.isfinite(number) else float(number)
 
 
 def _extent(rows: Sequence[IntervalRow], reference: float | None) -> tuple[float, float]:
     """From the smallest to the largest number that is drawn, with a margin."""
-    numbers = [_finite(reference)]
+    numbers = [finite(reference)]
     for row in rows:
-        if (value := _finite(row.value)) is not None:
-            numbers += [value, *_interval(row, value), _finite(row.chance)]
+        if (value := finite(row.value)) is not None:
+            numbers += [value, *_interval(row, value), finite(row.chance)]
     there = [number for number in numbers if number is not None] or [0.0, 1.0]
     low, high = min(there), max(there)
     margin = 0.05 * (high - low) or max(abs(low), 1.0) * 0.1

@@ -17,7 +17,7 @@ def review(number=0, sentiment=1, **changes):
     """A prepared row whose text says its class and number."""
     row = {"review_id": f"r{number}", "sentiment": sentiment, "split": "train", "copies": 1}
     row |= {"label_source": "rating", "label_probability": 1.0}
-    row |= {"review_body": f"{BODIES[1 - sentiment]} {number}", "event_timestamp": UNDATED}
+    row |= {"review_body": f"{BODIES[(1 - sentiment) % 3]} {number}", "event_timestamp": UNDATED}
     return row | changes
 
 
