@@ -28,6 +28,16 @@ def test_texts_that_grow_rarer_with_their_length_are_not_cut():
     assert cut_texts(lengths_of(SHORT), lengths_of(SHORT)) is None
 
 
+def test_a_frequent_length_that_others_go_beyond_is_no_limit():
+    lengths = lengths_of(SHORT[SHORT < 495], [500] * 500, np.repeat(np.arange(511, 541), 10))
+    assert cut_texts(lengths, lengths) is None
+
+
+def test_texts_of_any_length_up_to_the_longest_are_not_cut():
+    lengths = lengths_of(np.repeat(np.arange(100, 501), 10), np.repeat(np.arange(491, 501), 15))
+    assert cut_texts(lengths, lengths) is None
+
+
 def test_many_short_texts_alike_are_not_cut():
     assert cut_texts(lengths_of(SHORT, [4] * 3000), lengths_of([4])) is None
 
