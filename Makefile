@@ -47,7 +47,7 @@ UI_PORT ?= 5000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run approve serve site rollout ab-test traffic models verify ui lookup test test-all lint format compile images push-images \
+.PHONY: help install run approve serve site rollout ab-test traffic explain models verify ui lookup test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-training bench-data bench-features \
         bench-distributed bench-serving bench-understanding sql sql-ddl discover sample constraints clean
@@ -112,6 +112,14 @@ traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 S
 	@test -n "$(REVIEWS)" || { echo 'error: name a Parquet file of reviews: make traffic REVIEWS=…' >&2; exit 2; }
 	$(BIN)/python -m components.deployment.local.traffic --url 'http://127.0.0.1:$(SITE_PORT)' \
 	  --model-name '$(MODEL_NAME)' --reviews '$(REVIEWS)' --rate '$(or $(RATE),50)' $(ARGS)
+
+# As it was typed: a dollar sign and quotes of the review stay what they are.
+EXPLAIN = $(BIN)/python -m pipelines.running.explain
+explain: export EXPLAINED_TEXT := $(value TEXT)
+explain: export EXPLAINED_TITLE := $(value TITLE)
+explain: $(INSTALLED) ## Say why a version answers a review as it does  TEXT="…" [TITLE= VERSION=champion OUT=page.html]
+	@$(EXPLAIN) --text="$$EXPLAINED_TEXT" --title="$$EXPLAINED_TITLE" \
+	  --version '$(or $(VERSION),champion)' --model-name '$(MODEL_NAME)' --state '$(STATE)' --output '$(OUT)'
 
 models: $(INSTALLED) ## List the registered versions
 	$(IN_STATE) $(BIN)/python -m components.registry --model-name '$(MODEL_NAME)' list
