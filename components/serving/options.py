@@ -28,6 +28,9 @@ class ModelOptions(Options, called="server option"):
     features: bool = option(
         False, "answer by review_id too, from the feature store that the environment names"
     )
+    explain: bool = option(
+        False, "say at :explain which words an answer rests on; needs the extra `explaining`"
+    )
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,16 @@ logger = logging.getLogger(__name__)
 JSON = "application/json"
 BINARY = "application/octet-stream"
 
+
+class SwitchedOff(Exception):  # noqa: N818 (what it says is what the endpoint is)
+    """An endpoint that the server has only where its option says so."""
+
+
 _STATUS: Mapping[type[Exception], int] = {
     RequestValidationError: 400,  # Like all else that the client did wrong; FastAPI says 422.
     InvalidInput: 400,
     ModelNotFound: 404,
+    SwitchedOff: 404,
     ClientDisconnect: 499,  # Nobody reads it.
     NotImplementedError: 501,
     ModelNotReady: 503,
@@ -61,22 +67,26 @@ class BodyTooLong(InvalidInput):
 
 
 def rest_application(
-    data_plane: ForgivingDataPlane, max_body_bytes: int, *, page: bool = False
+    data_plane: ForgivingDataPlane,
+    max_body_bytes: int,
+    *,
+    page: bool = False,
+    explains: bool = False,
 ) -> FastAPI:
     """The endpoints of v1, v2, metrics and the OpenAPI description, with errors in words.
 
     With a page to try the model on at `/` for browsers; all others find there that the server is
-    alive, as they do at any server of KServe's.
+    alive, as they do at any server of KServe's. `explains` says whether the model does.
     """
     model = data_plane.model
     page_there = page_of(model.name, model.version, model.class_names) if page else None
 
-    async def infer(request: Request, protocol: str) -> Response:
+    async def infer(request: Request, protocol: str, verb: str = "infer") -> Response:
         name = await checked(request)
         headers = dict(request.headers)
         body = await _body(request, max_body_bytes)
         question, attributes = data_plane.decode(body, headers, protocol, name)
-        answer, answer_headers = await data_plane.infer(name, question, headers)
+        answer, answer_headers = await getattr(data_plane, verb)(name, question, headers)
         content, encoding_headers = data_plane.encode(name, answer, headers, attributes)
         answer_headers |= encoding_headers
         answer_headers.pop("content-length", None)
@@ -102,7 +112,12 @@ def rest_application(
         return await infer(request, "v2")
 
     async def explain(request: Request) -> Response:
-        raise NotImplementedError("this server explains no predictions")
+        if not explains:
+            raise SwitchedOff(
+                "this server explains no answers; start it with --explain (on a cluster, among the "
+                "rollout's server_arguments, with an image that has the extra `explaining`)"
+            )
+        return await infer(request, "v1", "explain")
 
     async def metadata(request: Request) -> Response:
         name = await checked(request)
@@ -139,7 +154,7 @@ def rest_application(
     register_v1_endpoints(app, data_plane, repository)
     register_v2_endpoints(app, data_plane, repository)
     names = tuple(model.class_names)
-    document = openapi_document(model.name, model.version, names, page=page)
+    document = openapi_document(model.name, model.version, names, page=page, explains=explains)
     app.openapi = lambda: document  # type: ignore[method-assign]
     for kind in _STATUS:
         app.add_exception_handler(kind, _answer_error)

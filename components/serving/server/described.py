@@ -10,7 +10,13 @@ from typing import Any
 from kserve.protocol.rest import v2_datamodels as of_kserve
 from pydantic.json_schema import models_json_schema
 
-from components.serving.server.protocol import MAX_CHARACTERS, MAX_REVIEWS, V2_INPUTS, V2_OUTPUTS
+from components.serving.server.protocol import (
+    MAX_CHARACTERS,
+    MAX_EXPLAINED,
+    MAX_REVIEWS,
+    V2_INPUTS,
+    V2_OUTPUTS,
+)
 
 _REF = "#/components/schemas/"
 _TEXT = {"type": ["string", "null"], "maxLength": MAX_CHARACTERS}
@@ -31,7 +37,12 @@ _ANSWERS = (
 
 
 def openapi_document(
-    name: str, version: str, class_names: tuple[str, ...], *, page: bool
+    name: str,
+    version: str,
+    class_names: tuple[str, ...],
+    *,
+    page: bool,
+    explains: bool = False,
 ) -> dict[str, Any]:
     """The document, as OpenAPI 3.1."""
     _, models = models_json_schema(
@@ -78,6 +89,17 @@ def openapi_document(
                 }
             },
         }
+    if explains:
+        schemas["V1Explanations"] = _object(
+            {"explanations": _list(_explanation(name, class_names))}
+        )
+        described[f"/v1{model}:explain"] = {
+            "post": {
+                "summary": f"The same with what each word adds; {MAX_EXPLAINED} reviews at most",
+                "requestBody": _body("V1Request"),
+                "responses": _answers("V1Explanations"),
+            }
+        }
     if page:
         content = described["/"]["get"]["responses"]["200"]["content"]
         content["text/html"] = {"schema": _STRING}
@@ -117,6 +139,14 @@ def _prediction(name: str, class_names: tuple[str, ...]) -> dict[str, Any]:
             "model_version": _STRING,
         }
     )
+
+
+def _explanation(name: str, class_names: tuple[str, ...]) -> dict[str, Any]:
+    number = {"type": "number"}
+    word = _object({"word": _STRING, "attribution": number, "joined": {"const": True}}, "joined")
+    answer = _prediction(name, class_names)
+    added = {"words": _list(word), "difference": number, "completeness_error": number}
+    return _object(answer["properties"] | added)
 
 
 def _in_path(name: str, value: str | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ are read into the same reviews and written from the same predictions. What a cli
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from kserve.protocol.infer_type import InferInput
 
     from components.serving.model.predictor import Predictions
+    from components.shared.records.explanation import Explanation
 
 MAX_REVIEWS = 1000
 """Most reviews in a request; more would hold the server for too long."""
+
+MAX_EXPLAINED = 8
+"""Most reviews in a request for explanations, each of which takes as long as a hundred answers."""
 
 MAX_CHARACTERS = 100_000
 """Longest review; far more than any model reads."""
@@ -94,6 +98,39 @@ def predictions_of_v1(
                 predictions.truncated,
                 strict=True,
             )
+        ]
+    }
+
+
+def texts_to_explain(body: Any) -> list[str]:
+    """The texts of a v1 request for explanations: as `reviews_of_v1`, but few, and no keys."""
+    reviews = reviews_of_v1(body)
+    if len(reviews) > MAX_EXPLAINED:
+        raise UserError(
+            f"instances holds {len(reviews)} reviews; ask for {MAX_EXPLAINED} explanations at a "
+            "time at most"
+        )
+    for position, review in enumerate(reviews):
+        if review.review_id:
+            raise UserError(
+                f"instances[{position}] is a review_id; send the text that is to be explained"
+            )
+    return [review.text for review in reviews]
+
+
+def explanations_of_v1(
+    predictions: "Predictions",
+    explained: "Sequence[Explanation]",
+    model_name: str,
+    model_version: str,
+) -> dict[str, Any]:
+    """The v1 answer to a request for explanations: the predictions, each with its words."""
+    answers = predictions_of_v1(predictions, model_name, model_version)["predictions"]
+    told = ("words", "difference", "completeness_error")
+    return {
+        "explanations": [
+            answer | {name: one.to_dict()[name] for name in told}
+            for answer, one in zip(answers, explained, strict=True)
         ]
     }
 

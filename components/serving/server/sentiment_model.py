@@ -13,14 +13,17 @@ from kserve.errors import InvalidInput, ModelNotFound
 
 from components.serving.model.batching import Batcher, OverloadedError
 from components.serving.model.predictor import FeatureLookup, Predictions, Predictor, Tokens
+from components.serving.server.explaining import Explaining
 from components.serving.server.protocol import (
     V2_INPUTS,
     V2_OUTPUTS,
     Review,
+    explanations_of_v1,
     predictions_of_v1,
     response_of_v2,
     reviews_of_v1,
     reviews_of_v2,
+    texts_to_explain,
 )
 from components.shared.machine.errors import UserError
 
@@ -41,7 +44,12 @@ class Refusal(GrpcException):
 
 
 class SentimentModel(Model):
-    """The model of one folder behind KServe's protocols, ready to answer once it is made."""
+    """The model of one folder behind KServe's protocols, ready to answer once it is made.
+
+    `explaining` is what explains its answers; None where that is not switched on.
+    """
+
+    explaining: Explaining | None = None
 
     def __init__(
         self,
@@ -118,6 +126,31 @@ class SentimentModel(Model):
             return response_of_v2(predictions, payload, self.name, self.version, limit)
         return predictions_of_v1(predictions, self.name, self.version)
 
+    async def explain(self, payload: Any, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        """Answer a v1 request, and say of each answer which words it rests on.
+
+        The answers are those of `predict`, by the engine that serves.
+
+        Raises:
+            InvalidInput: If the client sent something else, or too many reviews (400).
+            NotImplementedError: If explanations are not switched on.
+            Refusal: If there is more to do than can be done in time (503).
+        """
+        if self.explaining is None:
+            raise NotImplementedError("explanations are not switched on")
+        try:
+            texts = texts_to_explain(payload)
+        except UserError as error:
+            raise InvalidInput(str(error)) from None
+        tokens = await self._in_thread(self._predictor.tokenise, texts)
+        try:
+            answer = await self.batcher.logits([ids for ids, _ in tokens])
+            predictions = self._predictor.decide(answer.logits, [cut for _, cut in tokens])
+            explained = await self.explaining.explain(texts, predictions.classes.tolist())
+        except OverloadedError as error:
+            raise Refusal(error) from None
+        return explanations_of_v1(predictions, explained, self.name, self.version)
+
     def _read(self, payload: Any) -> tuple[list[Review], list[Tokens]]:
         """The reviews of a request, and the tokens of those that are given as texts."""
         is_v2 = isinstance(payload, InferRequest)
@@ -156,4 +189,6 @@ class SentimentModel(Model):
         """End the threads."""
         self.batcher.close()
         self._side_work.shutdown(wait=False)
+        if self.explaining is not None:
+            self.explaining.close()
         super().stop()

@@ -19,6 +19,7 @@ from components.serving.options import Endpoint, LogOptions, ModelOptions, Queue
 from components.serving.server.app import rest_application
 from components.serving.server.connection import BoundedConnection
 from components.serving.server.data_plane import ClosedRepository, ForgivingDataPlane
+from components.serving.server.explaining import Explaining
 from components.serving.server.sentiment_model import SentimentModel
 from components.shared.machine.ports import free_port
 from components.shared.records.model_folder import check_model_folder, read_class_names
@@ -70,14 +71,25 @@ def serve(
             on_answer=observer.predicted,
         )
         observer.metrics.watch_queue(lambda: model.batcher.queued_reviews)
-        uvloop.run(_serve(ForgivingDataPlane(model), endpoint, observer))
+        if model_options.explain:
+            model.explaining = Explaining(folder)
+        try:
+            uvloop.run(_serve(ForgivingDataPlane(model), endpoint, observer))
+        finally:
+            if model.explaining is not None:
+                model.explaining.close()
     finally:
         observer.close()
 
 
 async def _serve(data_plane: ForgivingDataPlane, endpoint: Endpoint, observer: Observer) -> None:
     """Answer REST and gRPC until a signal; what was accepted is answered first."""
-    app = rest_application(data_plane, endpoint.max_body_bytes, page=endpoint.page)
+    app = rest_application(
+        data_plane,
+        endpoint.max_body_bytes,
+        page=endpoint.page,
+        explains=data_plane.model.explaining is not None,
+    )
     rest = uvicorn.Server(
         uvicorn.Config(
             ObservedApp(app, observer),

@@ -125,7 +125,7 @@ def test_a_mistake_gets_400_and_the_reason(app, name):
         (V2, "GET", b"", 405),
         (V1, "PUT", ONE, 405),
         (V2, "DELETE", b"", 405),
-        (f"/v1/models/{NAME}:explain", "POST", ONE, 501),
+        (f"/v1/models/{NAME}:explain", "POST", ONE, 404),
     ],
 )
 def test_it_says_what_is_there_and_what_is_not(app, path, method, body, status):
