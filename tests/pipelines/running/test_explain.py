@@ -26,7 +26,7 @@ def state(tmp_path_factory, tiny_bert):
     row = {"review_id": "r1", "review_body": "lovely", "sentiment": 1, "predicted": 1}
     row |= {"label": "positive", "p_negative": 0.1, "p_neutral": 0.2, "p_positive": 0.7}
     write_parquet(folder / "predictions", pa.Table.from_pylist([row], schema=predictions_schema()))
-    inputs = write_model(folder / "model", tiny_bert), folder / "summary.json"
+    inputs = write_model(folder / "model", tiny_bert), {"evaluation": folder / "summary.json"}
     state = folder / "state"
     (state / "mlflow").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
