@@ -60,9 +60,15 @@ def test_the_steps_pass_on_versions_and_artifacts(
     def artifact(path):
         return Artifact(uri=str(path))
 
-    summaries = [tmp_path / name for name in ("bias", "explanation", "label_noise", "ingest")]
-    for one in summaries:
-        write_json(one, {})
+    found = {
+        "bias": {"headline": "2 of 9 groups differ."},
+        "explanation": {"deletion": {"value": 0.3, "random": 0.0}},
+        "label_noise": {"rows": 100, "suspects": 4},
+        "ingest": {"source": "sample", "rows_in": 7, "rows_kept": 7},
+    }
+    for name, content in found.items():
+        write_json(tmp_path / name, content)
+    summaries = [tmp_path / name for name in found]
     registration = artifact(tmp_path / "registration")
     version = component.register_model.python_func(
         *map(artifact, (model_folder, evaluation_summary, *summaries, predictions)),
@@ -72,6 +78,9 @@ def test_the_steps_pass_on_versions_and_artifacts(
     assert version == "1"
     assert (tmp_path / "registered" / "model.safetensors").read_bytes() == b"weights"
     assert registration.metadata == {"version": "1", "approval": "pending"}
+    card = (tmp_path / "registered" / "README.md").read_text()
+    for told in ("2 of 9 groups", "lowers the probability", "4.0% of the labels", "7 rows read"):
+        assert told in card
     with pytest.raises(UserError, match="waits for approval"):
         component.promote_model.python_func("m", "1")
     component.promote_model.python_func("m", "1", approved_by="ada")

@@ -38,9 +38,9 @@ def headline(entries: Iterable[Entry]) -> str:
     if not told:
         return "There are no two groups to compare."
     return (
-        f"{_groups(told, 'DPL', DATA)} differ for sure in the share of a class in the data, "
-        f"{_groups(told, 'DPPL', PREDICTIONS)} in what the model answers, and "
-        f"{_groups(told, 'AD', PREDICTIONS)} in accuracy; the rest may differ or not."
+        f"In the data {_groups(told, 'DPL', DATA)} differ for sure in the share of a class; "
+        f"in the model's answers {_groups(told, 'DPPL', PREDICTIONS)} do, and "
+        f"{_groups(told, 'AD', PREDICTIONS)} in accuracy. The rest may differ or not."
     )
 
 

@@ -101,7 +101,7 @@ def judged(limit: Limit | None, entries: Iterable[Mapping[str, Any]]) -> dict[st
     else:
         reason = f"In no group is {measured} beyond {limit.most:g} for sure."
     if unknown := len(asked) - len(known):
-        reason += f" Of {unknown} of {len(asked)} groups there is too little to say."
+        reason += f" {unknown} of {len(asked)} groups are too small to say."
     return {
         "asked": True,
         "within": not broken,

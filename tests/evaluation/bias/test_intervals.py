@@ -39,11 +39,11 @@ def test_groups_that_differ_by_chance_alone_are_rarely_said_to_differ():
 
 def test_what_chance_would_show_is_what_random_groups_show():
     generator = np.random.default_rng(2)
-    truth, group = generator.choice(3, 400, p=[0.2, 0.3, 0.5]), np.repeat([0, 1], [360, 40])
+    truth, group = generator.choice(3, 400, p=[0.2, 0.3, 0.5]), np.repeat([0, 1], [200, 200])
     shown = [
         np.abs(
-            np.bincount(truth[mixed == 1], minlength=3) / 40
-            - np.bincount(truth[mixed == 0], minlength=3) / 360
+            np.bincount(truth[mixed == 1], minlength=3) / 200
+            - np.bincount(truth[mixed == 0], minlength=3) / 200
         ).sum()
         / 2
         for mixed in (generator.permutation(group) for _ in range(400))

@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from components.evaluation.bias.facets import MOST_GROUPS, parse_facets
+from components.evaluation.bias.facets import MOST_GROUPS, Facet, FacetRows, parse_facets
 from components.evaluation.bias.measure import measure
+from components.evaluation.bias.measure import measured as measured_entries
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import LabelSet
+from tests.evaluation.bias.conftest import kinds_from_counts
+from tests.evaluation.bias.test_metrics import COUNTS
 
 
 def reviews(groups=("A", "B", "C"), each=200, seed=0, **fixed):
@@ -60,7 +63,7 @@ def test_the_group_that_differs_is_found_in_all_three_columns_and_no_other_facet
     assert "A" in content["gate"]["broken_by"]
     first = next(s for s in content["findings"] if "share of positive" in s)
     assert first.startswith("Product category, share of positive: in the data less in A")
-    assert content["headline"].startswith("3 of 9 groups differ for sure")
+    assert content["headline"].startswith("In the data 3 of 9 groups differ for sure")
 
 
 def test_balancing_is_seen_by_the_copies(measured):
@@ -206,3 +209,13 @@ def test_ages_stand_in_bands_and_blank_is_not_given(measured):
     assert category == {"B", "not given"}
     bands = {"below 25", "25 to 34", "35 to 44", "45 to 54", "55 to 64", "65 and above"}
     assert age == bands | {"not given"}
+
+
+def test_a_distance_is_beyond_chance_not_only_beyond_0():
+    counted = kinds_from_counts(list(COUNTS.values()))
+    rows = FacetRows(Facet("product_category", ""), tuple(COUNTS), {"data": counted})
+    entries, _ = measured_entries([rows], ("negative", "neutral", "positive"))
+    of = {entry["group"]: entry for entry in entries if entry["metric"] == "KL"}
+    assert of["Dresses"]["low"] > 0
+    assert of["Dresses"]["standing"] == "open"
+    assert of["Jeans"]["standing"] == "differs"
