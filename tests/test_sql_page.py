@@ -12,6 +12,7 @@ import pytest
 from components.data.catalogue import register
 from components.data.ingest import ingest
 from components.data.prepare import prepare
+from components.data.sql import VERSION_COLUMNS
 from components.shared.machine.tracking import tracking_client
 from pipelines.running.environment import local_environment
 
@@ -36,7 +37,8 @@ def state(tmp_path, monkeypatch):
     prepare(made[0], *made[3:])
     labels = folder / "feature_store" / "data" / "0123456789ab" / "review_labels.parquet"
     labels.parent.mkdir(parents=True)
-    pq.write_table(pq.read_table(made[3], columns=["review_id", "split", "copies"]), labels)
+    columns = ["review_id", "sentiment", *VERSION_COLUMNS]
+    pq.write_table(pq.read_table(made[3], columns=columns), labels)
     tags = {"data_fingerprint": done.fingerprint, "feature_service": "of_0123456789ab"}
     client = tracking_client()
     client.create_registered_model("review-sentiment")

@@ -79,6 +79,9 @@ def register(reviews: str | Path, fingerprint: str, source: str) -> DataSet | No
             if fingerprint in table.refs():
                 refs.set_current_snapshot(ref_name=fingerprint).commit()
             else:
+                # Other releases of the project may know fewer columns, or more.
+                with change.update_schema() as columns:
+                    columns.union_by_name(REVIEW_SCHEMA)
                 # On a branch of its own a snapshot has no parent, and so no rows of others. Only
                 # `main` takes the first snapshot of a table.
                 is_first = table.current_snapshot() is None

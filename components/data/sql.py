@@ -12,11 +12,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
+
 from components.data.query_process import Request, file_list, literal
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole
 from components.shared.records.labels import LabelSet
-from components.shared.records.reviews import REVIEW_SCHEMA
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +27,9 @@ QUERIES = Path(__file__).with_name("queries")
 
 FORMATS = (".csv", ".parquet", ".json", ".jsonl")
 """Endings of files that an answer can be saved to; JSON is an object a line."""
+
+VERSION_COLUMNS = ("split", "copies", "label_source", "label_probability")
+"""What `reviews` says beside the review record where it is asked as of a version."""
 
 
 @dataclass(frozen=True)
@@ -63,22 +67,26 @@ class Tables:
         """The views on a data set.
 
         Args:
-            files: Its Parquet files, in `REVIEW_SCHEMA`.
+            files: Its Parquet files.
             labels: Its label set, as `LabelSet.parse` reads it.
-            splits: Parquet with `review_id`, `split` and `copies`; `reviews` then has the last two,
-                null for a review that was left out of all splits.
+            splits: The feature store's file on the labelled reviews of a version. `reviews` then
+                has its `sentiment`, which may be a weak label, and `VERSION_COLUMNS`, null for a
+                review that was left out of all splits.
         """
-        columns = ", ".join(f"r.{name}" for name in REVIEW_SCHEMA.names)
-        reviews = f"FROM read_parquet({file_list(files)}, hive_partitioning = false) AS r"
+        columns, joined = "r.*", ""
         if splits:
-            columns += ", s.split, s.copies"
+            there = [name for name in VERSION_COLUMNS if name in pq.read_schema(splits).names]
             labelled = file_list([str(splits)])
-            reviews += f" LEFT JOIN read_parquet({labelled}) AS s USING (review_id)"
+            columns = "r.* REPLACE (coalesce(s.sentiment, r.sentiment) AS sentiment), "
+            columns += ", ".join(f"s.{name}" for name in there)
+            joined = f" LEFT JOIN read_parquet({labelled}) AS s USING (review_id)"
+        stored = f"read_parquet({file_list(files)}, hive_partitioning = false)"
+        reviews = f"SELECT {columns} FROM {stored} AS r{joined}"  # noqa: S608
         named = LabelSet.parse(labels)
         rows = zip(named.values, named.names, strict=True)
         values = ", ".join(f"({value}, {literal(name)})" for value, name in rows)
         classes = f"SELECT * FROM (VALUES {values}) AS c (sentiment, class)"  # noqa: S608
-        views = {"reviews": f"SELECT {columns} {reviews}", "classes": classes}
+        views = {"reviews": reviews, "classes": classes}
         return cls(views, [*files, *([str(splits)] if splits else [])])
 
 
@@ -174,7 +182,6 @@ def _answered(query: str, tables: Tables, limits: Limits) -> "Iterator[pa.Record
 def _writer(target: Path, draft: Path, schema: "pa.Schema") -> Iterator[Any]:
     """A function that appends a batch to the draft, in the format that the target's name says."""
     import pyarrow.csv as pc
-    import pyarrow.parquet as pq
 
     if target.suffix == ".parquet":
         with pq.ParquetWriter(draft, schema, compression="zstd") as writer:

@@ -171,8 +171,11 @@ def _splits(moment: Moment) -> Path | None:
 
 
 def _named(query: str) -> str:
-    """The SQL of a named query, or the query itself."""
-    return named_queries().get(query.strip(), ("", query))[1]
+    """The SQL of a named query, or the query itself; `UserError` for a name that there is not."""
+    named = named_queries()
+    if re.fullmatch(r"[\w-]+", query.strip()) and query.strip() not in named:
+        raise UserError(f"there is no query called {query.strip()}; `list` names those there are")
+    return named.get(query.strip(), ("", query))[1]
 
 
 def _list_queries() -> None:

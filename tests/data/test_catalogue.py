@@ -4,13 +4,16 @@ import multiprocessing
 import shutil
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from components.data import catalogue as tested
+from components.data import warehouse
 from components.data.catalogue import data_sets, files_of, register
 from components.data.warehouse import lay_out
 from components.shared.machine.errors import UserError
+from components.shared.machine.files import write_parquet
 from components.shared.records.labels import LabelSet, labels_of_file
 from components.shared.records.reviews import REVIEW_SCHEMA
 from tests.data.conftest import name_catalogue, write_reviews
@@ -63,6 +66,18 @@ def test_the_files_are_laid_out_by_month_and_sorted_by_category(tmp_path):
     written = pq.read_table(tmp_path / "a").to_pylist()
     by_id = lambda row: row["review_id"]  # noqa: E731
     assert sorted(everything, key=by_id) == sorted(written, key=by_id)
+
+
+def test_a_release_with_more_columns_goes_on_with_the_catalogue(catalogue, tmp_path, monkeypatch):
+    before = register(write_reviews(tmp_path / "a", [{}]), "aa", "a.csv")
+    more = REVIEW_SCHEMA.append(pa.field("country", pa.string()))
+    for module in (tested, warehouse):
+        monkeypatch.setattr(module, "REVIEW_SCHEMA", more)
+    table = pq.read_table(tmp_path / "a").append_column("country", pa.array(["FR"]))
+    write_parquet(tmp_path / "b", table)
+    (after,) = files_of(register(tmp_path / "b", "bb", "b.csv"))
+    assert pq.ParquetFile(after).read()["country"].to_pylist() == ["FR"]
+    assert ids_in(before) == {"id0"}
 
 
 def test_the_label_set_is_recorded(catalogue, tmp_path):

@@ -4,6 +4,7 @@ import json
 import time
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -56,17 +57,19 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path):
         ask("SELECT 1", Tables.of([str(tmp_path / "a.parquet")], "sentiments"))
 
 
-def test_splits_join_the_reviews_of_a_version(tmp_path):
-    import pyarrow as pa
-
-    split = pa.table({"review_id": ["id1"], "split": ["train"], "copies": [2], "title": ["x"]})
-    pq.write_table(split, tmp_path / "labels")
-    reviews = str(write_reviews(tmp_path / "a", ROWS))
+def test_a_versions_reviews_have_its_splits_and_labels(tmp_path):
+    split = {"review_id": ["id1"], "split": ["train"], "copies": [2], "sentiment": [0]}
+    split |= {"label_source": ["weak"], "title": ["cleaned"]}
+    pq.write_table(pa.table(split), tmp_path / "labels")
+    reviews = str(write_reviews(tmp_path / "a", [{"sentiment": 1}, {"title": "as given"}]))
     tables = Tables.of([reviews], "sentiments", tmp_path / "labels")
-    found = ask("SELECT review_id, split, copies FROM reviews ORDER BY review_id", tables)
-    assert found.table.to_pylist() == [
-        {"review_id": "id0", "split": None, "copies": None},
-        {"review_id": "id1", "split": "train", "copies": 2},
+    query = "SELECT * EXCLUDE (review_body, event_timestamp) FROM reviews ORDER BY review_id"
+    found = ask(query, tables).table.to_pylist()
+    known = [{name: value for name, value in row.items() if value is not None} for row in found]
+    assert known == [
+        {"review_id": "id0", "sentiment": 1},
+        {"review_id": "id1", "sentiment": 0, "title": "as given"}
+        | {"split": "train", "copies": 2, "label_source": "weak"},
     ]
 
 

@@ -44,6 +44,7 @@ def state(tmp_path_factory):
         labels = folder / "feature_store" / "data" / "0123456789ab" / "review_labels.parquet"
         labels.parent.mkdir(parents=True)
         splits = {"review_id": ["id0", "id2"], "split": ["train", "test"], "copies": [1, 1]}
+        splits["sentiment"] = [1, 0]
         pq.write_table(pa.table(splits), labels)
         folder.joinpath("run_id").write_text(run.id)
         folder.joinpath("first").write_text(data_sets()[0].ingested.isoformat())
@@ -130,8 +131,10 @@ def test_named_queries_are_listed_and_run_by_name_and_saved(sql, tmp_path):
     _, out, _ = sql("--query", "list")
     assert "most-praised             The 20 products" in out
     code, out, _ = sql("--query", "sentiments", "--out", tmp_path / "x.csv", "--as-of", "1")
-    assert (code, out) == (0, f"{tmp_path}/x.csv: 1 row\n")
+    assert (code, out) == (0, f"{tmp_path}/x.csv: 3 rows\n")
     assert (tmp_path / "x.csv").read_text().startswith('"sentiment","reviews"')
+    code, _, err = sql("--query", "sentimets")
+    assert (code, "there is no query called sentimets; `list` names" in err) == (2, True)
     code, _, err = sql("--out", tmp_path / "x.csv")
     assert (code, "give one with QUERY=" in err) == (2, True)
 
