@@ -39,7 +39,7 @@ def compose_report(
     *,
     step_seconds: Mapping[str, float] | None = None,
     run_facts: Mapping[str, Any] | None = None,
-    pages: Sequence[tuple[str, str]] = (),
+    pages: Sequence[tuple[str, str, str]] = (),
 ) -> None:
     """Write the report of a run as one HTML page that needs no network.
 
@@ -48,7 +48,7 @@ def compose_report(
         output: HTML file to write.
         step_seconds: Wall time of each step by name, in seconds, in the order of the steps.
         run_facts: What is known of the run: `started`, `pipeline`, `parameters`, `code_version`.
-        pages: Title and relative address of each further page of the run.
+        pages: Step, title and relative address of each further page of the run.
 
     Raises:
         UserError: If the evaluation summary or `training.json` is missing. Every other part may

@@ -14,16 +14,16 @@ _TITLE = re.compile(rb"<title>(.*?)</title>", re.S | re.I)
 _HEAD_BYTES = 4096
 
 
-def collect_pages(run: Run) -> list[tuple[str, str]]:
+def collect_pages(run: Run) -> list[tuple[str, str, str]]:
     """Copy each HTML artifact of a run to `pages/STEP.html` in its folder.
 
     Whatever step wrote it, one's own too, in the order in which the steps ran. The report's own
     artifact is left out, which says less than the report of the run.
 
     Returns:
-        Title and relative address of each page.
+        Step, title and relative address of each page.
     """
-    pages: list[tuple[str, str]] = []
+    pages: list[tuple[str, str, str]] = []
     for step in run.seconds:
         artifacts = sorted((run.folder / step).glob("*")) if step != "compose-report" else []
         titles = {artifact: title for artifact in artifacts if (title := _title(artifact))}
@@ -31,7 +31,7 @@ def collect_pages(run: Run) -> list[tuple[str, str]]:
             name = f"{step}.html" if len(titles) == 1 else f"{step}-{artifact.name}.html"
             (run.folder / FOLDER).mkdir(exist_ok=True)
             shutil.copyfile(artifact, run.folder / FOLDER / name)
-            pages.append((title, f"{FOLDER}/{name}"))
+            pages.append((step, title, f"{FOLDER}/{name}"))
     return pages
 
 

@@ -180,7 +180,7 @@ def test_a_limit_on_bias_is_a_condition_of_the_gate(run_folder):
 
 
 def test_it_links_the_other_pages_of_the_run(run_folder):
-    run_folder.pages = [("Who is treated <b>otherwise</b>", "pages/measure-bias.html")]
+    run_folder.pages = [("measure-bias", "Who <b>differs</b>", "pages/measure-bias.html")]
     page = Page(run_folder.compose())
     assert "pages/measure-bias.html" in [link["href"] for link in page.attributes("a")]
-    assert "More of this run: Who is treated <b>otherwise</b>" in page.text
+    assert "More of this run: measure bias (Who <b>differs</b>)." in page.text

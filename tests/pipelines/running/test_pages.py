@@ -23,9 +23,9 @@ def test_every_page_is_copied_and_named_after_its_title_in_the_order_of_the_step
         },
     )
     assert collect_pages(run) == [
-        ("Tops & more", "pages/zebra.html"),
-        ("One", "pages/apes-one_page.html"),
-        ("two page", "pages/apes-two_page.html"),
+        ("zebra", "Tops & more", "pages/zebra.html"),
+        ("apes", "One", "pages/apes-one_page.html"),
+        ("apes", "two page", "pages/apes-two_page.html"),
     ]
     assert (tmp_path / "pages/zebra.html").read_text() == PAGE.format("Tops &amp; more")
 
