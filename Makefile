@@ -50,7 +50,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install run approve serve site rollout ab-test traffic explain models verify ui lookup test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-training bench-data bench-features \
-        bench-distributed bench-serving bench-understanding sql sql-ddl discover sample constraints clean
+        bench-distributed bench-explanations bench-serving bench-understanding sql sql-ddl discover sample constraints clean
 
 ##@ On this machine
 
@@ -230,6 +230,10 @@ bench-serving: $(INSTALLED) ## The model server against KServe's stock way  MODE
 
 bench-understanding: $(INSTALLED) ## SQL on ten million reviews: registering, grouped counts, memory
 	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_sql.py $(ARGS)
+
+bench-explanations: $(INSTALLED) ## Seconds to explain a review  MODEL= PREDICTIONS=
+	@test -n "$(MODEL)$(PREDICTIONS)" || { echo 'error: name two artifacts of a run: MODEL=…/model PREDICTIONS=…/predictions' >&2; exit 2; }
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_explanations.py --model '$(MODEL)' --predictions '$(PREDICTIONS)' $(ARGS)
 
 ##@ Housekeeping
 
