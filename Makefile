@@ -143,7 +143,7 @@ sql: $(INSTALLED) ## Ask the ingested reviews in SQL  [QUERY="SELECT …" OUT=fi
 sql-ddl: $(INSTALLED) ## Print the DDL by which another engine reads them  [ENGINE=athena LOCATION= AS_OF=]
 	@$(SQL) --ddl '$(or $(ENGINE),athena)' $(if $(LOCATION),--location '$(LOCATION)')
 
-discover: $(INSTALLED) ## Say what a file or folder holds and how to read it  DATA=
+discover: $(INSTALLED) ## Say what a file or folder holds and how to read it  DATA= [COLUMNS= LABELS=]
 	@$(BIN)/python -m pipelines.running.discover '$(DATA)' $(call READING,--)
 
 SQL = $(BIN)/python -m pipelines.running.sql --state '$(STATE)' --model-name '$(MODEL_NAME)' \
