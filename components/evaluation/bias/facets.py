@@ -94,23 +94,15 @@ def count_rows(
         UserError: If a file cannot be read, or a prediction is of no prepared review.
     """
     import duckdb
+    import pyarrow.parquet as pq
 
     labels = labels_of_file(prepared)
     labels_of_file(predictions)
+    asked = pq.read_metadata(predictions).num_rows
     connection = duckdb.connect(config={"autoinstall_known_extensions": False})
     files = {"prepared": str(prepared), "predictions": str(predictions)}
     with connection:
-        try:
-            counted = [_counted(connection, files, facet) for facet in facets]
-            asked = connection.sql(
-                "select count(*) from read_parquet($predictions)",
-                params={"predictions": files["predictions"]},
-            ).fetchall()[0][0]
-        except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"cannot count the rows of {prepared} and {predictions}: {reason}"
-            ) from error
+        counted = [_counted(connection, files, facet) for facet in facets]
     found = int(counted[0]["rows"][~np.isnan(counted[0]["predicted"])].sum())
     if found != asked:
         raise UserError(
@@ -124,18 +116,25 @@ def _counted(
     connection: "DuckDBPyConnection", files: dict[str, str], facet: Facet
 ) -> dict[str, NDArray[Any]]:
     """The columns that follow select, one entry a kind of row."""
+    import duckdb
+
     stratum = _expression(facet.given) if facet.given else "''"
-    table = connection.sql(
-        f"""
+    query = f"""
         select {_expression(facet.name)} as facet_group, {stratum} as facet_stratum,
           sentiment, split, copies, predicted,
           label_source = $weak as guessed, count(*) as rows
         from read_parquet($prepared)
         left join (select review_id, predicted from read_parquet($predictions)) using (review_id)
         group by all
-        """,  # noqa: S608 - our own expressions
-        params={**files, "weak": WEAK},
-    ).to_arrow_table()
+        """  # noqa: S608 - our own expressions
+    try:
+        table = connection.sql(query, params={**files, "weak": WEAK}).to_arrow_table()
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        within = f" within {facet.given}" if facet.given else ""
+        raise UserError(
+            f"cannot count the rows of {files['prepared']} by {facet.name}{within}: {reason}"
+        ) from error
     return {name: table[name].to_numpy() for name in table.column_names}
 
 

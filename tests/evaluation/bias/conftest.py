@@ -47,7 +47,7 @@ def write_reviews(tmp_path):
         prepared, predicted = [], []
         for number, row in enumerate(rows):
             row = {"review_id": f"r{number}", "split": "test", "copies": 1, **RATED, **row}
-            row |= {"review_body": "lovely", "event_timestamp": when}
+            row = {"review_body": "lovely", "event_timestamp": when} | row
             prepared.append({name: row.get(name) for name in PREPARED_SCHEMA.names})
             if row["split"] == "test":
                 guess = row.get("predicted", row["sentiment"])

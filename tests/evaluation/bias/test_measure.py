@@ -1,10 +1,13 @@
 """Whole measurements from files: what is found, and what bad input comes to."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from components.evaluation.bias import facets
 from components.evaluation.bias.facets import MOST_GROUPS, Facet, FacetRows, parse_facets
 from components.evaluation.bias.measure import measure
 from components.evaluation.bias.measure import measured as measured_entries
@@ -12,6 +15,8 @@ from components.shared.machine.errors import UserError
 from components.shared.records.labels import LabelSet
 from tests.evaluation.bias.conftest import kinds_from_counts
 from tests.evaluation.bias.test_metrics import COUNTS
+
+PAGE = Path(__file__).parents[3] / "docs" / "your-own-facet.md"
 
 
 def reviews(groups=("A", "B", "C"), each=200, seed=0, **fixed):
@@ -219,3 +224,22 @@ def test_a_distance_is_beyond_chance_not_only_beyond_0():
     assert of["Dresses"]["low"] > 0
     assert of["Dresses"]["standing"] == "open"
     assert of["Jeans"]["standing"] == "differs"
+
+
+def test_a_facet_of_ones_own_is_the_one_file_of_its_page(measured, tmp_path, monkeypatch):
+    (block,) = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    name, *sql = block.splitlines()
+    file = tmp_path / name.removeprefix("-- ")
+    assert (PAGE.parents[1] / name.removeprefix("-- ")).parent == facets.DERIVED
+    file.parent.mkdir(parents=True)
+    file.write_text("\n".join(sql))
+    monkeypatch.setattr(facets, "DERIVED", file.parent)
+    rows = reviews(groups=("B", "C"))
+    for row in rows[:100]:
+        row["review_body"] = "It RUNS SMALL, alas"
+    content = measured(rows, file.stem, f"RD:negative:{file.stem}<=0.1")
+    sizes = {g["name"]: g["rows"]["data"] for g in content["facets"][0]["groups"]}
+    assert sizes == {"size not named": 300, "size named": 100}
+    file.write_text("case when colour")
+    with pytest.raises(UserError, match="by about_size: Parser Error"):
+        measured(rows, file.stem)
