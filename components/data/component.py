@@ -19,6 +19,7 @@ def ingest_reviews(
     columns: str = "",
     labels_required: bool = True,
     max_rejected_share: float = 0.2,
+    weak_labels: bool = False,
 ) -> NamedTuple("Outputs", data_fingerprint=str, rows=int):
     """Read reviews from anywhere, check each row, and account for all of them.
 
@@ -37,6 +38,8 @@ def ingest_reviews(
             what is not named is found by the column names that are known.
         labels_required: Refuse data without a rating or sentiment column.
         max_rejected_share: Share of the rows above which their rejection is an error.
+        weak_labels: Whether reviews are labelled weakly next; then a file may lack those columns,
+            as it does where new reviews lie beside rated ones.
 
     Returns:
         data_fingerprint: Version of the data: it changes when they do, and only then.
@@ -57,7 +60,7 @@ def ingest_reviews(
         ingest_summary.path,
         labels=LabelSet.parse(labels),
         columns=columns,
-        labels_required=labels_required,
+        labels_required=labels_required and not weak_labels,
         max_rejected_share=max_rejected_share,
     )
     for name in ("rows_in", "rows_kept", "duplicates", "quarantined"):

@@ -18,7 +18,7 @@ SHOWN = 50
 _CHARACTERS = 700
 
 _TITLES = {
-    "has no proven effect": ("", "Cleaning the labels has no effect that shows"),
+    "has no proven effect": ("", "No proven effect from cleaning the labels"),
     "helps": ("good", "Cleaning the labels helps"),
     "harms": ("waiting", "Cleaning the labels harms"),
 }

@@ -10,7 +10,7 @@ from components.shared.machine.files import read_json
 _TITLES = {
     "helps": ("good", "Weak labels help"),
     "harms": ("stopped", "Weak labels harm"),
-    "has no proven effect": ("waiting", "Weak labels bring nothing that shows"),
+    "has no proven effect": ("waiting", "No proven effect from weak labels"),
 }
 
 

@@ -1,4 +1,5 @@
 import pyarrow.parquet as pq
+import pytest
 from kfp.dsl import HTML, Metrics
 
 from components.data.catalogue import data_sets
@@ -8,6 +9,7 @@ from components.data.component import (
     ingest_reviews,
     prepare_reviews,
 )
+from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json
 from components.shared.records.reviews import PREPARED_SCHEMA
 from tests.report.reading import Page
@@ -40,6 +42,22 @@ def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path):
     assert pq.read_schema(tmp_path / "prepared").equals(PREPARED_SCHEMA)
     assert done["metrics"].metadata["majority_rate"] > 0.6
     assert read_json(tmp_path / "prepare_summary")["options"]["balance"] == "undersample"
+
+
+def test_unrated_files_may_stand_beside_rated_ones_where_labels_are_weak(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "new.csv").write_text("Review Text\nNice\n")
+    (folder / "rated.csv").write_text("Review Text,Rating\nGood,5\nNew,\n")
+    names = ("reviews", "quarantine", "ingest_summary", "metrics")
+    made = {name: Metrics(uri=str(tmp_path / name)) for name in names}
+    with pytest.raises(UserError, match=r"new\.csv has no column 'Rating'"):
+        ingest_reviews.python_func(**made, data_uri=str(folder))
+    ingest_reviews.python_func(**made, data_uri=str(folder), weak_labels=True)
+    rows = pq.ParquetFile(tmp_path / "reviews").read().to_pylist()
+    assert {row["review_body"]: row["rating"] for row in rows} == {
+        **{"Nice": None, "Good": 5, "New": None}
+    }
 
 
 def test_explore_and_browse_write_their_pages(tmp_path, tiny_bert):

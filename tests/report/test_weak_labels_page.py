@@ -42,7 +42,7 @@ def summary(value, verdict):
     [
         (0.05, "helps", "Weak labels help"),
         (-0.05, "harms", "Weak labels harm"),
-        (0.001, "has no proven effect", "Weak labels bring nothing that shows"),
+        (0.001, "has no proven effect", "No proven effect from weak labels"),
     ],
 )
 def test_the_page_tells_what_the_labels_bring(page_of, value, verdict, title):
