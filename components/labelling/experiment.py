@@ -38,8 +38,12 @@ class Taught(NamedTuple):
     weights: NDArray[np.float64]  # [k]
 
 
-Variant = Callable[[int], Taught]
-"""What to learn from, by the seed of the training."""
+class Variant(NamedTuple):
+    """One way to train: the features that it would have, and what it learns from."""
+
+    training: "csr_matrix"  # features of the rows that `teach` chooses from
+    held_out: "csr_matrix"  # [n, the same features] of the rows that judge
+    teach: Callable[[int], Taught]  # by the seed of the training
 
 
 @dataclass(frozen=True)
@@ -65,32 +69,27 @@ class Change:
 
 
 def compare_variants(
-    training: "csr_matrix",
-    held_out: "csr_matrix",
-    truth: NDArray[np.int64],
-    classes: int,
-    variants: Mapping[str, Variant],
-    seed: int,
+    variants: Mapping[str, Variant], truth: NDArray[np.int64], classes: int, seed: int
 ) -> list[Change]:
     """Train each variant by `SEEDS` seeds and compare them all with the first.
 
     Args:
-        training: Features of the rows that variants choose from.
-        held_out: Features of the rows that judge.
-        truth: [n] class index of those.
+        variants: By name; the first changes nothing.
+        truth: [n] class index of the rows that judge.
         classes: Number of classes.
-        variants: What to learn from, by name; the first changes nothing.
         seed: The first seed.
 
     Returns:
         One entry for each variant, the first among them.
     """
-    taught = {name: [make(seed + i) for i in range(SEEDS)] for name, make in variants.items()}
+    taught = {
+        name: [variant.teach(seed + i) for i in range(SEEDS)] for name, variant in variants.items()
+    }
     predicted = [
         linear_classifier(seed + i)
-        .fit(training[one.rows], one.classes, sample_weight=one.weights)
-        .predict(held_out)
-        for several in taught.values()
+        .fit(variants[name].training[one.rows], one.classes, sample_weight=one.weights)
+        .predict(variants[name].held_out)
+        for name, several in taught.items()
         for i, one in enumerate(several)
     ]
     point, drawn = _macro_f1(truth, predicted, classes)

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,7 +199,7 @@ def _experiment(
         return learn(np.sort(np.concatenate(left)))
 
     everything = np.arange(len(given))
-    variants: dict[str, Variant] = {
+    ways: dict[str, Callable[[int], Taught]] = {
         KEEP: lambda _: learn(everything),
         DROP: lambda _: learn(np.flatnonzero(~suspects)),
         RELABEL: lambda _: learn(everything, suggested),
@@ -207,7 +207,8 @@ def _experiment(
     }
     held_out = ~rows.training
     matrices = rows.matrix[rows.training], rows.matrix[held_out]
-    return compare_variants(*matrices, rows.classes[held_out], number, variants, seed)
+    variants = {name: Variant(*matrices, teach) for name, teach in ways.items()}
+    return compare_variants(variants, rows.classes[held_out], number, seed)
 
 
 def _ranked(

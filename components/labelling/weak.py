@@ -153,7 +153,7 @@ def _label(
             "of one class or more no review is labelled with a probability of "
             f"{options.certainty:g} or more"
         )
-    changes = _experiment(rows, matrix, len(asked), (truth, best, weak), seed)
+    changes = _experiment(rows, asked, best, weak, seed)
     unrated = rows.table["sentiment"].null_count
     verdict = (
         f"{len(weak):,} of {unrated:,} reviews without a rating got a weak label; "
@@ -214,27 +214,25 @@ def _surest(
 
 
 def _experiment(
-    rows: RatedReviews,
-    matrix: Any,
-    asked: int,
-    learned: tuple[NDArray[np.int64], Decided, NDArray[np.int64]],
-    seed: int,
+    rows: RatedReviews, asked: NDArray[np.int64], best: Decided, weak: NDArray[np.int64], seed: int
 ) -> list[Change]:
-    """Training on the ratings alone, and with the weak labels by their probability."""
-    truth, best, weak = learned
-    known = np.arange(len(truth))
-    both = Taught(
-        np.concatenate([known, weak]),
-        np.concatenate([truth, best.classes[weak]]),
-        np.concatenate([np.ones(len(known)), best.probability[weak]]),
-    )
-    variants: dict[str, Variant] = {
-        WITHOUT: lambda _: Taught(known, truth, np.ones(len(known))),
-        WITH: lambda _: both,
-    }
-    held_out = rows.classes[rows.validation]
-    number = len(rows.labels)
-    return compare_variants(matrix[:asked], matrix[asked:], held_out, number, variants, seed)
+    """Training on the ratings alone, and with the weak labels by their probability.
+
+    Each has the words of its own reviews: those that are not learned from would only be ballast.
+    """
+    truth = rows.classes[rows.training]
+    known, both = np.arange(len(truth)), np.concatenate([np.arange(len(truth)), weak])
+    classes = np.concatenate([truth, best.classes[weak]])
+    weights = np.concatenate([np.ones(len(truth)), best.probability[weak]])
+
+    def learn(places: NDArray[np.int64]) -> Variant:
+        features = rows.features(asked[places])
+        here = np.arange(len(places))
+        taught = Taught(here, classes[: len(places)], weights[: len(places)])
+        return Variant(features[: len(places)], features[len(places) :], lambda _: taught)
+
+    variants = {WITHOUT: learn(known), WITH: learn(both)}
+    return compare_variants(variants, rows.classes[rows.validation], len(rows.labels), seed)
 
 
 def _with_weak_labels(

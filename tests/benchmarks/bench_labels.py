@@ -17,8 +17,11 @@ from timing import machine, timed  # beside this file
 
 from components.data.ingest import ingest
 from components.data.prepare import prepare
+from components.labelling.experiment import Taught, Variant, compare_variants
 from components.labelling.noise import find_label_noise
 from components.labelling.weak import label_weakly
+from components.shared.machine.linear_text import tfidf
+from components.shared.records.text import model_text
 from tests.data.sample_generator import write_sample
 
 PLANTED = 0.05
@@ -54,22 +57,49 @@ def planted_errors(prepared, work):
 
 
 def hide(reviews, share, target):
-    """Take rating and label from a share of the reviews."""
+    """Take the label from a share of the reviews; a tenth of them, which stay out, judges."""
     table = pq.ParquetFile(reviews).read()
-    hidden = pa.array(np.random.default_rng(0).random(table.num_rows) < share)
+    random = np.random.default_rng(0)
+    judging = pa.array(random.random(table.num_rows) < 0.1)
+    judges, table = table.filter(judging), table.filter(pc.invert(judging))
+    hidden = pa.array(random.random(table.num_rows) < share)
+    truth = table["sentiment"].to_numpy()
     for name in ("rating", "sentiment"):
         place = table.schema.get_field_index(name)
         column = pc.if_else(hidden, pa.scalar(None, pa.int32()), table[name])
         table = table.set_column(place, table.schema.field(place), column)
     pq.write_table(table, target)
+    return truth, judges
+
+
+def judged(labelled, judges):
+    """Training with and without the weak labels, on far more reviews than the run itself had."""
+    known = labelled.filter(pc.is_valid(labelled["sentiment"]))
+    texts = [
+        list(map(model_text, one["title"].to_pylist(), one["review_body"].to_pylist()))
+        for one in (known, judges)
+    ]
+    classes = known["sentiment"].to_numpy() + 1
+    weights = known["label_probability"].to_numpy()
+    rated = pc.not_equal(known["label_source"], "weak").to_numpy()
+    variants = {}
+    for name, some in (("without", rated), ("with", np.ones(len(rated), bool))):
+        learned = np.array(texts[0], object)[some]
+        words = tfidf().fit(learned)
+        taught = Taught(np.arange(len(learned)), classes[some], weights[some])
+        variants[name] = Variant(
+            words.transform(learned).tocsr(),
+            words.transform(texts[1]).tocsr(),
+            lambda _, taught=taught: taught,
+        )
+    return compare_variants(variants, judges["sentiment"].to_numpy() + 1, 3, seed=1)
 
 
 def weak_labels(reviews, work):
     """What labels by functions bring where few ratings are left, and how often they are right."""
-    truth = pq.ParquetFile(reviews).read(columns=["sentiment"])["sentiment"].to_numpy()
     spent = []
     for share in HIDDEN:
-        hide(reviews, share, work / "hidden")
+        truth, judges = hide(reviews, share, work / "hidden")
         paths = work / "hidden", work / "labelled", work / "weak.json"
         made = []
         wall, cpu = timed(lambda paths=paths, made=made: made.append(label_weakly(*paths)))
@@ -80,6 +110,9 @@ def weak_labels(reviews, work):
         print(f"  {made[0].verdict}")
         scores = ", ".join(f"{m['name']} {m['macro_f1']:.3f}" for m in made[0].methods)
         print(f"  macro-F1 on ratings: {scores}; {right:.1%} of the weak labels are right")
+        without, with_them = judged(table, judges)
+        told = f"{without.macro_f1:.3f} without, {with_them.macro_f1:.3f} with them"
+        print(f"  on {judges.num_rows:,} reviews that nobody saw: {told}; {with_them.in_words}")
         spent.append(cpu)
     return spent
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.metrics import f1_score
 
-from components.labelling.experiment import SEEDS, Taught, _macro_f1, compare_variants
+from components.labelling.experiment import SEEDS, Taught, Variant, _macro_f1, compare_variants
 
 RANDOM = np.random.default_rng(0)
 CLASSES = RANDOM.integers(0, 3, 900)
@@ -17,8 +17,10 @@ def learn(classes, rows=None):
 
 
 def compared(**variants):
-    parts = FEATURES[:600], FEATURES[600:], CLASSES[600:]
-    return {one.name: one for one in compare_variants(*parts, 3, variants, seed=1)}
+    made = {
+        name: Variant(FEATURES[:600], FEATURES[600:], teach) for name, teach in variants.items()
+    }
+    return {one.name: one for one in compare_variants(made, CLASSES[600:], 3, seed=1)}
 
 
 def test_a_change_that_helps_or_harms_is_told_from_none():
