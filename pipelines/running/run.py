@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from components.evaluation.bias.gate import check_before
 from components.shared.machine.commands import make_command
 from components.shared.machine.errors import (
     EXIT_CODES,
@@ -64,6 +65,7 @@ def _run(arguments: Sequence[str]) -> None:
     for key, value in parameters.items():
         if isinstance(value, list):
             parameters[key] = dict(_assignment(key, text) for text in value)
+    check_before(parameters)
     try:
         run = run_locally(pipeline, _with_absolute_paths(parameters), runs=runs, state=state)
     except StepFailed as error:

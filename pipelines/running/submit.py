@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.evaluation.bias.gate import check_before
 from components.shared.kubernetes.namespace_objects import SERVICE_ACCOUNT
 from components.shared.machine.errors import UserError, exit_in_words
 
@@ -72,18 +73,20 @@ def _checked(package: Path, words: Sequence[str]) -> list[str]:
 
     spec = next(yaml.safe_load_all(package.read_text(encoding="utf-8")))
     known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    given = {}
+    given, plain = {}, {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"{word!r} is not of the form name=value")
         if name not in known:
             raise UserError(f"{package} has no parameter {name}; it has {', '.join(known)}")
+        plain[name] = value
         given[name] = json.dumps(value) if known[name]["parameterType"] == "STRING" else value
     for name, parameter in known.items():
         optional = parameter.get("isOptional") or "defaultValue" in parameter
         if name not in given and not optional:
             raise UserError(f"{package} needs the parameter {name}; add {name}=…")
+    check_before(plain)
     return [f"{name}={value}" for name, value in given.items()]
 
 

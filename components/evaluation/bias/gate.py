@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.evaluation.bias.definitions import DEFINITIONS
-from components.evaluation.bias.facets import DATA, PREDICTIONS, Facet
+from components.evaluation.bias.facets import DATA, PREDICTIONS, Facet, parse_facets
 from components.shared.machine.errors import UserError
+from components.shared.records.labels import LabelSet
 
 _FORM = re.compile(r"(?P<metric>\w+)(:(?P<class_name>[\w-]+))?:(?P<facet>\w+)\s*<=\s*(?P<most>\S+)")
 _EXAMPLE = "DPPL:positive:product_category<=0.1"
+_FACETS = "product_category department division age"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,21 @@ def parse_gate(text: str, facets: Sequence[Facet], classes: Sequence[str]) -> Li
         upper = " and below 1" if metric == "DI" else ""
         raise _senseless(text, f"{match['most']} is no limit; give a number above 0{upper}")
     return Limit(metric, class_name, facet, most)
+
+
+def check_before(parameters: Mapping[str, Any]) -> None:
+    """Refuse facets or a limit that the bias step would refuse, before a model was trained.
+
+    Args:
+        parameters: Those of a run that were given: `facets`, `bias_gate`, `labels`.
+
+    Raises:
+        UserError: If one of them makes no sense.
+    """
+    if {"facets", "bias_gate"} & set(parameters):
+        facets = parse_facets(str(parameters.get("facets", _FACETS)))
+        labels = LabelSet.parse(str(parameters.get("labels", "")))
+        parse_gate(str(parameters.get("bias_gate", "")), facets, labels.names)
 
 
 def judged(limit: Limit | None, entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 import pytest
 
 from components.evaluation.bias.facets import Facet
-from components.evaluation.bias.gate import judged, parse_gate
+from components.evaluation.bias.gate import check_before, judged, parse_gate
 from components.shared.machine.errors import UserError
 
 FACETS = (Facet("product_category", "age"), Facet("age", "product_category"))
@@ -85,3 +85,21 @@ def test_a_ratio_is_limited_on_both_sides_of_one():
     assert limit.is_broken(0.5, 0.79)
     assert limit.is_broken(1.26, 2)
     assert not limit.is_broken(0.79, 1.26)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"bias_gate": "DPPL:good:age<=0.1"}, "good is no class; name one of negative, neutral"),
+        ({"bias_gate": "TVD:division<=0.1", "facets": "age"}, "division is not measured"),
+        ({"facets": "colour"}, "facets names 'colour'"),
+    ],
+)
+def test_what_the_bias_step_would_refuse_is_refused_before_training(given, words):
+    with pytest.raises(UserError, match=words):
+        check_before(given)
+
+
+def test_a_limit_on_a_class_of_ones_own_passes():
+    check_before({"bias_gate": "DPPL:good:age<=0.1", "labels": "bad=0 good=1"})
+    check_before({"labels": "not read without facets or a limit ="})
