@@ -47,9 +47,9 @@ UI_PORT ?= 5000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run approve serve site rollout ab-test traffic explain models verify ui lookup test test-all lint format compile images push-images \
+.PHONY: help install run automl approve serve site rollout ab-test traffic explain models verify ui lookup test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
-        submit-rollout schedule bench bench-training bench-data bench-features \
+        submit-rollout schedule bench bench-automl bench-training bench-data bench-features \
         bench-distributed bench-explanations bench-serving bench-understanding sql sql-ddl discover sample constraints clean
 
 ##@ On this machine
@@ -85,6 +85,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 run: $(INSTALLED) ## Run the training pipeline on this machine  [DATA= COLUMNS= LABELS= BASE_MODEL= STATE= RUNS= ARGS=]
 	$(BIN)/python -m pipelines.running.run training --data-uri '$(DATA)' --base-model '$(BASE_MODEL)' \
+	  --model-name '$(MODEL_NAME)' $(FOLDERS) $(call READING,--) $(ARGS)
+
+automl: $(INSTALLED) ## Find the best model that a budget buys for a labelled table  [DATA= MINUTES=20 COLUMNS= LABELS= ARGS=]
+	$(BIN)/python -m pipelines.running.run automl --data-uri '$(DATA)' --base-model '$(BASE_MODEL)' \
+	  --max-seconds "$$(( $(or $(MINUTES),20) * 60 ))" \
 	  --model-name '$(MODEL_NAME)' $(FOLDERS) $(call READING,--) $(ARGS)
 
 approve: $(INSTALLED) ## Promote a version that waits for approval  VERSION=
@@ -217,6 +222,9 @@ bench-data: $(INSTALLED) ## Time and memory of ingest and prepare at 1x and 10x 
 
 bench-features: $(INSTALLED) ## Tokenisation and feature retrieval against the usual ways  [PREPARED=]
 	$(BIN)/python tests/benchmarks/bench_features.py $(if $(PREPARED),--data '$(PREPARED)')
+
+bench-automl: $(INSTALLED) ## AutoML on real data: leaderboard, times, test scores  [DATA= MINUTES=20]
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_automl.py $(BENCH_DATA) $(if $(MINUTES),--minutes "$(MINUTES)")
 
 bench-training: $(INSTALLED) ## Training speed against the plain Trainer
 	$(BIN)/python tests/benchmarks/bench_training.py $(BENCH_DATA)

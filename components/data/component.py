@@ -172,3 +172,31 @@ def browse_reviews(prepared: Input[Dataset], table_page: Output[HTML]) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     table_page.metadata["rows"] = browse(prepared.path, table_page.path)
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def find_problem(data_uri: str, labels: str, columns: str, problem: Output[Artifact]) -> NamedTuple(
+    "Outputs", labels=str, columns=str
+):  # type: ignore[valid-type]
+    """Find the text column, the label column and the classes of any labelled table.
+
+    Args:
+        data_uri: As `ingest_reviews` takes it.
+        labels: The classes, if the user named them; else empty.
+        columns: Fields and columns that the user named; may be empty.
+        problem: What was found, JSON.
+
+    Returns:
+        The classes and the columns, as `ingest_reviews` takes them.
+    """
+    import logging
+    from typing import NamedTuple
+
+    from components.data.problem import find_problem as find
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    found = find(data_uri, problem.path, columns=columns, labels=labels)
+    counted = ", ".join(f"{rows} {name}" for name, rows in found.classes.items())
+    print(f"text: {found.text_column!r}; label: {found.label_column!r} ({counted})")
+    problem.metadata.update(labels=found.labels, columns=found.columns)
+    return NamedTuple("Outputs", labels=str, columns=str)(found.labels, found.columns)

@@ -23,7 +23,7 @@ ALIASES: dict[str, str] = {
 """Header names in lower case, words joined by underscores, and the field of each: the
 record's own names, the course's (which are among them) and those of the Kaggle file."""
 
-_LIKELY: dict[str, tuple[str, ...]] = {
+LIKELY: dict[str, tuple[str, ...]] = {
     "review_body": ("review_text", "text", "review", "body", "comment", "content"),
     "rating": ("rating", "stars", "score", "grade"),
     "sentiment": ("sentiment", "label", "class", "polarity", "target"),
@@ -40,6 +40,7 @@ class Columns:
 
     named: Mapping[str, str] = field(default_factory=dict)  # by field; "" leaves the field out
     label_fields: tuple[str, ...] = ("rating", "sentiment")  # one of which must be there, if any
+    text_required: bool = True  # whether the review text must be there too
 
     @classmethod
     def parse(
@@ -127,7 +128,8 @@ def layout_of(names: Sequence[str], source: str, columns: Columns | None = None)
                 f"{_quoted(name)}; say which to read, as in COLUMNS='{target}=NAME', or keep one"
             )
         positions[target] = position
-    wanted = {("review_body",): "'Review Text' (or 'review_body')"}
+    text = {("review_body",): "'Review Text' (or 'review_body')"}
+    wanted: dict[tuple[str, ...], str] = text if columns.text_required else {}
     if columns.label_fields:
         wanted[columns.label_fields] = _accepted(columns.label_fields)
     missing = {some: said for some, said in wanted.items() if not positions.keys() & set(some)}
@@ -173,7 +175,7 @@ def _suggestion(wanted: Sequence[str], names: Sequence[str]) -> str:
 
 def likely_column(target: str, names: Sequence[str]) -> str:
     """The column that may well hold a field, by its name, as `COLUMNS` takes it; "" if none."""
-    return _nearest(_LIKELY[target], names)
+    return _nearest(LIKELY[target], names)
 
 
 def _nearest(words: Sequence[str], names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from components.deployment.local.model_process import ModelProcess, ServedModel
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet, replaced_when_whole, write_json
 from components.shared.machine.options import Options, option
-from components.shared.records.engines import MIN_LABELS_EQUAL, TORCH, probability_bound
+from components.shared.records.engines import EXACT, MIN_LABELS_EQUAL, probability_bound
 from components.shared.records.file_list import folder_digest
 from components.shared.records.labels import labels_of_file
 from components.shared.records.model_folder import check_model_folder, read_class_names
@@ -26,7 +26,7 @@ from components.shared.records.reviews import predictions_schema
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability where torch serves, as it evaluated: the server rounds to
+"""Largest difference of a probability where the engine that evaluated serves: the server rounds to
 fp32 and pads other batches. Other engines compute in fewer bits; they must give the labels of
 `MIN_LABELS_EQUAL` of the reviews, as at their export, and these are other reviews."""
 
@@ -42,7 +42,7 @@ class CheckOptions(Options, called="check option"):
 
     def tolerance(self, engine: str) -> float:
         """The largest difference of a probability that an engine may show here."""
-        if engine == TORCH:
+        if engine in EXACT:
             return TOLERANCE
         return self.max_probability_difference or 2 * probability_bound(engine)
 
@@ -113,7 +113,7 @@ def check_deployment(
             ) from error
         finally:
             server.kill()
-    tolerance, least = options.tolerance(engine), 1.0 if engine == TORCH else MIN_LABELS_EQUAL
+    tolerance, least = options.tolerance(engine), 1.0 if engine in EXACT else MIN_LABELS_EQUAL
     compared = [
         _compared(rows, answers, version, tolerance, least) for answers in (v2_answers, v1_answers)
     ]

@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.evaluation.held_out import HeldOut
-from components.shared.machine.base_model import load_tokenizer
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import sha256_of_file
-from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records import model_folder as folders
 from components.shared.records.decision import decide
-from components.shared.records.text import model_text
+from components.shared.records.model_logits import logits_of
 from components.shared.statistics.paired import mcnemar_p_value, paired_differences
 from components.shared.statistics.scores import Estimate, confusion_matrix, scores_of
 
@@ -62,13 +59,18 @@ def find_champion(folder: Path | None, model_folder: Path) -> Champion | None:
         return None
     folders.check_model_folder(folder)
     own, new = map(folders.read_training_facts, (folder, model_folder))
-    tokenizers = {sha256_of_file(one / folders.TOKENIZER) for one in (folder, model_folder)}
     return Champion(
         folder=folder,
         facts=own,
-        reads_alike=len(tokenizers) == 1 and own.get("max_tokens") == new.get("max_tokens"),
+        reads_alike=_reads(folder, own) == _reads(model_folder, new),
         may_have_seen_test=not own.get("splits") or own["splits"] != new.get("splits"),
     )
+
+
+def _reads(folder: Path, facts: dict[str, Any]) -> tuple[str, Any]:
+    """What decides what a model reads of a text: its tokenizer, if it has one, and its limit."""
+    tokenizer = folder / folders.TOKENIZER
+    return sha256_of_file(tokenizer) if tokenizer.is_file() else "", facts.get("max_tokens")
 
 
 def compare_with(
@@ -88,10 +90,8 @@ def compare_with(
             f"{', '.join(test.labels.names)}: they cannot be compared; register models of other "
             "labels under another model name"
         )
-    input_ids = test.input_ids
-    if not champion.reads_alike:
-        input_ids = tokens_as_read_by(champion, test.reviews)
-    logits = predict_logits(load_model(champion.folder), input_ids, progress=progress)
+    tokens = test.input_ids if champion.reads_alike else None
+    logits = logits_of(champion.folder, test.reviews, tokens, progress=progress)
     of_champion = decide(logits, folders.read_calibration(champion.folder))
     scores = scores_of(confusion_matrix(test.classes, of_champion, len(names)))
     return {
@@ -102,14 +102,6 @@ def compare_with(
         "may_have_seen_test": champion.may_have_seen_test,
         "reads_alike": champion.reads_alike,
     }
-
-
-def tokens_as_read_by(champion: Champion, reviews: pa.Table) -> list[list[int]]:
-    """Token ids of reviews (`title`, `review_body`) by the champion's own tokenizer and limit."""
-    tokenizer = load_tokenizer(str(champion.folder)).backend_tokenizer
-    tokenizer.enable_truncation(int(champion.facts["max_tokens"]))
-    texts = map(model_text, reviews["title"].to_pylist(), reviews["review_body"].to_pylist())
-    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
 
 def compare(

@@ -18,7 +18,6 @@ from components.evaluation.held_out import HeldOut, read_held_out
 from components.evaluation.probabilities import calibration_check, roc_curves
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json, write_parquet
-from components.shared.machine.inference import load_model, predict_logits
 from components.shared.records.decision import (
     Calibration,
     decide,
@@ -31,6 +30,7 @@ from components.shared.records.model_folder import (
     read_class_names,
     read_training_facts,
 )
+from components.shared.records.model_logits import logits_of
 from components.shared.records.reviews import predictions_schema
 from components.shared.statistics.scores import (
     CONFIDENCE,
@@ -170,7 +170,6 @@ def _predict(
     model_folder: Path, test: HeldOut, validation: HeldOut, progress: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
     """Logits of the test and validation splits, and reviews per second."""
-    model = load_model(model_folder)
     if (names := read_class_names(model_folder)) != test.labels.names:
         raise UserError(
             f"{model_folder} answers {', '.join(names)}, but the training set has "
@@ -178,7 +177,9 @@ def _predict(
         )
     logger.info("asking the model about %d test reviews", len(test))
     started = time.perf_counter()
-    logits = predict_logits(model, [*test.input_ids, *validation.input_ids], progress=progress)
+    reviews = pa.concat_tables([test.reviews, validation.reviews])
+    tokens = [*test.input_ids, *validation.input_ids]
+    logits = logits_of(model_folder, reviews, tokens, progress=progress)
     seconds = time.perf_counter() - started
     if not np.isfinite(logits).all():
         raise UserError(

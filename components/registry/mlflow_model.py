@@ -1,7 +1,8 @@
 """A model folder as MLflow knows models: `MLmodel`, signature, example, requirements, code.
 
-Two flavours, neither with a pickle. `transformers` is a pipeline that reads one text;
-`python_function` reads `title` and `review_body`, joins them, and decides as our server does.
+Two flavours, neither with a pickle. `python_function` reads `title` and `review_body`, joins them,
+and decides as our server does; `transformers`, which a sparse model lacks, is a pipeline that reads
+one text.
 """
 
 import hashlib
@@ -12,18 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.shared.machine.files import read_json
-from components.shared.records import decision, portable_model, text
+from components.shared.records import portable_model
 from components.shared.records.model_folder import (
     CONFIG,
     TRAINING,
+    TRANSFORMER,
+    kind_of,
     read_calibration,
     read_class_names,
 )
+from components.shared.records.sparse_model import SPARSE
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors", "torch", "transformers")
+_REQUIREMENTS = {
+    TRANSFORMER: ("mlflow", "numpy", "pandas", "safetensors", "torch", "transformers"),
+    SPARSE: ("mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "scipy"),
+}
 _TOKENIZER_COPY = "components/tokenizer"
 """Where MLflow's flavour `transformers` looks for the tokenizer."""
 
@@ -34,7 +41,6 @@ def write_mlflow_model(folder: Path) -> None:
     """Write into a model folder what makes it a model for MLflow's own tools."""
     import pandas as pd
     from mlflow import pyfunc
-    from mlflow.models import Model
 
     from components.shared.machine.tracking import quiet_mlflow
 
@@ -49,10 +55,18 @@ def write_mlflow_model(folder: Path) -> None:
             input_example=pd.DataFrame([EXAMPLE]),
             metadata={"decision_offsets": list(read_calibration(folder).decision_offsets)},
             pip_requirements=[
-                f"{name}=={version(name).partition('+')[0]}" for name in _REQUIREMENTS
+                f"{name}=={version(name).partition('+')[0]}"
+                for name in _REQUIREMENTS[kind_of(folder)]
             ],
         )
         shutil.copytree(written, folder, dirs_exist_ok=True)
+    if kind_of(folder) == TRANSFORMER:
+        _add_transformers_flavour(folder)
+
+
+def _add_transformers_flavour(folder: Path) -> None:
+    from mlflow.models import Model
+
     tokenizer = folder / _TOKENIZER_COPY
     tokenizer.mkdir(parents=True, exist_ok=True)
     for file in folder.glob("tokenizer*.json"):
@@ -81,8 +95,9 @@ def _code(workshop: Path) -> Path:
 
     One process may load versions of several releases, and Python keeps one module of a name.
     """
-    files = {"__init__.py": portable_model, "decision.py": decision, "text.py": text}
-    sources = {name: Path(str(module.__file__)).read_bytes() for name, module in files.items()}
+    here = Path(str(portable_model.__file__))
+    files = {f"{name}.py": here.with_name(f"{name}.py") for name in portable_model.TRAVELS_WITH}
+    sources = {name: file.read_bytes() for name, file in {"__init__.py": here, **files}.items()}
     digest = hashlib.sha256(b"".join(sources.values())).hexdigest()
     package = workshop / f"review_sentiment_model_{digest[:8]}"
     package.mkdir()

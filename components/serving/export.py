@@ -3,26 +3,26 @@
 import logging
 import os
 import shutil
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.serving.model.engine import OpenVinoEngine, padded
+from components.serving.model.engine import OpenVinoEngine
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet, replaced_when_whole, sha256_of_file
-from components.shared.machine.first_token_layer import compute_first_token_only
 from components.shared.machine.inference import load_model, predict_logits
+from components.shared.machine.openvino_network import converted
 from components.shared.records.decision import decide, probabilities
 from components.shared.records.engines import EngineCheck, write_engines
 from components.shared.records.file_list import FILE_LIST
 from components.shared.records.labels import labels_of_file
-from components.shared.records.model_folder import check_model_folder, read_calibration
+from components.shared.records.model_folder import check_model_folder, kind_of, read_calibration
 from components.shared.records.reviews import TRAINING_SET_SCHEMA
+from components.shared.records.sparse_model import SPARSE
 
 if TYPE_CHECKING:
     from openvino import Model
@@ -62,7 +62,8 @@ def export_for_serving(
     the folder, marked as not to be served. Returns the comparisons, engine by engine.
 
     The training set's split `train` calibrates the 8-bit network, `validation` checks the engines,
-    with at most `max_reviews` of its reviews, spread evenly.
+    with at most `max_reviews` of its reviews, spread evenly. A sparse model needs no engine: its
+    folder is copied as it is.
 
     Raises:
         UserError: If the folder is incomplete, or the training set lacks one of the splits.
@@ -71,6 +72,11 @@ def export_for_serving(
 
     transformers_logging.set_verbosity_error()
     folder = check_model_folder(model_folder)
+    if kind_of(folder) == SPARSE:
+        with replaced_when_whole(exported) as draft:
+            shutil.copytree(folder, draft, ignore=shutil.ignore_patterns(FILE_LIST))
+        logger.info("a sparse model serves as it is")
+        return []
     splits = _splits(Path(training_set), max_reviews)
     model = load_model(folder).cpu()
     reference = predict_logits(model, splits["validation"][0])
@@ -125,7 +131,7 @@ def _write_networks(
 
     nncf.set_log_level(logging.ERROR)
     pad_id = int(model.config.pad_token_id or 0)
-    network = _converted(model, pad_id)
+    network = converted(model, pad_id)
     openvino.save_model(network, folder / FULL, compress_to_fp16=False)
     quantised = nncf.quantize(
         network,
@@ -158,32 +164,6 @@ def _of_first_token(network: "Model", model: "PreTrainedModel") -> list[str]:
         or ".pooler." in name
         or ".network.classifier" in name
     ]
-
-
-def _converted(model: "PreTrainedModel", pad_id: int) -> "Model":
-    """The model as an OpenVINO network from ids and mask to logits, of any batch and length."""
-    import openvino
-    import torch
-
-    class Logits(torch.nn.Module):
-        """The model with tensors in and a tensor out, as tracing wants it."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = model
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-            return self.network(input_ids=input_ids, attention_mask=attention_mask).logits
-
-    compute_first_token_only(model)
-    # Two rows, of which one is padded: a mask of ones alone would be traced away.
-    tokens, mask = map(torch.from_numpy, padded([[pad_id] * 12, [pad_id] * 7], pad_id))
-    with torch.no_grad(), warnings.catch_warnings():
-        # Tracing warns of each shape that transformers compares; the check would see a wrong one.
-        warnings.simplefilter("ignore")
-        return openvino.convert_model(
-            Logits().eval(), example_input={"input_ids": tokens, "attention_mask": mask}
-        )
 
 
 def _check(

@@ -16,8 +16,8 @@ from components.shared.machine.files import read_parquet, sha256_of_file, surviv
 from components.shared.machine.tracked_run import TrackedRun, Training, training_run
 from components.shared.records.model_card import dataset_name
 from components.shared.records.model_folder import read_training_facts
+from components.shared.records.network_folder import write_model_folder
 from components.shared.records.reviews import TRAINING_SET_SCHEMA, splits_digest
-from components.training.export import write_model_folder
 from components.training.loop.data import read_training_set
 from components.training.loop.run import Metrics, TrainingRun
 from components.training.on_nodes import launch

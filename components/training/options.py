@@ -90,6 +90,12 @@ class TrainingOptions(Options, called="training option"):
     checkpoint_minutes: float = option(
         1.0, "time between checkpoints; 0: one each step", 0.0, 100000.0
     )
+    max_seconds: float = option(
+        0.0,
+        "seconds after which training ends with the best weights so far; 0: never",
+        0.0,
+        1e7,
+    )
     seed: int = option(
         42, "seed of the new layers, the order of the rows and dropout", 0, 2**31 - 1
     )

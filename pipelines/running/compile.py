@@ -14,12 +14,14 @@ def all_pipelines() -> dict[str, Pipeline]:
     """The pipelines by the name of their file and of their command."""
     from pipelines.ab_test import ab_test_pipeline
     from pipelines.approval import approval_pipeline
+    from pipelines.automl import automl_pipeline
     from pipelines.preflight import preflight_pipeline
     from pipelines.rollout import rollout_pipeline
     from pipelines.training import training_pipeline
 
     return {
         "training": training_pipeline,
+        "automl": automl_pipeline,
         "approval": approval_pipeline,
         "rollout": rollout_pipeline,
         "ab-test": ab_test_pipeline,

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -66,13 +67,15 @@ def _run(arguments: Sequence[str]) -> None:
         if isinstance(value, list):
             parameters[key] = dict(_assignment(key, text) for text in value)
     check_before(parameters)
+    # One candidate after the other: side by side they would take each other's cores.
+    os.environ.setdefault("CANDIDATES_AT_ONCE", "1")
     try:
         run = run_locally(pipeline, _with_absolute_paths(parameters), runs=runs, state=state)
     except StepFailed as error:
         if name == "approval" and error.step == "check-deployment":
             raise NotApproved(f"version {parameters['version']} is not approved: {error}") from None
         raise
-    if name == "training":
+    if name in ("training", "automl"):
         _announce(run, write_report(run))
     elif name == "approval":
         print(f"\n{_champion(parameters['version'], run)}")
@@ -145,7 +148,7 @@ def _with_absolute_paths(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_report(run: Run) -> Path:
-    """Compose the `report.html` of a run of the training pipeline from its steps' artifacts."""
+    """Compose the `report.html` of a training or AutoML run from its steps' artifacts."""
     from components.report.training_page import RunArtifacts, compose_report
 
     def needed(step: str, name: str) -> Path:
@@ -160,7 +163,8 @@ def write_report(run: Run) -> Path:
             ingest=needed("ingest-reviews", "ingest_summary"),
             prepare=needed("prepare-reviews", "prepare_summary"),
             features=needed("build-features", "features_summary"),
-            model_folder=needed("fine-tune-classifier", "model"),
+            model_folder=run.artifact("compare-candidates", "winner")
+            or needed("fine-tune-classifier", "model"),
             evaluation=needed("evaluate-classifier", "evaluation_summary"),
             bias=run.artifact("measure-bias", "bias_summary"),
             registration=run.artifact("register-model", "registration"),
@@ -199,7 +203,9 @@ def _announce(run: Run, report: Path) -> None:
         end = f"version {version} waits: `{approve}` continues"
     print(f"\nfinished in {sum(run.seconds.values()) / 60:.1f} min")
     warnings = [f"warning: {warning}" for warning in gate["warnings"]]
-    for line in [*gate["reasons"], *warnings, end, f"report: {report}"]:
+    board = run.artifact("compare-candidates", "leaderboard_summary")
+    found = [read_json(board)["sentence"]] if board else []
+    for line in [*found, *gate["reasons"], *warnings, end, f"report: {report}"]:
         print(f"  {line}")
     if not registration:
         raise SystemExit(GATE_CLOSED)

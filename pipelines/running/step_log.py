@@ -83,7 +83,7 @@ class StepLog(io.TextIOBase):
             self._show(f"\n▸ {started[1]}")
         elif finished := _FINISHED.search(line):
             elapsed, good = time.perf_counter() - self._started, finished[2] == "SUCCESS"
-            self.seconds[finished[1]] = elapsed
+            self.seconds[finished[1]] = self.seconds.get(finished[1], 0.0) + elapsed
             if not good and not self.failed_step:
                 self.failed_step, self.failure, self.last_line = finished[1], self._said, self._last
             self._show(f"  {'done in' if good else 'failed after'} {elapsed:.1f} s")

@@ -111,6 +111,9 @@ _SETTINGS: dict[str, StepSettings] = {
     "retrieve-training-set": StepSettings("1", "4G", 30),
     "chosen-hyperparameters": StepSettings("1", "1G", 10),
     "tune-hyperparameters": _LAUNCHES,
+    "open-budget": StepSettings("1", "1G", 10, cached=False),
+    "find-problem": StepSettings("1", "2G", 30, cached=False),
+    "compare-candidates": StepSettings("1", "4G", 30),
     "fetch-champion": StepSettings("1", "2G", 15, cached=False),
     "fetch-version": StepSettings("1", "2G", 15, cached=False),
     "explain-model": StepSettings("2", "6G", 60),
@@ -141,7 +144,12 @@ def step_settings() -> dict[str, StepSettings]:
         trains = StepSettings("4", "16G", 12 * 60, retries=4, gpu=True)
     else:
         trains = StepSettings("2", "8G", 24 * 60, retries=4)
-    return {**_SETTINGS, "fine-tune-classifier": trains}
+    # A candidate of a search is trained in the pod of its step, at any scale.
+    gpu = scale.gpus_per_node > 0
+    tries = StepSettings(
+        "4" if gpu else "2", "16G" if gpu else "8G", 24 * 60, gpu=gpu, cached=False
+    )
+    return {**_SETTINGS, "fine-tune-classifier": trains, "try-candidate": tries}
 
 
 def place(task: PipelineTask) -> PipelineTask:

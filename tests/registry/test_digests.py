@@ -9,14 +9,20 @@ from components.registry import versions as registry
 from components.shared.machine.errors import UserError
 from components.shared.machine.tracking import tracking_client
 from components.shared.records.file_list import FILE_LIST, folder_digest
-from components.shared.records.model_folder import MODEL_CARD, REQUIRED_FILES, check_model_folder
+from components.shared.records.model_folder import (
+    FILES_OF_KIND,
+    MODEL_CARD,
+    TRANSFORMER,
+    check_model_folder,
+)
+from components.shared.records.portable_model import TRAVELS_WITH
 from tests.registry.conftest import NAME
 
 EXPORTED = ("engines.json", "openvino/model.xml", "openvino/model.bin")
 FOR_MLFLOW = ("MLmodel", "conda.yaml", "input_example.json", "python_env.yaml", "requirements.txt")
-CODE = tuple(f"code/review_sentiment_model/{name}.py" for name in ("__init__", "decision", "text"))
+CODE = tuple(f"code/review_sentiment_model/{name}.py" for name in ("__init__", *TRAVELS_WITH))
 FILES = (
-    *(*REQUIRED_FILES, MODEL_CARD, *EXPORTED, *FOR_MLFLOW, *CODE, FILE_LIST),
+    *(*FILES_OF_KIND[TRANSFORMER], MODEL_CARD, *EXPORTED, *FOR_MLFLOW, *CODE, FILE_LIST),
     *("serving_input_example.json", "components/tokenizer/tokenizer.json"),
 )
 

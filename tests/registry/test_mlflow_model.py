@@ -12,6 +12,7 @@ from components.registry import versions as registry
 from components.registry.mlflow_model import EXAMPLE
 from components.serving.model.predictor import Predictor
 from components.shared.machine.files import read_json, write_json
+from components.shared.records import portable_model
 from components.shared.records.text import model_text
 from tests.evaluation.conftest import write_model
 from tests.registry.conftest import NAME
@@ -85,7 +86,9 @@ def test_the_code_that_travels_needs_nothing_of_this_project(champion, tmp_path)
     assert metadata.metadata == {"decision_offsets": [0.0, 9.0, 0.0]}
     loaded = sys.modules[metadata.flavors["python_function"]["loader_module"]]
     files = sorted(Path(loaded.__file__).parent.glob("*.py"))
-    assert [file.name for file in files] == ["__init__.py", "decision.py", "text.py"]
+    assert [file.name for file in files] == sorted(
+        ["__init__.py", *(f"{name}.py" for name in portable_model.TRAVELS_WITH)]
+    )
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             assert "components" not in str(getattr(node, "module", "")), file

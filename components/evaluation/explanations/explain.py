@@ -15,6 +15,9 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
 from components.shared.records.explainer import Explainer
 from components.shared.records.explanation import Explanation
+from components.shared.records.model_folder import kind_of
+from components.shared.records.occlusion import OcclusionExplainer
+from components.shared.records.sparse_model import SPARSE
 from components.shared.records.text import model_text
 
 logger = logging.getLogger(__name__)
@@ -60,7 +63,8 @@ def explain_answers(
     started = time.perf_counter()
     if explained_reviews < 1:
         raise UserError(f"explained_reviews is {explained_reviews}; explain one review at least")
-    explainer = Explainer(model_folder)
+    is_sparse = kind_of(model_folder) == SPARSE
+    explainer = (OcclusionExplainer if is_sparse else Explainer)(model_folder)
     test = read_held_out(training_set, prepared, "test")
     if not len(test):
         raise UserError(

@@ -37,7 +37,10 @@ class Engine(Protocol):
     parallel: int
 
     def logits(self, input_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Logits [n, classes] of n rows of token ids, unpadded, special tokens included."""
+        """Logits [n, classes] of n rows of token ids, unpadded, special tokens included.
+
+        A sparse model's rows are texts; to the queue, either is work by its length.
+        """
         ...
 
 

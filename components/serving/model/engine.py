@@ -18,8 +18,11 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, sha256_of_file
 from components.shared.machine.first_token_layer import compute_first_token_only
 from components.shared.machine.inference import load_model, predict_logits
+from components.shared.machine.openvino_network import padded
 from components.shared.records.engines import TORCH, EngineCheck, read_engines
-from components.shared.records.model_folder import CONFIG, read_training_facts
+from components.shared.records.model_folder import CONFIG, kind_of, read_training_facts
+from components.shared.records.model_logits import load_sparse
+from components.shared.records.sparse_model import SPARSE, SparseModel
 
 if TYPE_CHECKING:
     from openvino import Core, InferRequest
@@ -35,10 +38,6 @@ _TRIAL_TOKENS = 80
 _TRIALS = 5
 _AS_FAST = 1.05
 """Engines whose times differ by no more than this factor are equally fast: so much is noise."""
-
-_WIDTH_STEP = 4
-"""Rows are padded to a multiple of this many tokens. OpenVINO keeps compiled kernels for each shape
-that it meets; fewer shapes need less memory, for a few more tokens."""
 
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
@@ -110,8 +109,10 @@ class OpenVinoEngine:
                 self._running -= 1
 
 
-def load_engine(model_folder: Path, wanted: str = AUTO) -> OpenVinoEngine | TorchEngine:
-    """Load the engine that serves a model folder.
+def load_engine(
+    model_folder: Path, wanted: str = AUTO
+) -> OpenVinoEngine | TorchEngine | SparseModel:
+    """Load the engine that serves a model folder; a sparse model is its own.
 
     On a GPU that is torch. On a CPU it is the fastest of the engines in the folder that agree with
     the reference, and of those as fast the most faithful; measured here and now, because the
@@ -125,6 +126,10 @@ def load_engine(model_folder: Path, wanted: str = AUTO) -> OpenVinoEngine | Torc
         UserError: If the folder has no such engine, or the export marked it as too different from
             the reference.
     """
+    if kind_of(model_folder) == SPARSE:
+        if wanted in (AUTO, SPARSE):
+            return load_sparse(model_folder)
+        raise UserError(f"{model_folder} is a sparse model and has no engine {wanted!r}; use auto")
     engines, cores = read_engines(model_folder), cpu_limit()
     if wanted == TORCH or (wanted == AUTO and (_has_gpu() or not engines)):
         return TorchEngine(model_folder, cores)
@@ -183,22 +188,6 @@ def _trial_seconds(
         logits([[1] * tokens] * _TRIAL_REVIEWS)
         durations.append(time.perf_counter() - started)
     return float(np.median(durations[1:]))
-
-
-def padded(
-    input_ids: Sequence[Sequence[int]], pad_id: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids and mask [n, width], int64, of n rows of token ids.
-
-    The mask is 1 where there is a token; the width is that of the longest row, rounded up.
-    """
-    width = -(-max(map(len, input_ids)) // _WIDTH_STEP) * _WIDTH_STEP
-    tokens = np.full((len(input_ids), width), pad_id, dtype=np.int64)
-    mask = np.zeros((len(input_ids), width), dtype=np.int64)
-    for row, ids in enumerate(input_ids):
-        tokens[row, : len(ids)] = ids
-        mask[row, : len(ids)] = 1
-    return tokens, mask
 
 
 def cpu_limit(v2: Path = _CGROUP_V2, v1: Path = _CGROUP_V1) -> int:

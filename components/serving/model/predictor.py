@@ -17,19 +17,24 @@ from components.shared.records.labels import SENTIMENTS
 from components.shared.records.model_folder import (
     TOKENIZER,
     check_model_folder,
+    kind_of,
     read_calibration,
     read_class_names,
     read_training_facts,
 )
+from components.shared.records.sparse_model import SPARSE
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
 
 class Tokens(NamedTuple):
-    """A text as the network reads it: ids with special tokens, unpadded, and whether it was cut."""
+    """A text as the model reads it, and whether it was cut.
 
-    ids: Sequence[int]
+    That is token ids with special tokens, unpadded; for a sparse model the text itself.
+    """
+
+    ids: Sequence[int] | str
     truncated: bool
 
 
@@ -51,8 +56,8 @@ class Predictions:
 class Predictor:
     """A loaded model folder: tokenizer, engine and calibration.
 
-    Texts of more than `max_tokens` are cut at their end, as in training. `feature_service` is what
-    training read, '' where the folder names none.
+    Texts of more than `max_tokens` are cut at their end, as in training; 0 cuts none.
+    `feature_service` is what training read, '' where the folder names none.
     """
 
     def __init__(self, model_folder: str | Path, engine: str = AUTO) -> None:
@@ -69,16 +74,21 @@ class Predictor:
         self.feature_service = str(facts.get("facts", {}).get("feature_service", ""))
         self.class_names = read_class_names(folder)
         self._calibration = read_calibration(folder)
+        self.engine = load_engine(folder, engine)
+        self._tokenizer: Tokenizer | None = None
+        if kind_of(folder) == SPARSE:
+            return
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         except Exception as error:  # The Rust code raises bare Exception.
             raise UserError(f"{folder / TOKENIZER} cannot be read ({error}); train again") from None
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_tokens)
-        self.engine = load_engine(folder, engine)
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of texts, each made by `components.shared.records.text.model_text`."""
+        """What the model reads of texts made by `components.shared.records.text.model_text`."""
+        if self._tokenizer is None:
+            return [Tokens(text, truncated=False) for text in texts]
         return [
             Tokens(encoding.ids, bool(encoding.overflowing))
             for encoding in self._tokenizer.encode_batch_fast(list(texts))
@@ -109,6 +119,11 @@ class FeatureLookup:
 
     def __init__(self, feature_service: str, max_tokens: int) -> None:
         """Open the store that the environment names; raises `UserError` if that fails."""
+        if not max_tokens:
+            raise UserError(
+                "a sparse model reads texts, and the feature store holds tokens; serve it without "
+                "--features"
+            )
         if not feature_service:
             raise UserError("the model folder names no feature service; train through the pipeline")
         self._service = feature_service

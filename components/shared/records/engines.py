@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.machine.files import read_json, write_json
+from components.shared.records.sparse_model import SPARSE
 
 ENGINES = "engines.json"
 
 TORCH = "torch"
 """The reference: fp32, or the GPU's own precision where there is one."""
+
+EXACT: tuple[str, ...] = (TORCH, SPARSE)
+"""Engines that compute in the server what they compute in evaluation."""
 
 MIN_LABELS_EQUAL = 0.985
 """Least share of reviews to which an engine must give the label that the reference gives."""

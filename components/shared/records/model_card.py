@@ -22,9 +22,12 @@ from components.shared.records.card_sections import (
 from components.shared.records.model_folder import (
     MODEL_CARD,
     TRAINING,
+    TRANSFORMER,
+    kind_of,
     read_calibration,
     read_class_names,
 )
+from components.shared.records.sparse_model import FEATURES
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -65,7 +68,7 @@ def write_model_card(
     head = ModelCardData(
         license=os.environ.get(LICENSE_VARIABLE) or "apache-2.0",
         language=os.environ.get(LANGUAGE_VARIABLE) or "en",
-        library_name="transformers",
+        library_name="transformers" if kind_of(folder) == TRANSFORMER else None,
         pipeline_tag="text-classification",
         base_model=hub_id(base) or None,
         datasets=[dataset],
@@ -111,12 +114,12 @@ def _body(folder: Path, training: Mapping[str, Any], base: str, summaries: Summa
     names = read_class_names(folder)
     offsets = read_calibration(folder).decision_offsets
     scores, best = summaries.evaluation.get("scores") or {}, training.get("best", {})
+    network = kind_of(folder) == TRANSFORMER
+    told = ", ".join(map(escaped, names))
     lines = [
         "# Sentiment of product reviews",
         "",
-        f"`{hub_id(base) or Path(base).name}` fine-tuned to tell {', '.join(map(escaped, names))} "
-        "reviews apart. It reads title and body as one text, `title. body`, of which at most "
-        f"{training['max_tokens']} tokens.",
+        *(_about_network if network else _about_sparse)(folder, training, base, told),
         "",
         "## Data",
         "",
@@ -136,16 +139,8 @@ def _body(folder: Path, training: Mapping[str, Any], base: str, summaries: Summa
         "",
         "## Use",
         "",
-        "```python",
-        "from transformers import pipeline",
-        "",
-        'classify = pipeline("text-classification", "PATH", truncation=True)',
-        'classify("Runs small. The fabric itches. Sent it back.", top_k=None)',
-        "```",
-        "",
-        f"`truncation=True` cuts at {training['max_tokens']} tokens, as in training; without it a "
-        "long review is an error. The probabilities are calibrated as they are. MLflow's "
-        "`python_function` flavour takes a frame with `title` and `review_body`.",
+        *(_use_of_network(training) if network else ()),
+        "MLflow's `python_function` flavour takes a frame with `title` and `review_body`.",
         "",
         _about_offsets(names, offsets),
         "",
@@ -168,6 +163,37 @@ def _body(folder: Path, training: Mapping[str, Any], base: str, summaries: Summa
 
 def _section(title: str, lines: list[str]) -> list[str]:
     return ["", f"## {title}", "", *lines] if lines else []
+
+
+def _about_network(folder: Path, training: Mapping[str, Any], base: str, told: str) -> list[str]:
+    return [
+        f"`{hub_id(base) or Path(base).name}` fine-tuned to tell {told} reviews apart. "
+        "It reads title and body as one text, `title. body`, of which at most "
+        f"{training['max_tokens']} tokens."
+    ]
+
+
+def _about_sparse(folder: Path, training: Mapping[str, Any], base: str, told: str) -> list[str]:
+    kind = read_json(folder / FEATURES)["kind"]
+    return [
+        f"A linear model on `{kind}` features of the words, which tells {told} reviews "
+        "apart. It reads title and body as one text, `title. body`, whole."
+    ]
+
+
+def _use_of_network(training: Mapping[str, Any]) -> list[str]:
+    return [
+        "```python",
+        "from transformers import pipeline",
+        "",
+        'classify = pipeline("text-classification", "PATH", truncation=True)',
+        'classify("Runs small. The fabric itches. Sent it back.", top_k=None)',
+        "```",
+        "",
+        f"`truncation=True` cuts at {training['max_tokens']} tokens, as in training; without it a "
+        "long review is an error. The probabilities are calibrated as they are.",
+        "",
+    ]
 
 
 def _test_table(scores: Mapping[str, Any]) -> list[str]:

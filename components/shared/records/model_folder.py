@@ -8,6 +8,7 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json
 from components.shared.records.decision import Calibration
 from components.shared.records.file_list import difference
+from components.shared.records.sparse_model import FEATURES, SPARSE
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -20,7 +21,24 @@ NO_CHAMPION = "no_champion.txt"
 """Stands alone in the folder that says that there is no champion: object storage has no empty
 folders, so an artifact must hold something."""
 
-REQUIRED_FILES: tuple[str, ...] = (WEIGHTS, CONFIG, TOKENIZER, TRAINING, CALIBRATION)
+TRANSFORMER = "transformer"
+"""The kind of a folder with the weights of a network and its tokenizer; the other is `SPARSE`."""
+
+FILES_OF_KIND: dict[str, tuple[str, ...]] = {
+    TRANSFORMER: (WEIGHTS, CONFIG, TOKENIZER, TRAINING, CALIBRATION),
+    SPARSE: (WEIGHTS, CONFIG, FEATURES, TRAINING, CALIBRATION),
+}
+"""The files of each kind of model folder."""
+
+
+def kind_of(folder: str | Path) -> str:
+    """`SPARSE` or `TRANSFORMER`, by `model_type` in `config.json`; the latter where none is."""
+    try:
+        config = read_json(Path(folder) / CONFIG)
+    except UserError:  # Whoever needs the file says what is wrong with it.
+        config = {}
+    is_sparse = isinstance(config, dict) and config.get("model_type") == SPARSE
+    return SPARSE if is_sparse else TRANSFORMER
 
 
 def check_model_folder(folder: str | Path, digest: str = "") -> Path:
@@ -35,7 +53,8 @@ def check_model_folder(folder: str | Path, digest: str = "") -> Path:
             value in it makes no sense.
     """
     folder = Path(folder)
-    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+    kind = kind_of(folder)
+    missing = [name for name in FILES_OF_KIND[kind] if not (folder / name).is_file()]
     if missing:
         raise UserError(
             f"{folder} is not a whole model folder: {', '.join(missing)} missing; train again"
@@ -54,7 +73,9 @@ def check_model_folder(folder: str | Path, digest: str = "") -> Path:
         raise _senseless(folder / CONFIG, f"its labels are {listed}, for {len(offsets)} classes")
     facts = read_json(folder / TRAINING)
     max_tokens = facts.get("max_tokens") if isinstance(facts, dict) else None
-    if not isinstance(max_tokens, int) or max_tokens < 2:
+    if kind == SPARSE and max_tokens != 0:
+        raise _senseless(folder / TRAINING, f"max_tokens is {max_tokens!r}, but nothing is cut (0)")
+    if kind == TRANSFORMER and (not isinstance(max_tokens, int) or max_tokens < 2):
         raise _senseless(folder / TRAINING, f"max_tokens is {max_tokens!r}, not a number of tokens")
     if max_tokens > (config.get("max_position_embeddings") or math.inf):
         raise _senseless(folder / TRAINING, f"the network cannot read max_tokens {max_tokens}")
@@ -95,8 +116,8 @@ def read_training_facts(folder: str | Path) -> dict[str, Any]:
     """`training.json` of a model folder: options, max_tokens, facts about data and code, history.
 
     Keys that every model folder has: `options`, `facts` (data_fingerprint, feature_service,
-    code_version, ...), `max_tokens`, `class_prior` (training frequencies in class order),
-    `history`, `speed`, `splits` (see `splits_digest`).
+    code_version, ...), `max_tokens` (0: whole texts are read), `class_prior` (training frequencies
+    in class order), `history`, `speed`, `splits` (see `splits_digest`).
     """
     facts: dict[str, Any] = read_json(Path(folder) / TRAINING)
     return facts

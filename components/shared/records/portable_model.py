@@ -1,50 +1,53 @@
 """The model as MLflow loads it: a frame of reviews in, labels and probabilities out.
 
-This file travels with every registered version, beside copies of `text.py` and `decision.py`, and
-runs where nothing of this project is installed. Hence the relative imports, and none but these.
+This file travels with every registered version, beside copies of `TRAVELS_WITH`, and runs where
+nothing of this project is installed. Hence the relative imports, and none but these.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .decision import Calibration, decide, probabilities
+from .sparse_model import SPARSE, SparseModel
 from .text import model_text
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
+
+TRAVELS_WITH = ("decision", "fasttext_features", "sparse_model", "text")
 
 _BATCH = 16
 
 
 class PortableModel:
-    """A model folder in torch: the same text, cut and decisions as in our own server."""
+    """A model folder of any kind: the same text, cut and decisions as in our own server."""
 
     def __init__(self, folder: Path) -> None:
-        """Load tokenizer, weights and calibration from a model folder."""
-        import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        """Load class names, calibration and what computes from a model folder."""
 
         def read(name: str) -> Any:
             return json.loads((folder / name).read_text(encoding="utf-8"))
 
+        config = read("config.json")
+        self._names = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
         self._calibration = Calibration.from_dict(read("calibration.json"))
-        self._max_tokens = int(read("training.json")["max_tokens"])
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._network = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        ).eval()
+        sparse = config.get("model_type") == SPARSE
+        max_tokens = int(read("training.json")["max_tokens"])
+        self._model = SparseModel(folder) if sparse else _Network(folder, max_tokens)
 
     def predict(self, model_input: "pd.DataFrame", params: Any = None) -> "pd.DataFrame":
         """Label and probability of each class (`p_<class>`) of each row.
 
         Args:
             model_input: Columns `review_body` and, where there is one, `title`.
-            params: Ignored: there are no parameters; MLflow passes the argument.
+            params: None are known; MLflow hands them over.
         """
-        import numpy as np
         import pandas as pd
-        import torch
 
         bodies = model_input["review_body"].tolist()
         titles = model_input["title"].tolist() if "title" in model_input else [None] * len(bodies)
@@ -52,8 +55,31 @@ class PortableModel:
             model_text(*(part if isinstance(part, str) else None for part in parts))
             for parts in zip(titles, bodies, strict=True)
         ]
-        names = [self._network.config.id2label[index] for index in range(self._classes)]
-        logits = np.zeros((len(texts), len(names)), dtype=np.float32)
+        logits = self._model.logits(texts)
+        chances = probabilities(logits, self._calibration)
+        labels = [self._names[index] for index in decide(logits, self._calibration)]
+        columns = {f"p_{name}": chances[:, index] for index, name in enumerate(self._names)}
+        return pd.DataFrame({"label": labels, **columns}, index=model_input.index)
+
+
+class _Network:
+    """A transformer in torch."""
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        self._max_tokens = max_tokens
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._network = AutoModelForSequenceClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        ).eval()
+
+    def logits(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Logits [n, classes] of n texts."""
+        import torch
+
+        logits = np.zeros((len(texts), int(self._network.config.num_labels)), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # little to pad
         for start in range(0, len(order), _BATCH):
             rows = order[start : start + _BATCH]
@@ -66,14 +92,7 @@ class PortableModel:
             )
             with torch.inference_mode():
                 logits[rows] = self._network(**inputs).logits.numpy()
-        chances = probabilities(logits, self._calibration)
-        labels = [names[index] for index in decide(logits, self._calibration)]
-        columns = {f"p_{name}": chances[:, index] for index, name in enumerate(names)}
-        return pd.DataFrame({"label": labels, **columns}, index=model_input.index)
-
-    @property
-    def _classes(self) -> int:
-        return int(self._network.config.num_labels)
+        return logits
 
 
 def _load_pyfunc(path: str) -> PortableModel:

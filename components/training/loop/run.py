@@ -95,6 +95,7 @@ class TrainingRun:
         self.meter = SpeedMeter()
         self._checkpoint: Checkpoint | None = None
         self._asked_to_end = self._ending = False
+        self._begun = 0.0
         self.steps_per_epoch = len(self.batches(epoch=0))
         epochs = max(options.epochs, math.ceil(options.min_steps / self.steps_per_epoch))
         self.steps = self.steps_per_epoch * epochs
@@ -115,6 +116,8 @@ class TrainingRun:
     ) -> Iterator[Self]:
         """A run of the processes that torchrun started; `UserError` if facts differ among them."""
         with joined_ranks() as ranks:
+            if ranks.count > 1 and options.max_seconds:
+                raise UserError("max_seconds is for the training of one process; leave it out here")
             ranks.check_same(facts)
             yield cls(training, validation, base_model, options, ranks)
 
@@ -124,11 +127,11 @@ class TrainingRun:
         After SIGTERM to one rank, all end behind the same step, with a checkpoint and the exit code
         `TERMINATED`. `on_metrics` gets each entry of the history, on the first rank.
         """
-        saved = time.monotonic()
+        saved = self._begun = time.monotonic()
         epoch, batches = -1, []
         progress = TrainingProgress(self.steps, self.step, self.ranks.first)
         with closing(progress), on_sigterm(self._note_sigterm):
-            while self.step < self.steps and not self._stopped_improving():
+            while self.step < self.steps and not (self._stopped_improving() or self._out_of_time()):
                 if self.step // self.steps_per_epoch != epoch:
                     epoch = self.step // self.steps_per_epoch
                     batches = self.batches(epoch)
@@ -323,6 +326,16 @@ class TrainingRun:
 
     def _stopped_improving(self) -> bool:
         return 0 < self.options.early_stopping_patience <= self._evaluations_since_best
+
+    def _out_of_time(self) -> bool:
+        """Whether the time is over; weights that were never scored are scored then."""
+        limit = self.options.max_seconds
+        if not limit or not self.step or time.monotonic() - self._begun < limit:
+            return False
+        if not self.history:
+            self._evaluate()
+        logger.info("the time is over after step %d of %d", self.step, self.steps)
+        return True
 
     def _note_sigterm(self) -> None:
         """Leave at the end of this step, after a checkpoint."""

@@ -1,24 +1,19 @@
 """A search: its space, read from the Katib Experiment that describes it, and its trials."""
 
 import logging
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from components.shared.machine.errors import UserError
+from components.shared.machine.search_space import Parameter, SearchSpace, number_in
 
 _EXPERIMENT = Path(__file__).resolve().parents[3] / "manifests/base/katib/experiment.yaml"
 
 _KINDS = ("double", "int", "discrete", "categorical")
 _DISTRIBUTIONS = ("uniform", "logUniform", "normal", "logNormal")
 _SPACE_KEYS = ("min", "max", "step", "distribution", "list")
-
-Value = float | int | str
 
 VALIDATION_SCORES = ("macro_f1", "accuracy", "validation_loss")
 """The scores of a training run, by their names in its result."""
@@ -33,95 +28,6 @@ failed."""
 _MLFLOW_STATUS = {FINISHED: "FINISHED", FAILED: "FAILED", STOPPED_EARLY: "KILLED"}
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of the search.
-
-    Attributes:
-        name: Name of a training option.
-        kind: `double`, `int`, `discrete` (numbers from a list) or `categorical` (texts from one).
-        low: Smallest value of a double or int.
-        high: Largest value of a double or int.
-        step: Grid that a double or int lies on, counted from `low`; 0 where there is none.
-        distribution: `uniform`, `logUniform`, `normal` or `logNormal`, for a double or int.
-        choices: The list of a discrete or categorical parameter.
-    """
-
-    name: str
-    kind: str
-    low: float = 0.0
-    high: float = 0.0
-    step: float = 0.0
-    distribution: str = "uniform"
-    choices: tuple[Value, ...] = ()
-
-    def draw(self, rng: np.random.Generator) -> Value:
-        """Draw a value: an int for `int`, a float for `double`, else an element of the list.
-
-        The normal distributions lie in the middle of the range (of its logarithm, for
-        `logNormal`) with a sixth of its width as standard deviation, as in Katib's hyperopt
-        service; what falls outside the range is drawn again.
-        """
-        if self.choices:
-            return self.choices[int(rng.integers(len(self.choices)))]
-        if self.kind == "int" and self.distribution == "uniform" and not self.step:
-            return int(rng.integers(int(self.low), int(self.high), endpoint=True))
-        value = self._on_grid(self._draw_real(rng))
-        return round(value) if self.kind == "int" else value
-
-    def value(self, text: str) -> Value:
-        """The value that Katib wrote as text, as `draw` gives it; `UserError` if it cannot be."""
-        if self.kind == "categorical":
-            return text
-        number = _number(text, "the value", f"parameter {self.name}")
-        whole = self.kind == "int" or (self.kind == "discrete" and number.is_integer())
-        return round(number) if whole else number
-
-    def _draw_real(self, rng: np.random.Generator) -> float:
-        logarithmic = self.distribution.startswith("log")
-        low, high = self.low, self.high
-        if logarithmic:
-            low, high = math.log(low), math.log(high)
-        if self.distribution in ("uniform", "logUniform"):
-            value = rng.uniform(low, high)
-        else:
-            value = math.inf
-            while not low <= value <= high:
-                value = rng.normal((low + high) / 2, (high - low) / 6) if high > low else low
-        if logarithmic:
-            value = math.exp(value)
-        return float(min(max(value, self.low), self.high))
-
-    def _on_grid(self, value: float) -> float:
-        if not self.step:
-            return value
-        last = math.floor((self.high - self.low) / self.step + 1e-9)
-        steps = min(round((value - self.low) / self.step), last)
-        # Twelve digits rid 0.1 + 2 * 0.1 of what binary fractions add to it.
-        return min(float(f"{self.low + steps * self.step:.12g}"), self.high)
-
-
-@dataclass(frozen=True)
-class SearchSpace:
-    """What is searched, and for what.
-
-    Attributes:
-        parameters: In the order of the manifest.
-        objective: Name of the metric.
-        maximize: Whether more of it is better.
-        random_state: The manifest's seed; None where it has none.
-    """
-
-    parameters: tuple[Parameter, ...]
-    objective: str
-    maximize: bool
-    random_state: int | None
-
-    def sample(self, rng: np.random.Generator) -> dict[str, Value]:
-        """Draw a value of each parameter; the same seed gives the same draws."""
-        return {parameter.name: parameter.draw(rng) for parameter in self.parameters}
 
 
 def experiment_file() -> Path:
@@ -215,7 +121,7 @@ def _listed(name: str, kind: str, space: Mapping[str, Any], place: str) -> Param
     if not isinstance(choices, list) or not choices or set(space) != {"list"}:
         raise UserError(f"{place} is {kind}; give it a list with at least one value, and only that")
     if kind == "discrete":
-        numbers = (_number(choice, "list", place) for choice in choices)
+        numbers = (number_in(choice, "list", place) for choice in choices)
         choices = [int(number) if number.is_integer() else number for number in numbers]
     return Parameter(name, kind, choices=tuple(choices))
 
@@ -224,8 +130,8 @@ def _ranged(name: str, kind: str, space: Mapping[str, Any], place: str) -> Param
     """A double or int parameter."""
     if "list" in space or "min" not in space or "max" not in space:
         raise UserError(f"{place} is {kind}; give it min and max, and no list")
-    low, high = (_number(space[key], key, place) for key in ("min", "max"))
-    step = _number(space["step"], "step", place) if "step" in space else 0.0
+    low, high = (number_in(space[key], key, place) for key in ("min", "max"))
+    step = number_in(space["step"], "step", place) if "step" in space else 0.0
     distribution = space.get("distribution", "uniform")
     if low > high:
         raise UserError(f"{place} has min {space['min']} above max {space['max']}")
@@ -240,16 +146,6 @@ def _ranged(name: str, kind: str, space: Mapping[str, Any], place: str) -> Param
     if distribution.startswith("log") and low <= 0:
         raise UserError(f"{place} is {distribution}; min must be above 0")
     return Parameter(name, kind, low, high, step, distribution)
-
-
-def _number(text: str, key: str, place: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(f"{place}: {key} {text!r} is not a number")
-    return number
 
 
 def _random_state(algorithm: Mapping[str, Any], path: Path) -> int | None:
@@ -277,14 +173,6 @@ def best_trial(table: Sequence[Trial], objective: str, *, maximize: bool) -> Tri
         (trial for trial in table if trial["status"] == FINISHED),
         key=lambda trial: (sign * trial["metrics"][objective], -trial["trial"]),
         default=None,
-    )
-
-
-def in_words(parameters: Mapping[str, Value]) -> str:
-    """Parameters as people write them: `learning_rate 3e-05, epochs 3`."""
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in parameters.items()
     )
 
 

@@ -12,14 +12,8 @@ from components.shared.kubernetes.launch import condition
 from components.shared.kubernetes.objects import Objects
 from components.shared.kubernetes.refusals import Request, Resource
 from components.shared.machine.errors import UserError
-from components.training.tuning.experiment import (
-    FAILED,
-    FINISHED,
-    STOPPED_EARLY,
-    SearchSpace,
-    Trial,
-    in_words,
-)
+from components.shared.machine.search_space import SearchSpace, in_words
+from components.training.tuning.experiment import FAILED, FINISHED, STOPPED_EARLY, Trial
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

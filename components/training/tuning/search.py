@@ -16,16 +16,15 @@ import numpy as np
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json, sha256_of_file, surviving_folder, write_json
+from components.shared.machine.search_space import SearchSpace, in_words
 from components.training.options import TrainingOptions
 from components.training.tuning.experiment import (
     FAILED,
     FINISHED,
     VALIDATION_SCORES,
-    SearchSpace,
     Trial,
     best_trial,
     experiment_file,
-    in_words,
     log_to_mlflow,
     read_search_space,
 )

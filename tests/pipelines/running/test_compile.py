@@ -22,8 +22,14 @@ SETTINGS = step_settings()
 ROLLOUT_STEPS = {"fetch-version", "roll-out-model", "record-rollout"}
 AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
 PREFLIGHT_STEPS = {"check-from-inside", "check-training-image", "start-predictor"}
+SEARCH_STEPS = {"open-budget", "find-problem", "try-candidate", "compare-candidates"}
+TRAINING_STEPS = {  # which AutoML does not run
+    *("chosen-hyperparameters", "tune-hyperparameters", "fine-tune-classifier"),
+    *("explore-reviews", "browse-reviews", "label-weakly"),
+}
 STEPS = {
-    "training": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS - PREFLIGHT_STEPS,
+    "training": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS - PREFLIGHT_STEPS - SEARCH_STEPS,
+    "automl": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS - PREFLIGHT_STEPS - TRAINING_STEPS,
     "approval": {"fetch-version", "check-deployment", "promote-model"},
     "rollout": ROLLOUT_STEPS,
     "ab-test": AB_TEST_STEPS,
@@ -120,6 +126,7 @@ def test_only_steps_without_side_effects_are_cached():
     assert {step for step, settings in SETTINGS.items() if not settings.cached} == {
         *("ingest-reviews", "build-features", "fetch-champion", "fetch-version"),
         *("register-model", "check-deployment", "promote-model"),
+        *("open-budget", "find-problem", "try-candidate"),
         *(ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS),
     }
 

@@ -149,7 +149,7 @@ def test_a_tiny_model_answers_everywhere_alike(served_folder, tmp_path):
 def complete(source, folder):
     """A copy of a model folder with its temperature folded, and what other consumers need."""
     from components.shared.records.model_folder import read_calibration, read_training_facts
-    from components.training.export import write_model_folder
+    from components.shared.records.network_folder import write_model_folder
     from components.training.loop.network import fold_temperature
 
     model = load_model(source).cpu()

@@ -5,7 +5,7 @@ import pytest
 
 from components.shared.kubernetes.shared_folder import KEPT_DAYS, SharedFolder
 from components.shared.machine.errors import UserError
-from components.shared.records.model_folder import REQUIRED_FILES
+from components.shared.records.model_folder import FILES_OF_KIND, TRANSFORMER
 from components.training.options import TrainingOptions
 
 OPTIONS = TrainingOptions().to_dict()
@@ -16,7 +16,7 @@ DAY = 86400.0
 def write_model(folder, base_model="minilm", options=OPTIONS, facts=FACTS, **more):
     """A model folder as training writes it, without weights worth the name."""
     folder.mkdir(parents=True)
-    for name in REQUIRED_FILES:
+    for name in FILES_OF_KIND[TRANSFORMER]:
         (folder / name).write_text("{}", encoding="utf-8")
     sound = {"temperature": 1, "decision_offsets": [0, 0, 0]}
     (folder / "calibration.json").write_text(json.dumps(sound), encoding="utf-8")
@@ -93,7 +93,9 @@ def test_a_whole_model_is_copied_and_half_of_one_is_not(folder, tmp_path, missin
         assert not (tmp_path / "model").exists()
     else:
         folder.take_model(tmp_path / "model")
-        assert {path.name for path in (tmp_path / "model").iterdir()} == set(REQUIRED_FILES)
+        assert {path.name for path in (tmp_path / "model").iterdir()} == set(
+            FILES_OF_KIND[TRANSFORMER]
+        )
 
 
 def test_what_nobody_retries_goes_after_a_while(volume, folder):

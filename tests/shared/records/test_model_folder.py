@@ -3,14 +3,14 @@ import pytest
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
 from components.shared.records.file_list import write_file_list
-from components.shared.records.model_folder import REQUIRED_FILES, check_model_folder
+from components.shared.records.model_folder import FILES_OF_KIND, TRANSFORMER, check_model_folder
 
 LABELS = {"0": "negative", "1": "neutral", "2": "positive"}
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in REQUIRED_FILES:
+    for name in FILES_OF_KIND[TRANSFORMER]:
         (tmp_path / name).touch()
     write_json(tmp_path / "config.json", {"id2label": LABELS, "max_position_embeddings": 64})
     write_json(tmp_path / "training.json", {"max_tokens": 32})

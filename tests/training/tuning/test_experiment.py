@@ -6,13 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.machine.errors import UserError
+from components.shared.machine.search_space import Parameter
 from components.training.options import TrainingOptions
-from components.training.tuning.experiment import (
-    Parameter,
-    best_trial,
-    experiment_file,
-    read_search_space,
-)
+from components.training.tuning.experiment import best_trial, experiment_file, read_search_space
 
 OURS = read_search_space(experiment_file())
 

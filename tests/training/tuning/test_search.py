@@ -4,11 +4,12 @@ import pytest
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_json
+from components.shared.machine.search_space import Parameter, SearchSpace
 from components.training import fine_tune as loop
 from components.training.options import TrainingOptions
 from components.training.tuning import katib_search
 from components.training.tuning import search as tune_step
-from components.training.tuning.experiment import Parameter, SearchSpace, experiment_file
+from components.training.tuning.experiment import experiment_file
 
 SPACE = SearchSpace((Parameter("dropout", "double", 0.1, 0.5),), "macro_f1", True, None)
 
