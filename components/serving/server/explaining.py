@@ -23,6 +23,9 @@ from components.serving.model.batching import OverloadedError
 from components.serving.model.engine import cpu_limit
 from components.shared.machine.errors import UserError
 from components.shared.records.explanation import Explanation
+from components.shared.records.model_folder import kind_of
+from components.shared.records.occlusion import OcclusionExplainer
+from components.shared.records.sparse_model import SPARSE
 
 if TYPE_CHECKING:
     from components.shared.records.explainer import Explainer
@@ -104,7 +107,9 @@ def _give_way() -> None:
 
 
 @cache
-def _explainer(folder: str) -> "Explainer":
+def _explainer(folder: str) -> "Explainer | OcclusionExplainer":
+    if kind_of(folder) == SPARSE:
+        return OcclusionExplainer(folder)
     try:
         import torch
 
