@@ -79,7 +79,9 @@ def rest_application(
     alive, as they do at any server of KServe's. `explains` says whether the model does.
     """
     model = data_plane.model
-    page_there = page_of(model.name, model.version, model.class_names) if page else None
+    page_there = None
+    if page:
+        page_there = page_of(model.name, model.version, model.class_names, explains=explains)
 
     async def infer(request: Request, protocol: str, verb: str = "infer") -> Response:
         name = await checked(request)

@@ -18,7 +18,9 @@ from components.serving.server.protocol import MAX_CHARACTERS
 _TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def page_of(name: str, version: str, class_names: Sequence[str]) -> Response:
+def page_of(
+    name: str, version: str, class_names: Sequence[str], *, explains: bool = False
+) -> Response:
     """The page of a model; one response serves every request."""
     template = _TEMPLATE.read_text(encoding="utf-8")
     classes = " or ".join(filter(None, (", ".join(class_names[:-1]), class_names[-1])))
@@ -26,6 +28,7 @@ def page_of(name: str, version: str, class_names: Sequence[str]) -> Response:
         "name": name,
         "about": f"{f'Version {version} answers' if version else 'It answers'} {classes}.",
         "most": str(MAX_CHARACTERS),
+        "explains": "yes" if explains else "",
     }
     html = re.sub(r"\{\{(\w+)\}\}", lambda found: escape(values[found[1]]), template)
     return Response(html, media_type="text/html", headers=_headers(template))

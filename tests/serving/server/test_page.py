@@ -97,6 +97,25 @@ SHOWN = "!document.querySelector('section').hidden && !document.querySelector('b
 
 
 @pytest.mark.slow
+def test_words_are_coloured_where_the_server_explains(start_server, browser):
+    server = start_server("--explain")
+    browser.open(f"http://127.0.0.1:{server.port}/")
+    browser.type("#review", "<b>soft</b> but itchy")
+    browser.click("button")
+    browser.until("!document.querySelector('#why').hidden")
+    spans = "[...document.querySelectorAll('#words span')]"
+    assert browser.value(f"{spans}.map((one) => one.textContent)") == [
+        *("<b>soft</b>", "but", "itchy"),
+    ]
+    kinds = browser.value(f"{spans}.map((one) => one.className)")
+    assert set(kinds) <= {"for", "against"}
+    grounds = browser.value(f"{spans}.map((one) => getComputedStyle(one).backgroundColor)")
+    assert len(set(grounds)) > 1, "the policy lets the colours through"
+    assert browser.value("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.faults == []
+
+
+@pytest.mark.slow
 def test_a_person_types_a_review_and_reads_the_answer(server, browser):
     browser.open(f"http://127.0.0.1:{server.port}/")
     browser.type("#title", "<img src=x onerror=alert(1)>")
