@@ -184,6 +184,15 @@ def test_training_stops_when_validation_does_not_improve(train, monkeypatch):
     assert result.step == 6
 
 
+def test_training_ends_with_its_time_and_keeps_what_it_has(train):
+    result = train(max_seconds=0.001, epochs=20)
+    assert result.step == 1
+    assert len(result.history) == 1
+    check_model_folder(result.model_folder)
+    untouched = train(max_seconds=1e6, epochs=1)
+    assert untouched.history[-1]["epoch"] == 1.0
+
+
 def test_small_data_get_more_epochs(train):
     result = train(epochs=1, min_steps=30)
     assert result.history[-1]["step"] == 36  # three epochs of twelve steps
