@@ -11,6 +11,7 @@ from components.report.formats import percent, signed
 from components.report.interval_chart import IntervalRow, interval_chart
 from components.report.page import Headline, write_page
 from components.shared.machine.files import read_json
+from components.shared.records.explanation import OCCLUSION
 
 SIDES = {True: ("for", "accent"), False: ("against", "second")}
 """How what a word adds is shown, by whether it speaks for the answer: words and colour."""
@@ -28,6 +29,7 @@ def write_explanation_page(summary_json: str | Path, output: str | Path) -> None
         output,
         headline_of(deletion),
         summary=summary,
+        occlusion=OCCLUSION,
         deletion=deletion,
         curve=_curve(deletion["curve"]),
         words=[(one["name"], one["reviews"], _class_chart(one)) for one in _told(summary)],

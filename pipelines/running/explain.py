@@ -49,9 +49,9 @@ def _explain(options: argparse.Namespace) -> None:
     check_databases(options.state)
     version, folder = fetched(options.model_name, options.version, options.state.resolve())
 
-    from components.shared.records.explainer import Explainer
+    from components.shared.records.explainer import load_explainer
 
-    explanation = Explainer(folder).explain(text)
+    explanation = load_explainer(folder).explain(text)
     print(in_words(explanation, f"version {version} of {options.model_name}", colours=_colours()))
     if options.output:
         from components.report.explanation_page import write_answer_page
@@ -111,8 +111,8 @@ def in_words(explanation: Explanation, who: str, *, colours: bool) -> str:
         lines.append(f"{first:{width}}{second}".rstrip())
     lines += [
         "",
-        "Contributions to the log-probability. Together they are the difference to an empty "
-        f"review, {explanation.difference:+.3f},",
+        f"Contributions to the log-probability, by {explanation.method}.",
+        f"Together they are the difference to an empty review, {explanation.difference:+.3f},",
         f"but for {explanation.completeness_error:.1%} (error of completeness).",
     ]
     return "\n".join(lines)

@@ -1,6 +1,7 @@
 import pytest
 
 from components.report.explanation_page import coloured, write_answer_page, write_explanation_page
+from components.shared.records.explanation import OCCLUSION
 from tests.report.reading import Page
 
 SCRIPT = "<script>alert(1)</script>"
@@ -68,6 +69,14 @@ def test_a_word_is_as_strong_as_what_it_adds_beside_the_strongest():
     ]
     still = coloured(answer(words=[("a", 0.0)]))["shown"]
     assert [side for _, side, *_ in still] == [""]
+
+
+def test_it_says_how_the_numbers_were_found(page_of):
+    walked = page_of(write_explanation_page, summary(method="integrated gradients"))
+    assert "Sundararajan" in walked.text
+    left_out = page_of(write_explanation_page, summary(method=OCCLUSION))
+    assert "of the review without the word" in left_out.text
+    assert "Sundararajan" not in left_out.text
 
 
 def test_a_single_answer_has_a_page_too(tmp_path):

@@ -13,11 +13,8 @@ from components.evaluation.explanations.importance import important_words
 from components.evaluation.held_out import HeldOut, read_held_out
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
-from components.shared.records.explainer import Explainer
+from components.shared.records.explainer import load_explainer
 from components.shared.records.explanation import Explanation
-from components.shared.records.model_folder import kind_of
-from components.shared.records.occlusion import OcclusionExplainer
-from components.shared.records.sparse_model import SPARSE
 from components.shared.records.text import model_text
 
 logger = logging.getLogger(__name__)
@@ -63,8 +60,7 @@ def explain_answers(
     started = time.perf_counter()
     if explained_reviews < 1:
         raise UserError(f"explained_reviews is {explained_reviews}; explain one review at least")
-    is_sparse = kind_of(model_folder) == SPARSE
-    explainer = (OcclusionExplainer if is_sparse else Explainer)(model_folder)
+    explainer = load_explainer(model_folder)
     test = read_held_out(training_set, prepared, "test")
     if not len(test):
         raise UserError(
@@ -91,6 +87,7 @@ def explain_answers(
     right = _readable_right(chosen, test, decided, explained)
     content = {
         "classes": list(names),
+        "method": sample[0].method,
         "explained": len(sample),
         "asked": len(test),
         "completeness_error": float(np.median(errors)),

@@ -145,7 +145,12 @@ def _explanation(name: str, class_names: tuple[str, ...]) -> dict[str, Any]:
     number = {"type": "number"}
     word = _object({"word": _STRING, "attribution": number, "joined": {"const": True}}, "joined")
     answer = _prediction(name, class_names)
-    added = {"words": _list(word), "difference": number, "completeness_error": number}
+    added = {
+        "words": _list(word),
+        "difference": number,
+        "completeness_error": number,
+        "method": _STRING,
+    }
     return _object(answer["properties"] | added)
 
 

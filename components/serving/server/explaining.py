@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 from components.serving.model.batching import OverloadedError
 from components.serving.model.engine import cpu_limit
 from components.shared.machine.errors import UserError
+from components.shared.records.explainer import load_explainer
 from components.shared.records.explanation import Explanation
 from components.shared.records.model_folder import kind_of
-from components.shared.records.occlusion import OcclusionExplainer
 from components.shared.records.sparse_model import SPARSE
 
 if TYPE_CHECKING:
     from components.shared.records.explainer import Explainer
+    from components.shared.records.occlusion import OcclusionExplainer
 
 logger = logging.getLogger(__name__)
 
@@ -108,15 +109,12 @@ def _give_way() -> None:
 
 @cache
 def _explainer(folder: str) -> "Explainer | OcclusionExplainer":
-    if kind_of(folder) == SPARSE:
-        return OcclusionExplainer(folder)
     try:
-        import torch
+        if kind_of(folder) != SPARSE:
+            import torch
 
-        from components.shared.records.explainer import Explainer
-
-        torch.set_num_threads(max(1, cpu_limit() // 2))
-        return Explainer(folder)
+            torch.set_num_threads(max(1, cpu_limit() // 2))
+        return load_explainer(folder)
     except ImportError as error:
         raise UserError(
             f"explanations need a package that is not installed ({error.name}); install this "

@@ -126,7 +126,7 @@ def explanations_of_v1(
 ) -> dict[str, Any]:
     """The v1 answer to a request for explanations: the predictions, each with its words."""
     answers = predictions_of_v1(predictions, model_name, model_version)["predictions"]
-    told = ("words", "difference", "completeness_error")
+    told = ("words", "difference", "completeness_error", "method")
     return {
         "explanations": [
             answer | {name: one.to_dict()[name] for name in told}

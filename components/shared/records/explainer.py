@@ -15,10 +15,19 @@ from components.shared.records.explanation import Explanation, words_of
 from components.shared.records.model_folder import (
     TOKENIZER,
     check_model_folder,
+    kind_of,
     read_calibration,
     read_class_names,
     read_training_facts,
 )
+from components.shared.records.occlusion import OcclusionExplainer
+from components.shared.records.sparse_model import SPARSE
+
+
+def load_explainer(model_folder: str | Path) -> "Explainer | OcclusionExplainer":
+    """What explains a model folder of any kind; `UserError` if it cannot be loaded."""
+    is_sparse = kind_of(check_model_folder(model_folder)) == SPARSE
+    return OcclusionExplainer(model_folder) if is_sparse else Explainer(model_folder)
 
 
 class Explainer:

@@ -13,6 +13,13 @@ from numpy.typing import NDArray
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
+GRADIENTS = "integrated gradients"
+"""How a network is explained: `components.shared.machine.attribution`."""
+
+OCCLUSION = "words left out and by themselves"
+"""How a sparse model is explained: `components.shared.records.occlusion`."""
+
+
 @dataclass(frozen=True)
 class Word:
     """A word as it stands in the text, punctuation included.
@@ -41,6 +48,7 @@ class Explanation:
         completeness_error: By how much the words do not add up, as a share of what they should.
         difference: What they should add up to: log-probability of the answer, minus that which the
             model gives an empty text.
+        method: How it was found, in words.
     """
 
     label: str
@@ -50,6 +58,7 @@ class Explanation:
     unread: str
     completeness_error: float
     difference: float
+    method: str = GRADIENTS
 
     @property
     def probability(self) -> float:
@@ -71,6 +80,7 @@ class Explanation:
             "unread": self.unread,
             "completeness_error": self.completeness_error,
             "difference": self.difference,
+            "method": self.method,
         }
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from components.shared.machine.errors import UserError
 from components.shared.records.decision import decide, log_softmax, probabilities
-from components.shared.records.explanation import Explanation, Word
+from components.shared.records.explanation import OCCLUSION, Explanation, Word
 from components.shared.records.model_folder import (
     check_model_folder,
     read_calibration,
@@ -55,6 +55,7 @@ class OcclusionExplainer:
             unread="",
             completeness_error=abs(float(added.sum()) - difference) / max(abs(difference), _ENOUGH),
             difference=difference,
+            method=OCCLUSION,
         )
 
     def answers(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

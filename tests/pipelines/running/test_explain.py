@@ -1,3 +1,4 @@
+import math
 import re
 import subprocess
 
@@ -44,6 +45,24 @@ def state(tmp_path_factory, tiny_bert):
         ).version
         promote("review-sentiment", version)
     return state
+
+
+def test_a_sparse_model_is_explained_by_its_own_way(
+    tmp_path, monkeypatch, capsys, plain_environment
+):
+    from components.automl.candidates import all_candidates
+    from components.automl.task import read_task
+    from tests.automl.conftest import write_prepared
+
+    task = read_task(write_prepared(tmp_path / "prepared"), "", "", {})
+    candidate = all_candidates()["linear"]
+    candidate.fit(task, candidate.first, 1, math.inf, tmp_path / "model")
+    monkeypatch.setattr(explain, "fetched", lambda *_: ("2", tmp_path / "model"))
+    explain.main(["--text", "an awful, itchy dress", "--state", str(tmp_path / "state")])
+    said = capsys.readouterr().out
+    assert "version 2 of review-sentiment answers negative" in said
+    assert re.search(r"speaks for negative.*\n\+\d\.\d+  (awful,|itchy)", said)
+    assert "by words left out and by themselves" in said
 
 
 @pytest.fixture
