@@ -75,6 +75,7 @@ def training_pipeline(
             labels=labels,
             columns=columns,
             max_rejected_share=max_rejected_share,
+            weak_labels=weak_labels,
         )
     )
     labelled = place(

@@ -18,9 +18,12 @@ from pipelines.running.step_settings import _SETTINGS, StepSettings, place
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def blocks(page: str) -> list[str]:
+def blocks(page: str, heading: str = "", language: str = "python") -> list[str]:
+    """The code of a page, or of one of its sections."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    if heading:
+        text = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_a_notebook_does_what_the_page_says(monkeypatch, tmp_path, tiny_bert, ow
 
 
 def test_a_step_of_ones_own_needs_what_the_page_says(monkeypatch, tmp_path, own_environment):
-    function, component, setting, call = blocks("your-own-step.md")
+    function, component, setting, call = blocks("your-own.md", "A step")
     for block in (function, component):
         path = tmp_path / block.split("\n", 1)[0].removeprefix("# ")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +90,7 @@ def test_a_labelling_function_of_ones_own_is_one_file(monkeypatch, tmp_path):
     voting.all_functions()  # those of the project register once in a process
     monkeypatch.setattr(voting, "_registered", dict(voting._registered))
     monkeypatch.setattr(own, "__path__", [str(tmp_path)])
-    (block,) = blocks("your-own-labelling-function.md")
+    (block,) = blocks("your-own.md", "A labelling function")
     assert block.startswith("# components/labelling/own/seams.py")
     (tmp_path / "seams.py").write_text(block, encoding="utf-8")
     mine = [one for one in voting.all_functions() if one.name in ("open_seams", "everyone_asks")]

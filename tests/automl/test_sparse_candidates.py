@@ -17,6 +17,7 @@ from components.shared.records.labels import LabelSet
 from components.shared.records.model_folder import check_model_folder, read_calibration
 from components.shared.records.model_logits import logits_of
 from tests.automl.conftest import write_prepared
+from tests.test_docs import blocks
 
 SPARSE = ("linear", "fasttext")
 
@@ -128,3 +129,17 @@ def test_balanced_probabilities_follow_the_data(candidate, task, tmp_path):
     mean = probabilities(logits, read_calibration(folder)).mean(axis=0)
     shares = np.bincount(task.validation.classes, minlength=3) / len(task.validation)
     assert mean == pytest.approx(shares, abs=0.08)
+
+
+def test_a_candidate_of_ones_own_is_the_one_file_of_its_page(task, tmp_path, monkeypatch):
+    from components.automl import candidates
+
+    (block,) = blocks("your-own.md", "A candidate")
+    assert block.startswith("# components/automl/candidates/bayes.py")
+    (tmp_path / "bayes.py").write_text(block, encoding="utf-8")
+    monkeypatch.setattr(candidates, "__path__", [*candidates.__path__, str(tmp_path)])
+    mine = all_candidates()["bayes"]
+    assert mine.estimate(task) > 0
+    folder = fitted(mine, task, tmp_path / "model")
+    decided = decide(logits_of(folder, task.validation.reviews), read_calibration(folder))
+    assert (decided == task.validation.classes).mean() > 0.8

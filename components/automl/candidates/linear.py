@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.automl.candidate import Candidate, measured
 from components.automl.sparse_folder import write_sparse_folder
@@ -39,10 +40,8 @@ def fit(
     """Train one linear model by stochastic gradients; it takes too little time to be broken off."""
     from sklearn.linear_model import SGDClassifier
 
-    key = parameters["ngrams"]
-    if key not in task.kept:
-        task.kept[key] = _vectorised(task, int(key))
-    vectorizer, matrix = task.kept[key]
+    ngrams = int(parameters["ngrams"])
+    matrix = vectorised(task, ngrams)[1]
     weight = None if parameters["class_weight"] == "none" else parameters["class_weight"]
     model = SGDClassifier(
         loss=parameters["loss"],
@@ -59,17 +58,37 @@ def fit(
             np.concatenate([-one, one]) / 2 for one in (of_classes, intercepts)
         )
     weights[:, model.classes_], bias[model.classes_] = of_classes.T, intercepts
+    write_linear_folder(folder, task, ngrams, weights, bias, {"candidate": "linear", **parameters})
+
+
+def write_linear_folder(
+    folder: Path,
+    task: Task,
+    ngrams: int,
+    weights: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    options: Mapping[str, Any],
+) -> None:
+    """Write the model folder of weights [terms, classes] and bias [classes] over TF-IDF."""
+    vectorizer = vectorised(task, ngrams)[0]
     features = {
         "kind": TFIDF,
-        "settings": {"ngram_range": [1, int(key)], "sublinear_tf": True},
+        "settings": {"ngram_range": [1, ngrams], "sublinear_tf": True},
         "terms": vectorizer.get_feature_names_out().tolist(),
     }
-    numbers = {"weights": weights, "bias": bias, "idf": vectorizer.idf_.astype(np.float32)}
-    write_sparse_folder(folder, task, features, numbers, {"candidate": "linear", **parameters})
+    numbers = {"weights": weights, "bias": bias, "idf": vectorizer.idf_}
+    numbers = {name: one.astype(np.float32) for name, one in numbers.items()}
+    write_sparse_folder(folder, task, features, numbers, options)
+
+
+def vectorised(task: Task, ngrams: int) -> "tuple[TfidfVectorizer, csr_matrix]":
+    """The vocabulary of the training rows, and the rows in it; made once for a task."""
+    if ngrams not in task.kept:
+        task.kept[ngrams] = _vectorised(task, ngrams)
+    return task.kept[ngrams]
 
 
 def _vectorised(task: Task, ngrams: int) -> "tuple[TfidfVectorizer, csr_matrix]":
-    """The vocabulary of the training rows, and the rows in it."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(

@@ -1,1 +1,1 @@
-"""One's own labelling functions: every file of this folder is read (docs/your-own-step.md)."""
+"""One's own labelling functions: every file of this folder is read (docs/your-own.md)."""

@@ -1,7 +1,6 @@
 """Whole measurements from files: what is found, and what bad input comes to."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,9 @@ from components.shared.machine.errors import UserError
 from components.shared.records.labels import LabelSet
 from tests.evaluation.bias.conftest import kinds_from_counts
 from tests.evaluation.bias.test_metrics import COUNTS
+from tests.test_docs import blocks
 
-PAGE = Path(__file__).parents[3] / "docs" / "your-own-facet.md"
+ROOT = Path(__file__).parents[3]
 
 
 def reviews(groups=("A", "B", "C"), each=200, seed=0, **fixed):
@@ -227,10 +227,10 @@ def test_a_distance_is_beyond_chance_not_only_beyond_0():
 
 
 def test_a_facet_of_ones_own_is_the_one_file_of_its_page(measured, tmp_path, monkeypatch):
-    (block,) = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (block,) = blocks("your-own.md", "A facet", "sql")
     name, *sql = block.splitlines()
     file = tmp_path / name.removeprefix("-- ")
-    assert (PAGE.parents[1] / name.removeprefix("-- ")).parent == facets.DERIVED
+    assert (ROOT / name.removeprefix("-- ")).parent == facets.DERIVED
     file.parent.mkdir(parents=True)
     file.write_text("\n".join(sql))
     monkeypatch.setattr(facets, "DERIVED", file.parent)
