@@ -51,7 +51,7 @@ FOUND = {
     },
     "words": spread("words", 3, 5, 9),
     "tokens": spread("tokens", 5, 6)
-    | {"base_model": "minilm", "max_tokens": 160, "longer": 0.0004},
+    | {"base_model": "minilm", "max_tokens": 160, "longer": 0.0004, "reviews": 500},
     "characters": {"not_ascii": 13, "mostly_not_latin": 0},
     "categories": {
         "rows": [
