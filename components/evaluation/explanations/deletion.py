@@ -66,7 +66,7 @@ def deletion_test(explanations: Sequence[Explanation], answers: Answers) -> dict
 def _without(explanation: Explanation, order: NDArray[np.int64], share: float) -> str:
     """What is left of a review without the first words of an order."""
     words = explanation.words
-    number = min(len(words) - 1, max(1, round(share * len(words))))
+    number = max(1, round(share * len(words)))
     deleted = set(order[:number].tolist())
     return text_of([word for place, word in enumerate(words) if place not in deleted])
 
