@@ -236,8 +236,15 @@ bench-serving: $(INSTALLED) ## The model server against KServe's stock way  MODE
 	@test -n "$(MODEL)$(PREDICTIONS)" || { echo 'error: name two artifacts of a run: MODEL=…/exported PREDICTIONS=…/predictions' >&2; exit 2; }
 	$(BIN)/python tests/benchmarks/bench_serving.py --model '$(MODEL)' --predictions '$(PREDICTIONS)' $(ARGS)
 
-bench-understanding: $(INSTALLED) ## SQL on ten million reviews: registering, grouped counts, memory
-	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_sql.py $(ARGS)
+bench-understanding: $(INSTALLED) ## SQL, pages, bias, labels, explanations, AutoML  [DATA= RUN=runs/… MINUTES=20]
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_sql.py
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_pages.py $(BENCH_DATA)
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_bias.py $(if $(RUN),--prepared '$(RUN)/prepare-reviews/prepared' \
+	  --predictions '$(RUN)/evaluate-classifier/predictions')
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_labels.py $(BENCH_DATA)
+	$(if $(RUN),$(MAKE) bench-explanations MODEL='$(RUN)/fine-tune-classifier/model' \
+	  PREDICTIONS='$(RUN)/evaluate-classifier/predictions')
+	$(MAKE) bench-automl
 
 bench-explanations: $(INSTALLED) ## Seconds to explain a review  MODEL= PREDICTIONS=
 	@test -n "$(MODEL)$(PREDICTIONS)" || { echo 'error: name two artifacts of a run: MODEL=…/model PREDICTIONS=…/predictions' >&2; exit 2; }

@@ -5,6 +5,7 @@ the data fingerprint; `main` is the data set that was ingested last. Trino and S
 catalogue. Two environment variables say where it lies; without them nothing is registered.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -164,6 +165,7 @@ def _opened(warehouse: Path) -> "Iterator[SqlCatalog]":
     from pyiceberg.catalog.sql import SqlCatalog
     from sqlalchemy.exc import SQLAlchemyError
 
+    logging.getLogger("pyiceberg").setLevel(logging.WARNING)  # it says which reader it takes
     uri = os.environ[URI_VARIABLE]
     try:
         catalogue = SqlCatalog(CATALOGUE, uri=uri, warehouse=str(warehouse))
