@@ -181,7 +181,7 @@ def explain_model(
     explanation_summary: Output[Artifact],
     explanation_page: Output[HTML],
     metrics: Output[Metrics],
-    explained_reviews: int = 36,
+    explained_reviews: int = 30,
 ) -> None:
     """Say which words a model's answers rest on, and prove it by deleting them.
 

@@ -19,7 +19,7 @@ from components.shared.records.text import model_text
 
 logger = logging.getLogger(__name__)
 
-ASKED_REVIEWS = 300
+ASKED_REVIEWS = 200
 """Test reviews that the model answers, to choose from them what is explained."""
 
 MOST_EXAMPLES = 4
