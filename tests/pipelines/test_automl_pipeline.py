@@ -45,9 +45,7 @@ def test_the_winner_is_registered_and_serves(run_here, tmp_path):
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
             asked = infer_request(None, "Terrible quality, it ripped at once and I sent it back.")
             answer = client.post(infer_path("reviews"), json=asked)
-            page = client.get("/").text
         assert text_in(answer.content, "label") in ("negative", "neutral", "positive")
-        assert "<form" in page
     finally:
         server.kill()
 
@@ -60,7 +58,7 @@ def test_a_table_of_other_columns_and_classes(run_here, tmp_path):
         kind = ("spam", "ham")[number % 2]
         rows.append(f"note {number} says {words[kind]},{kind},{number}")
     (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
-    run = run_here(data_uri=str(tmp_path / "table.csv"), max_candidates=2)
+    run = run_here(data_uri=str(tmp_path / "table.csv"), max_candidates=2, model_name="messages")
     problem = read_json(run.artifact("find-problem", "problem"))
     assert problem["columns"] == "review_body=message sentiment=verdict"
     assert problem["labels"] == "ham spam"
