@@ -18,6 +18,8 @@ def write_model(folder, base_model="minilm", options=OPTIONS, facts=FACTS, **mor
     folder.mkdir(parents=True)
     for name in FILES_OF_KIND[TRANSFORMER]:
         (folder / name).write_text("{}", encoding="utf-8")
+    config = {"id2label": {"0": "negative", "1": "neutral", "2": "positive"}}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     sound = {"temperature": 1, "decision_offsets": [0, 0, 0]}
     (folder / "calibration.json").write_text(json.dumps(sound), encoding="utf-8")
     made = {"base_model": base_model, "options": options, "facts": facts, "max_tokens": 80, **more}
