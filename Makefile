@@ -113,8 +113,10 @@ ab-test: $(INSTALLED) ## Test a version against the one that serves  VERSION= [A
 	$(BIN)/python -m pipelines.running.run ab-test --version '$(VERSION)' \
 	  --model-name '$(MODEL_NAME)' $(FOLDERS) $(ARGS)
 
-traffic: $(INSTALLED) ## Send reviews to the site at a rate  REVIEWS= [RATE=50 SITE_PORT=8090]
-	@test -n "$(REVIEWS)" || { echo 'error: name a Parquet file of reviews: make traffic REVIEWS=…' >&2; exit 2; }
+# The reviews that the newest training was tested on, where nothing else is named.
+traffic: REVIEWS ?= $(lastword $(sort $(wildcard $(RUNS)/*/evaluate-classifier/predictions)))
+traffic: $(INSTALLED) ## Send reviews to the site at a rate  [REVIEWS= RATE=50 SITE_PORT=8090]
+	@test -n "$(REVIEWS)" || { echo 'error: there is no run to take reviews from; name a Parquet file: make traffic REVIEWS=…' >&2; exit 2; }
 	$(BIN)/python -m components.deployment.local.traffic --url 'http://127.0.0.1:$(SITE_PORT)' \
 	  --model-name '$(MODEL_NAME)' --reviews '$(REVIEWS)' --rate '$(or $(RATE),50)' $(ARGS)
 

@@ -54,8 +54,6 @@ class Terminal:
 
     def type(self, line: str) -> str:
         """Run a line to its end, or until what it starts is ready; its output."""
-        runs = sorted((self.folder / "runs").glob("2*"))
-        line = line.replace("runs/<time>", str(runs[-1]) if runs else "")
         begun = next((begin for begin in RUNS_ON if line.startswith(begin)), "")
         options = {"cwd": self.folder, "env": self.environment, "shell": True, "text": True}
         if not begun:
