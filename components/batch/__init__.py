@@ -1,0 +1,1 @@
+"""Batch scoring: a folder of reviews in, Parquet of predictions out."""

@@ -1,0 +1,1 @@
+"""Retraining: whether there is reason to, and what it brought."""

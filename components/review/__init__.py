@@ -1,0 +1,1 @@
+"""Human review: who is asked about what, and what follows from the votes."""
