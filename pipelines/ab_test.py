@@ -26,7 +26,7 @@ def ab_test_pipeline(
         mode: KServe's deployment mode, Standard or Knative.
         options: Share, plan and pace by name (`AbTestOptions`).
         service: B's resources by name (`ServiceSettings`).
-        namespace: Of the service; empty for the run's own.
+        namespace: Namespace of the service; empty for the run's own.
     """
     fetched = place(fetch_version(model_name=model_name, version=version, approved_only=True))
     tested = place(

@@ -3,10 +3,10 @@
 from components.automl.component import open_budget
 from components.data.component import find_problem, ingest_reviews, prepare_reviews
 from components.features.component import build_features, retrieve_training_set
-from components.labelling.component import find_label_noise
 from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place
 from pipelines.selection import selection_pipeline
+from pipelines.understanding import understand_data
 
 
 @pipeline(
@@ -102,7 +102,7 @@ def automl_pipeline(
             feature_service=features.outputs["feature_service"],
         )
     )
-    noise = place(find_label_noise(prepared=prepared.outputs["prepared"], seed=seed))
+    noise = understand_data(prepared.outputs["prepared"], base_model, max_tokens, seed)
     selection_pipeline(
         prepared=prepared.outputs["prepared"],
         training_set=retrieved.outputs["training_set"],

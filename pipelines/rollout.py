@@ -26,7 +26,7 @@ def rollout_pipeline(
         mode: KServe's deployment mode, Standard or Knative.
         options: Steps, pace and limits by name (`RolloutOptions`).
         service: Replicas, resources and scaling by name (`ServiceSettings`).
-        namespace: Of the service; empty for the run's own.
+        namespace: Namespace of the service; empty for the run's own.
     """
     fetched = place(fetch_version(model_name=model_name, version=version, approved_only=True))
     rolled = place(

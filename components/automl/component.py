@@ -67,8 +67,8 @@ def try_candidate(
         deadline: When the last candidate has to be done, in seconds since 1970.
         max_candidates: Trials of all candidates together.
         max_seconds_per_candidate: Seconds that one trial may take; 0: as many as are left.
-        seed: Of training and of what is drawn.
-        candidate: What came of it: a record, and the model folder of the best trial.
+        seed: Seed of training and of what is drawn.
+        candidate: Its result: a record, and the model folder of the best trial.
         metrics: Scores on validation, trials and seconds.
     """
     import logging
@@ -116,7 +116,7 @@ def compare_candidates(
     """Compare the candidates on validation; the cheapest that is not distinguishable wins.
 
     Args:
-        candidates: What came of each of them.
+        candidates: The result of each of them.
         prepared: The reviews, of which the validation rows are the truth.
         winner: The winner's model folder.
         leaderboard_page: The table, with intervals and the command that makes each again.

@@ -125,7 +125,7 @@ def _sentence(
 
 def _nothing_finished(records: Sequence[Mapping[str, Any]]) -> str:
     """Why there is no winner, and what to do."""
-    told = "; ".join(f"{record['name']}: {record['reason']}" for record in records)
+    reasons = "; ".join(f"{record['name']}: {record['reason']}" for record in records)
     if all(record["status"] == NOT_BEGUN for record in records):
-        return f"no candidate fits into the budget ({told}); give more minutes, as in MINUTES=20"
-    return f"no candidate finished ({told})"
+        return f"no candidate fits into the budget ({reasons}); give more minutes, as in MINUTES=20"
+    return f"no candidate finished ({reasons})"

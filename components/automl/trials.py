@@ -52,7 +52,7 @@ def try_candidate(
         budget: The limits.
         trials: Most trials of this candidate.
         deadline: When the last trial has to be done, a time of `time.time`.
-        seed: Of training, and of the draws.
+        seed: Seed of training and of the draws.
         folder: Replaced when all is written.
 
     Returns:

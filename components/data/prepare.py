@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from components.data.balance import BALANCES, copies_for_balance
 from components.data.clean import clean
+from components.data.reading import iterate_rows
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json
 from components.shared.machine.options import Options, option
@@ -34,8 +35,6 @@ from components.shared.records.splits import (
 )
 
 logger = logging.getLogger(__name__)
-
-BATCH_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -166,21 +165,17 @@ def prepare(
 
 
 def iterate_reviews(path: str | Path, labels: LabelSet) -> Iterator[pa.Table]:
-    """Read reviews in tables of at most `BATCH_ROWS` rows, so that memory stays flat.
+    """Read reviews a batch at a time.
 
     They are in `LABELLED_SCHEMA`, whether ingest wrote the file or weak supervision.
     """
-    try:
-        # Buffering ahead would hold the whole file, and more threads hold more batches.
-        file = pq.ParquetFile(path, pre_buffer=False)
-        batches = file.iter_batches(BATCH_ROWS, columns=LABELLED_SCHEMA.names, use_threads=False)
-        for part in batches:
-            yield with_label_source(pa.Table.from_batches([part]), labels)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; ingest reviews first") from None
-    except (pa.ArrowException, KeyError) as error:
-        words = str(error).splitlines()[0][:200]
-        raise UserError(f"{path} does not hold reviews ({words}); ingest them again") from error
+    return iterate_rows(
+        path,
+        LABELLED_SCHEMA.names,
+        lambda table: with_label_source(table, labels),
+        holds="reviews",
+        remedy="ingest them",
+    )
 
 
 def _survey(

@@ -200,7 +200,7 @@ def _writer(target: Path, draft: Path, schema: "pa.Schema") -> Iterator[Any]:
 
 
 def _strict(value: Any) -> Any:
-    """A value as JSON may hold it: what is no finite number is null, a decimal a number."""
+    """A value as JSON may hold it: a number that is not finite is null, a decimal a number."""
     if isinstance(value, dict):
         return {name: _strict(part) for name, part in value.items()}
     if isinstance(value, list):

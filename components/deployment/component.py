@@ -71,7 +71,7 @@ def roll_out_model(
         mode: Standard or Knative.
         options: `RolloutOptions` by name.
         service: `ServiceSettings` by name.
-        namespace: Of the service; empty for the run's own.
+        namespace: Namespace of the service; empty for the run's own.
         rollout: What happened, JSON.
         report: The same with pictures.
         metrics: The decision and the number of steps.
@@ -124,7 +124,7 @@ def run_ab_test(
         mode: Standard or Knative.
         options: `AbTestOptions` by name.
         service: `ServiceSettings` of the candidate by name.
-        namespace: Of the service; empty for the run's own.
+        namespace: Namespace of the service; empty for the run's own.
         ab_test: What happened, JSON.
         report: The same with pictures.
         metrics: Accuracy of both arms, their difference and its interval.

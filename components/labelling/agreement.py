@@ -33,7 +33,7 @@ def agreed_classes(
         rated: [r] the rows that have a rating.
         classes: [r] class index of those.
         folds: [r] fold of those, from `folds_of`.
-        seed: Of the halves and of the models.
+        seed: Seed of the halves and of the models.
     """
     agreed = np.full(matrix.shape[0], -1)
     half = np.random.default_rng(seed).permutation(len(rated)) % 2 == 0

@@ -23,7 +23,7 @@ def find_label_noise(
         label_noise_summary: Counts, pairs of classes and the experiment, as JSON.
         label_noise_page: The same on a page, with the most doubtful reviews.
         metrics: Rows, suspects, and what dropping or relabelling them changes.
-        seed: Of folds, models and random drops.
+        seed: Seed of folds, models and random drops.
     """
     import logging
 

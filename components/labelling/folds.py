@@ -51,7 +51,7 @@ def sincere_classifier(seed: int) -> "SGDClassifier":
     With weights it would doubt every second review of a frequent class. Planted errors are found
     best with this little regularisation (`tests/benchmarks/bench_labels.py`).
     """
-    return linear_classifier(seed, alpha=3e-5).set_params(class_weight=None)
+    return linear_classifier(seed, alpha=3e-5, class_weight=None)
 
 
 def out_of_fold(

@@ -82,7 +82,7 @@ def decided(
     Elkan 2002).
 
     Args:
-        name: Of the method.
+        name: Name of the method.
         scores: [n, classes].
         votes: [n, functions].
         rated: [n] whether the review has a rating that may be compared with.

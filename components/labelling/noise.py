@@ -80,7 +80,7 @@ def find_label_noise(
         prepared: What prepare wrote.
         suspects: Where to write the suspects, `suspects_schema`, the most doubtful first.
         summary: Where to write the summary as JSON.
-        seed: Of folds, models and random drops.
+        seed: Seed of folds, models and random drops.
 
     Returns:
         The summary; with a reason and no suspects where the reviews are too few.

@@ -102,21 +102,28 @@ def label_weakly(
     options = options or WeakOptions()
     unrated = read_parquet(reviews, REVIEW_SCHEMA, ["sentiment"])["sentiment"].null_count
     with replaced_when_whole(labelled) as draft:
+        reason = "" if unrated else "each has a rating or a label already"
+        reason = reason if wanted else "weak_labels is not set"
         try:
-            if not wanted:
-                raise FewTexts("weak_labels is not set")
-            if not unrated:
-                raise FewTexts("each has a rating or a label already")
-            table = read_reviews(reviews)
-            rows = rated_reviews(table, options.seed, options.validation_share, options.test_share)
-            made, labels = _label(rows, options)
-            write_parquet(draft, _with_weak_labels(rows, *labels))
-        except FewTexts as why:
-            made = WeakSummary(unrated, 0, f"No review was labelled: {why}.", str(why))
+            if not reason:
+                made, table = _labelled(reviews, options)
+                write_parquet(draft, table)
+        except FewTexts as few:
+            reason = str(few)
+        if reason:
+            made = WeakSummary(unrated, 0, f"No review was labelled: {reason}.", reason)
             shutil.copyfile(reviews, draft)  # however many rows it has, in no memory
         write_json(summary, asdict(made))
     logger.info("%s", made.verdict)
     return made
+
+
+def _labelled(reviews: str | Path, options: WeakOptions) -> tuple[WeakSummary, pa.Table]:
+    """The summary, and the reviews with weak labels; `FewTexts` where there can be none."""
+    table = read_reviews(reviews)
+    rows = rated_reviews(table, options.seed, options.validation_share, options.test_share)
+    made, labels = _label(rows, options)
+    return made, _with_weak_labels(rows, *labels)
 
 
 def _label(

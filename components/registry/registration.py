@@ -103,8 +103,8 @@ def register(
         raise UserError(f"approval is {approval!r}; give auto or manual")
     folder = check_model_folder(model_folder)
     training = read_training_facts(folder)
-    told = Summaries(**{name: read_json(path) for name, path in summaries.items()})
-    summary = told.evaluation
+    found = Summaries(**{name: read_json(path) for name, path in summaries.items()})
+    summary = found.evaluation
     if not Path(predictions).is_file():
         raise UserError(f"{predictions} does not exist; run the evaluation first")
     lineage = _lineage(facts, training.get("facts", {}), folder)
@@ -124,13 +124,13 @@ def register(
             }
             with tempfile.TemporaryDirectory() as workshop:
                 packed = Path(shutil.copytree(folder, Path(workshop) / MODEL_ARTIFACT))
-                write_model_card(packed, told, model_name)
+                write_model_card(packed, found, model_name)
                 write_mlflow_model(packed)
                 if key := os.environ.get(SIGNING_KEY):
                     sign_folder(packed, key)
                 tags[FOLDER_DIGEST] = write_file_list(packed)
                 version, run_id = _log_and_register(
-                    *(client, model_name, packed, training, told, artifacts, tags),
+                    *(client, model_name, packed, training, found, artifacts, tags),
                     trained_in=str(facts.get("mlflow_run") or ""),
                 )
             logger.info("registered version %s of %s (%s)", version, model_name, status)
@@ -193,7 +193,7 @@ def _log_and_register(
     model_name: str,
     folder: Path,
     training: Mapping[str, Any],
-    told: Summaries,
+    found: Summaries,
     artifacts: Mapping[str, Path],
     tags: Mapping[str, str],
     trained_in: str,
@@ -211,7 +211,7 @@ def _log_and_register(
         run_id = run.info.run_id
     try:
         history = [] if run_id == trained_in else training.get("history") or []
-        _log_numbers(client, run_id, {**training, "history": history}, told, tags)
+        _log_numbers(client, run_id, {**training, "history": history}, found, tags)
         client.log_artifacts(run_id, str(folder), MODEL_ARTIFACT)
         for target, source in artifacts.items():
             _log_file(client, run_id, source, target)
@@ -255,7 +255,7 @@ def _log_numbers(
     client: "MlflowClient",
     run_id: str,
     training: Mapping[str, Any],
-    told: Summaries,
+    found: Summaries,
     tags: Mapping[str, str],
 ) -> None:
     """Log the options as parameters, scores and training curves as metrics, lineage as tags."""
@@ -264,7 +264,7 @@ def _log_numbers(
     now = int(time.time() * 1000)
     options = {"max_tokens": training.get("max_tokens"), **training.get("options", {})}
     parameters = [Param(str(key), str(value)[:6000]) for key, value in options.items()]
-    scores = numbers_of(told.evaluation) | numbers_of(told.explanation, "explanation")
+    scores = numbers_of(found.evaluation) | numbers_of(found.explanation, "explanation")
     metrics = [Metric(metric_key(name), value, now, 0) for name, value in scores.items()]
     metrics += [
         Metric(metric_key(f"training.{key}"), value, now, int(record.get("step", position)))

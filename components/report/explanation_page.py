@@ -32,7 +32,7 @@ def write_explanation_page(summary_json: str | Path, output: str | Path) -> None
         occlusion=OCCLUSION,
         deletion=deletion,
         curve=_curve(deletion["curve"]),
-        words=[(one["name"], one["reviews"], _class_chart(one)) for one in _told(summary)],
+        words=[(one["name"], one["reviews"], _class_chart(one)) for one in _listed(summary)],
         right=[*map(coloured, summary["right"])],
         mistakes=[*map(coloured, summary["mistakes"])],
     )
@@ -78,7 +78,7 @@ def coloured(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {**answer, "shown": shown, "strongest": strongest}
 
 
-def _told(summary: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def _listed(summary: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return summary["important_words"]
 
 
@@ -99,7 +99,7 @@ def _curve(points: Sequence[Mapping[str, Any]]) -> Markup:
     return line_chart("Deletion curve", series, x, y) if points else Markup("")
 
 
-def _class_chart(told: Mapping[str, Any]) -> Markup:
+def _class_chart(answer: Mapping[str, Any]) -> Markup:
     """The words of a class with their mean contributions."""
     rows = [
         IntervalRow(
@@ -108,7 +108,7 @@ def _class_chart(told: Mapping[str, Any]) -> Markup:
             colour=SIDES[word["mean"] > 0][1],
             words=f"{word['count']} times in {word['reviews']} reviews",
         )
-        for word in told["words"]
+        for word in answer["words"]
     ]
     axis = Axis("mean contribution, log units")
-    return interval_chart(f"Words of the answer {told['name']}", rows, axis, 0.0)
+    return interval_chart(f"Words of the answer {answer['name']}", rows, axis, 0.0)

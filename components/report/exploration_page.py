@@ -58,18 +58,18 @@ def _headline(found: Mapping[str, Any]) -> Headline:
     rows = found["rows"]
     reviews = "review" if rows == 1 else "reviews"
     title = f"{count(rows)} {reviews}, {percent(sizes[largest] / rows, 0)} {largest}"
-    told = [_on_categories(found["categories"], largest)]
+    sentences = [_on_categories(found["categories"], largest)]
     if cut := found["cut"]:
-        told.append(
+        sentences.append(
             f"{percent(cut['share'], 0)} of the texts end at about {count(cut['limit'])} "
             "characters, as if a form cut them off."
         )
     exact, near = (found["duplicates"][kind]["across_splits"] for kind in ("exact", "near"))
     similar = _standing(near, "pair of similar texts", "pairs of similar texts")
-    told.append(
+    sentences.append(
         sentence(f"{_standing(exact, 'text', 'texts')} in two splits; {similar} across them")
     )
-    return Headline("waiting" if exact else "", title, " ".join(filter(None, told)))
+    return Headline("waiting" if exact else "", title, " ".join(filter(None, sentences)))
 
 
 def _standing(number: int, one: str, several: str) -> str:

@@ -69,16 +69,16 @@ def heatmap(
                 style = {"color": ink("wash")} if value is None else filled
                 size, bottom = (1 - GAP / cell, 1 - GAP / ROW), line + GAP / ROW / 2
                 (box,) = axes.bar(place + 0.5, size[1], size[0], bottom, lw=0, **style)
-                told = "no value" if value is None else form(value)
-                chart.tips(box, [f"{readable(rows[line])}, {readable(columns[place])}: {told}"])
+                words = "no value" if value is None else form(value)
+                chart.tips(box, [f"{readable(rows[line])}, {readable(columns[place])}: {words}"])
                 if value is not None and numbered:
                     middle = place + 0.5, line + 0.5 + 4 / ROW
                     small = text | {"color": ink("ink"), "fontsize": TICK_SIZE}
-                    axes.text(*middle, told, ha="center", **small)
-        return chart.svg(title, _told(rows, columns, numbers, form))
+                    axes.text(*middle, words, ha="center", **small)
+        return chart.svg(title, _in_words(rows, columns, numbers, form))
 
 
-def _told(
+def _in_words(
     rows: Sequence[str],
     columns: Sequence[str],
     values: Sequence[Sequence[float | None]],

@@ -62,8 +62,8 @@ def interval_chart(
                 edges = ROW * number, ROW * (number + 1)
                 axes.plot(place, edges, color=ink("soft"), lw=1.4, ls=(0, (3, 3)))
             _draw(chart, row, ROW * (number + 0.5), (low, high))
-        told = "; ".join(map(_told, rows))
-        svg = chart.svg(title, f"{x.label}: {told}." if x.label else f"{told}.")
+        words = "; ".join(map(_row_in_words, rows))
+        svg = chart.svg(title, f"{x.label}: {words}." if x.label else f"{words}.")
     if all(finite(row.chance) is None for row in rows):
         return svg
     return svg + Markup(
@@ -122,21 +122,21 @@ def _draw(chart: Drawing, row: IntervalRow, y: float, ends: tuple[float, float])
         chance = min(max(chance, ends[0]), ends[1])
         axes.plot((chance, chance), (y - 8, y + 8), color=ink("ink"), lw=1.6)
     (marker,) = axes.plot(inside[:1], [y], **dot(row.colour, 9))
-    chart.tips(marker, [_told(row)])
+    chart.tips(marker, [_row_in_words(row)])
 
 
-def _told(row: IntervalRow) -> str:
+def _row_in_words(row: IntervalRow) -> str:
     """The row in words."""
     value = finite(row.value)
     if value is None:
         return f"{row.name}: {row.words or 'no value'}"
     low, high = _interval(row, value)
-    told = f"{row.name}: {value:.4g}"
+    words = f"{row.name}: {value:.4g}"
     if low < high:
-        told += f", {low:.4g} to {high:.4g}"
+        words += f", {low:.4g} to {high:.4g}"
     if finite(row.chance) is not None:
-        told += f", by chance {row.chance:.4g}"
-    return told + (f" ({row.words})" if row.words else "")
+        words += f", by chance {row.chance:.4g}"
+    return words + (f" ({row.words})" if row.words else "")
 
 
 def _interval(row: IntervalRow, value: float) -> tuple[float, float]:

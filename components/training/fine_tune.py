@@ -40,7 +40,7 @@ class TrainingResult:
             samples_per_second.
         speed: See `SpeedMeter.summary`.
         resumed_at: Step at which the run went on from a checkpoint; 0 if it began anew.
-        run_id: Of the run in MLflow; '' without one.
+        run_id: Id of the run in MLflow; '' without one.
     """
 
     model_folder: Path

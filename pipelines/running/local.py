@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.evaluation.bias.gate import check_before
 from components.shared.machine.errors import FAILED, UserError
 from components.shared.machine.files import write_json
 from components.shared.machine.signals import on_sigterm
@@ -83,6 +84,7 @@ def run_locally(
         if name not in inputs:
             raise UserError(f"the pipeline has no parameter {name}; it has {', '.join(inputs)}")
     given = {name: spec.default for name, spec in inputs.items()} | dict(parameters)
+    check_before(given)
     moment = datetime.datetime.now(datetime.UTC)
     folder = (runs / f"{moment:%Y-%m-%d-%H%M%S-%f}").resolve()
     check_databases(state)

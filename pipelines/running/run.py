@@ -12,7 +12,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from components.evaluation.bias.gate import check_before
 from components.shared.machine.commands import make_command
 from components.shared.machine.errors import (
     EXIT_CODES,
@@ -66,7 +65,6 @@ def _run(arguments: Sequence[str]) -> None:
     for key, value in parameters.items():
         if isinstance(value, list):
             parameters[key] = dict(_assignment(key, text) for text in value)
-    check_before(parameters)
     # One candidate after the other: side by side they would take each other's cores.
     os.environ.setdefault("CANDIDATES_AT_ONCE", "1")
     try:

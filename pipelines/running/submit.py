@@ -73,7 +73,8 @@ def _checked(package: Path, words: Sequence[str]) -> list[str]:
 
     spec = next(yaml.safe_load_all(package.read_text(encoding="utf-8")))
     known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    given, plain = {}, {}
+    given = {}
+    plain = {name: spec.get("defaultValue", "") for name, spec in known.items()}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:

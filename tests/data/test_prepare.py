@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.data import prepare as module
+from components.data import reading
 from components.data.balance import BALANCES
 from components.data.ingest import UNDATED
 from components.data.prepare import PrepareOptions, prepare
@@ -71,7 +71,7 @@ def test_rows_come_out_whole_cleaned_and_in_their_order(run, tmp_path):
 def test_neither_the_order_of_rows_nor_batches_move_a_row(run, monkeypatch):
     rows = records()
     _, out = run(rows, balance="undersample")
-    monkeypatch.setattr(module, "BATCH_ROWS", 17)
+    monkeypatch.setattr(reading, "BATCH_ROWS", 17)
     _, again = run(rows[::-1], balance="undersample")
     assert out == again[::-1]
 

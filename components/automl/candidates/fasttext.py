@@ -19,6 +19,7 @@ from components.automl.task import Task
 from components.shared.machine.search_space import Parameter
 from components.shared.records.fasttext_features import FastTextFeatures, words_of
 from components.shared.records.sparse_model import FASTTEXT
+from components.shared.statistics.class_weights import class_weights
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -53,7 +54,7 @@ def fit(
     weights = train(
         matrix,
         task.training.classes,
-        _class_weights(counts, parameters["class_weight"]),
+        class_weights(counts, parameters["class_weight"]),
         dimensions=int(parameters["dimensions"]),
         learning_rate=float(parameters["learning_rate"]),
         epochs=int(parameters["epochs"]),
@@ -75,17 +76,10 @@ def vocabulary(texts: Sequence[str], min_count: int) -> list[str]:
     return [word for word, count in counts.most_common() if count >= min_count]
 
 
-def _class_weights(counts: NDArray[np.int64], how: str) -> NDArray[np.float32]:
-    """Weight of each class in the loss: none, inverse frequency (balanced) or its root (sqrt)."""
-    power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[how]
-    weights = (counts.sum() / (len(counts) * np.maximum(counts, 1))) ** power
-    return (weights / (weights * counts).sum() * counts.sum()).astype(np.float32)
-
-
 def train(
     matrix: "csr_matrix",
     classes: NDArray[np.int64],
-    class_weights: NDArray[np.float32],
+    loss_weights: NDArray[np.float32],
     *,
     dimensions: int,
     learning_rate: float,
@@ -101,11 +95,11 @@ def train(
     Args:
         matrix: Shares of the features in each text, [n, features].
         classes: Class index of each text, [n].
-        class_weights: Weight of each class in the loss.
+        loss_weights: Weight of each class in the loss.
         dimensions: Length of the vectors.
         learning_rate: At the start.
         epochs: Passes over the rows.
-        seed: Of the first vectors and of the order of the rows.
+        seed: Seed of the first vectors and of the order of the rows.
         deadline: A time of `time.time`.
     """
     random = np.random.default_rng(seed)
@@ -113,7 +107,7 @@ def train(
     narrow = matrix[:, present].tocsr()
     vectors = random.uniform(-1 / dimensions, 1 / dimensions, (len(present), dimensions))
     vectors = vectors.astype(np.float32)
-    output = np.zeros((len(class_weights), dimensions), dtype=np.float32)
+    output = np.zeros((len(loss_weights), dimensions), dtype=np.float32)
     ends, numbers, shares = narrow.indptr, narrow.indices, narrow.data
     steps, step = epochs * len(classes), 0
     for _ in range(epochs):
@@ -127,11 +121,11 @@ def train(
             error = np.exp(logits - logits.max())
             error /= error.sum()
             error[classes[row]] -= 1.0
-            error *= learning_rate * (1 - step / steps) * class_weights[classes[row]]
+            error *= learning_rate * (1 - step / steps) * loss_weights[classes[row]]
             vectors[own] -= share[:, None] * (error @ output)
             output -= error[:, None] * hidden
             step += 1
-    weights = np.zeros((matrix.shape[1], len(class_weights)), dtype=np.float32)
+    weights = np.zeros((matrix.shape[1], len(loss_weights)), dtype=np.float32)
     weights[present] = vectors @ output.T
     return weights
 

@@ -1,6 +1,6 @@
 """The encoder fine-tuned whole, as the training pipeline does it: by the training room's command.
 
-The rooms do not know each other, and a command is a seam as good as any: what is run here is what
+The rooms do not know each other, so they meet at a command: what is run here is what
 makes the model again, and a process that is ended leaves nothing behind.
 """
 

@@ -11,6 +11,7 @@ from components.automl.candidate import Candidate, measured
 from components.automl.sparse_folder import write_sparse_folder
 from components.automl.task import Task
 from components.shared.machine.errors import UserError
+from components.shared.machine.linear_text import tfidf
 from components.shared.machine.search_space import Parameter
 from components.shared.records.sparse_model import TFIDF
 
@@ -89,15 +90,7 @@ def vectorised(task: Task, ngrams: int) -> "tuple[TfidfVectorizer, csr_matrix]":
 
 
 def _vectorised(task: Task, ngrams: int) -> "tuple[TfidfVectorizer, csr_matrix]":
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(
-        ngram_range=(1, ngrams),
-        min_df=1 if len(task.training) < _FEW_ROWS else 2,
-        max_features=200_000,
-        sublinear_tf=True,
-        dtype=np.float32,
-    )
+    vectorizer = tfidf(ngrams, 1 if len(task.training) < _FEW_ROWS else 2)
     try:
         return vectorizer, vectorizer.fit_transform(task.training.texts)
     except ValueError as error:

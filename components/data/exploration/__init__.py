@@ -1,1 +1,1 @@
-"""What is in the data, told before anyone trusts a model of them."""
+"""What is in the data, seen before a model learns from it."""

@@ -203,7 +203,7 @@ class CanaryWatch:
         Args:
             stable: Reading of the stable version, from the same source as at the start.
             canary: Reading of the canary.
-            labelled: Of each labelled review answered up to now, whether the stable version and
+            labelled: For each labelled review answered up to now, whether the stable version and
                 the canary were right; None or empty compares no accuracy.
 
         Returns:

@@ -114,7 +114,7 @@ def render_inference_service(
         version: Version in the registry; named in every answer.
         storage_uri: Where KServe fetches the model folder from.
         mode: KServe's deployment mode.
-        model_digest: Of the list of its files in the registry; the server refuses other files.
+        model_digest: Digest of its file list in the registry; the server refuses other files.
         settings: Size and scaling.
         first: Mark it as a first deployment that has not been promoted.
 

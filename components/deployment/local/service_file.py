@@ -35,7 +35,7 @@ class ServedModel:
         name: Name in the URLs.
         folder: The model folder.
         version: Version in the registry, named in every answer.
-        digest: Of the list of its files, in the registry.
+        digest: Digest of the list of its files, in the registry.
         arguments: Further arguments of the server.
     """
 

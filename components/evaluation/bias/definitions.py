@@ -70,7 +70,7 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "AD": Definition(
         "accuracy difference",
-        f"Accuracy {_OUTSIDE}; by class, whether the class is told from the rest.",
+        f"Accuracy {_OUTSIDE}; by class, whether the class is distinguished from the rest.",
     ),
     "RD": Definition(
         "recall difference", f"Share of the class's reviews that are recognised, {_OUTSIDE}."

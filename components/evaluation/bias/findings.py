@@ -22,11 +22,11 @@ _MOST_NAMES = 6
 def findings(entries: Iterable[Entry]) -> list[str]:
     """A sentence for each number by which a group of a facet differs for sure from all others."""
     asked: dict[tuple[str, str], dict[str, list[Entry]]] = {}
-    for entry in filter(_is_told, entries):
+    for entry in filter(_is_known, entries):
         question = entry["facet"], _SAID[entry["metric"]].format(name=entry["class"])
         asked.setdefault(question, {}).setdefault(entry["stage"], []).append(entry)
     return [
-        f"{_words(facet)}, {what}: {'; '.join(_told(stage, of) for stage, of in stages.items())}."
+        f"{_words(facet)}, {what}: {'; '.join(_in_words(*stage) for stage in stages.items())}."
         for (facet, what), stages in asked.items()
         if any(entry["standing"] == "differs" for of in stages.values() for entry in of)
     ]
@@ -34,29 +34,29 @@ def findings(entries: Iterable[Entry]) -> list[str]:
 
 def headline(entries: Iterable[Entry]) -> str:
     """In one sentence in how many groups something differs for sure."""
-    told = list(filter(_is_told, entries))
-    if not told:
+    known = list(filter(_is_known, entries))
+    if not known:
         return "There are no two groups to compare."
     return (
-        f"In the data {_groups(told, 'DPL', DATA)} differ for sure in the share of a class; "
-        f"in the model's answers {_groups(told, 'DPPL', PREDICTIONS)} do, and "
-        f"{_groups(told, 'AD', PREDICTIONS)} in accuracy. The rest may differ or not."
+        f"In the data {_groups(known, 'DPL', DATA)} differ for sure in the share of a class; "
+        f"in the model's answers {_groups(known, 'DPPL', PREDICTIONS)} do, and "
+        f"{_groups(known, 'AD', PREDICTIONS)} in accuracy. The rest may differ or not."
     )
 
 
-def _is_told(entry: Entry) -> bool:
+def _is_known(entry: Entry) -> bool:
     return entry["metric"] in _SAID and (entry["metric"] == "AD") == (not entry["class"])
 
 
 def _groups(entries: Sequence[Entry], metric: str, stage: str) -> str:
-    """How many groups of all facets differ, of those that can be told."""
+    """How many groups of all facets differ, of those that are known."""
     of = [e for e in entries if (e["metric"], e["stage"]) == (metric, stage)]
     known = {(e["facet"], e["group"]) for e in of if e["low"] is not None}
     differing = {(e["facet"], e["group"]) for e in of if e["standing"] == "differs"}
     return f"{len(differing) or 'none'} of {len(known)} groups"
 
 
-def _told(stage: str, entries: Sequence[Entry]) -> str:
+def _in_words(stage: str, entries: Sequence[Entry]) -> str:
     """Which groups have less and which have more of what is counted, in one stage."""
     differing = [entry for entry in entries if entry["standing"] == "differs"]
     known = sum(entry["low"] is not None for entry in entries)

@@ -13,7 +13,6 @@ from components.shared.records.labels import LabelSet
 
 _FORM = re.compile(r"(?P<metric>\w+)(:(?P<class_name>[\w-]+))?:(?P<facet>\w+)\s*<=\s*(?P<most>\S+)")
 _EXAMPLE = "DPPL:positive:product_category<=0.1"
-_FACETS = "product_category department division age"
 
 
 @dataclass(frozen=True)
@@ -76,18 +75,20 @@ def parse_gate(text: str, facets: Sequence[Facet], classes: Sequence[str]) -> Li
 
 
 def check_before(parameters: Mapping[str, Any]) -> None:
-    """Refuse facets or a limit that the bias step would refuse, before a model was trained.
+    """Refuse facets or a limit that the bias step would refuse, before a model is trained.
 
     Args:
-        parameters: Those of a run that were given: `facets`, `bias_gate`, `labels`.
+        parameters: Those of a run, defaults included; one that measures no bias has no `facets`.
 
     Raises:
         UserError: If one of them makes no sense.
     """
-    if {"facets", "bias_gate"} & set(parameters):
-        facets = parse_facets(str(parameters.get("facets", _FACETS)))
-        labels = LabelSet.parse(str(parameters.get("labels", "")))
-        parse_gate(str(parameters.get("bias_gate", "")), facets, labels.names)
+    if "facets" not in parameters:
+        return
+    facets = parse_facets(str(parameters["facets"]))
+    if parameters["labels"]:  # empty where a step finds them in the data
+        classes = LabelSet.parse(str(parameters["labels"])).names
+        parse_gate(str(parameters["bias_gate"]), facets, classes)
 
 
 def judged(limit: Limit | None, entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

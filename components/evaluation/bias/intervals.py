@@ -44,7 +44,7 @@ class Sampled:
     """The metrics of one facet and how they stray, by name.
 
     Attributes:
-        value: Of the rows at hand, [groups] or [groups, classes]; NaN where undefined.
+        value: Value on the rows at hand, [groups] or [groups, classes]; NaN where undefined.
         spread: Standard deviation on the metric's scale; NaN where it is too few to say.
         farthest: How far the farthest metric of each resample strays [resamples].
         chance: Mean of the divergences if groups were drawn at random, [groups].
@@ -63,18 +63,18 @@ class Sampled:
 def sample(kinds: Kinds, resamples: int, generator: np.random.Generator) -> Sampled:
     """The metrics of one facet's rows, resampled."""
     value = kinds.measured(kinds.rows * kinds.weight.astype(float))
-    told = _enough(kinds, value)
+    known = _enough(kinds, value)
     spread, farthest = {}, np.zeros(resamples)
     for name, drawn in _resampled(kinds, resamples, generator).items():
         steady = np.isfinite(drawn).mean(axis=-1) >= 1 - _MOST_UNDEFINED
-        spread[name], strays = _strays(name, drawn, told[name] & steady)
+        spread[name], strays = _strays(name, drawn, known[name] & steady)
         np.maximum(farthest, np.abs(strays).max(axis=0, initial=0), out=farthest)
     chance, chance_spread, by_chance = {}, {}, np.zeros(resamples)
     for name, drawn in _groups_at_random(kinds, resamples, generator).items():
-        chance_spread[name], strays = _strays(name, drawn, told[name])
+        chance_spread[name], strays = _strays(name, drawn, known[name])
         np.maximum(by_chance, strays.max(axis=0, initial=0), out=by_chance)
-        chance[name] = np.full(told[name].shape, np.nan)
-        chance[name][told[name]] = np.nanmean(drawn[told[name]], axis=-1)
+        chance[name] = np.full(known[name].shape, np.nan)
+        chance[name][known[name]] = np.nanmean(drawn[known[name]], axis=-1)
     return Sampled(value, spread, farthest, chance, chance_spread, by_chance)
 
 
@@ -104,18 +104,18 @@ def _enough(kinds: Kinds, value: Measured) -> dict[str, NDArray[np.bool_]]:
     }
 
 
-def _strays(name: str, drawn: Array, told: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Standard deviation where told, NaN elsewhere; and the draws in such deviations [told, ...].
+def _strays(name: str, drawn: Array, known: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Standard deviation where known, NaN elsewhere; and the draws in such deviations [known, ...].
 
     What is undefined in a draw does not stray; nor does what is the same in all of them.
     """
     with np.errstate(divide="ignore"):
-        scaled = _SCALES.get(name, _AS_IS)[0](drawn[told])
+        scaled = _SCALES.get(name, _AS_IS)[0](drawn[known])
     scaled = np.where(np.isfinite(scaled), scaled, np.nan)
     deviation = np.nanstd(scaled, axis=-1)
     deviation[deviation == 0] = np.nan
-    spread = np.full(told.shape, np.nan)
-    spread[told] = deviation
+    spread = np.full(known.shape, np.nan)
+    spread[known] = deviation
     apart = (scaled - np.nanmean(scaled, axis=-1, keepdims=True)) / deviation[:, None]
     return spread, np.nan_to_num(apart)
 

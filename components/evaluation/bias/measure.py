@@ -96,11 +96,13 @@ def measured(
     entries, deviations = [], {}
     generator = np.random.default_rng(seed)
     for stage in STAGES:
-        told = [rows for rows in counted if stage in rows.stages and rows.stages[stage].rows.size]
-        sampled = [sample(rows.stages[stage], RESAMPLES, generator) for rows in told]
+        present = [
+            rows for rows in counted if stage in rows.stages and rows.stages[stage].rows.size
+        ]
+        sampled = [sample(rows.stages[stage], RESAMPLES, generator) for rows in present]
         deviations[stage] = critical([one.farthest for one in sampled])
         by_chance = critical([one.farthest_by_chance for one in sampled])
-        for rows, one in zip(told, sampled, strict=True):
+        for rows, one in zip(present, sampled, strict=True):
             entries += _entries(rows, stage, classes, one, deviations[stage], by_chance)
     return entries, deviations
 

@@ -15,7 +15,7 @@ from components.shared.machine.errors import UserError
 from components.shared.machine.files import write_json
 from components.shared.records.explainer import load_explainer
 from components.shared.records.explanation import Explanation
-from components.shared.records.text import model_text
+from components.shared.records.model_logits import texts_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def explain_answers(
     *,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Explain answers to test reviews, equally many of each class, and write what came of it.
+    """Explain answers to test reviews, equally many of each class, and write what was found.
 
     Args:
         model_folder: Model folder that training wrote.
@@ -72,7 +72,7 @@ def explain_answers(
             f"{', '.join(test.labels.names)}; train on this training set"
         )
     test = test.first(max(ASKED_REVIEWS, 4 * explained_reviews))
-    texts = texts_of(test)
+    texts = texts_of(test.reviews)
     decided, chances = explainer.answers(texts)
     chosen = equally_many(decided, explained_reviews)
     mistakes = surest_mistakes(test.classes, decided, chances)
@@ -100,12 +100,6 @@ def explain_answers(
     }
     write_json(summary, content)
     return content
-
-
-def texts_of(test: HeldOut) -> list[str]:
-    """What the model reads of each review."""
-    columns = (test.reviews[name].to_pylist() for name in ("title", "review_body"))
-    return [model_text(*pair) for pair in zip(*columns, strict=True)]
 
 
 def equally_many(classes: NDArray[np.int64], number: int) -> list[int]:

@@ -9,10 +9,10 @@ from typing import Any
 from components.shared.records.explanation import Explanation
 
 LEAST_REVIEWS = 3
-"""Reviews of a class that a word must stand in to be told of."""
+"""Reviews of a class that a word must stand in to be listed."""
 
 MOST_WORDS = 12
-"""Words of a class that are told of."""
+"""Words of a class that are listed."""
 
 _EDGES = re.compile(r"^\W+|\W+$")
 
@@ -28,7 +28,7 @@ def important_words(
         case, without punctuation at its ends), `mean` contribution to the log-probability, `count`
         of its occurrences and `reviews` that it stands in.
     """
-    told = []
+    listed = []
     for index, name in enumerate(class_names):
         own = [one for one in explanations if one.label_id == index]
         added: defaultdict[str, list[float]] = defaultdict(list)
@@ -50,5 +50,5 @@ def important_words(
             }
             for word in often[:MOST_WORDS]
         ]
-        told.append({"name": name, "reviews": len(own), "words": words})
-    return told
+        listed.append({"name": name, "reviews": len(own), "words": words})
+    return listed

@@ -34,9 +34,9 @@ def difference(folder: str | Path, digest: str = "") -> str:
 
     Args:
         folder: A model folder; one without a list was not registered, or before there were lists.
-        digest: Of the list in the registry. Where it is missing, the folder is compared with its
-            own list alone. Services of earlier releases keep the digest of the weights here: then
-            the weights must have it too.
+        digest: Digest of the list in the registry. Where it is missing, the folder is compared
+            with its own list alone. Services of earlier releases keep the digest of the weights
+            here: then the weights must have it too.
     """
     folder = Path(folder)
     path, weights = folder / FILE_LIST, folder / "model.safetensors"

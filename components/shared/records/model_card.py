@@ -54,8 +54,8 @@ def write_model_card(
 
     Args:
         folder: A model folder.
-        summaries: Of the steps that judged it; without the evaluation's scores on test, those on
-            validation are given.
+        summaries: Summaries of the steps that judged it; without the evaluation's scores on test,
+            those on validation are given.
         model_name: Registered model; the folder's own name is nobody's.
     """
     from huggingface_hub import ModelCardData
@@ -115,11 +115,11 @@ def _body(folder: Path, training: Mapping[str, Any], base: str, summaries: Summa
     offsets = read_calibration(folder).decision_offsets
     scores, best = summaries.evaluation.get("scores") or {}, training.get("best", {})
     network = kind_of(folder) == TRANSFORMER
-    told = ", ".join(map(escaped, names))
+    class_names = ", ".join(map(escaped, names))
     lines = [
         "# Sentiment of product reviews",
         "",
-        *(_about_network if network else _about_sparse)(folder, training, base, told),
+        *(_about_network if network else _about_sparse)(folder, training, base, class_names),
         "",
         "## Data",
         "",
@@ -165,18 +165,22 @@ def _section(title: str, lines: list[str]) -> list[str]:
     return ["", f"## {title}", "", *lines] if lines else []
 
 
-def _about_network(folder: Path, training: Mapping[str, Any], base: str, told: str) -> list[str]:
+def _about_network(
+    folder: Path, training: Mapping[str, Any], base: str, class_names: str
+) -> list[str]:
     return [
-        f"`{hub_id(base) or Path(base).name}` fine-tuned to tell {told} reviews apart. "
+        f"`{hub_id(base) or Path(base).name}` fine-tuned to tell {class_names} reviews apart. "
         "It reads title and body as one text, `title. body`, of which at most "
         f"{training['max_tokens']} tokens."
     ]
 
 
-def _about_sparse(folder: Path, training: Mapping[str, Any], base: str, told: str) -> list[str]:
+def _about_sparse(
+    folder: Path, training: Mapping[str, Any], base: str, class_names: str
+) -> list[str]:
     kind = read_json(folder / FEATURES)["kind"]
     return [
-        f"A linear model on `{kind}` features of the words, which tells {told} reviews "
+        f"A linear model on `{kind}` features of the words, which tells {class_names} reviews "
         "apart. It reads title and body as one text, `title. body`, whole."
     ]
 

@@ -46,7 +46,7 @@ def check_model_folder(folder: str | Path, digest: str = "") -> Path:
 
     Args:
         folder: A model folder.
-        digest: Of the list of its files in the registry; see `file_list.difference`.
+        digest: Digest of the list of its files in the registry; see `file_list.difference`.
 
     Raises:
         UserError: If a file is missing, one was added, removed or changed after registration, or a

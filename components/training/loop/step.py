@@ -18,6 +18,7 @@ from torch.nn import functional
 from components.shared.machine.first_token_layer import compute_first_token_only
 from components.shared.machine.inference import fast_precision
 from components.shared.records.labels import SENTIMENTS, LabelSet
+from components.shared.statistics.class_weights import class_weights
 from components.training.loop.distributed import Ranks
 from components.training.loop.network import (
     ReviewNetwork,
@@ -104,7 +105,7 @@ class Learner:
         Args:
             inputs: Token ids and mask of this rank's share; None where the last batch of an epoch
                 leaves it without rows.
-            targets: Of the whole batch.
+            targets: Targets of the whole batch.
             number: Number of the step, from 0.
             steps: Steps of the whole run.
             asked_to_end: Whether this process was asked to end.
@@ -153,16 +154,6 @@ class Learner:
             bias = final_linear(self.network.classifier).bias
             bias.sub_(torch.from_numpy(self.log_weights).to(bias))
         return self.network.classifier.eval()
-
-
-def class_weights(counts: NDArray[np.int64], rule: str) -> NDArray[np.float32]:
-    """Weight of each class in the loss, of training rows of each; the mean over the rows is 1.
-
-    By the rule `none`; `balanced`, inverse to the frequency; or `sqrt`, inverse to its root.
-    """
-    power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[rule]
-    weights = (counts.sum() / counts) ** power
-    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
 
 
 def total_loss(

@@ -87,19 +87,25 @@ def test_a_ratio_is_limited_on_both_sides_of_one():
     assert not limit.is_broken(0.79, 1.26)
 
 
+DEFAULTS = {"facets": "product_category age", "bias_gate": "", "labels": "sentiments"}
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ({"bias_gate": "DPPL:good:age<=0.1"}, "good is no class; name one of negative, neutral"),
         ({"bias_gate": "TVD:division<=0.1", "facets": "age"}, "division is not measured"),
         ({"facets": "colour"}, "facets names 'colour'"),
+        ({"facets": "colour", "labels": ""}, "facets names 'colour'"),
     ],
 )
 def test_what_the_bias_step_would_refuse_is_refused_before_training(given, words):
     with pytest.raises(UserError, match=words):
-        check_before(given)
+        check_before(DEFAULTS | given)
 
 
-def test_a_limit_on_a_class_of_ones_own_passes():
-    check_before({"bias_gate": "DPPL:good:age<=0.1", "labels": "bad=0 good=1"})
-    check_before({"labels": "not read without facets or a limit ="})
+def test_a_limit_on_a_class_of_ones_own_passes_and_so_does_one_that_a_step_will_find():
+    limit = {"bias_gate": "DPPL:good:age<=0.1"}
+    check_before(DEFAULTS | limit | {"labels": "bad=0 good=1"})
+    check_before(DEFAULTS | limit | {"labels": ""})
+    check_before({"version": "a pipeline that measures no bias"})

@@ -24,12 +24,12 @@ AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
 PREFLIGHT_STEPS = {"check-from-inside", "check-training-image", "start-predictor"}
 SEARCH_STEPS = {"open-budget", "find-problem", "try-candidate", "compare-candidates"}
 TRAINING_STEPS = {  # which AutoML does not run
-    *("chosen-hyperparameters", "tune-hyperparameters", "fine-tune-classifier"),
-    *("explore-reviews", "browse-reviews", "label-weakly"),
+    *("chosen-hyperparameters", "tune-hyperparameters", "fine-tune-classifier", "label-weakly"),
 }
+OTHER_STEPS = ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS  # of pipelines that train nothing
 STEPS = {
-    "training": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS - PREFLIGHT_STEPS - SEARCH_STEPS,
-    "automl": set(SETTINGS) - ROLLOUT_STEPS - AB_TEST_STEPS - PREFLIGHT_STEPS - TRAINING_STEPS,
+    "training": set(SETTINGS) - OTHER_STEPS - SEARCH_STEPS,
+    "automl": set(SETTINGS) - OTHER_STEPS - TRAINING_STEPS,
     "approval": {"fetch-version", "check-deployment", "promote-model"},
     "rollout": ROLLOUT_STEPS,
     "ab-test": AB_TEST_STEPS,
