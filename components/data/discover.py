@@ -46,8 +46,8 @@ class Column:
 
     def add(self, texts: pa.Array, rows: int) -> None:
         """Count the values of a batch of `rows`, in which JSON objects may lack the column."""
-        there = texts.filter(pc.fill_null(pc.match_substring_regex(texts, r"\S"), False))
-        there = pc.utf8_trim_whitespace(there)
+        trimmed = pc.utf8_trim_whitespace(texts.drop_null())
+        there = trimmed.filter(pc.not_equal(trimmed, ""))
         self.rows += rows
         self.missing += rows - len(there)
         self.characters += pc.sum(pc.utf8_length(there)).as_py() or 0
