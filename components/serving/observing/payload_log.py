@@ -284,6 +284,7 @@ class PayloadLog:
             *np.asarray(chances, dtype=np.float32).T,
             truncated,
         ]
+        arrays += [pa.nulls(len(ids), field.type) for field in list(self._schema)[len(arrays) :]]
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table(arrays, schema=self._schema), sink, compression="zstd")
         return memoryview(sink.getvalue())

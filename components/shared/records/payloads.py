@@ -13,9 +13,11 @@ import pyarrow as pa
 
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import SENTIMENTS
+from components.shared.records.text_statistics import TEXT_STATISTICS
 
 if TYPE_CHECKING:
     from pyarrow.compute import Expression
+    from pyarrow.fs import FileSystem
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -25,9 +27,14 @@ def payload_schema(class_names: Sequence[str] = SENTIMENTS.names) -> pa.Schema:
 
     `time` is when it was answered, `position` its index in the request. `text_sha256` is the digest
     of the text that the model read (`records.text.model_text`), so that the same review is
-    recognised without its text; `text` is null unless texts are stored. Where a review was asked
-    for by its key the server has no text: there both are of `review_id=KEY`. Probabilities,
-    `p_NAME` of each class, are calibrated, in the precision in which they are answered.
+    recognised without its text; `text` is null unless texts are stored, with personal data masked
+    (`records.masking`). Where a review was asked for by its key the server has no text: there both
+    are of `review_id=KEY`. Probabilities, `p_NAME` of each class, are calibrated, in the precision
+    in which they are answered.
+
+    The columns after `truncated` are null in logs of earlier releases. `review_id` and
+    `product_category` are what the client said; `n_tokens` is null where the model reads texts, and
+    `TEXT_STATISTICS` where the server has none.
     """
     fields = [
         pa.field("time", _TIME, nullable=False),
@@ -40,6 +47,10 @@ def payload_schema(class_names: Sequence[str] = SENTIMENTS.names) -> pa.Schema:
         pa.field("label", pa.string(), nullable=False),
         *(pa.field(f"p_{name}", pa.float32(), nullable=False) for name in class_names),
         pa.field("truncated", pa.bool_(), nullable=False),
+        pa.field("review_id", pa.string()),
+        pa.field("product_category", pa.string()),
+        pa.field("n_tokens", pa.int32()),
+        *TEXT_STATISTICS,
     ]
     return pa.schema(fields)
 
@@ -69,6 +80,7 @@ def read_payloads(
     since: datetime | None = None,
     until: datetime | None = None,
     columns: list[str] | None = None,
+    skipped: list[str] | None = None,
 ) -> pa.Table:
     """Read a payload log; only the folders of the days asked for are opened.
 
@@ -77,6 +89,8 @@ def read_payloads(
         since: First time to read, with its time zone; from the beginning where None.
         until: Time to stop before, with its time zone; to the end where None.
         columns: Names to read, `p_*` for the probability of each class; all where None.
+        skipped: Gets a sentence on each file that is left out because it is damaged, or of other
+            classes than the newest file; where None, such a file is refused.
 
     Returns:
         Rows of `payload_schema` (its `columns`), sorted by time, request and position.
@@ -100,10 +114,11 @@ def read_payloads(
             raise UserError(f"there is no payload log at {uri}; {remedy}")
         paths = [path for path in sorted(files.find(root)) if _is_asked_for(path, since, until)]
         arrow_files = PyFileSystem(FSSpecHandler(files))
+        if skipped is not None:
+            paths = _usable(paths, arrow_files, skipped)
         whole = payload_schema()
         if paths:
-            first = ds.dataset(paths[:1], format="parquet", filesystem=arrow_files).schema.names
-            whole = payload_schema([name[2:] for name in first if name.startswith("p_")])
+            whole = payload_schema(_classes_of(paths[-1], arrow_files))
         wanted = (
             whole.names
             if columns is None
@@ -126,6 +141,33 @@ def read_payloads(
     except Exception as error:  # What file systems raise has nothing in common: see botocore.
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"the payload log at {uri} cannot be read: {reason}") from None
+
+
+def _classes_of(path: str, files: "FileSystem") -> list[str]:
+    """Names of the classes in a file of the log; raises what Arrow does where it is damaged."""
+    import pyarrow.dataset as ds
+
+    names = ds.dataset([path], format="parquet", filesystem=files).schema.names
+    return [name[2:] for name in names if name.startswith("p_")]
+
+
+def _usable(paths: list[str], files: "FileSystem", skipped: list[str]) -> list[str]:
+    """The files that are whole and of the newest one's classes; a sentence on each other one."""
+    usable: list[str] = []
+    classes = None
+    for path in reversed(paths):
+        try:
+            found = _classes_of(path, files)
+        except (pa.ArrowException, OSError) as error:
+            skipped.append(f"{path} is damaged: {' '.join(str(error).split())[:300]}")
+            continue
+        classes = classes or found
+        if found == classes:
+            usable.append(path)
+        else:
+            told = f"{', '.join(found)}, not {', '.join(classes)}"
+            skipped.append(f"{path} is of a model with other classes: {told}")
+    return usable[::-1]
 
 
 def _probabilities(schema: pa.Schema) -> list[str]:

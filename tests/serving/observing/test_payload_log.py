@@ -25,6 +25,9 @@ ROWS = st.tuples(TEXTS, st.integers(0, 2), st.tuples(CHANCE, CHANCE, CHANCE), st
 ANSWERS = st.lists(st.tuples(TEXTS, st.lists(ROWS, max_size=4)), max_size=6)
 
 
+LATER_COLUMNS = payload_schema().names[payload_schema().names.index("review_id") :]
+
+
 def in_order(row):
     return sorted((name, repr(value)) for name, value in row.items())
 
@@ -48,6 +51,7 @@ def test_what_is_recorded_is_read_back(answers, keep_texts, flush_rows):
                     "text_sha256": hashlib.sha256(known).hexdigest(),
                     "text": known.decode() if keep_texts else None,
                     **{"label": SENTIMENTS.names[index], "truncated": cut},
+                    **dict.fromkeys(LATER_COLUMNS),
                 }
                 names = ("p_negative", "p_neutral", "p_positive")
                 expected.append(answer | dict(zip(names, chances, strict=True)))

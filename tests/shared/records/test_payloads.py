@@ -13,6 +13,7 @@ from components.shared.records.payloads import (
     payload_schema,
     read_payloads,
 )
+from components.shared.records.text_statistics import TEXT_STATISTICS
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -60,6 +61,15 @@ def test_a_span_of_time_opens_only_its_days(tmp_path):
     assert read_payloads(str(tmp_path), until=hours[0])["request_id"].to_pylist() == ["before"]
 
 
+def test_a_log_of_an_earlier_release_reads_as_nulls(tmp_path):
+    new = ["review_id", "product_category", "n_tokens", *(f.name for f in TEXT_STATISTICS)]
+    write(tmp_path, rows(MIDNIGHT).drop_columns(new), "old.parquet")
+    write(tmp_path, rows(MIDNIGHT + timedelta(seconds=1)))
+    for table in (read_payloads(str(tmp_path)), read_payloads(str(tmp_path), columns=new)):
+        assert len(table) == 2
+        assert {table[name].null_count for name in new} == {2}
+
+
 def test_drafts_and_other_files_are_not_read(tmp_path):
     path = write(tmp_path, rows(MIDNIGHT))
     (path.parent / ".y.parquet.draft").write_bytes(b"half")
@@ -77,6 +87,20 @@ def test_a_file_that_is_not_of_the_log_is_named(tmp_path):
     path.write_bytes(b"half a file")
     with pytest.raises(UserError, match=path.name):
         read_payloads(str(tmp_path))
+
+
+def test_damaged_files_and_those_of_other_classes_are_left_out_and_named(tmp_path):
+    whole = write(tmp_path, rows(MIDNIGHT), "whole.parquet").read_bytes()
+    names = ["p_bad" if name == "p_negative" else name for name in payload_schema().names]
+    other = write(tmp_path, rows(MIDNIGHT).rename_columns(names), "other.parquet")
+    damaged = write(tmp_path, rows(MIDNIGHT), "truncated.parquet")
+    damaged.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="cannot be read"):
+        read_payloads(str(tmp_path))
+    skipped = []
+    assert len(read_payloads(str(tmp_path), skipped=skipped)) == 1
+    for path, why in ((damaged, "is damaged"), (other, "bad, neutral, positive, not negative")):
+        assert [path.name in told and why in told for told in skipped].count(True) == 1
 
 
 def test_a_file_system_that_fails_in_its_own_way_is_reported_in_words(monkeypatch):
