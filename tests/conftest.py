@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-RATED = {"label_source": "rating", "label_probability": 1.0}
-"""What a row holds that is labelled by its stars."""
+RATED = {"label_source": "rating", "label_probability": 1.0, "weight": 1.0}
+"""What a row of the prepared reviews holds that is labelled by its stars."""
 
 WORDS = (
     *("good", "great", "lovely", "soft", "fits", "love", "poor", "awful", "itchy", "tight"),

@@ -239,6 +239,7 @@ def _write(
             )
             columns["split"] = pa.array(names[splits[low:high]])
             columns["copies"] = pa.array(copies[low:high])
+            columns["weight"] = pa.array(np.ones(used.num_rows))
             if used.num_rows:
                 writer.write_table(pa.table(list(columns.values()), schema=schema))
             first += table.num_rows

@@ -45,6 +45,7 @@ def local_environment(state: Path) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
         "CHECKPOINT_DIR": str(state / "checkpoints"),
         "SERVING_SITE": str(state / "site"),
+        "REVIEW_DIR": str(state / "review"),
         "CODE_VERSION": code_version(),
         "TOKENIZERS_PARALLELISM": "true",
         "PYTHONWARNINGS": "ignore",

@@ -20,7 +20,7 @@ def write_prepared(path, labels=None, texts=None, **changed):
     rows = []
     for number, (text, sentiment) in enumerate(reviews):
         split = "train" if number < 240 else "validation" if number < 300 else "test"
-        row = dict.fromkeys(PREPARED_SCHEMA.names) | {"review_id": f"r{number:04d}"}
+        row = dict.fromkeys(PREPARED_SCHEMA.names) | {"review_id": f"r{number:04d}", "weight": 1.0}
         row |= {"review_body": text, "sentiment": sentiment, "split": split, "copies": 1}
         rows.append(
             row

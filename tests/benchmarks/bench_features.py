@@ -78,6 +78,7 @@ def reviews(work, data, rows):
         "copies": [1] * rows,
         "label_source": ["rating"] * rows,
         "label_probability": [1.0] * rows,
+        "weight": [1.0] * rows,
     }
     whole = {name: columns.get(name, [None] * rows) for name in PREPARED_SCHEMA.names}
     pq.write_table(pa.table(whole, schema=PREPARED_SCHEMA), path)

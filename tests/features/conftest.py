@@ -27,6 +27,7 @@ def make_prepared(tmp_path):
             "copies": [row % 4 if row % 3 == 0 else 1 for row in range(rows)],
             "label_source": ["given" if row % 7 == 0 else "rating" for row in range(rows)],
             "label_probability": [0.1 + 0.9 / (1 + row % 3) for row in range(rows)],
+            "weight": [1.0] * rows,
         } | replaced
         whole = {name: columns.get(name, [None] * rows) for name in PREPARED_SCHEMA.names}
         table = pa.table(whole, schema=PREPARED_SCHEMA)

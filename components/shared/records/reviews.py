@@ -58,11 +58,13 @@ PREPARED_SCHEMA = pa.schema(
         *_required(_PROBABILITY, "label_probability"),
         *_required(_TEXT, "split"),
         *_required(_NUMBER, "copies"),
+        *_required(_PROBABILITY, "weight"),
     ]
 )
 """What prepare writes: every row labelled and in one split. `copies` says how often training shows
 the row (0: left out by undersampling); it is 1 in validation and test, which stay natural and hold
-no weak label. `label_probability` is 1 but for weak labels."""
+no weak label. `label_probability` is 1 but for weak labels and those that people voted on. `weight`
+is what a showing counts in the loss: 1 but for live reviews that people were asked about."""
 
 TRAINING_SET_SCHEMA = pa.schema(
     [

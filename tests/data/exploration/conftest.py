@@ -16,7 +16,7 @@ BODIES = ("I love the soft fabric, it is perfect.", "It is okay, however not for
 def review(number=0, sentiment=1, **changes):
     """A prepared row whose text says its class and number."""
     row = {"review_id": f"r{number}", "sentiment": sentiment, "split": "train", "copies": 1}
-    row |= {"label_source": "rating", "label_probability": 1.0}
+    row |= {"label_source": "rating", "label_probability": 1.0, "weight": 1.0}
     row |= {"review_body": f"{BODIES[(1 - sentiment) % 3]} {number}", "event_timestamp": UNDATED}
     return row | changes
 
