@@ -47,7 +47,7 @@ UI_PORT ?= 5000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run automl approve serve site rollout ab-test traffic explain models verify ui lookup test test-all lint format compile images push-images \
+.PHONY: help install run automl approve score serve site rollout ab-test traffic explain models verify ui lookup test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-automl bench-training bench-data bench-features \
         bench-distributed bench-explanations bench-serving bench-understanding sql sql-ddl discover sample constraints clean
@@ -127,6 +127,11 @@ explain: export EXPLAINED_TITLE := $(value TITLE)
 explain: $(INSTALLED) ## Say why a version answers a review as it does  TEXT="…" [TITLE= VERSION=champion OUT=page.html]
 	@$(EXPLAIN) --text="$$EXPLAINED_TEXT" --title="$$EXPLAINED_TITLE" \
 	  --version '$(or $(VERSION),champion)' --model-name '$(MODEL_NAME)' --state '$(STATE)' --output '$(OUT)'
+
+score: $(INSTALLED) ## Score a file or folder of reviews with a version  DATA= [OUT=predictions/NAME VERSION=champion COLUMNS=]
+	$(BIN)/python -m pipelines.running.score '$(DATA)' $(if $(OUT),--output '$(OUT)') \
+	  --version '$(or $(VERSION),champion)' --model-name '$(MODEL_NAME)' --state '$(STATE)' \
+	  $(if $(findstring command,$(origin COLUMNS)),--columns='$(COLUMNS)') $(ARGS)
 
 models: $(INSTALLED) ## List the registered versions
 	$(IN_STATE) $(BIN)/python -m components.registry --model-name '$(MODEL_NAME)' list

@@ -78,6 +78,47 @@ def ingest_reviews(
 
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def read_unlabelled(
+    data_uri: str,
+    reviews: Output[Dataset],
+    quarantine: Output[Dataset],
+    columns: str = "",
+    max_rejected_share: float = 0.2,
+) -> NamedTuple("Outputs", source=str, rows=int):
+    """Read reviews from anywhere that are only to be scored; copies are kept.
+
+    Args:
+        data_uri: File, folder or glob (local, https, s3, gs, hf) in CSV, TSV, JSON Lines or
+            Parquet; empty or "sample" for the bundled sample.
+        reviews: The rows that can be scored, one Parquet file.
+        quarantine: The others, with source, line and reason, one Parquet file.
+        columns: Fields and the columns to read them from, as in `review_body=comment`; what is not
+            named is found by the column names that are known.
+        max_rejected_share: Share of the rows that cannot be scored above which that is an error.
+
+    Returns:
+        source: The data URI without credentials.
+        rows: Number of rows that can be scored.
+    """
+    import logging
+    from typing import NamedTuple
+
+    from components.data.unlabelled import read_unlabelled as read
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    done = read(
+        data_uri,
+        reviews.path,
+        quarantine.path,
+        columns=columns,
+        max_rejected_share=max_rejected_share,
+    )
+    reviews.metadata.update(source=done.source, rows=done.rows_kept)
+    quarantine.metadata["rows"] = done.quarantined
+    return NamedTuple("Outputs", source=str, rows=int)(done.source, done.rows_kept)
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
 def prepare_reviews(
     reviews: Input[Dataset],
     prepared: Output[Dataset],

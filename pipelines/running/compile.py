@@ -15,6 +15,7 @@ def all_pipelines() -> dict[str, Pipeline]:
     from pipelines.ab_test import ab_test_pipeline
     from pipelines.approval import approval_pipeline
     from pipelines.automl import automl_pipeline
+    from pipelines.batch import batch_pipeline
     from pipelines.preflight import preflight_pipeline
     from pipelines.rollout import rollout_pipeline
     from pipelines.training import training_pipeline
@@ -25,6 +26,7 @@ def all_pipelines() -> dict[str, Pipeline]:
         "approval": approval_pipeline,
         "rollout": rollout_pipeline,
         "ab-test": ab_test_pipeline,
+        "batch": batch_pipeline,
         "preflight": preflight_pipeline,
     }
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.machine.commands import make_command
-from components.shared.machine.cost import read_prices
 from components.shared.machine.errors import (
     EXIT_CODES,
     GATE_CLOSED,
@@ -78,6 +77,8 @@ def _run(arguments: Sequence[str]) -> None:
         _announce(run, write_report(run))
     elif name == "approval":
         print(f"\n{_champion(parameters['version'], run)}")
+    elif name == "batch":
+        _announce_scores(run)
     else:
         _announce_try(name, run)
 
@@ -200,13 +201,7 @@ def _announce(run: Run, report: Path) -> None:
     else:
         approve = make_command("approve", run.parameters["model_name"], VERSION=version)
         end = f"version {version} waits: `{approve}` continues"
-    prices, minutes = read_prices(), sum(run.seconds.values()) / 60
-    cpu_minutes = sum(used.cpu_seconds for used in run.usage.values()) / 60
-    price = sum(map(prices.of, run.usage.values()))
-    print(
-        f"\nfinished in {minutes:.1f} min; {cpu_minutes:.1f} CPU minutes, "
-        f"{price:.3f} {prices.currency} by the table of prices"
-    )
+    print(f"\nfinished in {sum(run.seconds.values()) / 60:.1f} min")
     warnings = [f"warning: {warning}" for warning in gate["warnings"]]
     board = run.artifact("compare-candidates", "leaderboard_summary")
     found = [read_json(board)["sentence"]] if board else []
@@ -214,6 +209,14 @@ def _announce(run: Run, report: Path) -> None:
         print(f"  {line}")
     if not registration:
         raise SystemExit(GATE_CLOSED)
+
+
+def _announce_scores(run: Run) -> None:
+    """Say what was scored, and where the predictions are."""
+    done = read_json(run.folder / "score-reviews" / "scoring_summary")
+    shares = ", ".join(f"{name} {n / done['reviews']:.1%}" for name, n in done["labels"].items())
+    print(f"\n{done['reviews']:,} reviews scored by version {done['model_version']}: {shares}")
+    print(f"  predictions: {run.folder / 'score-reviews' / 'predictions'}")
 
 
 _TRIES = {"rollout": ("roll-out-model", "rollout"), "ab-test": ("run-ab-test", "ab_test")}

@@ -102,6 +102,9 @@ _LAUNCHES = StepSettings("1", "2G", 24 * 60, launches=True)
 # of them, and for a larger model.
 _SETTINGS: dict[str, StepSettings] = {
     "ingest-reviews": StepSettings("1", "2G", 60, cached=False),
+    "read-unlabelled": StepSettings("1", "2G", 4 * 60, cached=False),
+    # Killed and started again, scoring goes on with the shards that are left.
+    "score-reviews": StepSettings("2", "4G", 24 * 60, retries=4, launches=True),
     "prepare-reviews": StepSettings("1", "2G", 60),
     "label-weakly": StepSettings("2", "4G", 60),
     "find-label-noise": StepSettings("2", "4G", 60),

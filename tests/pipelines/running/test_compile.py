@@ -23,16 +23,19 @@ ROLLOUT_STEPS = {"fetch-version", "roll-out-model", "record-rollout"}
 AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
 PREFLIGHT_STEPS = {"check-from-inside", "check-training-image", "start-predictor"}
 SEARCH_STEPS = {"open-budget", "find-problem", "try-candidate", "compare-candidates"}
+BATCH_STEPS = {"read-unlabelled", "fetch-version", "score-reviews"}
 TRAINING_STEPS = {  # which AutoML does not run
     *("chosen-hyperparameters", "tune-hyperparameters", "fine-tune-classifier", "label-weakly"),
 }
-OTHER_STEPS = ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS  # of pipelines that train nothing
+# Of pipelines that train nothing.
+OTHER_STEPS = ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | BATCH_STEPS
 STEPS = {
     "training": set(SETTINGS) - OTHER_STEPS - SEARCH_STEPS,
     "automl": set(SETTINGS) - OTHER_STEPS - TRAINING_STEPS,
     "approval": {"fetch-version", "check-deployment", "promote-model"},
     "rollout": ROLLOUT_STEPS,
     "ab-test": AB_TEST_STEPS,
+    "batch": BATCH_STEPS,
     "preflight": PREFLIGHT_STEPS,
 }
 
@@ -126,7 +129,7 @@ def test_only_steps_without_side_effects_are_cached():
     assert {step for step, settings in SETTINGS.items() if not settings.cached} == {
         *("ingest-reviews", "build-features", "fetch-champion", "fetch-version"),
         *("register-model", "check-deployment", "promote-model"),
-        *("open-budget", "find-problem", "try-candidate"),
+        *("open-budget", "find-problem", "try-candidate", "read-unlabelled"),
         *(ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS),
     }
 

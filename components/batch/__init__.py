@@ -1,1 +1,0 @@
-"""Batch scoring: a folder of reviews in, Parquet of predictions out."""
