@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from components.features.tokenise import check_tokens
@@ -100,6 +101,7 @@ def retrieve_training_set(
 
 def _as_training_set(retrieved: pa.Table, feature_service: str) -> pa.Table:
     """Sort by review and cast to the schema: Feast guarantees neither order nor types."""
+    retrieved = retrieved.append_column("weight", pa.array(np.ones(retrieved.num_rows)))
     table = retrieved.select(TRAINING_SET_SCHEMA.names).sort_by("review_id")
     for field in TRAINING_SET_SCHEMA:
         missing = table[field.name].null_count

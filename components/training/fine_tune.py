@@ -263,6 +263,7 @@ def _export(
         "class_prior": (run.class_counts / run.class_counts.sum()).tolist(),
         "rows": {"train": int(run.training.copies.sum()), "validation": len(run.validation)},
         "weak_share": run.training.weak_share,
+        **({"weights": weighted} if (weighted := run.training.weighted) else {}),
         "precision": run.learner.precision,
         "best": {**run.best, **scores},
         "history": run.history,

@@ -60,7 +60,11 @@ def load(data, work):
     rows = read_parquet(work / "prepared", PREPARED_SCHEMA)
     texts = list(map(model_text, rows["title"].to_pylist(), rows["review_body"].to_pylist()))
     tokens, _ = ReviewTokenizer(MINILM, PADDED_TO).encode(texts)
-    made = {"input_ids": tokens, "n_tokens": tokens.value_lengths()}
+    made = {
+        "input_ids": tokens,
+        "n_tokens": tokens.value_lengths(),
+        "weight": pa.array(np.ones(len(texts))),
+    }
     names = TRAINING_SET_SCHEMA.names
     table = pa.table({name: made[name] if name in made else rows[name] for name in names})
     write_parquet(work / "training_set.parquet", table.cast(TRAINING_SET_SCHEMA))

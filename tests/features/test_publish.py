@@ -35,8 +35,10 @@ def test_offline_and_online_features_equal_the_prepared_data(build, make_prepare
     rows = table.to_pylist()
     assert [row["review_id"] for row in rows] == sorted(reviews)
     for row in rows:
-        known = reviews[row["review_id"]] | tokens[row["review_id"]]
+        known = reviews[row["review_id"]] | tokens[row["review_id"]] | {"weight": 1.0}
         assert row == {name: known[name] for name in row}
+    for row in rows:
+        del row["weight"]
     assert online_features([*sorted(reviews), "unknown"], summary.feature_service) == [*rows, None]
 
 

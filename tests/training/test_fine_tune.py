@@ -234,6 +234,10 @@ def test_a_diverging_run_is_reported_in_words(train, tmp_path, monkeypatch):
             (lambda rows, p=p: [{**r, "label_probability": p} for r in rows], "above 0 and up to")
             for p in (0.0, 1.1, float("nan"))
         ),
+        *(
+            (lambda rows, w=w: [{**r, "weight": w} for r in rows], "weight that is not above 0")
+            for w in (0.0, -1.0, float("inf"), float("nan"))
+        ),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_reported_in_words(change, message, train, tmp_path):
@@ -265,8 +269,25 @@ def test_a_weak_label_counts_by_its_probability(train, tmp_path):
     assert facts["rows"]["train"] == 2 * 96
 
 
+def test_a_weight_counts_as_a_probability_does(train, tmp_path):
+    options = {"epochs": 1, "tune_decisions": False, "early_stopping_patience": 0}
+
+    def doubtful(name):
+        def rows(given):
+            return [r | {name: 0.25} if r["rating"] == 3 else r for r in given]
+
+        return train(name, rows=rows, **options)
+
+    assert same_weights(*(doubtful(name).model_folder for name in ("weight", "label_probability")))
+    facts = read_training_facts(tmp_path / "weight")["weights"]
+    assert facts.pop("rows") > 0
+    assert facts == {"least": 0.25, "mean": 0.25, "greatest": 0.25}
+
+
 def test_rows_of_a_certain_label_train_as_they_always_did(trained):
-    assert read_training_facts(trained.model_folder)["weak_share"] == 0.0
+    facts = read_training_facts(trained.model_folder)
+    assert facts["weak_share"] == 0.0
+    assert "weights" not in facts
 
 
 def test_class_weights_are_taken_out_of_the_probabilities(train, small_set):

@@ -73,14 +73,16 @@ TRAINING_SET_SCHEMA = pa.schema(
         *_optional(_NUMBER, "rating"),
         *_optional(_TEXT, "product_category"),
         *_required(_TEXT, "label_source"),
-        *_required(_PROBABILITY, "label_probability"),
+        *_required(_PROBABILITY, "label_probability", "weight"),
         *_required(_NUMBER, "copies"),
         *_required(pa.list_(_NUMBER), "input_ids"),
         *_required(_NUMBER, "n_tokens"),
     ]
 )
-"""What the point-in-time join hands to training and evaluation, sorted by `review_id`. `input_ids`
-holds token ids with special tokens, truncated to the model's limit, unpadded."""
+"""What the point-in-time join hands to training and evaluation, sorted by `review_id`. `weight` is
+what the row counts in the loss beside its `label_probability`: 1 but for reviews that were drawn
+for people to label, of which some were likelier to be drawn. `input_ids` holds token ids with
+special tokens, truncated to the model's limit, unpadded."""
 
 
 def predictions_schema(labels: LabelSet = SENTIMENTS) -> pa.Schema:

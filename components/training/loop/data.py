@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from components.shared.machine.files import read_parquet
 from components.shared.machine.inference import shared_width
 from components.shared.records.labels import SENTIMENTS, LabelSet, labels_of_file
 from components.shared.records.reviews import TRAINING_SET_SCHEMA, WEAK
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 POOL_BATCHES = 50
 """Rows are sorted by length among this many batches' worth drawn at random: enough for less than
@@ -29,7 +32,8 @@ class TokenisedReviews:
         classes: [n] class index.
         ratings: [n] stars 1 to 5; 0 where the review has none.
         copies: [n] how often an epoch shows the row.
-        weights: [n] what the row counts in the loss: 1, or how sure its weak label is.
+        weights: [n] what the row counts in the loss: 1, or how sure its weak label is; times the
+            weight by which it was drawn for people to label.
         weak: [n] whether its label is weak.
         labels: The classes.
     """
@@ -60,6 +64,18 @@ class TokenisedReviews:
     def weak_share(self) -> float:
         """Share of the rows with a weak label, as an epoch shows them, copies counted."""
         return float(self.copies[self.weak].sum() / max(1, self.copies.sum()))
+
+    @property
+    def weighted(self) -> dict[str, float] | None:
+        """Least, mean and greatest of the weights that differ from 1; None where none does.
+
+        Weak labels count aside: `weak_share` tells of them.
+        """
+        found = self.weights[(self.weights != 1) & ~self.weak]
+        if not len(found):
+            return None
+        figures = {"least": found.min(), "mean": found.mean(), "greatest": found.max()}
+        return {"rows": len(found), **{name: float(figure) for name, figure in figures.items()}}
 
     def class_counts(self) -> NDArray[np.int64]:
         """[classes] rows of each class as an epoch shows them, copies counted."""
@@ -95,7 +111,7 @@ def read_training_set(path: str | Path) -> tuple[TokenisedReviews, TokenisedRevi
     import pyarrow.compute as pc
 
     columns = ["split", "sentiment", "rating", "copies", "input_ids"]
-    columns += ["label_source", "label_probability"]
+    columns += ["label_source", "label_probability", "weight"]
     table = read_parquet(path, TRAINING_SET_SCHEMA, columns)
     labels = labels_of_file(path)
     splits = []
@@ -114,7 +130,7 @@ def read_training_set(path: str | Path) -> tuple[TokenisedReviews, TokenisedRevi
                 classes=labels.index_of(rows["sentiment"].to_numpy()),
                 ratings=pc.fill_null(rows["rating"], 0).to_numpy().astype(np.int64),
                 copies=rows["copies"].to_numpy().astype(np.int64),
-                weights=rows["label_probability"].to_numpy().astype(np.float32),
+                weights=_weights(rows, f"split {name} of {path}"),
                 weak=pc.equal(rows["label_source"], WEAK).to_numpy(),
                 labels=labels,
             )
@@ -132,6 +148,19 @@ def read_training_set(path: str | Path) -> tuple[TokenisedReviews, TokenisedRevi
     return training, validation
 
 
+def _weights(rows: "pa.Table", place: str) -> NDArray[np.float32]:
+    """What each row [n] counts in the loss; `UserError` for what no row can count."""
+    sure, weight = (rows[name].to_numpy() for name in ("label_probability", "weight"))
+    if not (sure.min() > 0 and sure.max() <= 1):  # NaN lies nowhere.
+        raise UserError(
+            f"{place} has a label_probability that is not above 0 and up to 1; prepare the data "
+            "again"
+        )
+    if not (weight.min() > 0 and np.isfinite(weight.max())):
+        raise UserError(f"{place} has a weight that is not above 0; prepare the data again")
+    return (sure * weight).astype(np.float32)
+
+
 def _check(reviews: TokenisedReviews, place: str) -> None:
     """Raise `UserError` if a row breaks the contract."""
     if reviews.lengths.min() == 0:
@@ -145,11 +174,6 @@ def _check(reviews: TokenisedReviews, place: str) -> None:
         raise UserError(f"{place} has a rating other than 1 to 5; prepare the data again")
     if reviews.copies.min() < 0:
         raise UserError(f"{place} has a negative number of copies; prepare the data again")
-    if not (reviews.weights.min() > 0 and reviews.weights.max() <= 1):  # NaN lies nowhere.
-        raise UserError(
-            f"{place} has a label_probability that is not above 0 and up to 1; prepare the data "
-            "again"
-        )
 
 
 def epoch_batches(

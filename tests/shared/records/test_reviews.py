@@ -16,6 +16,7 @@ def training_set(path, splits):
         "copies": [1] * len(splits),
         "label_source": ["rating"] * len(splits),
         "label_probability": [1.0] * len(splits),
+        "weight": [1.0] * len(splits),
         "input_ids": [[1]] * len(splits),
         "n_tokens": [1] * len(splits),
     }
