@@ -100,6 +100,12 @@ def plain(value: Any) -> str:
     return readable(value)
 
 
+def mebibytes(size: Any) -> str:
+    """A number of bytes in MiB, e.g. 1,250 MiB."""
+    number = _number(size)
+    return MISSING if number is None else f"{number / 2**20:,.0f}\u202fMiB"
+
+
 def duration(seconds: Any) -> str:
     """A time span, e.g. 0.4 s, 12 s, 3 min 20 s, 1 h 5 min."""
     number = _number(seconds)
@@ -144,7 +150,7 @@ FILTERS = {
     function.__name__: function
     for function in (
         *(score, signed, percent, points, rate, milliseconds, count),
-        *(plain, duration, moment, readable, named, sentence, class_colours),
+        *(plain, mebibytes, duration, moment, readable, named, sentence, class_colours),
     )
 }
 """The functions by the names that templates use."""

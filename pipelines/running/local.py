@@ -4,18 +4,21 @@ import contextlib
 import datetime
 import logging
 import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.evaluation.bias.gate import check_before
+from components.shared.machine.cost import Usage, read_prices
 from components.shared.machine.errors import FAILED, UserError
 from components.shared.machine.files import write_json
 from components.shared.machine.signals import on_sigterm
 from pipelines.running.environment import check_databases, local_environment
 from pipelines.running.pipeline import Pipeline
+from pipelines.running.run_metrics import write_run_metrics
 from pipelines.running.step import COMMAND
 from pipelines.running.step_log import StepLog
 
@@ -27,12 +30,14 @@ class Run:
     """What a run on one machine left behind.
 
     The folder holds `log.txt`, `run.json` and a folder of artifacts for each step; beside it stand
-    the wall time of each step that ran, in order, and the parameters, defaults included.
+    the wall time of each step that ran, in order, the parameters, defaults included, and what each
+    step's process used.
     """
 
     folder: Path
     seconds: dict[str, float] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
 
     def artifact(self, step: str, name: str) -> Path | None:
         """Path of a step's artifact; None if the step did not run or did not write it."""
@@ -85,6 +90,7 @@ def run_locally(
             raise UserError(f"the pipeline has no parameter {name}; it has {', '.join(inputs)}")
     given = {name: spec.default for name, spec in inputs.items()} | dict(parameters)
     check_before(given)
+    prices = read_prices()  # a table that cannot be read is refused before anything runs
     moment = datetime.datetime.now(datetime.UTC)
     folder = (runs / f"{moment:%Y-%m-%d-%H%M%S-%f}").resolve()
     check_databases(state)
@@ -117,10 +123,15 @@ def run_locally(
         "started": moment.isoformat(timespec="seconds"),
         "parameters": given,
         "step_seconds": {name: round(value, 2) for name, value in log.seconds.items()},
+        "step_usage": {name: asdict(used) for name, used in log.usage.items()},
+        "price": round(sum(map(prices.of, log.usage.values())), 6),
+        "prices": asdict(prices),
         "code_version": os.environ["CODE_VERSION"],
     }
     write_json(folder / "run.json", facts)
-    return Run(folder, log.seconds, given)
+    metrics = state / "metrics" / f"{pipeline.name}.prom"
+    write_run_metrics(metrics, pipeline.name, log.usage, prices, time.time())
+    return Run(folder, log.seconds, given, log.usage)
 
 
 def _step_failed(log: StepLog, error: Exception, log_file: Path) -> StepFailed:

@@ -34,7 +34,7 @@ from components.preflight.outside import (
     check_from_outside,
     permissions_of,
 )
-from components.shared.kubernetes import own_run
+from components.shared.kubernetes import lease, own_run
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.namespace_objects import FEATURE_STORE_SECRET, SERVICE_ACCOUNT
 from components.shared.kubernetes.pod_settings import gpu_resource
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 OF_THE_ROOMS = (
     own_run.PERMISSIONS,
+    lease.PERMISSIONS,
     katib_search.PERMISSIONS,
     train_job_step.PERMISSIONS,
     kserve_service.PERMISSIONS,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.machine.commands import make_command
+from components.shared.machine.cost import read_prices
 from components.shared.machine.errors import (
     EXIT_CODES,
     GATE_CLOSED,
@@ -201,7 +202,13 @@ def _announce(run: Run, report: Path) -> None:
     else:
         approve = make_command("approve", run.parameters["model_name"], VERSION=version)
         end = f"version {version} waits: `{approve}` continues"
-    print(f"\nfinished in {sum(run.seconds.values()) / 60:.1f} min")
+    prices, minutes = read_prices(), sum(run.seconds.values()) / 60
+    cpu_minutes = sum(used.cpu_seconds for used in run.usage.values()) / 60
+    price = sum(map(prices.of, run.usage.values()))
+    print(
+        f"\nfinished in {minutes:.1f} min; {cpu_minutes:.1f} CPU minutes, "
+        f"{price:.3f} {prices.currency} by the table of prices"
+    )
     warnings = [f"warning: {warning}" for warning in gate["warnings"]]
     board = run.artifact("compare-candidates", "leaderboard_summary")
     found = [read_json(board)["sentence"]] if board else []

@@ -1,12 +1,17 @@
-"""A step's process on one machine: KFP's executor, and a marked line that says how it failed."""
+"""A step's process on one machine: KFP's executor, and marked lines on how it ended."""
 
 import json
+import time
 from dataclasses import asdict, dataclass
 
+from components.shared.machine.cost import Usage, usage_of_this_process
 from components.shared.machine.errors import CANNOT, FAILED, in_words
 
 MARK = "[step failed] "
 """Begins the line; a `Failure` as JSON follows."""
+
+USED = "[step used] "
+"""Begins the line that follows a step's end; a `Usage` as JSON follows."""
 
 COMMAND = "pipelines.running.step kfp.dsl.executor_main"
 """In place of `kfp.dsl.executor_main`, which KFP insists on finding in a step's command."""
@@ -42,8 +47,19 @@ def read_mark(line: str) -> Failure | None:
         return None
 
 
+def read_usage(line: str) -> Usage | None:
+    """The usage that a line of a step's output states; None for any other line."""
+    if not line.startswith(USED):
+        return None
+    try:
+        return Usage(**json.loads(line.removeprefix(USED)))
+    except (ValueError, TypeError):
+        return None
+
+
 def main() -> None:
     """Run the executor with this process's arguments."""
+    started = time.perf_counter()
     from kfp.dsl.executor_main import executor_main
 
     try:
@@ -51,6 +67,9 @@ def main() -> None:
     except Exception as error:
         print(MARK + json.dumps(asdict(failure_of(error))), flush=True)
         raise
+    finally:
+        used = usage_of_this_process(time.perf_counter() - started)
+        print(USED + json.dumps(asdict(used)), flush=True)
 
 
 if __name__ == "__main__":

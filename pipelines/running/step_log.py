@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from pipelines.running.step import Failure, read_mark
+from components.shared.machine.cost import Usage
+from pipelines.running.step import Failure, read_mark, read_usage
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r" - INFO - Executing task '([^']+)'")
@@ -29,6 +30,7 @@ class StepLog(io.TextIOBase):
 
     Attributes:
         seconds: Wall time of each finished step, by name, in the order in which they ran.
+        usage: What the process of each step used, by name; less a step that was killed.
         failed_step: Name of the step that failed first, or ''. KFP goes on with what does not need
             its outputs.
         failure: What the failed step's process said of itself; None where it was killed.
@@ -43,6 +45,8 @@ class StepLog(io.TextIOBase):
         KFP's own folder below that of the log is left out of paths: it is gone when the run ends.
         """
         self.seconds: dict[str, float] = {}
+        self.usage: dict[str, Usage] = {}
+        self._step = ""
         self.failure: Failure | None = None
         self._said: Failure | None = None
         self.failed_step = self.last_line = self.unresolved = self._pending = self._last = ""
@@ -77,7 +81,7 @@ class StepLog(io.TextIOBase):
         self._file.write(line + "\n")
         self._file.flush()
         if started := _STARTED.search(line):
-            self._started = time.perf_counter()
+            self._started, self._step = time.perf_counter(), started[1]
             self._in_traceback = self._in_dump = False
             self._said, self._last = None, ""
             self._show(f"\n▸ {started[1]}")
@@ -103,6 +107,9 @@ class StepLog(io.TextIOBase):
                 self.unresolved = kfp_line[2]
             if kfp_line[1] == "WARNING":
                 self._show(f"  warning: {kfp_line[2]}")
+        elif used := read_usage(line[4:]):
+            before = self.usage.get(self._step)
+            self.usage[self._step] = before + used if before else used
         elif failure := read_mark(line[4:]):
             self._said, self._in_traceback = failure, True
         elif line.startswith("    ") and line.strip():

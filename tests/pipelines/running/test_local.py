@@ -77,6 +77,12 @@ def test_a_run_leaves_its_artifacts_and_its_facts(tmp_path):
     facts = json.loads((run.folder / "run.json").read_text())
     assert facts["parameters"] == {"text": "one two three", "most": 3}
     assert set(facts["step_seconds"]) == {"count-words", "praise"}
+    used = facts["step_usage"]["praise"]
+    assert 0 < used["cpu_seconds"] < 60
+    assert used["peak_bytes"] > 10 * 2**20
+    assert facts["price"] > 0
+    metrics = (tmp_path / "state" / "metrics" / "counting.prom").read_text()
+    assert re.search(r'run_step_cpu_seconds{pipeline="counting",step="praise"} \d', metrics)
     behind_a_false_condition = run_here(tmp_path, text="a b c d").artifact("praise", "praised")
     assert behind_a_false_condition is None
 
