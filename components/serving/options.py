@@ -66,5 +66,8 @@ class LogOptions(Options, called="server option"):
     """What the server writes about requests."""
 
     payload_log: str = option("", "folder or URI that gets every answer as Parquet")
-    keep_texts: bool = option(False, "write the texts of the reviews to the logs")
+    keep_texts: bool = option(
+        False,
+        "keep the texts in the payload log, with personal data masked (docs/personal-data.md)",
+    )
     no_access_log: bool = option(False, "write no line for each request")

@@ -1,4 +1,4 @@
-"""A line of JSON for each request that was answered."""
+"""A line of JSON for each request that was answered; never its texts."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -31,7 +31,7 @@ class RequestRecord:
     status: int = 0  # HTTP status of the answer; 0 until it is known.
     seconds: float = 0.0  # From arrival to the last byte of the answer.
     queue_seconds: float | None = None  # Longest wait of its texts for a forward pass.
-    texts: Sequence[str] | None = None  # What the model read.
+    reviews: int | None = None  # How many were predicted.
 
 
 class AccessLog:
@@ -48,7 +48,6 @@ class AccessLog:
         model_version: str,
         stream: BinaryIO | None = None,
         *,
-        with_texts: bool = False,
         max_pending: int = 10_000,
         flush_seconds: float = 0.2,
     ) -> None:
@@ -60,7 +59,6 @@ class AccessLog:
         # Standard output under a handle of its own: a thread that is killed at exit while it writes
         # to `sys.stdout` would take the interpreter down with it, which wants to flush it then.
         self._stream = stream or os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-        self._with_texts = with_texts
         self._max_pending = max_pending
         self._flush_seconds = flush_seconds
         self._pending: deque[RequestRecord] = deque()
@@ -122,13 +120,11 @@ class AccessLog:
             "path": request.path[:_LONGEST_PATH],
             "status": request.status,
             "ms": round(request.seconds * 1e3, 3),
-            "reviews": None if request.texts is None else len(request.texts),
+            "reviews": request.reviews,
             "queue_ms": None if queue is None else round(queue * 1e3, 3),
             "model_version": self._model_version,
             "client": request.client,
         }
-        if self._with_texts:
-            fields["texts"] = None if request.texts is None else list(request.texts)
         return _json(fields)
 
 

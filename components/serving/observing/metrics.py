@@ -4,7 +4,7 @@
 beside KServe's own `request_*_seconds`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from components.shared.records import serving_metrics as names
 from components.shared.records.labels import SENTIMENTS
+from components.shared.records.masking import KINDS
 
 PROTOCOLS: tuple[str, ...] = ("v1", "v2", "grpc")
 """Values of the label `protocol`."""
@@ -67,6 +68,8 @@ class ServingMetrics:
         self._payloads_dropped = counter(
             names.PAYLOADS_DROPPED, "Answers that the payload log could not keep."
         ).labels(*model)
+        masked = counter(names.MASKED, "Personal data masked in kept texts.", "kind")
+        self._masked = {kind: masked.labels(*model, kind) for kind in KINDS}
 
     def _child(self, protocol: str, code: int) -> Counter:
         return self._requests.labels(*self._model, protocol, str(code))
@@ -99,6 +102,11 @@ class ServingMetrics:
     def watch_queue(self, queued_reviews: Callable[[], int]) -> None:
         """Ask for the number of waiting reviews whenever the metrics are read."""
         self._queued_reviews.set_function(queued_reviews)
+
+    def masked(self, finds: Mapping[str, int]) -> None:
+        """Count what was masked in kept texts, by kind."""
+        for kind, times in finds.items():
+            self._masked[kind].inc(times)
 
     def payloads_dropped(self, rows: int) -> None:
         """Count answers that the payload log could not keep."""

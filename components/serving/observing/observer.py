@@ -4,10 +4,11 @@ Only inference requests are counted; health probes and `/metrics` are neither co
 """
 
 import asyncio
+import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence, Set
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -18,6 +19,11 @@ import grpc.aio
 from components.serving.observing.access_log import AccessLog, RequestRecord
 from components.serving.observing.metrics import ServingMetrics
 from components.serving.observing.payload_log import PayloadLog
+from components.serving.observing.payload_rows import Asked, PayloadRows
+from components.serving.options import LogOptions
+from components.shared.records.masking import Masker
+
+logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -48,6 +54,10 @@ maps them; 500 for all others."""
 _DEADLINE_SECONDS = 0.005
 """A call that gRPC cancels with less time left than this has missed its deadline."""
 
+_NO_LIST = (
+    "the model folder has no list of known words: the payload log does without unknown_share, and "
+    "kept texts are masked without the rule for rare names; export the model again"
+)
 _ID_HEADER = REQUEST_ID.encode("ascii")
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _PROBES = frozenset({"/", "/metrics", "/v2/health/live", "/v2/health/ready"})
@@ -78,23 +88,23 @@ class Observer:
         version: str,
         class_names: Sequence[str],
         *,
-        payload_uri: str,
-        keep_texts: bool,
-        log_requests: bool,
+        logs: LogOptions,
+        known_words: Set[str] | None = None,
     ) -> "Observer":
         """The observer of a model, with a payload log where its URI is given."""
         metrics = ServingMetrics(name, version, class_names=class_names)
-        dropped = metrics.payloads_dropped
-        payload_log = payload_uri and PayloadLog(
-            payload_uri,
-            name,
-            version,
-            class_names=class_names,
-            keep_texts=keep_texts,
-            on_dropped=dropped,
-        )
-        access_log = AccessLog(version, with_texts=keep_texts) if log_requests else None
-        return cls(metrics, access_log, payload_log or None)
+        payload_log = None
+        if logs.payload_log:
+            if known_words is None:
+                logger.warning(_NO_LIST)
+            masker = Masker(known_words) if logs.keep_texts else None
+            rows = PayloadRows(
+                name, version, class_names, known_words, masker=masker, on_masked=metrics.masked
+            )
+            dropped = metrics.payloads_dropped
+            payload_log = PayloadLog(logs.payload_log, rows, on_dropped=dropped)
+        access_log = None if logs.no_access_log else AccessLog(version)
+        return cls(metrics, access_log, payload_log)
 
     def begin(
         self, given_id: str | None, method: str, path: str, client: str | None
@@ -110,18 +120,18 @@ class Observer:
         _current.set(request)
         return request
 
-    def predicted(self, texts: Sequence[str], predictions: Any, queue_seconds: float) -> None:
+    def predicted(self, asked: Sequence[Asked], predictions: Any, queue_seconds: float) -> None:
         """Note what the model predicted in the running task (`predictor.Predictions`)."""
         classes, truncated = predictions.classes, predictions.truncated
         self.metrics.predicted(classes, predictions.probabilities, truncated)
         request = _current.get()
         if request is not None:
             request.queue_seconds = queue_seconds
-            request.texts = texts
+            request.reviews = len(asked)
         if self._payload_log is not None:
             request_id = request.request_id if request else ""
             self._payload_log.record(
-                request_id, texts, classes, predictions.probabilities, truncated
+                request_id, asked, classes, predictions.probabilities, truncated
             )
 
     def end(self, request: RequestRecord, seconds: float, protocol: str | None) -> None:

@@ -1,6 +1,5 @@
 """Every answer, as rows of Parquet on any fsspec URI, without ever making a request wait."""
 
-import hashlib
 import itertools
 import logging
 import os
@@ -12,15 +11,13 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import ArrayLike
 
+from components.serving.observing.payload_rows import Answer, Asked, PayloadRows
 from components.shared.machine.errors import UserError
-from components.shared.records.labels import SENTIMENTS
-from components.shared.records.payloads import check_no_password, day_folder, payload_schema
+from components.shared.records.payloads import check_no_password, day_folder
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +26,6 @@ RETRY_AFTER_SECONDS: tuple[float, ...] = (0.5, 1.0, 2.0)
 
 REPORT_EVERY_SECONDS = 60.0
 """Dropped rows are reported in the server's log at most this often."""
-
-_ANSWERS_AT_A_STRETCH = 100
 
 _WHOLE_OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
 """Stores in which an object is there whole or not at all; elsewhere a rename makes it so."""
@@ -41,23 +36,9 @@ class BufferLimits:
     """How much a payload log holds in memory, and when it writes."""
 
     rows: int = 20_000  # Those being written included.
-    characters: int = 16_000_000  # Of the texts.
+    characters: int = 16_000_000  # Of what was asked.
     flush_rows: int = 5_000  # Written at once.
     flush_seconds: float = 30.0  # Longest wait before fewer are written.
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """An answered request that waits to be written."""
-
-    microseconds: int  # When it was answered, since 1970.
-    request_id: str
-    rows: list[tuple[str, int, list[float], bool]]  # Text, class, probabilities, whether cut.
-    characters: int
-
-    @property
-    def time(self) -> datetime:
-        return datetime.fromtimestamp(self.microseconds / 1e6, UTC)
 
 
 class PayloadLog:
@@ -75,19 +56,16 @@ class PayloadLog:
     def __init__(
         self,
         uri: str,
-        model_name: str,
-        model_version: str,
+        rows: PayloadRows,
         *,
-        class_names: Sequence[str] = SENTIMENTS.names,
-        keep_texts: bool = False,
         limits: BufferLimits | None = None,
         on_dropped: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """Open the log and start its thread. An object store is not asked before the first file.
 
         The URI is a folder or object prefix, any that fsspec writes; credentials come from the
-        environment, never in the URI. With `keep_texts` the texts themselves are written, not their
-        SHA-256 alone. `on_dropped` gets the number of rows dropped, from any thread; for a metric.
+        environment, never in the URI. `on_dropped` gets the number of rows dropped, from any
+        thread; for a metric.
 
         Raises:
             UserError: If the URI holds a password, its kind is not known or not installed, or it is
@@ -95,17 +73,14 @@ class PayloadLog:
         """
         self._uri = check_no_password(uri)
         self._files, self._root = _opened(uri)
-        self._model = (model_name, model_version)
-        self._class_names = list(class_names)
-        self._schema = payload_schema(class_names)
-        self._keep_texts = keep_texts
+        self._rows = rows
         self._limits = limits or BufferLimits()
         self._count_dropped = on_dropped
         host = os.environ.get("HOSTNAME") or socket.gethostname() or "server"
         self._host = re.sub(r"[^A-Za-z0-9.-]", "_", host)[:63]
 
         self._lock = threading.Lock()
-        self._answers: deque[_Answer] = deque()
+        self._answers: deque[Answer] = deque()
         self._waiting_rows = 0
         self._pending_rows = 0
         self._pending_characters = 0
@@ -119,24 +94,24 @@ class PayloadLog:
     def record(
         self,
         request_id: str,
-        texts: Sequence[str],
+        asked: Sequence[Asked],
         classes: ArrayLike,
         probabilities: ArrayLike,
         truncated: ArrayLike,
     ) -> None:
         """Take an answered request into the buffer. Never blocks, never raises.
 
-        The texts that the model read [n] must not be changed afterwards; the class indices [n],
-        the calibrated probabilities [n, classes] and whether each text was cut [n] are copied.
+        What was asked [n] must not be changed afterwards; the class indices [n], the calibrated
+        probabilities [n, classes] and whether each text was cut [n] are copied.
         """
-        rows = len(texts)
+        rows = len(asked)
         if not rows:
             return
         try:
             predicted = (np.asarray(part).tolist() for part in (classes, probabilities, truncated))
-            characters = sum(map(len, texts))
-            whole = list(zip(texts, *predicted, strict=True))
-            answer = _Answer(time.time_ns() // 1000, request_id, whole, characters)
+            characters = sum(one.characters for one in asked)
+            whole = list(zip(asked, *predicted, strict=True))
+            answer = Answer(time.time_ns() // 1000, request_id, whole, characters)
         except Exception as error:
             self._drop(rows, f"an answer could not be taken: {error!r}")
             return
@@ -177,7 +152,7 @@ class PayloadLog:
         """Write batches until closed and empty."""
         # What Arrow imports at its first table (pandas) takes its time: now, while the server
         # starts, not under load.
-        self._parquet([_Answer(0, "", [("", 0, [0.0] * len(self._class_names), False)], 0)])
+        self._rows.parquet([self._rows.nothing])
         while True:
             self._enough.wait(self._limits.flush_seconds)
             self._enough.clear()
@@ -194,7 +169,7 @@ class PayloadLog:
             if self._closing.is_set() and not self._answers:
                 return
 
-    def _next_batch(self) -> list[_Answer]:
+    def _next_batch(self) -> list[Answer]:
         """The oldest answers, up to `flush_rows` rows, or one larger request."""
         answers, rows = [], 0
         with self._lock:
@@ -207,13 +182,13 @@ class PayloadLog:
             self._waiting_rows = max(0, self._waiting_rows - rows)
         return answers
 
-    def _write(self, answers: list[_Answer]) -> None:
+    def _write(self, answers: list[Answer]) -> None:
         """Write answers, a file for each day; drop what cannot be written after a few attempts."""
         for day, group in itertools.groupby(answers, key=lambda answer: answer.time.date()):
             of_day = list(group)
             rows = sum(len(answer.rows) for answer in of_day)
             try:
-                content = self._parquet(of_day)
+                content = self._rows.parquet(of_day)
             except Exception as error:
                 self._drop(rows, f"they do not fit the schema: {error}")
                 continue
@@ -256,39 +231,6 @@ class PayloadLog:
                 files.rm_file(draft)
             raise
 
-    def _parquet(self, answers: Sequence[_Answer]) -> memoryview:
-        """The answers as the bytes of a Parquet file."""
-        import pyarrow.parquet as pq
-
-        rows = []
-        for number, answer in enumerate(answers):
-            if number % _ANSWERS_AT_A_STRETCH == 0:
-                # Hands the interpreter to the event loop, which would wait up to 5 ms for it.
-                time.sleep(0)
-            request_id = _utf8(answer.request_id).decode()
-            for position, (text, *predicted) in enumerate(answer.rows):
-                encoded = _utf8(text)
-                known = encoded.decode() if self._keep_texts else None
-                digest = hashlib.sha256(encoded).hexdigest()
-                rows.append((answer.microseconds, request_id, position, digest, known, *predicted))
-        columns = zip(*rows, strict=True)
-        times, ids, positions, digests, texts, classes, chances, truncated = columns
-        arrays = [
-            pa.array(times, pa.int64()).cast(self._schema.field("time").type),
-            ids,
-            pa.array(positions, pa.int32()),
-            *(pa.repeat(pa.scalar(part), len(ids)) for part in self._model),
-            digests,
-            pa.array(texts, pa.string()),
-            pa.array(self._class_names).take(pa.array(classes, pa.int64())),
-            *np.asarray(chances, dtype=np.float32).T,
-            truncated,
-        ]
-        arrays += [pa.nulls(len(ids), field.type) for field in list(self._schema)[len(arrays) :]]
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(arrays, schema=self._schema), sink, compression="zstd")
-        return memoryview(sink.getvalue())
-
     def _drop(self, rows: int, reason: str) -> None:
         """Count rows that are lost, and report them now and then."""
         if not rows:
@@ -328,8 +270,3 @@ def _opened(uri: str) -> tuple:
             "that this server may write"
         ) from None
     return files, root.rstrip("/")
-
-
-def _utf8(text: str) -> bytes:
-    """The text in UTF-8, with a question mark for what has none (lone surrogates)."""
-    return text.encode("utf-8", "replace")

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from components.serving.server.protocol import (
     MAX_CHARACTERS,
     MAX_EXPLAINED,
+    MAX_KEY_CHARACTERS,
     MAX_REVIEWS,
     V2_INPUTS,
     V2_OUTPUTS,
@@ -21,6 +22,7 @@ from components.serving.server.protocol import (
 _REF = "#/components/schemas/"
 _TEXT = {"type": ["string", "null"], "maxLength": MAX_CHARACTERS}
 _STRING = {"type": "string"}
+_KEY = {"type": ["string", "null"], "maxLength": MAX_KEY_CHARACTERS}
 _PARAMETERS = {
     "type": ["object", "null"],
     "additionalProperties": {"type": ["string", "number", "boolean"]},
@@ -199,15 +201,20 @@ _HEAD_SIZE = {
     "description": "Size of the JSON where binary tensors follow it",
     "schema": {"type": "integer", "minimum": 0},
 }
+_INSTANCE = {
+    "title": _TEXT,
+    "review_body": _TEXT,
+    "review_id": _KEY
+    | {"description": "goes to the payload log; without a text, the feature store is asked for it"},
+    "product_category": _KEY | {"description": "goes to the payload log"},
+}
 _V1_REQUEST = _object(
     {
         "instances": _list(
             {
                 "anyOf": [
                     {"type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS},
-                    _object({"title": _TEXT, "review_body": _TEXT}, "title", "review_body")
-                    | {"additionalProperties": False},
-                    _object({"review_id": _STRING}) | {"additionalProperties": False},
+                    _object(_INSTANCE, *_INSTANCE) | {"additionalProperties": False},
                 ]
             },
             minItems=1,

@@ -31,11 +31,16 @@ MAX_EXPLAINED = 8
 MAX_CHARACTERS = 100_000
 """Longest review; far more than any model reads."""
 
+MAX_KEY_CHARACTERS = 1000
+"""Longest review_id or product_category."""
+
 V2_INPUTS: list[dict[str, Any]] = [
-    {"name": name, "datatype": "BYTES", "shape": [-1]} for name in ("text", "title", "review_id")
+    {"name": name, "datatype": "BYTES", "shape": [-1]}
+    for name in ("text", "title", "review_id", "product_category")
 ]
-"""The tensors of a v2 request: `text`, with or without `title`, which may hold empty texts; or
-`review_id` alone, for reviews that the feature store holds."""
+"""The tensors of a v2 request: `text`, with or without `title`; or `review_id` without `text`, for
+reviews that the feature store holds. Beside a text, `review_id` and `product_category` go to the
+payload log. All but `text`, and a `review_id` that stands for one, may hold empty texts."""
 
 V2_OUTPUTS: list[dict[str, Any]] = [
     {"name": "label", "datatype": "BYTES", "shape": [-1]},
@@ -46,21 +51,26 @@ V2_OUTPUTS: list[dict[str, Any]] = [
 """The tensors of a v2 answer. `label_id` is the class index, the column in `probabilities`, whose
 second dimension is the number of classes."""
 
-_INSTANCE_KEYS = ("title", "review_body", "review_id")
+_INSTANCE_KEYS = ("title", "review_body", "review_id", "product_category")
 
 
 class Review(NamedTuple):
-    """A text that the model reads, or a key under which the feature store holds one; one is ''."""
+    """A text that the model reads, '' where the feature store is to be asked for it by its key.
+
+    Key and category are '' where the client gives none.
+    """
 
     text: str
     review_id: str = ""
+    product_category: str = ""
 
 
 def reviews_of_v1(body: Any) -> list[Review]:
     """The reviews of a v1 request: `{"instances": [...]}`, decoded or as JSON bytes.
 
-    Each instance is a text, a mapping with `review_body`, `title` or both, or one with `review_id`
-    alone. Raises `UserError` for all else, and for blank texts.
+    Each instance is a text, or a mapping with `review_body`, `title` or both, or with `review_id`
+    in place of a text. A mapping may say `review_id` and `product_category` of a text as well.
+    Raises `UserError` for all else, and for blank texts.
     """
     if isinstance(body, bytes | str):
         try:
@@ -111,7 +121,7 @@ def texts_to_explain(body: Any) -> list[str]:
             "time at most"
         )
     for position, review in enumerate(reviews):
-        if review.review_id:
+        if not review.text:
             raise UserError(
                 f"instances[{position}] is a review_id; send the text that is to be explained"
             )
@@ -153,22 +163,20 @@ def reviews_of_v2(request: "InferRequest") -> list[Review]:
         names = [tensor["name"] for tensor in V2_OUTPUTS]
         if output.name not in names:
             raise UserError(f"there is no output {output.name!r}; ask for {', '.join(names)}")
-    if "review_id" in tensors:
-        if len(tensors) > 1:
-            raise UserError("input 'review_id' stands alone; send it or 'text', not both")
-        keys = tensors["review_id"]
-        return [_key(key, f"review_id[{position}]") for position, key in enumerate(keys)]
-    if "text" not in tensors:
+    if "text" not in tensors and ("review_id" not in tensors or "title" in tensors):
         raise UserError("input 'text' is missing")
-    bodies = tensors["text"]
-    titles = tensors.get("title", [""] * len(bodies))
-    if len(titles) != len(bodies):
-        raise UserError(
-            f"input 'title' holds {len(titles)} texts, but input 'text' holds {len(bodies)}"
-        )
+    leading = "text" if "text" in tensors else "review_id"
+    count = len(tensors[leading])
+    for name, values in tensors.items():
+        if len(values) != count:
+            raise UserError(
+                f"input {name!r} holds {len(values)} texts, but input {leading!r} holds {count}"
+            )
+    nothing = [None] * count
+    columns = (tensors.get(name, nothing) for name in known)
     return [
-        _text(title, body, f"text[{position}]")
-        for position, (title, body) in enumerate(zip(titles, bodies, strict=True))
+        _review(title, text, review_id, category, f"{leading}[{position}]")
+        for position, (text, title, review_id, category) in enumerate(zip(*columns, strict=True))
     ]
 
 
@@ -221,7 +229,7 @@ def response_of_v2(
 def _review_of_v1(instance: Any, place: str) -> Review:
     """The review of one instance of a v1 request."""
     if isinstance(instance, str):
-        return _text(None, instance, place)
+        return Review(_text(None, instance, place))
     if not isinstance(instance, Mapping):
         raise UserError(f"{place} is neither a text nor an object with title and review_body")
     unknown = [key for key in instance if key not in _INSTANCE_KEYS]
@@ -232,11 +240,7 @@ def _review_of_v1(instance: Any, place: str) -> Review:
     for key, value in instance.items():
         if value is not None and not isinstance(value, str):
             raise UserError(f"{place}.{key} is not a text")
-    if "review_id" in instance:
-        if len(instance) > 1:
-            raise UserError(f"{place} has a review_id and a text; send one of them")
-        return _key(instance["review_id"], place)
-    return _text(instance.get("title"), instance.get("review_body"), place)
+    return _review(*map(instance.get, _INSTANCE_KEYS), place)
 
 
 def _texts_of_tensor(tensor: "InferInput") -> list[str]:
@@ -278,8 +282,27 @@ def _check_count(count: int, name: str) -> None:
         raise UserError(f"{name} holds {count} reviews; send at most {MAX_REVIEWS} at a time")
 
 
-def _text(title: str | None, review: str | None, place: str) -> Review:
-    """The review whose title and body came in at `place`."""
+def _review(
+    title: str | None,
+    review_body: str | None,
+    review_id: str | None,
+    product_category: str | None,
+    place: str,
+) -> Review:
+    """The review that came in at `place`: a text, or where it has none, a key."""
+    for name, value in (("review_id", review_id), ("product_category", product_category)):
+        if value and len(value) > MAX_KEY_CHARACTERS:
+            raise UserError(
+                f"the {name} of {place} has {len(value)} characters; send at most "
+                f"{MAX_KEY_CHARACTERS}"
+            )
+    is_key = review_id and title is None and review_body is None
+    text = "" if is_key else _text(title, review_body, place)
+    return Review(text, review_id or "", product_category or "")
+
+
+def _text(title: str | None, review: str | None, place: str) -> str:
+    """The text whose title and body came in at `place`."""
     for part in (title, review):
         if part and len(part) > MAX_CHARACTERS:
             raise UserError(f"{place} has {len(part)} characters; send at most {MAX_CHARACTERS}")
@@ -288,11 +311,4 @@ def _text(title: str | None, review: str | None, place: str) -> Review:
     text = model_text(title, review)
     if not text:
         raise UserError(f"{place} is blank; send a review")
-    return Review(text)
-
-
-def _key(review_id: str | None, place: str) -> Review:
-    """The review whose key came in at `place`."""
-    if not review_id:
-        raise UserError(f"{place} is blank; send the id of a review")
-    return Review("", review_id)
+    return text

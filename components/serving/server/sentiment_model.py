@@ -13,6 +13,7 @@ from kserve.errors import InvalidInput, ModelNotFound
 
 from components.serving.model.batching import Batcher, OverloadedError
 from components.serving.model.predictor import FeatureLookup, Predictions, Predictor, Tokens
+from components.serving.observing.payload_rows import Asked
 from components.serving.server.explaining import Explaining
 from components.serving.server.protocol import (
     V2_INPUTS,
@@ -61,13 +62,13 @@ class SentimentModel(Model):
         features: bool = False,
         limits: Mapping[str, Any] | None = None,
         on_batch: Callable[[int, Sequence[float]], None] = lambda *batch: None,
-        on_answer: Callable[[list[str], Predictions, float], None] = lambda *answer: None,
+        on_answer: Callable[[list[Asked], Predictions, float], None] = lambda *answer: None,
     ) -> None:
         """Load the folder and predict once, so that the first request finds a warm model.
 
         Name, version, engine and features are those of `ModelOptions`; limits and `on_batch` are
-        the `Batcher`'s. `on_answer` gets the texts, what was predicted for them, and the longest
-        time in seconds that one of them waited.
+        the `Batcher`'s. `on_answer` gets what was asked, what was predicted for it, and the longest
+        time in seconds that one of the texts waited.
 
         Raises:
             UserError: If the folder is incomplete or the feature store cannot be opened.
@@ -119,8 +120,11 @@ class SentimentModel(Model):
         except OverloadedError as error:
             raise Refusal(error) from None
         predictions = self._predictor.decide(answer.logits, [cut for _, cut in tokens])
-        texts = [review.text or f"review_id={review.review_id}" for review in reviews]
-        self._on_answer(texts, predictions, answer.queue_seconds)
+        asked = [
+            Asked(*review, None if isinstance(ids, str) else len(ids))
+            for review, (ids, _) in zip(reviews, tokens, strict=True)
+        ]
+        self._on_answer(asked, predictions, answer.queue_seconds)
         if is_v2:
             limit = self._predictor.max_tokens
             return response_of_v2(predictions, payload, self.name, self.version, limit)
@@ -155,12 +159,12 @@ class SentimentModel(Model):
         """The reviews of a request, and the tokens of those that are given as texts."""
         is_v2 = isinstance(payload, InferRequest)
         reviews = reviews_of_v2(payload) if is_v2 else reviews_of_v1(payload)
-        texts = [review.text for review in reviews if not review.review_id]
+        texts = [review.text for review in reviews if review.text]
         return reviews, self._predictor.tokenise(texts)
 
     async def _with_looked_up(self, reviews: list[Review], made: list[Tokens]) -> list[Tokens]:
         """Tokens of each review: those made from texts, and those read by their keys."""
-        keys = [review.review_id for review in reviews if review.review_id]
+        keys = [review.review_id for review in reviews if not review.text]
         if not keys:
             return made
         if self._lookup is None:
@@ -170,7 +174,7 @@ class SentimentModel(Model):
             if tokens is None:
                 raise UserError(f"the feature store holds no review {key!r}; send its text")
         of_texts, of_keys = iter(made), iter(stored)
-        return [next(of_keys if review.review_id else of_texts) for review in reviews]
+        return [next(of_texts if review.text else of_keys) for review in reviews]
 
     async def _in_thread(self, work: Callable[[Any], Any], argument: Any) -> Any:
         """Do work that would hold up the event loop, in the one thread for it."""

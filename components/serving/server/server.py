@@ -22,6 +22,7 @@ from components.serving.server.data_plane import ClosedRepository, ForgivingData
 from components.serving.server.explaining import Explaining
 from components.serving.server.sentiment_model import SentimentModel
 from components.shared.machine.ports import free_port
+from components.shared.records.known_words import read_known_words
 from components.shared.records.model_folder import check_model_folder, read_class_names
 from components.shared.records.signature import check_signature
 
@@ -55,9 +56,8 @@ def serve(
         name,
         version,
         read_class_names(folder),
-        payload_uri=logs.payload_log,
-        keep_texts=logs.keep_texts,
-        log_requests=not logs.no_access_log,
+        logs=logs,
+        known_words=read_known_words(folder),
     )
     try:
         model = SentimentModel(

@@ -27,10 +27,10 @@ def payload_schema(class_names: Sequence[str] = SENTIMENTS.names) -> pa.Schema:
 
     `time` is when it was answered, `position` its index in the request. `text_sha256` is the digest
     of the text that the model read (`records.text.model_text`), so that the same review is
-    recognised without its text; `text` is null unless texts are stored, with personal data masked
-    (`records.masking`). Where a review was asked for by its key the server has no text: there both
-    are of `review_id=KEY`. Probabilities, `p_NAME` of each class, are calibrated, in the precision
-    in which they are answered.
+    recognised without its text; where a review was asked for by its key, the server has no text,
+    and it is that of `review_id=KEY`. `text` is null unless texts are kept, and then has personal
+    data masked (`records.masking`). Probabilities, `p_NAME` of each class, are calibrated, in the
+    precision in which they are answered.
 
     The columns after `truncated` are null in logs of earlier releases. `review_id` and
     `product_category` are what the client said; `n_tokens` is null where the model reads texts, and

@@ -32,6 +32,9 @@ TRUNCATED = "review_sentiment_truncated_total"
 PAYLOADS_DROPPED = "review_sentiment_payloads_dropped_total"
 """Answers that the payload log could not keep because its sink was slow or failing."""
 
+MASKED = "review_sentiment_masked_total"
+"""Personal data that was masked in kept texts, by `kind` (`records.masking.KINDS`)."""
+
 SECONDS_BUCKETS: tuple[float, ...] = (
     *(0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0065, 0.008, 0.01, 0.0125, 0.015, 0.02, 0.025),
     *(0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0),

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from components.serving.observing.payload_log import BufferLimits, PayloadLog
+from components.serving.observing.payload_rows import Asked, PayloadRows
 from components.shared.records.payloads import read_payloads
 
 CHANCES = np.array([[0.1, 0.2, 0.7]])
@@ -12,11 +13,13 @@ CHANCES = np.array([[0.1, 0.2, 0.7]])
 
 def opened(uri, **changes):
     limits = {name: changes.pop(name) for name in vars(BufferLimits()) if name in changes}
-    return PayloadLog(str(uri), "reviews", "7", limits=BufferLimits(**limits), **changes)
+    about = {name: changes.pop(name) for name in ("masker", "on_masked") if name in changes}
+    rows = PayloadRows("reviews", "7", known_words={"lovely"}, **about)
+    return PayloadLog(str(uri), rows, limits=BufferLimits(**limits), **changes)
 
 
 def record(log, request_id="a", text="lovely dress"):
-    log.record(request_id, [text], np.array([2]), CHANCES, np.array([False]))
+    log.record(request_id, [Asked(text)], np.array([2]), CHANCES, np.array([False]))
 
 
 def files(folder):

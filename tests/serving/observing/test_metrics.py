@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from components.serving.observing.metrics import ServingMetrics
 from components.shared.records import serving_metrics as names
 from components.shared.records.labels import SENTIMENTS
+from components.shared.records.masking import KINDS
 
 
 def value(registry, name, **labels):
@@ -17,7 +18,8 @@ def value(registry, name, **labels):
 def test_each_metric_of_the_contract_is_shown_by_its_name(metrics, registry):
     metrics.answered("v2", 400, 0.1)
     histograms = (names.REQUEST_SECONDS, names.QUEUE_SECONDS, names.BATCH_REVIEWS, names.CONFIDENCE)
-    counters = (names.REQUESTS, names.PREDICTIONS, names.TRUNCATED, names.PAYLOADS_DROPPED)
+    counters = [names.REQUESTS, names.PREDICTIONS, names.TRUNCATED]
+    counters += [names.PAYLOADS_DROPPED, names.MASKED]
     families = list(registry.collect())
     assert {family.name: family.type for family in families} == {
         **{names.QUEUED_REVIEWS: "gauge"} | dict.fromkeys(histograms, "histogram"),
@@ -79,3 +81,10 @@ def test_each_prediction_counts_once_with_the_probability_of_its_class(rows):
 def test_rounding_above_one_stays_in_the_last_bucket(metrics, registry):
     metrics.predicted([2], np.array([[0.0, 0.0, 1.0000001]]), [False])
     assert value(registry, f"{names.CONFIDENCE}_bucket", le="1.0") == 1
+
+
+def test_what_was_masked_is_counted_by_kind(metrics, registry):
+    metrics.masked({"email": 2, "name": 1})
+    metrics.masked({"email": 1})
+    found = {kind: value(registry, names.MASKED, kind=kind) for kind in KINDS}
+    assert found == dict.fromkeys(KINDS, 0) | {"email": 3, "name": 1}

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from components.serving.observing import observer as observing
 from components.serving.observing.metrics import ServingMetrics
 from components.serving.observing.observer import CLIENT_LEFT, REQUEST_ID, ObservedApp, Observer
+from components.serving.observing.payload_rows import Asked
 from components.shared.machine.ports import free_port
 from components.shared.records.serving_metrics import PREDICTIONS, REQUEST_SECONDS
 from tests.serving.conftest import ask, counted
@@ -27,7 +28,7 @@ def answering(observer=None, status=200):
         app.headers = dict(scope["headers"])
         await receive()
         if observer:
-            observer.predicted(["soft"], SAID, 0.25)
+            observer.predicted([Asked("soft")], SAID, 0.25)
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": b"{", "more_body": True})
         await send({"type": "http.response.body", "body": b"}"})
@@ -66,9 +67,12 @@ def test_the_payload_log_gets_the_answer_with_the_requests_id(metrics):
     payloads = SimpleNamespace(record=lambda *row: recorded.append(row), close=lambda: None)
     observer = Observer(metrics, payload_log=payloads)
     ask(ObservedApp(answering(observer), observer), V1, headers=[(b"x-request-id", b"order-4711")])
-    observer.predicted(["by the server itself"], SAID, 0.0)
+    observer.predicted([Asked("by the server itself")], SAID, 0.0)
     said = (SAID.classes, SAID.probabilities, SAID.truncated)
-    assert recorded == [("order-4711", ["soft"], *said), ("", ["by the server itself"], *said)]
+    assert recorded == [
+        ("order-4711", [Asked("soft")], *said),
+        ("", [Asked("by the server itself")], *said),
+    ]
 
 
 @settings(deadline=None)
@@ -136,7 +140,7 @@ def test_requests_at_the_same_time_keep_their_own_records(observer, log, stream)
     async def app(scope, receive, send):
         number = int(dict(scope["headers"])[b"x-request-id"])
         await asyncio.sleep(0)
-        observer.predicted(["soft"], SAID, number / 1000)
+        observer.predicted([Asked("soft")], SAID, number / 1000)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -176,7 +180,7 @@ def call(observer):
 
             async def predict(self, payload, headers=None):
                 seen.update(headers)
-                observer.predicted(["soft"], SAID, 0.25)
+                observer.predicted([Asked("soft")], SAID, 0.25)
                 if wait:
                     await asyncio.sleep(30)
                 if failure:

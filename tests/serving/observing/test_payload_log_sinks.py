@@ -192,13 +192,15 @@ WRITER = """
 import os, signal, sys
 import numpy as np
 from components.serving.observing.payload_log import BufferLimits, PayloadLog
+from components.serving.observing.payload_rows import Asked, PayloadRows
 
 if sys.argv[2] == "halfway":
     os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
-log = PayloadLog(sys.argv[1], "m", "1", limits=BufferLimits(flush_rows=1), keep_texts=True)
+log = PayloadLog(sys.argv[1], PayloadRows("m", "1"), limits=BufferLimits(flush_rows=1))
 print("ready", flush=True)
 while True:
-    log.record("a", ["text " * 100], np.array([2]), np.array([[0.1, 0.2, 0.7]]), np.array([False]))
+    asked = [Asked("text " * 100)]
+    log.record("a", asked, np.array([2]), np.array([[0.1, 0.2, 0.7]]), np.array([False]))
 """
 
 

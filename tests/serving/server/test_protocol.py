@@ -51,6 +51,15 @@ def test_v1_takes_texts_and_objects():
     assert reviews_of_v1(body) == reviews_of_v1(json.dumps(body).encode()) == expected
 
 
+def test_v1_takes_what_the_payload_log_is_told():
+    about = {"review_id": "r7", "product_category": "Dresses"}
+    nothing = {"review_id": "", "product_category": None}
+    asked = [{"review_body": "soft"} | about, about, {"title": "Nice"} | nothing]
+    assert reviews_of_v1({"instances": asked}) == [
+        *(Review("soft", "r7", "Dresses"), Review("", "r7", "Dresses"), Review("Nice"))
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -72,7 +81,11 @@ def test_v1_takes_texts_and_objects():
         ({"instances": [{"review_id": ""}]}, r"instances\[0\] is blank"),
         ({"instances": [{"review_id": None}]}, r"instances\[0\] is blank"),
         ({"instances": [{"review_id": 7}]}, r"instances\[0\]\.review_id is not a text"),
-        ({"instances": [{"review_id": "7", "title": "a"}]}, "a review_id and a text"),
+        ({"instances": [{"review_id": "7", "title": ""}]}, r"instances\[0\] is blank"),
+        ({"instances": [{"product_category": "a"}]}, r"instances\[0\] is blank"),
+        ({"instances": [{"title": "a", "product_category": 7}]}, "product_category is not a text"),
+        ({"instances": [{"title": "a", "product_category": "a" * 1001}]}, "at most 1000"),
+        ({"instances": [{"review_id": "a" * 1001}]}, r"review_id of instances\[0\] has 1001"),
     ],
 )
 def test_v1_says_what_is_wrong(body, reason):
@@ -86,7 +99,7 @@ def test_v1_never_fails_but_by_a_user_error(body):
         reviews = reviews_of_v1(body)
     except UserError:
         return
-    assert all(bool(review.text.strip()) != bool(review.review_id) for review in reviews)
+    assert all(review.text.strip() or review.review_id for review in reviews)
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), min_size=1, max_size=5))
@@ -122,6 +135,15 @@ def test_v2_takes_texts_with_and_without_titles_and_keys():
     assert reviews_of_v2(keys) == [Review("", "r7"), Review("", "r8")]
 
 
+def test_v2_takes_what_the_payload_log_is_told():
+    about = [tensor("review_id", ["r7", ""]), tensor("product_category", ["Dresses", ""])]
+    assert reviews_of_v2(v2(tensor("text", ["soft", "itchy"]), *about)) == [
+        *(Review("soft", "r7", "Dresses"), Review("itchy"))
+    ]
+    about[0]["data"] = ["r7", "r8"]
+    assert reviews_of_v2(v2(*about)) == [Review("", "r7", "Dresses"), Review("", "r8")]
+
+
 def test_marks_that_people_write_are_read():
     spelled = "a\u0301" * 1000 + "x" + "\u0316" * MAX_MARKS
     assert reviews_of_v1({"instances": [spelled]}) == texts(model_text(None, spelled))
@@ -133,6 +155,10 @@ def test_v2_takes_binary_tensors():
     text = InferInput("text", [2], "BYTES")
     text.set_data_from_numpy(np.array(["süß".encode(), b"itchy"], dtype=np.object_))
     assert reviews_of_v2(InferRequest("m", [text])) == texts("süß", "itchy")
+    category = InferInput("product_category", [2], "BYTES")
+    category.set_data_from_numpy(np.array(["Größen".encode(), b""], dtype=np.object_))
+    both = InferRequest("m", [text, category])
+    assert [review.product_category for review in reviews_of_v2(both)] == ["Größen", ""]
     text.set_data_from_numpy(np.array([b"\xff\xfe", b"itchy"], dtype=np.object_))
     with pytest.raises(UserError, match=r"text\[0\] is not UTF-8"):
         reviews_of_v2(InferRequest("m", [text]))
@@ -159,7 +185,11 @@ def test_v2_takes_binary_tensors():
         ([tensor("text", ["a"], [10**12])], "at most"),
         ([tensor("text", [["a", "b"], ["c"]], [2])], r"text\[0\] is not a text"),
         ([tensor("review_id", [""])], r"review_id\[0\] is blank"),
-        ([tensor("review_id", ["7"]), tensor("text", ["a"])], "stands alone"),
+        ([tensor("review_id", ["7"]), tensor("title", ["a"])], "'text' is missing"),
+        ([tensor("review_id", ["7", "8"]), tensor("text", ["a"])], "'review_id' holds 2"),
+        ([tensor("text", ["a"]), tensor("product_category", [7])], "is not a text"),
+        ([tensor("text", ["a"]), tensor("product_category", ["a" * 1001])], "at most 1000"),
+        ([tensor("text", [""]), tensor("review_id", ["7"])], r"text\[0\] is blank"),
     ],
 )
 def test_v2_says_what_is_wrong(tensors, reason):

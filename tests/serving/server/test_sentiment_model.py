@@ -7,6 +7,7 @@ from kserve import InferInput, InferRequest
 from kserve.errors import InvalidInput, ModelNotFound
 
 from components.serving.model.predictor import Tokens
+from components.serving.observing.payload_rows import Asked
 from components.serving.server.sentiment_model import SentimentModel
 from components.shared.records.labels import SENTIMENTS
 
@@ -70,9 +71,12 @@ def test_another_version_is_not_found(model):
 
 
 def test_each_answer_is_reported_with_the_text_that_the_model_read(model, answered):
-    ask(model, {"instances": [{"title": "Nice", "review_body": "okay"}]})
-    texts, predictions, queue_seconds = answered[-1]
-    assert (texts, predictions.truncated) == (["Nice. okay"], [False])
+    about = {"review_id": "r7", "product_category": "Dresses"}
+    ask(model, {"instances": [{"title": "Nice", "review_body": "okay"} | about]})
+    asked, predictions, queue_seconds = answered[-1]
+    ((ids, _),) = model._predictor.tokenise(["Nice. okay"])
+    assert asked == [Asked("Nice. okay", "r7", "Dresses", len(ids))]
+    assert predictions.truncated == [False]
     assert predictions.probabilities.shape == (1, 3)
     assert queue_seconds >= 0
 
@@ -83,7 +87,9 @@ def test_keys_and_texts_may_stand_side_by_side(model, monkeypatch, answered):
     monkeypatch.setattr(model, "_lookup", lookup)
     asked = {"instances": [{"review_id": "r2"}, "okay", {"review_id": "r1"}]}
     mixed = ask(model, asked)["predictions"]
-    assert answered[-1][0] == ["review_id=r2", "okay", "review_id=r1"]
+    keys = [(one.text, one.review_id, one.n_tokens) for one in answered[-1][0]]
+    assert [keys[0], keys[2]] == [("", "r2", 32), ("", "r1", 4)]
+    assert keys[1][:2] == ("okay", "")
     assert [row["truncated"] for row in mixed] == [True, False, False]
     alone = [ask(model, {"instances": [one]})["predictions"][0] for one in asked["instances"]]
     for found, expected in zip(mixed, alone, strict=True):

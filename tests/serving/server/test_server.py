@@ -33,13 +33,19 @@ def test_each_request_gets_a_line_of_json_without_its_text(start_server):
     assert any(f"ready: http://localhost:{server.port}" in line for line in ready)
 
 
-def test_texts_are_kept_where_asked_for(start_server, tmp_path):
+def test_texts_are_kept_masked_and_in_the_payload_log_alone_where_asked_for(start_server, tmp_path):
     server = start_server("--keep-texts", "--payload-log", str(tmp_path / "payloads"))
-    server.request(V1, {"instances": ["lovely dress"]}, {"x-request-id": "mine"})
+    instance = {"review_body": "lovely dress, a@b.com", "review_id": "r7"}
+    instance |= {"product_category": "Dresses"}
+    server.request(V1, {"instances": [instance]}, {"x-request-id": "mine"})
     assert server.end() in (0, -15)
-    assert [line["texts"] for line in lines(server)] == [["lovely dress"]]
+    assert "lovely" not in server.stdout.read_text() + server.stderr.read_text()
+    assert server.stderr.read_text().count("has no list of known words") == 1
     (row,) = read_payloads(str(tmp_path / "payloads")).to_pylist()
-    assert (row["request_id"], row["text"], row["model_version"]) == ("mine", "lovely dress", "3")
+    assert (row["request_id"], row["text"]) == ("mine", "lovely dress, [email]")
+    assert (row["review_id"], row["product_category"]) == ("r7", "Dresses")
+    assert (row["n_words"], row["unknown_share"]) == (5, None)
+    assert row["n_tokens"] > 5
 
 
 COMMAND = [sys.executable, "-m", "components.serving", "--http-port", "0"]
