@@ -47,7 +47,7 @@ UI_PORT ?= 5000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run automl approve score serve site rollout ab-test traffic explain models verify ui lookup test test-all lint format compile images push-images \
+.PHONY: help install run automl approve score serve site rollout ab-test traffic explain models cost verify ui lookup test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-automl bench-training bench-data bench-features \
         bench-distributed bench-explanations bench-serving bench-understanding sql sql-ddl discover sample constraints clean
@@ -142,6 +142,12 @@ verify: $(INSTALLED) ## Check a version's files, and its signature  [VERSION=cha
 
 ui: $(INSTALLED) ## Open MLflow's pages on the runs and versions  [UI_PORT=5000]
 	$(BIN)/python -m pipelines.running.ui --state '$(STATE)' --port '$(UI_PORT)'
+
+cost: RUN ?= $(lastword $(sort $(wildcard $(RUNS)/*)))
+cost: $(INSTALLED) ## Say what a run used and what it costs  [RUN=folder or id NAMESPACE= PRICES=table.yaml]
+	@test -n "$(RUN)" || { echo 'error: there is no run; name its folder, or its id on Kubeflow: make cost RUN=…' >&2; exit 2; }
+	@$(if $(PRICES),PRICES='$(PRICES)') $(BIN)/python -m pipelines.running.cost '$(RUN)' \
+	  $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') $(if $(NAMESPACE),--namespace '$(NAMESPACE)')
 
 lookup: $(INSTALLED) ## Read the champion's features of a review from the online store  REVIEW_ID=
 	@test -n "$(REVIEW_ID)" || { echo 'error: say which: make lookup REVIEW_ID=…' >&2; exit 2; }

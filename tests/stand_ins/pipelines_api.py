@@ -15,6 +15,7 @@ class PipelinesApi(Served):
         runs: States by the id of the run; the first is `r1`.
         removed: What was done to runs, as `terminate r1`.
         refuse: HTTP status that every POST is refused with; 0 refuses none.
+        tasks: Details of the tasks of each run.
         made: Called when a run was made.
         health: Status, and body as text, of the health address.
     """
@@ -23,7 +24,7 @@ class PipelinesApi(Served):
 
     def __init__(self):
         self.asked, self.schedules, self.runs, self.removed, self.refuse = [], {}, {}, [], 0
-        self.made = lambda: None
+        self.made, self.tasks = lambda: None, []
         self.health = (200, '{"multi_user": false}')
         super().__init__()
 
@@ -74,4 +75,5 @@ class PipelinesApi(Served):
 
     def _run(self, name):
         state = self.runs.get(name, "PENDING")
-        return {"run_id": name, "experiment_id": "e1", "created_at": MADE, "state": state}
+        made = {"run_id": name, "experiment_id": "e1", "created_at": MADE, "state": state}
+        return made | {"run_details": {"task_details": self.tasks}}
