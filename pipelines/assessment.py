@@ -70,7 +70,14 @@ def assessment_pipeline(
             bias_summary=bias.outputs["bias_summary"],
         )
     )
-    exported = place(export_for_serving(model=model, training_set=training_set))
+    exported = place(
+        export_for_serving(
+            model=model,
+            training_set=training_set,
+            prepared=prepared,
+            predictions=evaluated.outputs["predictions"],
+        )
+    )
     release_pipeline(
         model=exported.outputs["exported"],
         evaluation_summary=evaluated.outputs["evaluation_summary"],

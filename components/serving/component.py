@@ -10,20 +10,31 @@ from components.shared.machine.images import STEP_IMAGE
 def export_for_serving(
     model: Input[Model],
     training_set: Input[Dataset],
+    prepared: Input[Dataset],
+    predictions: Input[Dataset],
     exported: Output[Model],
     metrics: Output[Metrics],
 ) -> None:
-    """Add the network for OpenVINO in 16 and 8 bits, each checked against torch.
+    """Add the network for OpenVINO in 16 and 8 bits, each checked against torch, and a reference.
 
     Args:
         model: The model folder that training wrote.
         training_set: Tokenised reviews: train calibrates, validation checks.
-        exported: The model folder with its engines.
+        prepared: Reviews with their splits, for the list of known words and the reference.
+        predictions: The model's answers for the test split, for the reference.
+        exported: The model folder with its engines, known_words.txt and reference.parquet.
         metrics: Share of equal labels and macro-F1 of each engine.
     """
     from components.serving.export import export_for_serving as export
 
-    for check in export(model.path, training_set.path, exported.path):
+    checks = export(
+        model.path,
+        training_set.path,
+        exported.path,
+        prepared=prepared.path,
+        predictions=predictions.path,
+    )
+    for check in checks:
         name = check.name.replace("-", "_")
         metrics.log_metric(f"{name}_labels_equal", check.labels_equal)
         metrics.log_metric(f"{name}_macro_f1", check.macro_f1)

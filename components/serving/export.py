@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.serving.model.engine import OpenVinoEngine
+from components.serving.reference import add_reference
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet, replaced_when_whole, sha256_of_file
 from components.shared.machine.inference import load_model, predict_logits
@@ -54,6 +55,8 @@ def export_for_serving(
     training_set: str | Path,
     exported: str | Path,
     *,
+    prepared: str | Path = "",
+    predictions: str | Path = "",
     max_reviews: int = 2000,
 ) -> list[EngineCheck]:
     """Copy a model folder and add the network for OpenVINO, whole and in 8 bits.
@@ -62,26 +65,35 @@ def export_for_serving(
     the folder, marked as not to be served. Returns the comparisons, engine by engine.
 
     The training set's split `train` calibrates the 8-bit network, `validation` checks the engines,
-    with at most `max_reviews` of its reviews, spread evenly. A sparse model needs no engine: its
-    folder is copied as it is.
+    with at most `max_reviews` of its reviews, spread evenly. A sparse model needs no engine.
+
+    Where the prepared reviews and the predictions for their test split are given, the folder also
+    gets what monitoring and masking go by (`reference.add_reference`).
 
     Raises:
-        UserError: If the folder is incomplete, or the training set lacks one of the splits.
+        UserError: If the folder is incomplete, the training set lacks one of the splits, or an
+            input does not fit the model.
     """
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
     folder = check_model_folder(model_folder)
+
+    def copy_to(draft: Path) -> None:
+        shutil.copytree(folder, draft, ignore=shutil.ignore_patterns(FILE_LIST))
+        if prepared:
+            add_reference(draft, prepared, predictions, training_set)
+
     if kind_of(folder) == SPARSE:
         with replaced_when_whole(exported) as draft:
-            shutil.copytree(folder, draft, ignore=shutil.ignore_patterns(FILE_LIST))
+            copy_to(draft)
         logger.info("a sparse model serves as it is")
         return []
     splits = _splits(Path(training_set), max_reviews)
     model = load_model(folder).cpu()
     reference = predict_logits(model, splits["validation"][0])
     with replaced_when_whole(exported) as draft:
-        shutil.copytree(folder, draft, ignore=shutil.ignore_patterns(FILE_LIST))
+        copy_to(draft)
         (draft / FULL).parent.mkdir()
         _write_networks(model, splits["train"][0], draft)
         checks = [
