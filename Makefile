@@ -2,6 +2,7 @@
 
 PYTHON ?= python3.11
 VENV ?= .venv
+REVIEW_VENV ?= $(or $(LABEL_STUDIO_VENV),.venv-review)
 BIN := $(VENV)/bin
 IN_STATE = $(BIN)/python -m pipelines.running.environment '$(STATE)'
 INSTALLED := $(VENV)/.installed
@@ -43,6 +44,7 @@ APPROVED_BY ?= $(shell id -un)
 PORT ?= 8080
 SITE_PORT ?= 8090
 UI_PORT ?= 5000
+REVIEW_PORT ?= 8181
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -58,14 +60,12 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## Make the virtual environment and install the pinned dependencies
-
 # uv installs the same pinned set in a fraction of the time, but reads none of pip's settings: index,
 # find-links and certificate are handed over, or it would miss a CPU build of torch that pip is told of.
-$(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet '$(UV)' || echo 'uv is not to be had here; pip takes some minutes'
-	@of_pip() { $(BIN)/python -m pip config get "$$1" 2>/dev/null || true; }; \
+# $1 is the interpreter of a virtual environment, $2 what to install there.
+, := ,
+define INSTALL_INTO
+@of_pip() { $(BIN)/python -m pip config get "$$1" 2>/dev/null || true; }; \
 	if [ -x $(BIN)/uv ]; then \
 	  export UV_DEFAULT_INDEX="$${PIP_INDEX_URL:-$$(of_pip global.index-url)}"; \
 	  export UV_INDEX="$${PIP_EXTRA_INDEX_URL:-$$(of_pip global.extra-index-url)}"; \
@@ -74,13 +74,21 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  for name in UV_DEFAULT_INDEX UV_INDEX UV_FIND_LINKS SSL_CERT_FILE; do \
 	    [ -n "$$(printenv $$name)" ] || unset $$name; \
 	  done; \
-	  set -- $(BIN)/uv pip install --python $(BIN)/python --index-strategy unsafe-best-match; \
+	  set -- $(BIN)/uv pip install --python $1 --index-strategy unsafe-best-match; \
 	else \
-	  set -- $(BIN)/python -m pip install; \
+	  set -- $1 -m pip install; \
 	fi; \
 	echo "installing some 200 packages with $$1"; \
 	[ -t 2 ] || set -- "$$@" --quiet; \
-	"$$@" --constraint constraints.txt --editable '.[local,dev]'
+	"$$@" $2
+endef
+
+install: $(INSTALLED) ## Make the virtual environment and install the pinned dependencies
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet '$(UV)' || echo 'uv is not to be had here; pip takes some minutes'
+	$(call INSTALL_INTO,$(BIN)/python,--constraint constraints.txt --editable '.[local$(,)dev]')
 	touch $@
 
 run: $(INSTALLED) ## Run the training pipeline on this machine  [DATA= COLUMNS= LABELS= BASE_MODEL= STATE= RUNS= ARGS=]
@@ -132,6 +140,21 @@ score: $(INSTALLED) ## Score a file or folder of reviews with a version  DATA= [
 	$(BIN)/python -m pipelines.running.score '$(DATA)' $(if $(OUT),--output '$(OUT)') \
 	  --version '$(or $(VERSION),champion)' --model-name '$(MODEL_NAME)' --state '$(STATE)' \
 	  $(if $(findstring command,$(origin COLUMNS)),--columns='$(COLUMNS)') $(ARGS)
+
+REVIEW = LABEL_STUDIO_VENV='$(abspath $(REVIEW_VENV))' $(BIN)/python -m pipelines.running.review
+review: $(INSTALLED) $(REVIEW_VENV)/.installed ## Have people review answers in Label Studio, until stopped  [REVIEW_PORT=8181 LABELS= ARGS=]
+	$(REVIEW) serve --state '$(STATE)' --port '$(REVIEW_PORT)' $(if $(LABELS),--labels '$(LABELS)') $(ARGS)
+
+review-install: $(REVIEW_VENV)/.installed ## Install Label Studio into a virtual environment of its own
+
+# As a service beside ours it may have what it likes: its libraries and ours do not agree.
+$(REVIEW_VENV)/.installed: components/review/label_studio/requirements.txt
+	$(PYTHON) -m venv $(REVIEW_VENV)
+	$(call INSTALL_INTO,$(REVIEW_VENV)/bin/python,--requirement $<)
+	touch $@
+
+review-invite: $(INSTALLED) ## Print the link by which reviewers make an account
+	@$(REVIEW) invite --state '$(STATE)'
 
 models: $(INSTALLED) ## List the registered versions
 	$(IN_STATE) $(BIN)/python -m components.registry --model-name '$(MODEL_NAME)' list

@@ -7,11 +7,10 @@ the key, and whoever deletes the key has cut the pseudonyms off from the people 
 import hashlib
 import hmac
 import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 
 from components.shared.machine.errors import UserError
+from components.shared.machine.secret_file import secret_of
 from components.shared.machine.state import state_folder
 
 KEY_VARIABLE = "PSEUDONYM_KEY"
@@ -34,8 +33,7 @@ def pseudonym_key(state: Path | None = None) -> bytes:
     file = (state or state_folder()) / "secrets" / "pseudonyms.key"
     if not given:
         where = str(file)
-        _make_once(file)
-        given = file.read_text(encoding="ascii", errors="replace").strip()
+        given = secret_of(file)
     if len(given) < _FEWEST_CHARACTERS:
         raise UserError(
             f"the key of the pseudonyms in {where} is shorter than {_FEWEST_CHARACTERS} characters;"
@@ -48,18 +46,3 @@ def pseudonym(key: bytes, kind: str, name: str) -> str:
     """The pseudonym of a name, in hexadecimal; the same name of another kind has another one."""
     message = f"{kind}\n{name}".encode()
     return hmac.new(key, message, hashlib.sha256).hexdigest()[:_DIGITS]
-
-
-def _make_once(file: Path) -> None:
-    """Make the key's file, readable to its owner alone; of two who make it at once, one wins."""
-    if file.exists():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = file.with_name(f".{secrets.token_hex(8)}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-            stream.write(secrets.token_hex(32) + "\n")
-        with suppress(FileExistsError):
-            os.link(draft, file)
-    finally:
-        draft.unlink(missing_ok=True)
