@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,12 @@ import tenacity
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet
 from components.shared.records.labels import labels_of_file
-from components.shared.records.open_inference import infer_path, infer_request, text_in
+from components.shared.records.open_inference import (
+    infer_path,
+    infer_request,
+    question_header,
+    text_in,
+)
 from components.shared.records.reviews import REVIEW_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -118,7 +122,12 @@ class SideBySide:
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
         try:
-            answer = again(client.post, url, json=infer_request(review.title, review.body))
+            answer = again(
+                client.post,
+                url,
+                json=infer_request(review.title, review.body),
+                headers=question_header(),
+            )
             why = f"status {answer.status_code}"
             if answer.is_success:
                 label, why = (
@@ -169,7 +178,7 @@ def asker_of(url: str, model_name: str) -> Ask:
                 target,
                 json=infer_request(review.title, review.body),
                 # A splitter may draw by the request's id: no two requests may have the same.
-                headers={"X-Request-Id": str(uuid.uuid4())},
+                headers=question_header(),
             )
         except httpx.HTTPError:
             return None

@@ -27,12 +27,14 @@ from typing import Any
 
 from components.shared.machine.errors import UserError, exit_in_words
 from components.shared.machine.files import read_parquet, write_json
-from components.shared.records.open_inference import infer_path, infer_request, text_in
+from components.shared.records.open_inference import (
+    AskedReview,
+    infer_path,
+    infer_request,
+    text_in,
+)
 
 logger = logging.getLogger(__name__)
-
-Review = tuple[str | None, str]
-"""Title, if any, and body."""
 
 _REPORT_SECONDS = 5.0
 _MOST_LATENCIES = 200_000
@@ -104,7 +106,7 @@ class Load:
     """
 
     url: str
-    reviews: Sequence[Review]
+    reviews: Sequence[AskedReview]
     rate: float
     seconds: float = float("inf")
     model_name: str = "review-sentiment"
@@ -119,20 +121,27 @@ class Load:
             yield due
 
 
-def read_reviews(path: str | Path) -> list[Review]:
-    """Bodies of the reviews in a Parquet file, and titles if it has any.
+def read_reviews(path: str | Path) -> list[AskedReview]:
+    """The reviews in a Parquet file: bodies, and title, id and category where it has such columns.
 
     Raises:
         UserError: If the file is missing, unreadable, has no `review_body` or no review.
     """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    columns = pa.schema([("title", pa.string()), ("review_body", pa.string())])
+    names = ("review_body", "title", "review_id", "product_category")
+    columns = pa.schema([(name, pa.string()) for name in names])
     try:
-        rows = read_parquet(path, columns).to_pylist()
-    except UserError:
-        rows = read_parquet(path, columns, ["review_body"]).to_pylist()
-    reviews = [(row.get("title"), row["review_body"]) for row in rows if row["review_body"]]
+        there = [name for name in names[1:] if name in pq.read_schema(path).names]
+    except (OSError, pa.ArrowInvalid):
+        there = []  # what is wrong is said below
+    rows = read_parquet(path, columns, [names[0], *there]).to_pylist()
+    reviews = [
+        AskedReview(row.get("title"), row["review_body"], *(row.get(n) or "" for n in names[2:]))
+        for row in rows
+        if row["review_body"]
+    ]
     if not reviews:
         raise UserError(f"{path} holds no review; give a file that does")
     return reviews

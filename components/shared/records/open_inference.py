@@ -4,7 +4,27 @@ https://github.com/kserve/open-inference-protocol
 """
 
 import json
-from typing import Any
+import uuid
+from typing import Any, NamedTuple
+
+QUESTION = "question-"
+"""Begins the request ids of the project's own questions to a server that serves: how a canary and
+the stable version label reviews whose label is known. They are not traffic, and are left out where
+the payload log is read."""
+
+
+class AskedReview(NamedTuple):
+    """A review as a client asks about it; what it does not say is empty."""
+
+    title: str | None
+    body: str
+    review_id: str = ""
+    product_category: str = ""
+
+
+def question_header() -> dict[str, str]:
+    """The header that marks a request as a question of the project's own."""
+    return {"X-Request-Id": f"{QUESTION}{uuid.uuid4()}"}
 
 
 def infer_path(model_name: str) -> str:
@@ -12,9 +32,12 @@ def infer_path(model_name: str) -> str:
     return f"/v2/models/{model_name}/infer"
 
 
-def infer_request(title: str | None, body: str) -> dict[str, Any]:
-    """The request for one review, JSON-ready; it has a title only where the review has one."""
-    named = [("text", body)] + ([("title", title)] if title else [])
+def infer_request(
+    title: str | None, body: str, review_id: str = "", product_category: str = ""
+) -> dict[str, Any]:
+    """The request for one review, JSON-ready; it says only what is known of the review."""
+    others = (("title", title), ("review_id", review_id), ("product_category", product_category))
+    named = [("text", body), *((name, value) for name, value in others if value)]
     text = {"datatype": "BYTES", "shape": [1]}
     return {"inputs": [{"name": name, **text, "data": [content]} for name, content in named]}
 

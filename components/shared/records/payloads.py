@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import SENTIMENTS
+from components.shared.records.open_inference import QUESTION
 from components.shared.records.text_statistics import TEXT_STATISTICS
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def read_payloads(
             classes than the newest file; where None, such a file is refused.
 
     Returns:
-        Rows of `payload_schema` (its `columns`), sorted by time, request and position.
+        Rows of `payload_schema` (its `columns`), sorted by time, request and position; without the
+        project's own questions (`open_inference.QUESTION`), which are not traffic.
 
     Raises:
         UserError: If nothing is at the URI, it cannot be reached, or a file is not of the schema.
@@ -132,7 +134,7 @@ def read_payloads(
         if not paths:
             return schema.empty_table().select(wanted)
         dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=arrow_files)
-        table = dataset.to_table(columns=schema.names, filter=_between(since, until))
+        table = dataset.to_table(columns=schema.names, filter=_traffic(since, until))
         # A file without a column of the schema reads as nulls: the cast refuses them.
         table = table.cast(schema).sort_by([(name, "ascending") for name in order])
         return table.select(wanted)
@@ -181,6 +183,15 @@ def _is_asked_for(path: str, since: datetime | None, until: datetime | None) -> 
     day = date.fromisoformat(found[1])
     first = date.min if since is None else since.astimezone(UTC).date()
     return first <= day <= (date.max if until is None else until.astimezone(UTC).date())
+
+
+def _traffic(since: datetime | None, until: datetime | None) -> "Expression":
+    """Rows of a span of time that clients asked for."""
+    import pyarrow.compute as pc
+
+    asked = ~pc.starts_with(pc.field("request_id"), QUESTION)
+    between = _between(since, until)
+    return asked if between is None else asked & between
 
 
 def _between(since: datetime | None, until: datetime | None) -> "Expression | None":

@@ -92,8 +92,12 @@ def test_requests_are_due_at_exponential_gaps_that_the_seed_decides():
 @pytest.mark.parametrize(
     ("columns", "read"),
     [
-        ({"review_body": ["a", None, ""], "title": ["t", "x", "y"]}, [("t", "a")]),
-        ({"review_body": ["a"], "n": [1]}, [(None, "a")]),
+        ({"review_body": ["a", None, ""], "title": ["t", "x", "y"]}, [("t", "a", "", "")]),
+        ({"review_body": ["a"], "n": [1]}, [(None, "a", "", "")]),
+        (
+            {"review_body": ["a", "b"], "review_id": ["r1", None], "product_category": ["x", "y"]},
+            [(None, "a", "r1", "x"), (None, "b", "", "y")],
+        ),
         ({"n": [1]}, "no column review_body"),
         ({"review_body": [""]}, "holds no review"),
     ],

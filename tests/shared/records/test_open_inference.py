@@ -14,6 +14,10 @@ def test_a_request_carries_the_title_only_where_there_is_one():
     both = infer_request("Title", "it's awful \U0001f600")["inputs"]
     given = {"text": ["it's awful \U0001f600"], "title": ["Title"]}
     assert {i["name"]: i["data"] for i in both} == given
+    known = infer_request(None, "lovely", product_category="Dresses", review_id="r1")["inputs"]
+    assert [(i["name"], i["data"]) for i in known] == [
+        *(("text", ["lovely"]), ("review_id", ["r1"]), ("product_category", ["Dresses"])),
+    ]
 
 
 def test_an_output_is_found_by_its_name():

@@ -7,6 +7,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from components.shared.machine.errors import UserError
+from components.shared.records.open_inference import question_header
 from components.shared.records.payloads import (
     check_no_password,
     day_folder,
@@ -45,6 +46,12 @@ def test_the_files_of_all_servers_and_days_are_read_in_order(tmp_path):
     assert table["request_id"].to_pylist() == ["c", "a", "b", "b"]
     assert table["position"].to_pylist() == [0, 0, 1, 0]
     assert read_payloads(str(tmp_path), columns=["label", "time"]).column_names == ["label", "time"]
+
+
+def test_questions_of_our_own_are_not_traffic(tmp_path):
+    write(tmp_path, rows(MIDNIGHT, request_id=question_header()["X-Request-Id"]), "ours.parquet")
+    write(tmp_path, rows(MIDNIGHT, request_id="a-question-"), "theirs.parquet")
+    assert read_payloads(str(tmp_path))["request_id"].to_pylist() == ["a-question-"]
 
 
 def test_a_span_of_time_opens_only_its_days(tmp_path):
