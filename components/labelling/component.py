@@ -17,6 +17,8 @@ def find_label_noise(
 ) -> None:
     """Rank the reviews whose label is in doubt, and try whether cleaning would help.
 
+    The suspects are left in the review folder as well, for people to look at.
+
     Args:
         prepared: What `prepare_reviews` wrote; its test split is left alone.
         suspects: Doubtful reviews with given and suggested label (Parquet), worst first.
@@ -29,9 +31,11 @@ def find_label_noise(
 
     from components.labelling.noise import find_label_noise
     from components.report.label_noise_page import write_label_noise_page
+    from components.shared.records.suspects import keep_suspects
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     found = find_label_noise(prepared.path, suspects.path, label_noise_summary.path, seed)
+    keep_suspects(suspects.path)
     write_label_noise_page(label_noise_summary.path, suspects.path, label_noise_page.path)
     metrics.log_metric("rows", found.rows)
     metrics.log_metric("suspects", found.suspects)

@@ -32,8 +32,8 @@ class ReviewService(Protocol):
         """Send rows of `review_items_schema`; an item that is there already is not sent again."""
         ...
 
-    def held_items(self, project: int) -> Collection[str]:
-        """Ids of the items that the project holds."""
+    def item_ids(self, project: int) -> Collection[str]:
+        """The items that the project holds."""
         ...
 
     def read_votes(self, project: int) -> list[RawVote]:

@@ -89,7 +89,7 @@ class ServiceInMemory:
         known.update(new)
         return Sent(len(new), len(items) - len(new))
 
-    def held_items(self, project: int) -> Collection[str]:
+    def item_ids(self, project: int) -> Collection[str]:
         """As the protocol says."""
         return set(self.items[project])
 

@@ -17,6 +17,7 @@ def all_pipelines() -> dict[str, Pipeline]:
     from pipelines.automl import automl_pipeline
     from pipelines.batch import batch_pipeline
     from pipelines.preflight import preflight_pipeline
+    from pipelines.review import review_pipeline
     from pipelines.rollout import rollout_pipeline
     from pipelines.training import training_pipeline
 
@@ -28,6 +29,7 @@ def all_pipelines() -> dict[str, Pipeline]:
         "ab-test": ab_test_pipeline,
         "batch": batch_pipeline,
         "preflight": preflight_pipeline,
+        "review": review_pipeline,
     }
 
 

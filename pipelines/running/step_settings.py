@@ -132,6 +132,10 @@ _SETTINGS: dict[str, StepSettings] = {
     # Killed and started again, an A/B test takes its sample anew.
     "run-ab-test": StepSettings("1", "4G", 24 * 60, retries=4, cached=False),
     "record-rollout": StepSettings("1", "2G", 15, cached=False),
+    "select-review-items": StepSettings("1", "4G", 30, cached=False),
+    # Killed and started again, it goes on where the service and the journal say it is.
+    "gather-review-votes": StepSettings("1", "2G", 24 * 60, retries=4, cached=False),
+    "resolve-review-votes": StepSettings("1", "4G", 30, cached=False),
     "check-from-inside": StepSettings("1", "1G", 10, retries=0, cached=False),
     "check-training-image": StepSettings("1", "4G", 10, retries=0, cached=False, gpu=True),
     "start-predictor": StepSettings("1", "1G", 10, retries=0, cached=False),

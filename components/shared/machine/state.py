@@ -9,6 +9,11 @@ REVIEW_VARIABLE = "REVIEW_DIR"
 """Environment variable with the folder of the review's items, votes and resolved labels."""
 
 
+def has_state() -> bool:
+    """Whether the environment names a folder for what outlives a run."""
+    return any(os.environ.get(name) for name in (REVIEW_VARIABLE, STATE_VARIABLE, "STATE_DIR"))
+
+
 def state_folder() -> Path:
     """The state folder of this machine, or the volume of that name on a cluster."""
     return Path(os.environ.get(STATE_VARIABLE) or os.environ.get("STATE_DIR") or STATE)

@@ -1,9 +1,12 @@
 """Review items: the reviews that people are asked about, and how each came to be drawn."""
 
+from pathlib import Path
+
 import pyarrow as pa
 
 from components.shared.machine.errors import UserError
-from components.shared.records.labels import SENTIMENTS, LabelSet
+from components.shared.machine.files import read_parquet, write_parquet
+from components.shared.records.labels import SENTIMENTS, LabelSet, labels_of_file
 
 UNCERTAIN, LABEL_NOISE, AUDIT = "uncertain", "label_noise", "audit"
 QUEUES = (UNCERTAIN, LABEL_NOISE, AUDIT)
@@ -72,3 +75,32 @@ def check_answers(labels: LabelSet) -> tuple[str, ...]:
             "give it another name to have it reviewed"
         )
     return (*labels.names, CANNOT_TELL)
+
+
+def write_items(folder: Path, name: str, items: pa.Table) -> Path:
+    """Keep the items of one draw under its name, in a file that is never written again."""
+    file = folder / f"{name}.parquet"
+    if not file.exists():
+        write_parquet(file, items)
+    return file
+
+
+def read_items(folder: Path, labels: LabelSet) -> pa.Table:
+    """All items that were ever drawn, each once, in the order of the draws' names.
+
+    Raises:
+        UserError: If a file is damaged, or its items are of other classes.
+    """
+    parts = [review_items_schema(labels).empty_table()]
+    for file in sorted(folder.glob("*.parquet")):
+        if (found := labels_of_file(file)) != labels:
+            raise UserError(
+                f"{file} holds review items of other classes ({found}) than {labels}; keep the "
+                "review of each label set in a folder of its own (REVIEW_DIR)"
+            )
+        parts.append(read_parquet(file, review_items_schema(labels)))
+    whole = pa.concat_tables(parts)
+    first: dict[str, int] = {}
+    for place, item_id in enumerate(whole["item_id"].to_pylist()):
+        first.setdefault(item_id, place)
+    return whole.take(pa.array(first.values(), pa.int64()))

@@ -1,7 +1,12 @@
 """Suspected label noise: the reviews whose label a person should look at again, worst first."""
 
-import pyarrow as pa
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared.machine.files import write_parquet
+from components.shared.machine.state import has_state, review_folder
 from components.shared.records.labels import SENTIMENTS, LabelSet
 
 
@@ -21,3 +26,21 @@ def suspects_schema(labels: LabelSet = SENTIMENTS) -> pa.Schema:
         *(pa.field(name, pa.float64(), nullable=False) for name in numbers),
     ]
     return labels.on(pa.schema(fields))
+
+
+def keep_suspects(written: str | Path) -> None:
+    """Leave a copy of the suspects in the review folder, for the next review to ask about.
+
+    Only where the environment names a state folder: a step that is tried alone leaves nothing.
+    """
+    if has_state():
+        write_parquet(_place(), pq.read_table(written))
+
+
+def kept_suspects() -> Path | None:
+    """What the last search for label noise left; None where there was none."""
+    return _place() if _place().exists() else None
+
+
+def _place() -> Path:
+    return review_folder() / "suspects.parquet"

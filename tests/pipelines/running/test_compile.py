@@ -24,11 +24,14 @@ AB_TEST_STEPS = {"fetch-version", "run-ab-test", "record-rollout"}
 PREFLIGHT_STEPS = {"check-from-inside", "check-training-image", "start-predictor"}
 SEARCH_STEPS = {"open-budget", "find-problem", "try-candidate", "compare-candidates"}
 BATCH_STEPS = {"read-unlabelled", "fetch-version", "score-reviews"}
+REVIEW_STEPS = {
+    *("fetch-version", "select-review-items", "gather-review-votes", "resolve-review-votes"),
+}
 TRAINING_STEPS = {  # which AutoML does not run
     *("chosen-hyperparameters", "tune-hyperparameters", "fine-tune-classifier", "label-weakly"),
 }
 # Of pipelines that train nothing.
-OTHER_STEPS = ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | BATCH_STEPS
+OTHER_STEPS = ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | BATCH_STEPS | REVIEW_STEPS
 STEPS = {
     "training": set(SETTINGS) - OTHER_STEPS - SEARCH_STEPS,
     "automl": set(SETTINGS) - OTHER_STEPS - TRAINING_STEPS,
@@ -37,6 +40,7 @@ STEPS = {
     "ab-test": AB_TEST_STEPS,
     "batch": BATCH_STEPS,
     "preflight": PREFLIGHT_STEPS,
+    "review": REVIEW_STEPS,
 }
 
 
@@ -130,7 +134,7 @@ def test_only_steps_without_side_effects_are_cached():
         *("ingest-reviews", "build-features", "fetch-champion", "fetch-version"),
         *("register-model", "check-deployment", "promote-model"),
         *("open-budget", "find-problem", "try-candidate", "read-unlabelled"),
-        *(ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS),
+        *(ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | REVIEW_STEPS),
     }
 
 
