@@ -18,6 +18,7 @@ def batch_pipeline(
     columns: str = "",
     max_rejected_share: float = 0.2,
     engine: str = "auto",
+    nodes: int = 1,
 ) -> None:
     """Read reviews, fetch a version, score every review that has a text.
 
@@ -29,6 +30,8 @@ def batch_pipeline(
         columns: Fields and the columns to read them from, as in `review_body=comment`.
         max_rejected_share: Share of the rows that cannot be scored above which that is an error.
         engine: `auto` (the fastest that agrees with torch), `torch`, or one of the version's.
+        nodes: Pods of four cores that score, in a RayJob where there are several; of no effect on
+            one machine.
     """
     read = place(
         read_unlabelled(data_uri=data_uri, columns=columns, max_rejected_share=max_rejected_share)
@@ -41,5 +44,6 @@ def batch_pipeline(
             model_name=model_name,
             version=fetched.outputs["version"],
             engine=engine,
+            nodes=nodes,
         )
     )

@@ -51,6 +51,7 @@ def score_reviews(
     scoring_summary: Output[Artifact],
     metrics: Output[Metrics],
     engine: str = "auto",
+    nodes: int = 1,
 ) -> None:
     """Score reviews with a registered version; killed and started again, the step goes on.
 
@@ -63,6 +64,7 @@ def score_reviews(
         scoring_summary: Counts, labels, model, engine and speed, JSON.
         metrics: Reviews, the share of each label and of cut texts, and speed.
         engine: auto (the fastest that agrees with torch), torch, or one of the folder's engines.
+        nodes: Pods that score, in a RayJob where there are several; of no effect on one machine.
     """
     import logging
 
@@ -77,6 +79,7 @@ def score_reviews(
         model_name=model_name,
         model_version=version,
         engine=engine,
+        nodes=nodes,
     )
     metrics.log_metric("reviews", done.reviews)
     metrics.log_metric("truncated", done.truncated)

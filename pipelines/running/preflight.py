@@ -34,6 +34,7 @@ from components.preflight.outside import (
     check_from_outside,
     permissions_of,
 )
+from components.serving.batch.on_nodes import launch as ray_job_step
 from components.shared.kubernetes import lease, own_run
 from components.shared.kubernetes.connection import connect
 from components.shared.kubernetes.namespace_objects import FEATURE_STORE_SECRET, SERVICE_ACCOUNT
@@ -52,6 +53,7 @@ OF_THE_ROOMS = (
     lease.PERMISSIONS,
     katib_search.PERMISSIONS,
     train_job_step.PERMISSIONS,
+    ray_job_step.PERMISSIONS,
     kserve_service.PERMISSIONS,
 )
 """What the code of the steps asks of the API."""

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,14 @@ class Job:
         model |= {"calibration": read_calibration(model_folder).to_dict()}
         return cls({"rows": sum(rows), "bytes": size, "sha256": digest}, rows, model)
 
+    @cached_property
+    def digest(self) -> str:
+        """What tells this job from every other."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
     def part(self, folder: Path, shard: int) -> Path:
         """The file of a shard's predictions."""
-        facts = json.dumps([asdict(self), shard], sort_keys=True)
-        return (
-            folder / f"part-{shard:06d}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}.parquet"
-        )
+        return folder / f"part-{shard:06d}-{self.digest[:12]}.parquet"
 
 
 def _rows_of(reviews: Path) -> tuple[int, ...]:

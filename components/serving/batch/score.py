@@ -140,7 +140,11 @@ def on_this_machine(work: Work) -> None:
     """Score shards in this process: the engine's streams share one copy of the weights."""
     scorer = ShardScorer(str(work.model_folder), work.job.model, work.engine)
     work.begin(scorer.engine())
+    score_shards(scorer, work)
 
+
+def score_shards(scorer: ShardScorer, work: Work) -> None:
+    """Score the shards that are left with a loaded model, two at once."""
     with work.bar() as bar, ThreadPoolExecutor(AT_ONCE, "shard") as threads:
 
         def on_scored(reviews: int) -> None:

@@ -8,7 +8,7 @@ PART_OF = "review-sentiment"
 
 PART_OF_LABEL = "app.kubernetes.io/part-of"
 COMPONENT_LABEL = "app.kubernetes.io/component"
-"""Which of ours it is: pipeline-step, trial, training, predictor, mlflow, feature-store.
+"""Which of ours it is: pipeline-step, trial, training, batch, predictor, mlflow, feature-store.
 Network policies go by it."""
 
 SERVICE_ACCOUNT = "review-sentiment-pipeline"

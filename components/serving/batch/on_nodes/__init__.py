@@ -1,0 +1,1 @@
+"""Batch scoring on several nodes: a RayJob, its pods, and the actors that score in them."""
