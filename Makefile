@@ -52,7 +52,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install run automl approve score serve site rollout ab-test traffic explain models cost verify ui lookup test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-automl bench-training bench-data bench-features \
-        bench-distributed bench-batch bench-explanations bench-serving bench-understanding sql sql-ddl discover sample constraints clean
+        bench-distributed bench-batch bench-explanations bench-log bench-serving bench-understanding sql sql-ddl discover sample constraints clean
 
 ##@ On this machine
 
@@ -275,6 +275,9 @@ bench-serving: $(INSTALLED) ## The model server against KServe's stock way  MODE
 bench-batch: $(INSTALLED) ## Batch scoring against the bare engine  MODEL= REVIEWS= [ARGS="--scale 5000 20000"]
 	@test -n "$(MODEL)$(REVIEWS)" || { echo 'error: name two artifacts of a run: MODEL=…/exported REVIEWS=…/prepared' >&2; exit 2; }
 	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_batch.py --model '$(MODEL)' --reviews '$(REVIEWS)' $(ARGS)
+
+bench-log: $(INSTALLED) ## CPU per logged review, and what the masker finds  [DATA=]
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_log.py $(BENCH_DATA)
 
 bench-understanding: $(INSTALLED) ## SQL, pages, bias, labels, explanations, AutoML  [DATA= RUN=runs/… MINUTES=20]
 	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_sql.py
