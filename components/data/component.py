@@ -123,11 +123,13 @@ def prepare_reviews(
     reviews: Input[Dataset],
     prepared: Output[Dataset],
     prepare_summary: Output[Artifact],
+    disputes: Output[Artifact],
     metrics: Output[Metrics],
     seed: int = 42,
     validation_share: float = 0.1,
     test_share: float = 0.1,
     balance: str = "none",
+    resolved: str = "",
 ) -> None:
     """Clean the reviews, label them, and divide them into train, validation and test.
 
@@ -135,25 +137,39 @@ def prepare_reviews(
         reviews: What `ingest_reviews` or `label_weakly` wrote.
         prepared: The same rows with cleaned texts, sentiment, split and copies, one Parquet file.
         prepare_summary: Counts per split and class, and what balancing does, as JSON.
+        disputes: Test reviews that people label otherwise than the data, as JSON: the test split
+            stays as it is.
         metrics: Rows per split, and the rate of the most frequent class in test.
         seed: Seed of the splits.
         validation_share: Share of validation in each class.
         test_share: Share of test in each class.
         balance: Balancing of the training part: none, undersample, oversample,
             undersample_by_category or oversample_by_category.
+        resolved: File or folder of labels that people agreed on, for the training part; "kept" for
+            those of the review folder, if there are any; empty for none.
     """
     import logging
 
     from components.data.prepare import PrepareOptions, prepare
+    from components.shared.records.resolved_labels import place_of
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = PrepareOptions(seed, validation_share, test_share, balance)
-    done = prepare(reviews.path, prepared.path, prepare_summary.path, options)
+    done = prepare(
+        reviews.path,
+        prepared.path,
+        prepare_summary.path,
+        options,
+        resolved=place_of(resolved),
+        disputes=disputes.path,
+    )
     for name, counts in done.splits.items():
         metrics.log_metric(f"{name}_rows", counts["rows"])
     metrics.log_metric("majority_rate", done.majority_rate)
     metrics.log_metric("unlabelled", done.unlabelled)
     metrics.log_metric("weak", done.weak)
+    metrics.log_metric("reviewed", done.reviewed["added"])
+    metrics.log_metric("disputes", done.reviewed["disputes"])
     prepared.metadata["rows"] = done.rows
     prepared.metadata["options"] = done.options
 

@@ -1,10 +1,9 @@
 """Prepare: clean, label and split the reviews, and say how often training shows each."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,24 +13,27 @@ from numpy.typing import NDArray
 
 from components.data.balance import BALANCES, copies_for_balance
 from components.data.clean import clean
-from components.data.reading import iterate_rows
+from components.data.corrections import (
+    NONE,
+    Corrections,
+    as_reviews,
+    read_corrections,
+    sort_out,
+)
+from components.data.rows import Rows, cleaned, held_out, iterate_reviews, rows_of, survey
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json
 from components.shared.machine.options import Options, option
 from components.shared.records.labels import LabelSet, labels_of_file
 from components.shared.records.reviews import (
-    LABELLED_SCHEMA,
     PREPARED_SCHEMA,
     SPLITS,
-    WEAK,
-    with_label_source,
 )
 from components.shared.records.splits import (
     TEST,
     TRAIN,
     assign_splits,
     keyed_order,
-    text_identity,
 )
 
 logger = logging.getLogger(__name__)
@@ -58,12 +60,16 @@ class PrepareOptions(Options, called="prepare option"):
 class PrepareSummary:
     """How the reviews were divided."""
 
-    rows_in: int  # rows read; always rows + unlabelled + emptied + weak_left_out
+    # rows read; with those added from review: rows + unlabelled + emptied + weak_left_out
+    rows_in: int
     rows: int  # rows written, each labelled and in one split
     weak: int  # rows among them with a weak label, all in train
     weak_left_out: int  # rows with a weak label and the text of a validation or test row
     unlabelled: int  # rows left out because neither rating nor sentiment gives them a class
     emptied: int  # rows left out because cleaning left no text
+    # labels that people gave: rows added to train, known to the data (the feature store has their
+    # label), with the text of a validation or test row, and disputes about test rows
+    reviewed: dict[str, int]
     # rows whose text (but for case, punctuation and white space) an earlier row has; they share its
     # split
     repeated_texts: int
@@ -79,37 +85,29 @@ class PrepareSummary:
     options: dict[str, Any]  # the options, as `PrepareOptions.to_dict` gives them
 
 
-class _Rows(NamedTuple):
-    """What splitting needs to know of each labelled row: some 30 bytes."""
-
-    places: NDArray[np.int64]  # [n] place of the row in the reviews file
-    texts: NDArray[np.uint64]  # [n] keyed hash of its text
-    ids: NDArray[np.uint64]  # [n] keyed hash of its id
-    classes: NDArray[np.int8]  # [n] class index
-    categories: NDArray[np.int32]  # [n] category code
-    weak: NDArray[np.bool_]  # [n] whether its label is weak
-
-    def only(self, kept: NDArray[np.bool_]) -> "_Rows":
-        """The rows that are kept [n]."""
-        return _Rows(*(column[kept] for column in self))
-
-
 def prepare(
     reviews: str | Path,
     prepared: str | Path,
     summary: str | Path,
     options: PrepareOptions | None = None,
+    *,
+    resolved: str | Path = "",
+    disputes: str | Path | None = None,
 ) -> PrepareSummary:
     """Clean and split what ingest wrote.
 
     Reads the file twice, in batches: once for what splitting needs, once to write. Rows with a
-    weak label belong to train, and have no say in which split another row is in.
+    weak label belong to train, and have no say in which split another row is in. Nor have reviews
+    that people labelled and the data do not hold; they come to train with their weight, unless
+    validation or test has their text.
 
     Args:
         reviews: Parquet in `REVIEW_SCHEMA` or `LABELLED_SCHEMA`.
         prepared: Where to write Parquet in `PREPARED_SCHEMA`.
         summary: Where to write the summary as JSON.
         options: How to clean, divide and balance; the defaults where None.
+        resolved: File or folder of resolved labels; none where empty.
+        disputes: Where to write what people say otherwise of test reviews, as JSON.
 
     Returns:
         The summary that was written.
@@ -120,7 +118,7 @@ def prepare(
     """
     options = options or PrepareOptions()
     labels = labels_of_file(reviews)
-    rows, rows_in, unlabelled = _survey(reviews, options, labels)
+    rows, rows_in, unlabelled, codes = survey(reviews, options.seed, options.cleaning, labels)
     if rows.weak.all():
         raise UserError(
             f"none of the {rows_in} reviews in {reviews} has a rating or a sentiment; "
@@ -130,7 +128,12 @@ def prepare(
     known, splits = rows.only(~rows.weak), np.full(len(rows.weak), TRAIN, np.int8)
     splits[~rows.weak] = assign_splits(known.texts, known.classes, labels, **shares)
     left_out = rows.weak & np.isin(rows.texts, rows.texts[splits != TRAIN])
+    emptied = rows_in - unlabelled - len(left_out)
     rows, splits = rows.only(~left_out), splits[~left_out]
+    reviewed = _reviewed(reviews, resolved, rows, splits, options, labels)
+    if reviewed.added:
+        rows = rows.joined(rows_of(reviewed.added, rows_in, codes, options.seed, labels))
+        splits = np.append(splits, np.full(len(reviewed.added), TRAIN, np.int8))
     training = splits == TRAIN
     copies = np.ones(len(splits), dtype=np.int32)
     copies[training] = copies_for_balance(
@@ -139,16 +142,19 @@ def prepare(
     made = PrepareSummary(
         rows_in=rows_in,
         unlabelled=unlabelled,
-        emptied=rows_in - unlabelled - len(left_out),
+        emptied=emptied,
         weak=int(rows.weak.sum()),
         weak_left_out=int(left_out.sum()),
+        reviewed=reviewed.counts(),
         classes=list(labels.names),
         **_counts(rows, splits, copies, labels),
         options=options.to_dict(),
     )
     with replaced_when_whole(prepared) as draft, replaced_when_whole(summary) as summary_draft:
-        _write(reviews, draft, rows.places, splits, copies, options.cleaning, labels)
+        _write(reviews, draft, rows.places, splits, copies, (options.cleaning, labels, reviewed))
         write_json(summary_draft, asdict(made))
+    if disputes is not None:
+        write_json(disputes, reviewed.disputes)
     logger.info(
         "divided %d reviews: %s; %d of them repeat a text; %d without a label left out",
         made.rows,
@@ -161,57 +167,35 @@ def prepare(
             "%d weak labels in train; %d more have a text of validation or test and are left out",
             *(made.weak, made.weak_left_out),
         )
+    if resolved:
+        logger.info(
+            "%(added)d reviews that people labelled in train; %(known)d are of the data, "
+            "%(held_out)d more have a text of validation or test; %(disputes)d dispute a label",
+            made.reviewed,
+        )
     return made
 
 
-def iterate_reviews(path: str | Path, labels: LabelSet) -> Iterator[pa.Table]:
-    """Read reviews a batch at a time.
-
-    They are in `LABELLED_SCHEMA`, whether ingest wrote the file or weak supervision.
-    """
-    return iterate_rows(
-        path,
-        LABELLED_SCHEMA.names,
-        lambda table: with_label_source(table, labels),
-        holds="reviews",
-        remedy="ingest them",
-    )
-
-
-def _survey(
-    reviews: str | Path, options: PrepareOptions, labels: LabelSet
-) -> tuple[_Rows, int, int]:
-    """What splitting needs, the number of all rows and of those without a label."""
-    codes: dict[str | None, int] = {}
-    parts: list[_Rows] = []
-    first = unlabelled = 0
-    for table in iterate_reviews(reviews, labels):
-        sentiments = table["sentiment"].to_pylist()
-        bodies = _cleaned(table["review_body"], options.cleaning)
-        unlabelled += table["sentiment"].null_count
-        used = [i for i, s in enumerate(sentiments) if s is not None and bodies[i]]
-        texts = [keyed_order(text_identity(bodies[i]), options.seed) for i in used]
-        ids = table["review_id"].to_pylist()
-        categories = table["product_category"].to_pylist()
-        sources = table["label_source"].to_pylist()
-        parts.append(
-            _Rows(
-                np.array([first + i for i in used], np.int64),
-                np.array(texts, np.uint64),
-                np.array([keyed_order(ids[i], options.seed) for i in used], np.uint64),
-                labels.index_of(np.array([sentiments[i] for i in used], np.int8)).astype(np.int8),
-                np.array([codes.setdefault(categories[i], len(codes)) for i in used], np.int32),
-                np.array([sources[i] == WEAK for i in used], np.bool_),
-            )
-        )
-        first += table.num_rows
-    if not parts:
-        raise UserError(f"{reviews} has no rows; ingest data first")
-    return _Rows(*map(np.concatenate, zip(*parts, strict=True))), first, unlabelled
-
-
-def _cleaned(column: pa.ChunkedArray, cleaning: dict[str, bool]) -> list[str]:
-    return [clean(text or "", **cleaning) for text in column.to_pylist()]
+def _reviewed(
+    reviews: str | Path,
+    resolved: str | Path,
+    rows: Rows,
+    splits: NDArray[np.int8],
+    options: PrepareOptions,
+    labels: LabelSet,
+) -> Corrections:
+    """What becomes of the resolved labels, if there are any: reads the reviews once more."""
+    found = read_corrections(resolved, labels) if resolved else []
+    if not found:
+        return NONE
+    for row in found:
+        row["title"] = clean(row["title"] or "", **options.cleaning) or None
+        row["review_body"] = clean(row["review_body"], **options.cleaning)
+    numbers = [keyed_order(row["review_id"], options.seed) for row in found]
+    known = np.isin(np.array(numbers, np.uint64), rows.ids)
+    ids = [row["review_id"] for row, is_known in zip(found, known, strict=True) if is_known]
+    unseen = held_out(reviews, rows.places, splits, options.cleaning, labels)
+    return sort_out([row for row in found if row["review_body"]], ids, unseen, labels)
 
 
 def _write(
@@ -220,10 +204,13 @@ def _write(
     places: NDArray[np.int64],
     splits: NDArray[np.int8],
     copies: NDArray[np.int32],
-    cleaning: dict[str, bool],
-    labels: LabelSet,
+    how: tuple[dict[str, bool], LabelSet, Corrections],
 ) -> None:
-    """Copy the rows at `places` with cleaned texts, their split and their copies."""
+    """Copy the rows at `places` with cleaned texts, their split and their copies; then the added.
+
+    `how` is the cleaning, the label set and the reviews to add.
+    """
+    cleaning, labels, reviewed = how
     names = np.array(SPLITS)
     schema = labels.on(PREPARED_SCHEMA)
     first = 0
@@ -232,8 +219,8 @@ def _write(
             low, high = np.searchsorted(places, [first, first + table.num_rows])
             used = table.take(pa.array(places[low:high] - first))
             columns = {name: used[name] for name in used.column_names}
-            columns["review_body"] = pa.array(_cleaned(used["review_body"], cleaning))
-            titles = pa.array(_cleaned(used["title"], cleaning), pa.string())
+            columns["review_body"] = pa.array(cleaned(used["review_body"], cleaning))
+            titles = pa.array(cleaned(used["title"], cleaning), pa.string())
             columns["title"] = pc.if_else(
                 pc.equal(titles, ""), pa.scalar(None, pa.string()), titles
             )
@@ -243,10 +230,16 @@ def _write(
             if used.num_rows:
                 writer.write_table(pa.table(list(columns.values()), schema=schema))
             first += table.num_rows
+        if reviewed.added:
+            more = as_reviews(reviewed.added, schema)
+            place = schema.get_field_index("copies")
+            writer.write_table(
+                more.set_column(place, schema.field(place), pa.array(copies[-more.num_rows :]))
+            )
 
 
 def _counts(
-    rows: _Rows, splits: NDArray[np.int8], copies: NDArray[np.int32], labels: LabelSet
+    rows: Rows, splits: NDArray[np.int8], copies: NDArray[np.int32], labels: LabelSet
 ) -> dict[str, Any]:
     """The fields of the summary that follow from the division."""
     texts, text_of_row = np.unique(rows.texts, return_inverse=True)

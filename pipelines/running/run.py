@@ -33,6 +33,7 @@ _OPTIONS = {
     ("training", "hyperparameters"): "components.training.options:TrainingOptions",
     ("rollout", "options"): "components.deployment.rollout:RolloutOptions",
     ("ab-test", "options"): "components.deployment.ab_test:AbTestOptions",
+    ("review", "options"): "components.review.options:ReviewOptions",
     **dict.fromkeys(
         [("rollout", "service"), ("ab-test", "service")],
         "components.deployment.kserve.inference_service:ServiceSettings",
@@ -78,6 +79,8 @@ def _run(arguments: Sequence[str]) -> None:
         _announce(run, write_report(run))
     elif name == "approval":
         print(f"\n{_champion(parameters['version'], run)}")
+    elif name == "review":
+        _announce_review(run)
     elif name == "batch":
         _announce_scores(run)
     else:
@@ -136,7 +139,7 @@ def _assignment(option: str, text: str) -> tuple[str, Any]:
 def _with_absolute_paths(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters with local paths made absolute: a step may run in another folder."""
     changed = dict(parameters)
-    for name in ("data_uri", "base_model"):
+    for name in ("data_uri", "base_model", "log_uri", "suspects_uri", "resolved"):
         path = Path(str(parameters.get(name, ""))).expanduser()
         if str(path) != "." and path.exists():
             changed[name] = str(path.resolve())
@@ -216,6 +219,16 @@ def _announce(run: Run, report: Path) -> None:
         print(f"  {line}")
     if not registration:
         raise SystemExit(GATE_CLOSED)
+
+
+def _announce_review(run: Run) -> None:
+    """Say how many reviews people have decided, and what waits."""
+    found, report = read_json(run.folder / "resolve-review-votes" / "votes_summary"), "report.html"
+    shutil.copyfile(run.folder / "resolve-review-votes" / "review_page", run.folder / report)
+    told = ", ".join(f"{count} {state}" for state, count in found["states"].items() if count)
+    lazy = [one["in_words"] for one in found["reviewers"] if one["lazy"]]
+    lines = [f"{found['items']} reviews were asked about: {told or 'nothing yet'}", *lazy]
+    print("\n" + "\n  ".join([*lines, f"report: {run.folder / report}"]))
 
 
 def _announce_scores(run: Run) -> None:

@@ -37,7 +37,7 @@ def test_ingest_and_prepare_hand_over_by_artifacts(tmp_path):
     assert outputs._fields == ("data_fingerprint", "rows")
     assert made["metrics"].metadata["rows_in"] == 1_500
     assert made["reviews"].metadata["data_fingerprint"] == summary["fingerprint"]
-    done = artifacts("prepared", "prepare_summary", "metrics")
+    done = artifacts("prepared", "prepare_summary", "disputes", "metrics")
     prepare_reviews.python_func(reviews=made["reviews"], balance="undersample", **done)
     assert pq.read_schema(tmp_path / "prepared").equals(PREPARED_SCHEMA)
     assert done["metrics"].metadata["majority_rate"] > 0.6
@@ -62,7 +62,7 @@ def test_unrated_files_may_stand_beside_rated_ones_where_labels_are_weak(tmp_pat
 
 def test_explore_and_browse_write_their_pages(tmp_path, tiny_bert):
     made = {name: Metrics(uri=str(tmp_path / name)) for name in ("reviews", "prepared", "metrics")}
-    unused = [Metrics(uri=str(tmp_path / f"unused-{number}")) for number in range(4)]
+    unused = [Metrics(uri=str(tmp_path / f"unused-{number}")) for number in range(5)]
     ingest_reviews.python_func(made["reviews"], *unused[:3])
     prepare_reviews.python_func(made["reviews"], made["prepared"], *unused[2:])
     pages = {name: HTML(uri=str(tmp_path / name)) for name in ("exploration_page", "table_page")}

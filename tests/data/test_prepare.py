@@ -46,7 +46,7 @@ def run(tmp_path):
         options = PrepareOptions(**options)
         summary = prepare(tmp_path / "r", tmp_path / "p", tmp_path / "s", options)
         left_out = summary.unlabelled + summary.emptied + summary.weak_left_out
-        assert summary.rows_in == summary.rows + left_out
+        assert summary.rows_in + summary.reviewed["added"] == summary.rows + left_out
         assert read_json(tmp_path / "s")["splits"] == summary.splits
         return summary, pq.read_table(tmp_path / "p").to_pylist()
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import read_parquet, write_parquet
+from components.shared.machine.state import review_folder
 from components.shared.records.labels import SENTIMENTS, LabelSet, labels_of_file
 
 WEIGHT_CAP = 5.0
@@ -49,6 +50,18 @@ def resolved_labels_schema(labels: LabelSet = SENTIMENTS) -> pa.Schema:
         pa.field("event_timestamp", pa.timestamp("us", tz="UTC"), nullable=False),
     ]
     return labels.on(pa.schema(fields))
+
+
+KEPT = "kept"
+"""Names the resolved labels of the review folder."""
+
+
+def place_of(resolved: str) -> str:
+    """Where resolved labels lie: as named; for `kept` the review folder's, "" if it has none."""
+    if resolved != KEPT:
+        return resolved
+    folder = review_folder() / "resolved"
+    return str(folder) if folder.is_dir() else ""
 
 
 def write_resolved(folder: Path, rows: pa.Table) -> Path | None:
