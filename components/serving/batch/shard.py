@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.serving.model.engine import AUTO
+from components.serving.model.engine import AUTO, OpenVinoEngine
 from components.serving.model.predictor import Predictions, Predictor
 from components.shared.machine.files import write_parquet
 from components.shared.records.engines import EXACT
@@ -43,6 +43,8 @@ class ShardScorer:
             UserError: If the folder cannot be loaded, or has no such engine.
         """
         self._predictor = Predictor(model_folder, engine)
+        if isinstance(self._predictor.engine, OpenVinoEngine):
+            self._predictor.engine.run_side_by_side()
         self._model = model
         self._passes = ThreadPoolExecutor(self._predictor.engine.parallel, "forward-pass")
         self._reading = threading.Lock()

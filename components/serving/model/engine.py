@@ -92,6 +92,14 @@ class OpenVinoEngine:
             raise UserError(f"{network} cannot be loaded ({reason}); export it again") from None
         self._running = 0
 
+    def run_side_by_side(self) -> None:
+        """Give each pass one core from now on, also one that happens to run alone.
+
+        For work that is never short of passes: between two of them, the next would take all cores,
+        and the one beside it would wait.
+        """
+        self._wide = self._narrow
+
     def logits(self, input_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Logits [n, classes] of n rows of token ids; waits while `parallel` calls run."""
         tokens, mask = padded(input_ids, self._pad_id)

@@ -158,6 +158,14 @@ def test_threads_do_not_mix_their_answers(exported_folder):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_side_by_side_a_pass_that_runs_alone_takes_one_core_too(exported_folder):
+    engine = load_engine(exported_folder, "openvino-bf16")
+    expected = engine.logits([[2, 5, 3]])
+    engine._wide = None  # What takes all cores; whoever asks for it fails.
+    engine.run_side_by_side()
+    np.testing.assert_allclose(engine.logits([[2, 5, 3]]), expected, atol=1e-2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "reason"),
