@@ -49,9 +49,9 @@ REVIEW_PORT ?= 8181
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run automl approve score serve site rollout ab-test traffic explain models cost verify ui lookup test test-all lint format compile images push-images \
+.PHONY: help install run automl approve score serve site rollout ab-test traffic explain models cost verify ui lookup monitor test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
-        submit-rollout schedule bench bench-automl bench-training bench-data bench-features \
+        submit-rollout schedule bench bench-automl bench-training bench-data bench-features bench-monitoring \
         bench-distributed bench-batch bench-explanations bench-log bench-serving bench-understanding sql sql-ddl discover sample constraints clean
 
 ##@ On this machine
@@ -176,6 +176,10 @@ lookup: $(INSTALLED) ## Read the champion's features of a review from the online
 	@test -n "$(REVIEW_ID)" || { echo 'error: say which: make lookup REVIEW_ID=…' >&2; exit 2; }
 	$(BIN)/python -m pipelines.running.lookup --model-name '$(MODEL_NAME)' --state '$(STATE)' '$(REVIEW_ID)'
 
+monitor: $(INSTALLED) ## Say whether the champion's traffic drifted, and how right it is  [LOG=state/payloads SINCE= UNTIL= ARGS=]
+	@$(BIN)/python -m pipelines.running.monitor --model-name '$(MODEL_NAME)' --state '$(STATE)' \
+	  $(if $(LOG),--log '$(LOG)') $(if $(SINCE),--since '$(SINCE)') $(if $(UNTIL),--until '$(UNTIL)') $(ARGS)
+
 sql: export SQL_QUERY := $(value QUERY)
 sql: $(INSTALLED) ## Ask the ingested reviews in SQL  [QUERY="SELECT …" OUT=file.csv AS_OF=champion ROWS= SECONDS=]
 	@$(SQL) --query "$$SQL_QUERY" $(if $(OUT),--out '$(OUT)') $(if $(ROWS),--rows '$(ROWS)') \
@@ -267,6 +271,10 @@ bench-training: $(INSTALLED) ## Training speed against the plain Trainer
 
 bench-distributed: $(INSTALLED) ## Two training processes against one, on this machine's cores
 	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_distributed.py $(ARGS)
+
+bench-monitoring: $(INSTALLED) ## Planted drift, false alarms, live accuracy, time  RUN=runs/… [ANSWERS=file]
+	@test -n "$(RUN)" || { echo 'error: name the folder of a training run: make bench-monitoring RUN=runs/…' >&2; exit 2; }
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_monitoring.py --run '$(RUN)' $(if $(ANSWERS),--answers '$(ANSWERS)')
 
 bench-serving: $(INSTALLED) ## The model server against KServe's stock way  MODEL= PREDICTIONS=
 	@test -n "$(MODEL)$(PREDICTIONS)" || { echo 'error: name two artifacts of a run: MODEL=…/exported PREDICTIONS=…/predictions' >&2; exit 2; }

@@ -30,7 +30,7 @@ CONFIG_KEYS: tuple[str, ...] = (
 CLUSTER_KEYS: tuple[str, ...] = (
     *("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"),
-    *("SIGNING_KEY", "SIGNATURE_KEY", "MODEL_LICENSE", "MODEL_LANGUAGE"),
+    *("SIGNING_KEY", "SIGNATURE_KEY", "MODEL_LICENSE", "MODEL_LANGUAGE", "PUSHGATEWAY_URL"),
 )
 """Keys of the cluster's own ConfigMap (`manifests/cluster`) that do so where it has them."""
 
@@ -136,6 +136,8 @@ _SETTINGS: dict[str, StepSettings] = {
     # Killed and started again, it goes on where the service and the journal say it is.
     "gather-review-votes": StepSettings("1", "2G", 24 * 60, retries=4, cached=False),
     "resolve-review-votes": StepSettings("1", "4G", 30, cached=False),
+    "monitor-answers": StepSettings("1", "4G", 30, cached=False),
+    "draw-drift-page": StepSettings("1", "4G", 30, cached=False),
     "check-from-inside": StepSettings("1", "1G", 10, retries=0, cached=False),
     "check-training-image": StepSettings("1", "4G", 10, retries=0, cached=False, gpu=True),
     "start-predictor": StepSettings("1", "1G", 10, retries=0, cached=False),

@@ -5,12 +5,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from components.deployment.kserve.inference_service import RUNTIME
+from components.monitoring.metrics import registry_of
 from components.serving.observing.metrics import ServingMetrics
-from components.shared.records import serving_metrics
+from components.shared.records import monitoring_metrics, serving_metrics
 from components.shared.records.serving_metrics import SECONDS_BUCKETS
 from tests.manifests.conftest import MANIFESTS, build, named, pods_of
+from tests.monitoring.made_up_summary import summary
 
 NAMES = {name: value for name, value in vars(serving_metrics).items() if name.isupper()}
+NAMES |= {name: value for name, value in vars(monitoring_metrics).items() if name.isupper()}
 OWN = {value for value in NAMES.values() if isinstance(value, str)}
 # Of kube-state-metrics and of the kubelet.
 OTHERS = {"kube_deployment_status_replicas_available", "kube_deployment_spec_replicas"}
@@ -81,7 +84,8 @@ def test_the_dashboard_asks_for_metrics_and_labels_that_the_server_shows(dashboa
     registry = CollectorRegistry()
     shown = ServingMetrics("m", "1", registry)
     shown.answered("v1", 200, 0.1)
-    samples = [sample for metric in registry.collect() for sample in metric.samples]
+    found = [*registry.collect(), *registry_of(summary()).collect()]
+    samples = [sample for metric in found for sample in metric.samples]
     names = {sample.name for sample in samples}
     # And what the scrape adds.
     labels = {name for sample in samples for name in sample.labels} | {"namespace"}

@@ -6,7 +6,8 @@ import sqlite3
 import sys
 from collections.abc import Callable
 
-FAILED, CANNOT, GATE_CLOSED, ROLLED_BACK, NOT_APPROVED, INTERRUPTED = 1, 2, 3, 4, 5, 130
+FAILED, CANNOT, GATE_CLOSED, ROLLED_BACK, NOT_APPROVED, DRIFTED = 1, 2, 3, 4, 5, 6
+INTERRUPTED = 130
 
 EXIT_CODES = """exit codes:
   0    done
@@ -15,6 +16,7 @@ EXIT_CODES = """exit codes:
   3    the gate closed: the model was trained, but not registered
   4    the version was rolled back, or lost the A/B test
   5    the version is not approved: it waits, or the check before its approval failed
+  6    the reviews drifted, or the model is no longer as right as on its test
   130  interrupted"""
 """For the end of `--help`."""
 

@@ -82,6 +82,7 @@ def read_payloads(
     until: datetime | None = None,
     columns: list[str] | None = None,
     skipped: list[str] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> pa.Table:
     """Read a payload log; only the folders of the days asked for are opened.
 
@@ -92,6 +93,7 @@ def read_payloads(
         columns: Names to read, `p_*` for the probability of each class; all where None.
         skipped: Gets a sentence on each file that is left out because it is damaged, or of other
             classes than the newest file; where None, such a file is refused.
+        class_names: Classes of the files that `skipped` leaves in, instead of the newest file's.
 
     Returns:
         Rows of `payload_schema` (its `columns`), sorted by time, request and position; without the
@@ -117,8 +119,8 @@ def read_payloads(
         paths = [path for path in sorted(files.find(root)) if _is_asked_for(path, since, until)]
         arrow_files = PyFileSystem(FSSpecHandler(files))
         if skipped is not None:
-            paths = _usable(paths, arrow_files, skipped)
-        whole = payload_schema()
+            paths = _usable(paths, arrow_files, skipped, class_names)
+        whole = payload_schema(class_names or SENTIMENTS.names)
         if paths:
             whole = payload_schema(_classes_of(paths[-1], arrow_files))
         wanted = (
@@ -153,10 +155,15 @@ def _classes_of(path: str, files: "FileSystem") -> list[str]:
     return [name[2:] for name in names if name.startswith("p_")]
 
 
-def _usable(paths: list[str], files: "FileSystem", skipped: list[str]) -> list[str]:
-    """The files that are whole and of the newest one's classes; a sentence on each other one."""
+def _usable(
+    paths: list[str],
+    files: "FileSystem",
+    skipped: list[str],
+    class_names: Sequence[str] | None,
+) -> list[str]:
+    """The files that are whole and of these or the newest one's classes; a sentence on others."""
     usable: list[str] = []
-    classes = None
+    classes = list(class_names) if class_names else None
     for path in reversed(paths):
         try:
             found = _classes_of(path, files)

@@ -30,8 +30,11 @@ REVIEW_STEPS = {
 TRAINING_STEPS = {  # which AutoML does not run
     *("chosen-hyperparameters", "tune-hyperparameters", "fine-tune-classifier", "label-weakly"),
 }
+MONITORING_STEPS = {"fetch-version", "monitor-answers", "draw-drift-page"}
 # Of pipelines that train nothing.
-OTHER_STEPS = ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | BATCH_STEPS | REVIEW_STEPS
+OTHER_STEPS = (
+    MONITORING_STEPS | ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | BATCH_STEPS | REVIEW_STEPS
+)
 STEPS = {
     "training": set(SETTINGS) - OTHER_STEPS - SEARCH_STEPS,
     "automl": set(SETTINGS) - OTHER_STEPS - TRAINING_STEPS,
@@ -39,6 +42,7 @@ STEPS = {
     "rollout": ROLLOUT_STEPS,
     "ab-test": AB_TEST_STEPS,
     "batch": BATCH_STEPS,
+    "monitoring": MONITORING_STEPS,
     "preflight": PREFLIGHT_STEPS,
     "review": REVIEW_STEPS,
 }
@@ -134,7 +138,7 @@ def test_only_steps_without_side_effects_are_cached():
         *("ingest-reviews", "build-features", "fetch-champion", "fetch-version"),
         *("register-model", "check-deployment", "promote-model"),
         *("open-budget", "find-problem", "try-candidate", "read-unlabelled"),
-        *(ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | REVIEW_STEPS),
+        *(MONITORING_STEPS | ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | REVIEW_STEPS),
     }
 
 
