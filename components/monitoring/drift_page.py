@@ -9,10 +9,12 @@ import io
 import os
 import warnings
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 from components.monitoring.drift import LEAST_KNOWN, NAMES, NUMBERS
 from components.monitoring.window import ServedModel, read_expected, read_window
+from components.shared.machine.commands import install_command
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole
 
@@ -26,9 +28,14 @@ def write_drift_page(
     """Draw the columns of the reference against those of a window with Evidently.
 
     Raises:
-        UserError: If no column has enough values on both sides.
+        UserError: If no column has enough values on both sides, or Evidently is not installed.
     """
     os.environ["DO_NOT_TRACK"] = "1"  # Evidently would report its use.
+    if find_spec("evidently") is None:
+        raise UserError(
+            "Evidently is not installed here; add the extra drift-page to the image of the steps "
+            f"(EXTRAS), or on this machine: {install_command('drift-page')}"
+        )
     expected = read_expected(model)
     answers = read_window(log_uri, model, *window).different
     answers = answers.slice(max(0, len(answers) - MOST_ROWS))
