@@ -7,13 +7,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.review.label_studio.process import (
-    ADMINISTRATOR,
-    PORT,
-    Service,
-    connect,
-    label_studio,
-)
+from components.review.label_studio.client import connect
+from components.review.label_studio.process import ADMINISTRATOR, PORT, Service, label_studio
 from components.shared.machine.errors import exit_in_words
 from components.shared.machine.ports import port_number
 from components.shared.machine.signals import on_sigterm
@@ -64,7 +59,7 @@ def _say_how(service: Service, options: argparse.Namespace) -> None:
     client.wait()
     project = client.ensure_project(options.labels, options.people)
     print(
-        f"Label Studio answers at {service.url}/, and holds {len(client.item_ids(project))} "
+        f"Label Studio answers at {service.url}/, and holds {len(client.tasks(project))} "
         "reviews to look at.\n\n"
         f"  reviewers make an account once, at {client.invite_link()}\n"
         f"  and then sign in at {service.url}/ with their e-mail address and password;\n"

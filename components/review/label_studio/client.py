@@ -5,32 +5,33 @@ so what it holds is listed before anything is sent, one sender at a time.
 """
 
 import logging
+import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from components.review.label_studio.connection import Connection, Lost, Refused
-from components.review.label_studio.page import (
-    CHOICE,
-    answers,
-    instructions,
-    labelling_page,
-    title_of,
-)
+from components.review.label_studio.page import answers, instructions, labelling_page, title_of
+from components.review.label_studio.process import Service, port_of
+from components.review.label_studio.tasks import task_of, vote_in
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import locked
+from components.shared.machine.state import review_folder, state_folder
 from components.shared.records.labels import LabelSet
 from components.shared.records.votes import RawVote
+
+URL, TOKEN = "LABEL_STUDIO_URL", "LABEL_STUDIO_TOKEN"
+"""Environment variables with the address and token of a service that runs elsewhere."""
 
 logger = logging.getLogger(__name__)
 
 _CHUNK = 500
 _LIST_PAGE = 5000
-_OURS = "review-sentiment:"
-_MOST_CHARACTERS = 20_000
+_OURS = re.compile(r"review-sentiment(?:\[(?P<name>[\w-]+)\])?: (?P<labels>.+)")
+"""Description of a project of ours, by which it is found again."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,16 @@ class LabelStudio:
         self._lock = lock
         self._answers: dict[int, dict[str, str]] = {}
 
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self._to.url
+
+    @property
+    def transport(self) -> Any:
+        """How it is reached, where a test said so."""
+        return self._to.transport
+
     def wait(self) -> None:
         """Return once it answers, knowing that it takes the token.
 
@@ -74,16 +85,17 @@ class LabelStudio:
         self._to.wait()
         self._to.ask("GET", "/api/current-user/whoami")
 
-    def ensure_project(self, labels: LabelSet, people: int = 1) -> int:
+    def ensure_project(self, labels: LabelSet, people: int = 1, name: str = "") -> int:
         """Id of the project for a label set; made where there is none, as in an empty database.
 
         Args:
             labels: The classes that reviewers choose from.
             people: How many people are asked about each item.
+            name: A word that tells apart projects for the same labels.
         """
-        marker = f"{_OURS} {labels}"
+        marker = f"review-sentiment{name and f'[{name}]'}: {labels}"
         wanted = {
-            "title": title_of(labels),
+            "title": title_of(labels, name),
             "description": marker,
             "label_config": labelling_page(labels),
             "expert_instruction": instructions(labels),
@@ -105,13 +117,19 @@ class LabelStudio:
         self._answers[number] = answers(labels)
         return number
 
-    def send(self, project: int, items: Sequence[Mapping[str, Any]]) -> Sent:
+    def send(
+        self,
+        project: int,
+        items: Sequence[Mapping[str, Any]],
+        votes: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    ) -> Sent:
         """Send what the project does not hold yet; goes on after the service was down.
 
         Args:
             project: Its id.
             items: With `item_id`, `review_body` and, where there are, `title`, `queue` and
                 `inclusion_probability`. Nothing else of them leaves: no label of a model.
+            votes: By item id, what was voted already, as the API takes annotations.
 
         Raises:
             UserError: If the service is down for longer than we wait; run again, it goes on.
@@ -119,13 +137,15 @@ class LabelStudio:
         wanted = {str(item["item_id"]): item for item in items}
         refused: dict[str, str] = {}
         with self._alone():
-            before = {item for _, item in self._tasks(project)}
+            before = self.tasks(project).keys()
             missing: list[dict[str, Any]] | None = None
 
             def step() -> bool:
                 nonlocal missing
                 if missing is None:
                     missing = self._missing(project, wanted, refused)
+                    for task in missing if votes else ():
+                        task["annotations"] = votes.get(task["data"]["item_id"], [])
                 try:
                     self._import(project, missing[:_CHUNK], refused)
                 except Lost:
@@ -142,7 +162,15 @@ class LabelStudio:
 
     def item_ids(self, project: int) -> set[str]:
         """The items that the project holds."""
-        return {item for _, item in self._tasks(project)}
+        return set(self.tasks(project))
+
+    def tasks(self, project: int) -> dict[str, int]:
+        """The items that the project holds, each with the id of its task."""
+        return {item: task for task, item in self._tasks(project)}
+
+    def people(self) -> dict[str, int]:
+        """Everyone who has an account, by e-mail address, with the number of it."""
+        return {one["email"].strip().lower(): one["id"] for one in self._listed("/api/users")}
 
     def read_votes(self, project: int) -> list[RawVote]:
         """All votes of a project, oldest first, by class name or `cannot_tell`.
@@ -151,10 +179,10 @@ class LabelStudio:
         those who count to judge: an answer that is none as it is stored, an empty one as "".
         """
         known = self._answers.get(project) or self._answers_of(project)
-        people = {one["id"]: one["email"].strip().lower() for one in self._listed("/api/users")}
+        people = {number: email for email, number in self.people().items()}
         path = f"/api/projects/{project}/export?exportType=JSON&download_all_tasks=false"
         votes = [
-            _vote(task, annotation, known, people)
+            vote_in(task, annotation, known, people)
             for task in self._to.ask("GET", path)
             for annotation in task.get("annotations") or []
         ]
@@ -192,7 +220,7 @@ class LabelStudio:
 
     def _projects(self) -> list[dict[str, Any]]:
         found = self._listed("/api/projects?page_size=100")
-        return [one for one in found if str(one.get("description") or "").startswith(_OURS)]
+        return [one for one in found if _OURS.fullmatch(one.get("description") or "")]
 
     def _listed(self, path: str) -> list[dict[str, Any]]:
         """All of a list that may come in pages."""
@@ -233,7 +261,7 @@ class LabelStudio:
             if item in there and item in wanted:
                 self._delete_task(task)
             there.add(item)
-        return [_task(item) for name, item in wanted.items() if name not in {*there, *refused}]
+        return [task_of(item) for name, item in wanted.items() if name not in {*there, *refused}]
 
     def _import(
         self, project: int, tasks: Sequence[Mapping[str, Any]], refused: dict[str, str]
@@ -263,52 +291,23 @@ class LabelStudio:
         return True
 
     def _answers_of(self, project: int) -> dict[str, str]:
-        marker = self._to.ask("GET", f"/api/projects/{project}").get("description") or ""
-        if not marker.startswith(_OURS):
+        said = self._to.ask("GET", f"/api/projects/{project}").get("description") or ""
+        if (found := _OURS.fullmatch(said)) is None:
             raise UserError(f"project {project} of Label Studio is none of ours; name another")
-        return answers(LabelSet.parse(marker.removeprefix(_OURS).strip()))
+        return answers(LabelSet.parse(found["labels"]))
 
 
-def _task(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The task of an item: what is shown, and how it came to be drawn."""
-    shown = {name: clean(item.get(name)) for name in ("title", "review_body")}
-    kept = ("queue", "inclusion_probability", "model_version")
-    meta = {name: item[name] for name in kept if item.get(name) is not None}
-    return {"data": {"item_id": str(item["item_id"]), **shown}, "meta": meta}
+def connect(state: Path | None = None, **settings: Any) -> LabelStudio:
+    """The client of the service that the environment names, or else of this machine's.
 
-
-def clean(text: Any) -> str:
-    """Text as every database takes it: never null, no NUL, no half of a character."""
-    whole = str(text or "").replace("\0", "").encode("utf-8", "replace").decode()
-    return whole[:_MOST_CHARACTERS]
-
-
-def _vote(
-    task: Mapping[str, Any],
-    annotation: Mapping[str, Any],
-    known: Mapping[str, str],
-    people: Mapping[int, str],
-) -> RawVote:
-    by = annotation.get("completed_by")
-    number = by.get("id") if isinstance(by, dict) else by
-    person = people.get(number) or f"user {number}"
-    stored = "" if annotation.get("was_cancelled") else _stored(annotation.get("result"))
-    return RawVote(
-        item_id=str(task["data"].get("item_id", "")),
-        annotation_id=str(annotation.get("unique_id") or annotation["id"]),
-        person=person,
-        label=known.get(stored, stored),
-        updated_at=datetime.fromisoformat(annotation["updated_at"]),
-        lead_seconds=annotation.get("lead_time"),
-    )
-
-
-def _stored(result: Any) -> str:
-    """The one answer of a vote; whatever else there is, as text."""
-    said = [
-        choice
-        for part in (result if isinstance(result, list) else [])
-        if isinstance(part, dict) and part.get("from_name") == CHOICE
-        for choice in (part.get("value") or {}).get("choices") or []
-    ]
-    return str(said[0]) if len(said) == 1 else " + ".join(map(str, said))
+    Args:
+        state: The runs' state folder; the one of the environment where None.
+        **settings: Further ones of `Connection`, such as `patience`.
+    """
+    lock = review_folder() / "sending.lock" if state is None else state / "review" / "sending.lock"
+    state = state or state_folder()
+    if url := os.environ.get(URL):
+        return LabelStudio(url, os.environ.get(TOKEN, ""), lock, **settings)
+    service = Service(state, port_of(state))
+    remedy = f"it is not the one of {state / 'secrets'}: does another folder's service run there?"
+    return LabelStudio(service.url, service.token, lock, remedy=remedy, **settings)

@@ -1,6 +1,7 @@
 """The page on which a review is labelled: text, answers, keys and instructions."""
 
 from html import escape
+from typing import Any
 from xml.etree import ElementTree
 
 from components.shared.records.labels import LabelSet
@@ -24,6 +25,13 @@ def answers(labels: LabelSet) -> dict[str, str]:
     check_answers(labels)
     stored = {str(value): name for name, value in zip(labels.names, labels.values, strict=True)}
     return stored | {CANNOT_TELL: CANNOT_TELL}
+
+
+def vote_of(labels: LabelSet, answer: str, seconds: float = 1.0) -> dict[str, Any]:
+    """The vote that the page would send for an answer: a class name or `cannot_tell`."""
+    stored = next(value for value, name in answers(labels).items() if name == answer)
+    part = {"from_name": CHOICE, "to_name": TEXT, "type": "choices"}
+    return {"result": [part | {"value": {"choices": [stored]}}], "lead_time": seconds}
 
 
 def labelling_page(labels: LabelSet) -> str:
@@ -55,7 +63,7 @@ def instructions(labels: LabelSet) -> str:
     )
 
 
-def title_of(labels: LabelSet) -> str:
+def title_of(labels: LabelSet, name: str = "") -> str:
     """The project's name; Label Studio takes 50 characters."""
-    title = f"Reviews: {', '.join(labels.names)}"
+    title = f"{name.capitalize() or 'Reviews'}: {', '.join(labels.names)}"
     return title if len(title) <= 50 else f"{title[:49]}…"

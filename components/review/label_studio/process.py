@@ -11,7 +11,6 @@ from pathlib import Path
 
 import httpx
 
-from components.review.label_studio.client import LabelStudio
 from components.shared.machine.errors import UserError
 from components.shared.machine.ports import free_port
 from components.shared.machine.secret_file import secret_of
@@ -19,9 +18,6 @@ from components.shared.machine.secret_file import secret_of
 HOST, PORT = "127.0.0.1", 8181
 ADMINISTRATOR = "review@localhost.localdomain"
 """Who the pipeline is in Label Studio, and who looks after it; no message is ever sent there."""
-
-URL, TOKEN = "LABEL_STUDIO_URL", "LABEL_STUDIO_TOKEN"
-"""Environment variables with the address and token of a service that runs elsewhere."""
 
 VENV = "LABEL_STUDIO_VENV"
 """Environment variable with the folder of Label Studio's virtual environment."""
@@ -85,21 +81,6 @@ class Service:
         }
 
 
-def connect(state: Path, **settings: object) -> LabelStudio:
-    """The client of the service that the environment names, or else of this machine's.
-
-    Args:
-        state: The runs' state folder.
-        **settings: Further ones of the client, such as `patience`.
-    """
-    lock = Path(os.environ.get("REVIEW_DIR") or state / "review") / "sending.lock"
-    if url := os.environ.get(URL):
-        return LabelStudio(url, os.environ.get(TOKEN, ""), lock, **settings)
-    service = Service(state, _port_of(state))
-    remedy = f"it is not the one of {state / 'secrets'}: does another folder's service run there?"
-    return LabelStudio(service.url, service.token, lock, remedy=remedy, **settings)
-
-
 @contextmanager
 def label_studio(state: Path, port: int = PORT, within: float = 300.0) -> Iterator[Service]:
     """Run the service while the body runs; its data stays for the next time.
@@ -122,7 +103,7 @@ def label_studio(state: Path, port: int = PORT, within: float = 300.0) -> Iterat
         lock.acquire()
     except Timeout:
         raise UserError(
-            f"the review service of {state} runs already, at {Service(state, _port_of(state)).url};"
+            f"the review service of {state} runs already, at {Service(state, port_of(state)).url};"
             " use that one, or stop it where it was started (Ctrl+C)"
         ) from None
     with lock:
@@ -159,8 +140,8 @@ def installed_python(environment: Mapping[str, str] = os.environ) -> Path:
     return python
 
 
-def _port_of(state: Path) -> int:
-    """Where the service of this folder runs, or ran last."""
+def port_of(state: Path) -> int:
+    """The port where the service of this folder runs, or ran last."""
     with suppress(OSError, ValueError):
         return int((Service(state).folder / "port").read_text())
     return PORT

@@ -5,6 +5,7 @@ import pytest
 
 from components.review.label_studio import client as clients
 from components.review.label_studio.client import LabelStudio, Sent
+from components.review.label_studio.tasks import clean
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import SENTIMENTS, LabelSet
 from tests.stand_ins.label_studio import TOKEN, LabelStudioStandIn
@@ -58,7 +59,13 @@ def test_the_project_is_made_once_and_follows_its_settings(service, client):
     assert "PATCH /api/projects/1" not in service.requests
     assert client.ensure_project(SENTIMENTS, 5) == first
     assert service.projects[first]["maximum_annotations"] == 5
-    assert client.ensure_project(LabelSet.parse("bad good"), 2) != first
+    others = [
+        client.ensure_project(LabelSet.parse("bad good"), 2),
+        client.ensure_project(SENTIMENTS, 2, "adjudication"),
+        client.ensure_project(LabelSet.parse("bad good"), 2, "adjudication"),
+    ]
+    assert len({first, *others}) == len(service.projects) == 4
+    assert service.projects[others[1]]["title"] == "Adjudication: negative, neutral, positive"
 
 
 def test_sent_twice_makes_no_doubles(service, client, monkeypatch):
@@ -136,7 +143,7 @@ def test_one_bad_item_is_named_and_the_others_are_sent(service, client):
     ("text", "taken"), [("a\0b", "ab"), (None, ""), ("\ud800x", "?x"), ("<b>&", "<b>&")]
 )
 def test_text_that_a_database_refuses_is_cleaned(text, taken):
-    assert clients.clean(text) == taken
+    assert clean(text) == taken
 
 
 def test_votes_are_read_by_name_with_who_and_when(service, client):
@@ -203,7 +210,7 @@ def test_a_personal_token_is_refreshed_when_its_access_has_grown_old(service):
     service.refresh_token = "d.e.f"
     service.access += 1
     with pytest.raises(UserError, match="does not accept the token"):
-        client.item_ids(project)
+        client.tasks(project)
 
 
 def test_a_refusal_says_what_was_said(service, client):

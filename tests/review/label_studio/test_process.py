@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from components.review.label_studio.process import TOKEN, URL, Service, connect, label_studio
+from components.review.label_studio.client import TOKEN, URL, connect
+from components.review.label_studio.process import Service, label_studio
 from components.shared.machine.errors import UserError
 
 # Takes the place of Label Studio's interpreter: answers on its port, and says what it was told.
@@ -63,7 +64,7 @@ def test_secrets_and_folder_stay_for_the_next_start(tmp_path):
         one = environment_of(first)
     with label_studio(state, port=0) as second:
         two = environment_of(second)
-        assert connect(state)._to.url == second.url
+        assert connect(state).url == second.url
     for name in ("REVIEW_TOKEN", "REVIEW_PASSWORD", "LABEL_STUDIO_BASE_DATA_DIR"):
         assert one[name] == two[name]
 
@@ -103,7 +104,7 @@ def test_a_service_elsewhere_is_named_by_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv(URL, "https://kubeflow.example.org/review/")
     monkeypatch.setenv(TOKEN, "a.b.c")
     client = connect(tmp_path, patience=3)
-    assert (client._to.url, client._to.token) == ("https://kubeflow.example.org/review", "a.b.c")
+    assert (client.url, client._to.token) == ("https://kubeflow.example.org/review", "a.b.c")
     assert client._to.patience == 3
     assert not (tmp_path / "secrets").exists()
 

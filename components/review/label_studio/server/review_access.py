@@ -71,6 +71,8 @@ class PlatformSignIn:
                 return _refused(f"the header {header} names nobody by an e-mail address")
             if getattr(request.user, "email", "") != email:
                 _sign_in(request, email)
+            if request.user.is_staff:
+                return _refused("an administrator signs in by password, not through the platform")
         return self.get_response(request)
 
 
@@ -125,11 +127,16 @@ def _instead(request: HttpRequest, path: str, person: Any) -> HttpResponse | Non
         return JsonResponse([UserSerializer(person).data], safe=False)
     if request.method == "GET" and _LISTS.fullmatch(path) and "labeling" not in request.GET:
         from projects.models import Project
+        from tasks.models import Task
 
-        newest = Project.objects.filter(organization=request.user.active_organization).last()
-        if newest is not None:
+        project = Project.objects.filter(organization=person.active_organization).last()
+        open_tasks = Task.objects.filter(project__organization=person.active_organization)
+        waiting = open_tasks.filter(is_labeled=False).exclude(annotations__completed_by=person)
+        if task := waiting.order_by("-project_id").first():
+            project = task.project
+        if project is not None:
             prefix = settings.FORCE_SCRIPT_NAME or ""
-            return HttpResponseRedirect(f"{prefix}/projects/{newest.pk}/data?labeling=1")
+            return HttpResponseRedirect(f"{prefix}/projects/{project.pk}/data?labeling=1")
     return None
 
 
