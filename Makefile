@@ -37,7 +37,7 @@ IMAGE_TAG ?= 0.1.0
 IMAGE_BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell $(tool) info >/dev/null 2>&1 && echo yes),$(tool))))
 # Further arguments of its `build`, e.g. IMAGE_OPTIONS='--build-arg EXTRAS=minilm'
 IMAGE_OPTIONS ?=
-IMAGES := steps training predictor
+IMAGES := steps training predictor review
 
 MODEL_NAME ?= review-sentiment
 APPROVED_BY ?= $(shell id -un)
@@ -152,6 +152,9 @@ $(REVIEW_VENV)/.installed: components/review/label_studio/requirements.txt
 	$(PYTHON) -m venv $(REVIEW_VENV)
 	$(call INSTALL_INTO,$(REVIEW_VENV)/bin/python,--requirement $<)
 	touch $@
+
+review-collect: $(INSTALLED) ## Send drawn reviews to Label Studio and collect the votes, once  [ARGS="--wait-minutes 60"]
+	$(REVIEW) collect --state '$(STATE)' $(ARGS)
 
 review-invite: $(INSTALLED) ## Print the link by which reviewers make an account
 	@$(REVIEW) invite --state '$(STATE)'

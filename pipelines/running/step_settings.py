@@ -40,6 +40,9 @@ SECRET_KEYS = ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLM
 MLFLOW_LOGIN_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 """Keys of the Secret with the login at MLflow, where it asks for one."""
 
+REVIEW_KEYS = ("LABEL_STUDIO_URL", "LABEL_STUDIO_TOKEN")
+"""Keys of the review service's Secret that reach the steps which ask it."""
+
 DATA_SECRET_KEYS: tuple[str, ...] = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"),
     *("AWS_DEFAULT_REGION", "HF_TOKEN"),
@@ -59,6 +62,7 @@ class StepSettings:
         cached: Whether a result may be reused for the same inputs. Never for a step with side
             effects, and not for ingest, whose input may have changed behind the same URI.
         launches: Whether the step starts pods of its own, in our images.
+        asks_reviewers: Whether it is given address and token of the review service.
     """
 
     cpu: str
@@ -68,6 +72,7 @@ class StepSettings:
     cached: bool = True
     gpu: bool = False
     launches: bool = False
+    asks_reviewers: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,9 @@ _SETTINGS: dict[str, StepSettings] = {
     "record-rollout": StepSettings("1", "2G", 15, cached=False),
     "select-review-items": StepSettings("1", "4G", 30, cached=False),
     # Killed and started again, it goes on where the service and the journal say it is.
-    "gather-review-votes": StepSettings("1", "2G", 24 * 60, retries=4, cached=False),
+    "gather-review-votes": StepSettings(
+        "1", "2G", 24 * 60, retries=4, cached=False, asks_reviewers=True
+    ),
     "resolve-review-votes": StepSettings("1", "4G", 30, cached=False),
     "monitor-answers": StepSettings("1", "4G", 30, cached=False),
     "draw-drift-page": StepSettings("1", "4G", 30, cached=False),
@@ -188,6 +195,10 @@ def place(task: PipelineTask) -> PipelineTask:
     if task.component_spec.name == "register-model":
         kubernetes.use_secret_as_volume(
             task, names.SIGNING_SECRET, names.SIGNING_PATH, optional=True
+        )
+    if settings.asks_reviewers:
+        kubernetes.use_secret_as_env(
+            task, names.REVIEW_SECRET, {key: key for key in REVIEW_KEYS}, optional=True
         )
     kubernetes.use_secret_as_env(
         task, names.FEATURE_STORE_SECRET, {key: key for key in SECRET_KEYS}

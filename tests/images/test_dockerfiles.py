@@ -10,6 +10,9 @@ from components.shared.machine.images import image_variables
 from tests.images.reader import ROOT, environment, in_order, labels, read_dockerfile
 
 IMAGES = ("steps", "training", "predictor")
+"""Those that hold our code; `review` holds Label Studio."""
+
+BUILT = (*IMAGES, "review")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
@@ -23,7 +26,7 @@ def test_each_image_of_the_code_has_a_dockerfile():
     images = (code.step_image(), code.training_image(1), code.predictor_image())
     named = [name.rsplit("/")[-1].split(":")[0] for name in images]
     assert tuple(named) == IMAGES
-    assert set(named) == {path.parent.name for path in ROOT.glob("images/*/Dockerfile")}
+    assert set(BUILT) == {path.parent.name for path in ROOT.glob("images/*/Dockerfile")}
 
 
 def test_make_names_the_images_as_the_code_does(monkeypatch):
@@ -32,11 +35,11 @@ def test_make_names_the_images_as_the_code_does(monkeypatch):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for name, value in image_variables().items():
         assert f"\n{name} ?= {value}\n" in makefile
-    assert f"\nIMAGES := {' '.join(IMAGES)}\n" in makefile
+    assert f"\nIMAGES := {' '.join(BUILT)}\n" in makefile
 
 
 def test_all_images_are_built_on_one_base_which_is_pinned():
-    defaults = {read_dockerfile(image).arguments[0].arguments for image in IMAGES}
+    defaults = {read_dockerfile(image).arguments[0].arguments for image in BUILT}
     assert len(defaults) == 1
     pinned = r"BASE_IMAGE=[\w./-]+:3\.11\.\d+-slim-bookworm(@sha256:[0-9a-f]{64})?"
     assert re.fullmatch(pinned, defaults.pop())

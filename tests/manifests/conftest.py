@@ -17,6 +17,7 @@ ROOTS += ("monitoring", "serving-by-hand", "base/katib/experiment.yaml")
 
 OPTIONS = ("default-runner", "enforce-pod-security", "feast-operator", "proxy")
 OPTIONS += ("pod-security-defaults", "single-node")
+OPTIONS += ("label-studio", "label-studio-sign-in")
 """Components that are in no overlay: a user adds them."""
 
 Manifest = dict[str, Any]

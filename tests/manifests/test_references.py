@@ -21,6 +21,10 @@ SECRETS = {
     "review-sentiment-object-store": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "review-sentiment-feast-operator": {"sql", "postgres"},
     ours.MLFLOW_LOGIN_SECRET: {*MLFLOW_LOGIN_KEYS, "MLFLOW_FLASK_SERVER_SECRET_KEY"},
+    ours.REVIEW_SECRET: {
+        *("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD"),
+        *("LABEL_STUDIO_URL", "LABEL_STUDIO_TOKEN", "REVIEW_PASSWORD", "SECRET_KEY"),
+    },
     ours.DATA_SECRET: {"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
 }
 """Secrets that a user makes, and their keys; manifests/README.md has the commands."""
@@ -105,6 +109,7 @@ def test_no_variable_that_looks_like_a_secret_has_a_value(objects):
 
 def test_every_image_is_pinned_and_one_that_is_built(objects):
     built = {images.step_image(), images.training_image(1), images.predictor_image()}
+    built.add(images.step_image().replace("/steps:", "/review:"))
     for image in {container["image"] for o in objects for container in containers_of(o)}:
         assert re.search(r":\d[\w.-]+$|@sha256:[0-9a-f]{64}$", image), image
         assert image in built or image.startswith("docker.io/library/postgres:")
@@ -114,7 +119,7 @@ def test_images_are_named_in_one_place(tmp_path):
     """The component reaches every pod, also those within custom kinds."""
     names = re.findall(r"name: (\S+)", (MANIFESTS / "images" / "kustomization.yaml").read_text())
     changed = [{"name": n, "newName": f"here/{i}", "newTag": "1"} for i, n in enumerate(names)]
-    built = build(write_kustomization(tmp_path, "gpu", images=changed))
+    built = build(write_kustomization(tmp_path, "gpu", ["label-studio"], images=changed))
     used = {container["image"] for o in built for container in containers_of(o)}
     assert used == {f"here/{n}:1" for n in range(len(names))}
 

@@ -53,10 +53,18 @@ def crd_validator(group, version, plural):
     crd = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     (served,) = [v for v in crd["spec"]["versions"] if v["name"] == version]
     schema = strict(served["schema"]["openAPIV3Schema"])
-    schema.setdefault("properties", {})["metadata"] = {"type": "object"}
+    # What every object has, whether a schema says so or not.
+    said = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}}
+    schema["properties"] = said | schema.get("properties", {}) | {"metadata": {"type": "object"}}
     # The stored status is the mock's own.
     schema["properties"]["status"] = {"type": "object"}
     return Draft202012Validator(schema)
+
+
+def plural_of(kind):
+    """The name of a kind in paths and CRDs."""
+    name = kind.lower()
+    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
 
 
 def faults_of(manifest):
@@ -64,7 +72,7 @@ def faults_of(manifest):
     if not CRDS.is_dir():
         pytest.skip(f"the published CRDs are not at {CRDS} (set CRDS_DIR)")
     group, _, version = manifest["apiVersion"].rpartition("/")
-    if validator := crd_validator(group, version, f"{manifest['kind'].lower()}s"):
+    if validator := crd_validator(group, version, plural_of(manifest["kind"])):
         return [f"{fault.json_path}: {fault.message}" for fault in validator.iter_errors(manifest)]
     try:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)

@@ -19,7 +19,7 @@ from components.review.label_studio.process import Service, port_of
 from components.review.label_studio.tasks import task_of, vote_in
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import locked
-from components.shared.machine.state import review_folder, state_folder
+from components.shared.machine.state import REVIEW_VARIABLE, state_folder
 from components.shared.records.labels import LabelSet
 from components.shared.records.votes import RawVote
 
@@ -304,8 +304,8 @@ def connect(state: Path | None = None, **settings: Any) -> LabelStudio:
         state: The runs' state folder; the one of the environment where None.
         **settings: Further ones of `Connection`, such as `patience`.
     """
-    lock = review_folder() / "sending.lock" if state is None else state / "review" / "sending.lock"
     state = state or state_folder()
+    lock = Path(os.environ.get(REVIEW_VARIABLE) or state / "review") / "sending.lock"
     if url := os.environ.get(URL):
         return LabelStudio(url, os.environ.get(TOKEN, ""), lock, **settings)
     service = Service(state, port_of(state))

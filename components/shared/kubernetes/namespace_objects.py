@@ -8,7 +8,8 @@ PART_OF = "review-sentiment"
 
 PART_OF_LABEL = "app.kubernetes.io/part-of"
 COMPONENT_LABEL = "app.kubernetes.io/component"
-"""Which of ours it is: pipeline-step, trial, training, batch, predictor, mlflow, feature-store.
+"""Which of ours it is: pipeline-step, trial, training, batch, predictor, mlflow, feature-store,
+label-studio.
 Network policies go by it."""
 
 SERVICE_ACCOUNT = "review-sentiment-pipeline"
@@ -40,6 +41,10 @@ MLFLOW_LOGIN_SECRET = "review-sentiment-mlflow-login"  # noqa: S105 - a name, no
 
 DATA_SECRET = "review-sentiment-data"  # noqa: S105 - a name, not a secret
 """Optional Secret with the credentials of reviews in object storage and of the model hub."""
+
+REVIEW_SECRET = "review-sentiment-label-studio"  # noqa: S105 - a name, not a secret
+"""Optional Secret of Label Studio: its database, its first account, and for the steps address and
+token."""
 
 STATE_CLAIM = "review-sentiment-state"
 """PersistentVolumeClaim (ReadWriteMany) of feature files, checkpoints and what trials read."""

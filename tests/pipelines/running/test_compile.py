@@ -113,7 +113,9 @@ def test_task_and_pod_of_a_step(compiled, pipeline, step, settings):
     assert authorities["mountPath"] == names.CA_PATH
     signing = [(one["secretName"], one["optional"]) for one in pod.get("secretAsVolume", [])]
     assert signing == ([(names.SIGNING_SECRET, True)] if step == "register-model" else [])
-    store, data, login = pod["secretAsEnv"]
+    *review, store, data, login = pod["secretAsEnv"]
+    asked = [(one["secretName"], one["optional"]) for one in review]
+    assert asked == ([(names.REVIEW_SECRET, True)] if settings.asks_reviewers else [])
     assert (login["secretName"], login["optional"]) == (names.MLFLOW_LOGIN_SECRET, True)
     assert {pair["envVar"] for pair in login["keyToEnv"]} == set(MLFLOW_LOGIN_KEYS)
     assert store["secretName"] == names.FEATURE_STORE_SECRET

@@ -1,6 +1,8 @@
 """A real Label Studio, its items, and two people who were invited to it."""
 
 import os
+import random
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from components.review.label_studio.client import LabelStudio, connect
 from components.review.label_studio.process import HOST, VENV, Service, label_studio
 from components.review.label_studio.reviewers import Account
+from components.shared.machine.errors import UserError
 from components.shared.machine.ports import free_port
 from components.shared.records.labels import SENTIMENTS
 
@@ -27,6 +30,14 @@ ADVICE = (
     "Label Studio is not installed beside ours: `make review-install` installs it, then set "
     f"{VENV} to its folder, .venv-review"
 )
+
+
+def unused_port():
+    """A port that no connection of this machine is given while the service takes its time."""
+    for port in range(random.randrange(10_000, 20_000), 30_000):
+        with suppress(UserError):
+            return free_port(HOST, port)
+    raise AssertionError("every port is taken")
 
 
 @dataclass
@@ -64,7 +75,7 @@ def label_studio_venv():
 @pytest.fixture(scope="module")
 def world(label_studio_venv, tmp_path_factory):
     state = tmp_path_factory.mktemp("state")
-    gateway = free_port(HOST, 0)
+    gateway = unused_port()
     variables = Service.variables
 
     def with_a_gateway(self):
@@ -75,7 +86,7 @@ def world(label_studio_venv, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Service, "variables", with_a_gateway)
         patch.delenv("REVIEW_DIR", raising=False)
-        with label_studio(state, port=0) as service:
+        with label_studio(state, port=unused_port()) as service:
             client = connect(state)
             client.wait()
             project = client.ensure_project(SENTIMENTS, 2)

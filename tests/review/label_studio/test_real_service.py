@@ -13,7 +13,7 @@ from components.review.label_studio.reviewers import Cast, cast_votes, emails
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import SENTIMENTS, LabelSet
 from components.shared.records.votes import keep_votes
-from tests.review.label_studio.conftest import ANNA, BO, ITEMS, PASSWORD
+from tests.review.label_studio.conftest import ANNA, BO, ITEMS, PASSWORD, unused_port
 
 pytestmark = pytest.mark.slow
 
@@ -110,7 +110,7 @@ def test_killed_in_the_middle_of_sending_it_goes_on_and_nothing_is_doubled(
         sent.append(client.send(project, items))
 
     def kill_while_sending():
-        with label_studio(tmp_path, port=0) as service:
+        with label_studio(tmp_path, port=unused_port()) as service:
             client = connect(tmp_path, patience=120)
             threads.append(
                 threading.Thread(target=send, args=(client, client.ensure_project(SENTIMENTS)))
