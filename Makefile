@@ -49,7 +49,7 @@ REVIEW_PORT ?= 8181
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run automl approve score serve site rollout ab-test traffic explain models cost verify ui lookup monitor test test-all lint format compile images push-images \
+.PHONY: help install run automl approve score serve site rollout ab-test traffic explain models cost verify ui lookup migrate-features monitor test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-automl bench-training bench-data bench-features bench-monitoring \
         bench-distributed bench-batch bench-explanations bench-log bench-serving bench-understanding sql sql-ddl discover sample constraints clean
@@ -178,6 +178,9 @@ cost: $(INSTALLED) ## Say what a run used and what it costs  [RUN=folder or id N
 lookup: $(INSTALLED) ## Read the champion's features of a review from the online store  REVIEW_ID=
 	@test -n "$(REVIEW_ID)" || { echo 'error: say which: make lookup REVIEW_ID=…' >&2; exit 2; }
 	$(BIN)/python -m pipelines.running.lookup --model-name '$(MODEL_NAME)' --state '$(STATE)' '$(REVIEW_ID)'
+
+migrate-features: $(INSTALLED) ## Move features of a former release into the stable views of the store
+	$(IN_STATE) $(BIN)/python -m components.features migrate
 
 monitor: $(INSTALLED) ## Say whether the champion's traffic drifted, and how right it is  [LOG=state/payloads SINCE= UNTIL= ARGS=]
 	@$(BIN)/python -m pipelines.running.monitor --model-name '$(MODEL_NAME)' --state '$(STATE)' \

@@ -1,19 +1,17 @@
-"""What `feast apply` registers: every version in the store's data folder.
+"""What `feast apply` registers: the views whose folders are in the store's data folder.
 
-The pipeline registers its own version; this file is for inspecting, repairing or pruning the store
-with Feast's own command line. Since `feast apply` deletes what its repository does not define, a
-version whose folder is gone leaves the registry too.
+The pipeline registers them too; this file is for inspecting or repairing the store with Feast's own
+command line. Since `feast apply` deletes what its repository does not define, it is refused as long
+as there are versions of features that were published under names of their own.
 """
 
 import os
 from pathlib import Path
 
-from feature_repo.definitions import VERSION_FILE, feature_objects, read_version
+from feature_repo.definitions import feature_objects
 
 _data = Path(os.environ["FEATURE_STORE_DIR"]).resolve() / "data"
-_by_name = {
-    f"{type(item).__name__}_{item.name}": item
-    for version_file in sorted(_data.glob(f"[!.]*/{VERSION_FILE}"))
-    for item in feature_objects(read_version(version_file.parent))
-}
+if any(_data.glob("*/version.json")):
+    raise SystemExit(f"{_data} holds features of former releases; migrate them first (README.md)")
+_by_name = {f"{type(item).__name__}_{item.name}": item for item in feature_objects(_data)}
 globals().update(_by_name)  # Feast collects the attributes of modules

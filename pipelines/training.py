@@ -37,6 +37,7 @@ def training_pipeline(
     bias_gate: str = "",
     model_name: str = "review-sentiment",
     approval: str = "auto",
+    as_of: str = "",
 ) -> None:
     """Ingest, prepare, store features, tune, train, evaluate, export, gate, register, promote.
 
@@ -67,6 +68,7 @@ def training_pipeline(
             `DPPL:positive:product_category<=0.1`; empty sets none.
         model_name: Name in the model registry.
         approval: `auto` promotes at once; `manual` registers and waits for approval.
+        as_of: Time up to which labels count, ISO 8601; empty is now.
     """
     scale = scale_of_environment()
     ingested = place(
@@ -109,6 +111,7 @@ def training_pipeline(
         retrieve_training_set(
             prepared=prepared.outputs["prepared"],
             feature_service=features.outputs["feature_service"],
+            as_of=as_of,
         )
     )
     options = tuning_pipeline(

@@ -77,6 +77,7 @@ def try_candidate(
     from components.automl.candidates import all_candidates
     from components.automl.task import read_task
     from components.automl.trials import try_candidate as try_it
+    from components.shared.machine.files import sha256_of_file
     from components.shared.machine.images import code_version
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -85,6 +86,7 @@ def try_candidate(
     facts = {
         "data_fingerprint": data_fingerprint,
         "feature_service": feature_service,
+        "training_set": sha256_of_file(training_set.path),
         "code_version": code_version(),
         "max_tokens": max_tokens,
     }

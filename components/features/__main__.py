@@ -1,7 +1,8 @@
-"""Command line of the features room: `python -m components.features lookup REVIEW_ID`."""
+"""Command line of the features room: look reviews up, list services, migrate a former store."""
 
 import argparse
 import json
+import logging
 
 from components.shared.machine.errors import UserError, exit_in_words
 
@@ -15,11 +16,17 @@ def main(arguments: list[str] | None = None) -> None:
     lookup = commands.add_parser("lookup", help="print the online features of reviews as JSON")
     lookup.add_argument("review_id", nargs="+", help="ids of reviews")
     lookup.add_argument(
-        "--feature-service", help="name of a feature service (default: the one published last)"
+        "--feature-service", help="name of a feature service (default: the newest tokenizer's)"
     )
-    commands.add_parser("services", help="list the feature services, the last one published last")
+    commands.add_parser("services", help="list the feature services, the newest last")
+    commands.add_parser(
+        "migrate", help="move features whose views' names end in a hash of the data into the views"
+    )
     options = parser.parse_args(arguments)
-    exit_in_words(lambda: _services() if options.command == "services" else _lookup(options))
+    if options.command == "lookup":
+        exit_in_words(lambda: _lookup(options))
+    else:
+        exit_in_words({"services": _services, "migrate": _migrate}[options.command])
 
 
 def _lookup(options: argparse.Namespace) -> None:
@@ -48,6 +55,15 @@ def _services() -> None:
     for service in sorted(services, key=lambda one: (one.created_timestamp, one.name)):
         lineage = " ".join(f"{name}={value}" for name, value in sorted(service.tags.items()))
         print(f"{service.name}  {lineage}")
+
+
+def _migrate() -> None:
+    """Say which versions were moved."""
+    from components.features.migrate import migrate
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    moved = migrate()
+    print(f"moved {', '.join(moved)}" if moved else "there is nothing to move")
 
 
 if __name__ == "__main__":

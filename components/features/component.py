@@ -18,14 +18,14 @@ def build_features(
     features_summary: Output[Artifact],
     metrics: Output[Metrics],
 ) -> NamedTuple("Outputs", [("feature_service", str)]):
-    """Tokenise reviews and publish them in the feature store, offline and online.
+    """Add what is new of the reviews, their texts, labels and tokens, to the feature store.
 
     Args:
         prepared: Prepared reviews (Parquet).
         base_model: `minilm`, a folder, or a hub id; its tokenizer is used.
         max_tokens: Most token ids of a review, special tokens included.
         data_fingerprint: Fingerprint of the ingested data, for lineage.
-        features: Token ids (Parquet), as registered.
+        features: Token ids of these reviews (Parquet).
         features_summary: What was published (JSON).
         metrics: Rows, lengths and durations.
 
@@ -50,7 +50,8 @@ def build_features(
     features.metadata["feature_service"] = result.feature_service
     features.metadata["tokenizer_fingerprint"] = result.tokenizer_fingerprint
     features.metadata["data_fingerprint"] = result.data_fingerprint
-    metrics.log_metric("rows", result.rows)
+    for name in ("rows", "new_texts", "new_labels", "tokenised", "other_texts"):
+        metrics.log_metric(name, getattr(result, name))
     metrics.log_metric("mean_tokens", result.mean_tokens)
     metrics.log_metric("truncated", result.truncated)
     metrics.log_metric("seconds", result.seconds)
@@ -67,6 +68,7 @@ def retrieve_training_set(
     feature_service: str,
     training_set: Output[Dataset],
     metrics: Output[Metrics],
+    as_of: str = "",
 ) -> None:
     """Read the training set through the feature store's point-in-time join.
 
@@ -74,7 +76,8 @@ def retrieve_training_set(
         prepared: Prepared reviews (Parquet): which ones to read.
         feature_service: Name that build_features returned.
         training_set: Labels, splits and token ids (Parquet), sorted by review.
-        metrics: Rows and duration.
+        metrics: Rows, and the labels among them that people gave; duration.
+        as_of: Time up to which labels count, ISO 8601; empty is now.
     """
     import logging
     from pathlib import Path
@@ -83,12 +86,46 @@ def retrieve_training_set(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     result = retrieve.retrieve_training_set(
-        Path(prepared.path), feature_service, Path(training_set.path)
+        Path(prepared.path), feature_service, Path(training_set.path), as_of
     )
     training_set.metadata["feature_service"] = feature_service
     training_set.metadata["sha256"] = result.sha256
     training_set.metadata["as_of"] = result.as_of
-    metrics.log_metric("rows", result.rows)
+    for name in ("rows", "corrected", "left_out"):
+        metrics.log_metric(name, getattr(result, name))
     for split, rows in result.rows_per_split.items():
         metrics.log_metric(f"rows_{split}", rows)
     metrics.log_metric("seconds", result.seconds)
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def add_corrections(
+    resolved: str,
+    corrections_summary: Output[Artifact],
+    metrics: Output[Metrics],
+) -> NamedTuple("Outputs", [("added", int)]):
+    """Add labels that people agreed on to the feature store, where they count from then on.
+
+    Args:
+        resolved: Folder of resolved labels, or one file of them (Parquet); empty adds nothing.
+        corrections_summary: What was added (JSON).
+        metrics: Labels, and reviews that the store did not know.
+
+    Returns:
+        How many labels the store did not know.
+    """
+    import logging
+    from pathlib import Path
+    from typing import NamedTuple
+
+    from components.features.corrections import add_resolved_labels
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    result = add_resolved_labels(resolved, Path(corrections_summary.path))
+    for name in ("resolved", "added", "new_reviews", "tokenised", "seconds"):
+        metrics.log_metric(name, getattr(result, name))
+
+    class Outputs(NamedTuple):
+        added: int
+
+    return Outputs(added=result.added)

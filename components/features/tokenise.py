@@ -1,16 +1,19 @@
 """From review text to token ids: whole batches through the Rust tokenizer, in bounded memory."""
 
+import contextlib
 import hashlib
 import itertools
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from components.shared.machine.base_model import load_tokenizer
 from components.shared.machine.errors import UserError
@@ -28,6 +31,7 @@ TOKENS_SCHEMA = pa.schema(
         pa.field("event_timestamp", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
         pa.field("n_tokens", pa.int32(), nullable=False),
+        pa.field("truncated", pa.bool_(), nullable=False),
     ]
 )
 """What tokenisation writes: token ids with special tokens, truncated, unpadded."""
@@ -78,8 +82,8 @@ class ReviewTokenizer:
         self._core.enable_truncation(max_tokens)
         self._frame = _frame_of_word_pieces(self._core)
 
-    def encode(self, texts: list[str]) -> tuple[pa.ListArray, int]:
-        """Token ids of each `model_text` [n] as list<int32> [n], and how many were truncated."""
+    def encode(self, texts: list[str]) -> tuple[pa.ListArray, NDArray[np.bool_]]:
+        """Token ids of each `model_text` [n] as list<int32> [n], and which were truncated [n]."""
         if self._frame is not None and texts:
             return self._encode_by_word(texts, *self._frame)
         encodings = self._core.encode_batch_fast(texts)
@@ -88,10 +92,12 @@ class ReviewTokenizer:
         np.cumsum(lengths, out=offsets[1:])
         ids = itertools.chain.from_iterable(encoding.ids for encoding in encodings)
         values = np.fromiter(ids, dtype=np.int32, count=int(offsets[-1]))
-        truncated = sum(1 for encoding in encodings if encoding.overflowing)
+        truncated = np.array([bool(encoding.overflowing) for encoding in encodings], dtype=bool)
         return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values)), truncated
 
-    def _encode_by_word(self, texts: list[str], first: int, last: int) -> tuple[pa.ListArray, int]:
+    def _encode_by_word(
+        self, texts: list[str], first: int, last: int
+    ) -> tuple[pa.ListArray, NDArray[np.bool_]]:
         """As `encode`, but each distinct word of the batch is tokenised once, between two ids.
 
         Reviews repeat themselves: a batch has some twenty times as many words as distinct ones.
@@ -119,7 +125,7 @@ class ReviewTokenizer:
         out[offsets[1:] - 1] = last
         out[_ranges(offsets[:-1] + 1, cut)] = all_pieces[_ranges(row_ends[:-1], cut)]
         rows = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(out))
-        return rows, int((whole > cut).sum())
+        return rows, whole > cut
 
 
 def _frame_of_word_pieces(core: "Tokenizer") -> tuple[int, int] | None:
@@ -155,8 +161,12 @@ def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return shift + np.arange(len(shift))
 
 
-def tokenise_reviews(reviews: Path, tokenizer: ReviewTokenizer, tokens: Path) -> TokenCounts:
+def tokenise_reviews(
+    reviews: Path, tokenizer: ReviewTokenizer, tokens: Path, keep: Sequence[str] = ()
+) -> TokenCounts:
     """Tokenise a Parquet file of reviews, batch by batch, into another.
+
+    The columns that `keep` names are copied beside the tokens.
 
     Raises:
         UserError: If the file of reviews cannot be read or a review has no text.
@@ -166,29 +176,33 @@ def tokenise_reviews(reviews: Path, tokenizer: ReviewTokenizer, tokens: Path) ->
 
     started = time.perf_counter()
     rows = total = truncated = 0
-    columns = ["review_id", "event_timestamp", "title", "review_body"]
-    with (
-        open_reviews(reviews) as source,
-        pq.ParquetWriter(tokens, TOKENS_SCHEMA, compression="zstd") as sink,
-        tqdm(
-            total=source.metadata.num_rows, desc="Tokenising", unit=" reviews", delay=2, leave=False
-        ) as progress,
-    ):
+    columns = ["review_id", "event_timestamp", "title", "review_body", *keep]
+    with contextlib.ExitStack() as opened:
+        source = opened.enter_context(open_reviews(reviews))
+        schema = pa.schema([*TOKENS_SCHEMA, *(source.schema_arrow.field(name) for name in keep)])
+        sink = opened.enter_context(pq.ParquetWriter(tokens, schema, compression="zstd"))
+        progress = opened.enter_context(
+            tqdm(
+                total=source.metadata.num_rows,
+                desc="Tokenising",
+                unit=" reviews",
+                delay=2,
+                leave=False,
+            )
+        )
         for batch in source.iter_batches(BATCH_ROWS, columns=columns):
             texts = list(
                 map(model_text, batch["title"].to_pylist(), batch["review_body"].to_pylist())
             )
             input_ids, cut = tokenizer.encode(texts)
             lengths = pa.array(np.diff(input_ids.offsets.to_numpy()), pa.int32())
-            written = pa.record_batch(
-                [batch["review_id"], batch["event_timestamp"], input_ids, lengths],
-                schema=TOKENS_SCHEMA,
-            )
+            made = [batch["review_id"], batch["event_timestamp"], input_ids, lengths, pa.array(cut)]
+            written = pa.record_batch([*made, *(batch[name] for name in keep)], schema=schema)
             check_tokens(written, tokenizer.vocab_size, tokenizer.max_tokens, reviews)
             sink.write_batch(written)
             rows += len(texts)
             total += int(input_ids.offsets[-1].as_py())
-            truncated += cut
+            truncated += int(cut.sum())
             progress.update(len(texts))
     seconds = time.perf_counter() - started
     logger.info("Tokenised %d reviews in %.1f s, %d truncated", rows, seconds, truncated)

@@ -46,7 +46,10 @@ SIGNING_KEY = "SIGNING_KEY"
 
 logger = logging.getLogger(__name__)
 
-LINEAGE = ("data_fingerprint", "feature_service", "code_version", "pipeline_run", "base_model")
+LINEAGE = (
+    *("data_fingerprint", "feature_service", "training_set"),
+    *("code_version", "pipeline_run", "base_model"),
+)
 """The facts that every version carries as tags."""
 
 SCORES = ("accuracy", "macro_f1")

@@ -115,6 +115,7 @@ def fine_tune_classifier(
         model_name: Registered model, and the experiment in MLflow.
     """
     from components.report.curves_page import write_training_curves
+    from components.shared.machine.files import sha256_of_file
     from components.shared.machine.images import code_version
     from components.shared.records.model_folder import read_class_names
     from components.training.fine_tune import fine_tune_at_scale
@@ -127,6 +128,7 @@ def fine_tune_classifier(
         {
             "data_fingerprint": data_fingerprint,
             "feature_service": feature_service,
+            "training_set": sha256_of_file(training_set.path),
             "code_version": code_version(),
             "base_model": base_model,
             "model_name": model_name,

@@ -25,10 +25,10 @@ _PROMPT, _GOES_ON = "sql> ", "...> "
 
 @dataclass(frozen=True)
 class Moment:
-    """The data that `AS_OF` means, and the feature service that divides them into splits."""
+    """The data that `AS_OF` means, and the training set that divides them into splits."""
 
     data: DataSet
-    feature_service: str = ""
+    training_set: str = ""
     said: str = "the newest data"
 
 
@@ -111,7 +111,7 @@ def find_moment(as_of: str, model_name: str) -> Moment:
     fingerprint = tags.get("data_fingerprint", "")
     for data in reversed(ingested):
         if data.fingerprint == fingerprint:
-            return Moment(data, tags.get("feature_service", ""), f"the data of {said}")
+            return Moment(data, _training_set(tags), f"the data of {said}")
     raise UserError(
         f"the data of {said} (fingerprint {fingerprint or 'unknown'}) are not in the catalogue; "
         f"ingest them again: `{make_command('run', DATA='…')}`"
@@ -158,16 +158,26 @@ def _facts_of(as_of: str, model_name: str) -> tuple[dict[str, str], str]:
 
 def _splits(moment: Moment) -> Path | None:
     """The feature store's file with split and copies of each review of a version."""
-    from components.shared.machine.feature_store import versions_dir
-    from feature_repo.definitions import LABELS_FILE
+    from components.shared.machine.feature_store import data_dir, training_sets_dir
 
-    if not moment.feature_service:
+    if not moment.training_set:
         return None
-    file = versions_dir() / moment.feature_service.rpartition("_")[2] / LABELS_FILE
-    if not file.is_file():
-        print(f"the splits of {moment.said} are gone: {file} is missing", file=sys.stderr)
-        return None
-    return file
+    file = training_sets_dir() / f"{moment.training_set}.parquet"
+    # Where a former release kept them, which left them there: `make migrate-features` moves them.
+    former = data_dir() / moment.training_set / "review_labels.parquet"
+    for found in (file, former):
+        if found.is_file():
+            return found
+    print(f"the splits of {moment.said} are gone: {file} is missing", file=sys.stderr)
+    return None
+
+
+def _training_set(tags: dict[str, str]) -> str:
+    """Under which name the feature store remembers the training set of a version or run.
+
+    Up to release 1 the name of the feature service ended in it.
+    """
+    return tags.get("training_set", "")[:20] or tags.get("feature_service", "").rpartition("_")[2]
 
 
 def _named(query: str) -> str:

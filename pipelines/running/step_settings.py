@@ -116,7 +116,9 @@ _SETTINGS: dict[str, StepSettings] = {
     "explore-reviews": StepSettings("1", "4G", 60),
     "browse-reviews": StepSettings("1", "4G", 30),
     "build-features": StepSettings("2", "4G", 60, cached=False),
-    "retrieve-training-set": StepSettings("1", "4G", 30),
+    # What it reads goes by the clock and by what people said since.
+    "retrieve-training-set": StepSettings("1", "4G", 30, cached=False),
+    "add-corrections": StepSettings("1", "4G", 30, cached=False),
     "chosen-hyperparameters": StepSettings("1", "1G", 10),
     "tune-hyperparameters": _LAUNCHES,
     "open-budget": StepSettings("1", "1G", 10, cached=False),

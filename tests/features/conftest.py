@@ -2,10 +2,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components.features.publish import build_features
 from components.shared.machine.files import write_parquet
+from components.shared.records.labels import SENTIMENTS
 from components.shared.records.reviews import PREPARED_SCHEMA, SPLITS
 from tests.conftest import WORDS
 
@@ -33,6 +35,20 @@ def make_prepared(tmp_path):
         table = pa.table(whole, schema=PREPARED_SCHEMA)
         path = tmp_path / f"prepared-{seed}-{rows}.parquet"
         write_parquet(path, table)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Writes a prepared file again with other columns, each a function of a row."""
+
+    def make(prepared, name, labels=SENTIMENTS, **columns):
+        rows = pq.read_table(prepared).to_pylist()
+        rows = [row | {key: value(row) for key, value in columns.items()} for row in rows]
+        path = tmp_path / f"{name}.parquet"
+        write_parquet(path, pa.Table.from_pylist(rows, schema=labels.on(PREPARED_SCHEMA)))
         return path
 
     return make

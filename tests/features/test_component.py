@@ -1,7 +1,11 @@
 import pyarrow.parquet as pq
 from kfp.dsl import Metrics
 
-from components.features.component import build_features, retrieve_training_set
+from components.features.component import (
+    add_corrections,
+    build_features,
+    retrieve_training_set,
+)
 from components.shared.machine.files import read_json
 
 
@@ -28,7 +32,18 @@ def test_the_steps_hand_over_the_feature_service(store_dir, make_prepared, tiny_
         feature_service=outputs.feature_service,
         training_set=training_set,
         metrics=more,
+        as_of="2024-03-01",
     )
     assert pq.ParquetFile(training_set.path).metadata.num_rows == 30
     assert len(training_set.metadata["sha256"]) == 64
+    assert training_set.metadata["as_of"] == "2024-03-01T00:00:00+00:00"
+    assert (more.metadata["corrected"], more.metadata["left_out"]) == (0, 0)
     assert more.metadata["rows_train"] + more.metadata["rows_validation"] == 20
+
+
+def test_without_resolved_labels_nothing_is_corrected(store_dir, tmp_path):
+    summary, metrics = (Metrics(uri=str(tmp_path / name)) for name in "sm")
+    outputs = add_corrections.python_func(resolved="", corrections_summary=summary, metrics=metrics)
+    assert outputs.added == metrics.metadata["resolved"] == 0
+    assert read_json(summary.path)["feature_service"] == ""
+    assert not store_dir.exists()

@@ -29,7 +29,9 @@ _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 # What databases say when another process made the same table or row a moment earlier, or is
 # writing just now: worth another attempt, unlike a wrong password.
 _PASSING_CONFLICT = re.compile(
-    r"already exists|duplicate key|database is locked|deadlock|could not serialize", re.IGNORECASE
+    r"already exists|duplicate key|UNIQUE constraint|database is locked|deadlock"
+    r"|could not serialize|concurrent appl",
+    re.IGNORECASE,
 )
 
 
@@ -38,9 +40,14 @@ def store_dir() -> Path:
     return Path(os.environ.get(DIR_VARIABLE) or "state/features").expanduser().resolve()
 
 
-def versions_dir() -> Path:
-    """Absolute folder with one immutable folder of Parquet files per feature version."""
+def data_dir() -> Path:
+    """Absolute folder of the views' folders, each of immutable Parquet files."""
     return store_dir() / "data"
+
+
+def training_sets_dir() -> Path:
+    """Absolute folder of the spines of training sets: their reviews, splits and labels."""
+    return store_dir() / "training_sets"
 
 
 def store_config() -> Path:
@@ -94,7 +101,7 @@ def open_store() -> "FeatureStore":
 
 def open_existing_store() -> "FeatureStore":
     """Open the feature store to read it; `UserError` also if nothing was published there yet."""
-    if not versions_dir().is_dir():
+    if not data_dir().is_dir():
         why = f"there is no feature store in {store_dir()}"
         raise UserError(f"{why}; run the pipeline first or set {DIR_VARIABLE}")
     return open_store()

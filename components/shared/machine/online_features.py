@@ -1,9 +1,11 @@
 """Read features of single reviews from the online store."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.feature_store import open_store
+from feature_repo.definitions import SERVICE
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -29,9 +31,10 @@ def online_features(
     try:
         service = store.get_feature_service(feature_service)
     except FeastObjectNotFoundException:
-        raise UserError(
-            f"feature service {feature_service} is not registered; run the pipeline first"
-        ) from None
+        remedy = "run the pipeline first"
+        if re.search("_[0-9a-f]{12}$", feature_service):  # as names ended up to release 1
+            remedy = "if a former release made it: python -m components.features migrate"
+        raise UserError(f"feature service {feature_service} is not registered; {remedy}") from None
     keys = [{"review_id": review_id} for review_id in review_ids]
     columns = store.get_online_features(features=service, entity_rows=keys).to_dict()
     rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
@@ -39,8 +42,13 @@ def online_features(
 
 
 def latest_feature_service(store: "FeatureStore") -> str:
-    """Name of the feature service that was registered last; `UserError` if there is none."""
+    """Name of the service of the newest tokenizer; `UserError` if there is none.
+
+    Where only labels of other classes than the default ones are, the one registered last.
+    """
     services = store.list_feature_services()
+    if any(service.name == SERVICE for service in services):
+        return SERVICE
     if not services:
         raise UserError("the feature store is empty; run the pipeline first")
     return max(services, key=lambda service: (service.created_timestamp, service.name)).name

@@ -4,11 +4,11 @@ import pytest
 
 from components.shared.machine.errors import UserError
 from components.shared.machine.feature_store import (
+    data_dir,
     open_existing_store,
     open_store,
     store_config,
     store_dir,
-    versions_dir,
 )
 
 POSTGRES = Path(__file__).parents[3] / "feature_repo" / "feature_store.postgres.yaml"
@@ -19,7 +19,7 @@ def test_the_folder_is_absolute_whatever_the_working_directory(tmp_path, monkeyp
     monkeypatch.delenv("FEATURE_STORE_DIR", raising=False)
     assert store_dir() == tmp_path / "state" / "features"
     monkeypatch.setenv("FEATURE_STORE_DIR", "elsewhere")
-    assert versions_dir() == tmp_path / "elsewhere" / "data"
+    assert data_dir() == tmp_path / "elsewhere" / "data"
 
 
 def test_a_configuration_that_cannot_be_used_is_named(store_dir, monkeypatch):

@@ -1,0 +1,207 @@
+"""Labels that people agreed on go into the feature store, where they count from then on."""
+
+import dataclasses
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from components.features.additions import add_texts, add_tokens
+from components.features.online import CHECKED
+from components.features.publish import register_and_copy
+from components.features.tokenise import ReviewTokenizer
+from components.features.views import (
+    DIGEST,
+    LABELS_SCHEMA,
+    Added,
+    add,
+    adding,
+    connection,
+    copy_to,
+    moment,
+    newest_as_of,
+    remember,
+    show,
+)
+from components.shared.machine.errors import UserError
+from components.shared.machine.feature_store import data_dir
+from components.shared.machine.files import read_parquet, write_json
+from components.shared.records.labels import labels_of_file
+from components.shared.records.resolved_labels import resolved_labels_schema
+from feature_repo.definitions import TEXT_VIEW, TOKENS_VIEW, labels_view, service_name, views_in
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CorrectionsSummary:
+    """What became of resolved labels."""
+
+    resolved: int  # rows that were read
+    added: int  # labels that the store did not know yet
+    new_reviews: int  # reviews that it did not know yet: their texts were added
+    tokenised: int  # of them, those whose tokens were added
+    feature_service: str  # the service that reads the labels with the newest tokenizer; may be ''
+    seconds: float
+
+
+def add_resolved_labels(resolved: str | Path, summary: Path | None = None) -> CorrectionsSummary:
+    """Add resolved labels, and the texts and tokens of reviews that the store does not know.
+
+    A label belongs to the newest text of its review that the store holds. It counts from its
+    `event_timestamp` on, and at the earliest after what the data say; but where a training set was
+    retrieved as of a later time, from now on, so that this one can be retrieved again. Labels that
+    people took back give way to those of the data. What was added before is not added again.
+
+    Args:
+        resolved: A Parquet file of resolved labels, or a folder of such files; empty adds nothing.
+        summary: JSON file for what was added.
+
+    Raises:
+        UserError: If the place or a file cannot be read, or a label is of none of its classes.
+    """
+    started = time.perf_counter()
+    files = _files(resolved)
+    rows = added = new_reviews = tokenised = 0
+    service = ""
+    for file in files:
+        done = _add_file(file)
+        rows, added = rows + done.resolved, added + done.added
+        new_reviews, tokenised = new_reviews + done.new_reviews, tokenised + done.tokenised
+        service = done.feature_service
+    result = CorrectionsSummary(
+        rows, added, new_reviews, tokenised, service, round(time.perf_counter() - started, 3)
+    )
+    if summary:
+        write_json(summary, dataclasses.asdict(result))
+    logger.info(
+        "%d of %d resolved labels are new to the feature store, and %d of their reviews",
+        *(added, rows, new_reviews),
+    )
+    return result
+
+
+def _files(resolved: str | Path) -> list[Path]:
+    """The files at a place, in the order of their names, which is that of their times."""
+    if not str(resolved):
+        return []
+    parts = urlsplit(str(resolved))
+    if parts.scheme not in ("", "file"):
+        raise UserError(f"{resolved} is not on this machine; copy the resolved labels to a folder")
+    place = Path(parts.path)
+    if not place.exists():
+        raise UserError(f"{place} does not exist; run the review first")
+    return sorted(place.glob("*.parquet")) if place.is_dir() else [place]
+
+
+def _add_file(file: Path) -> CorrectionsSummary:
+    """Add the labels of one file."""
+    labels = labels_of_file(file)
+    table = read_parquet(file, resolved_labels_schema(labels))
+    wrong = sorted(set(table["sentiment"].unique().to_pylist()) - set(labels.values))
+    if wrong:
+        raise UserError(
+            f"{file} has the sentiment {wrong[0]}, which is not one of "
+            f"{', '.join(map(str, labels.values))}; resolve the votes again"
+        )
+    now = datetime.now(UTC)
+    with connection() as opened:
+        opened.register("resolved", table)
+        _show_spine(opened)
+        texts = add_texts(opened, now)
+        tokens, tokenizer = views_in(data_dir()), None
+        newest = [view for view in tokens if view.name.startswith(TOKENS_VIEW)][-1:]
+        for view in newest:
+            tokenizer = _tokenizer(view.facts)
+        tokenised = add_tokens(opened, tokenizer, now)[0].rows if tokenizer else 0
+        added = _add_labels(opened, str(labels), now)
+        service = service_name(newest[0].name, labels_view(str(labels))) if newest else ""
+        if added.rows and service:
+            ids = "SELECT review_id FROM resolved ORDER BY md5(review_id) LIMIT ?"
+            asked = opened.execute(ids, [CHECKED]).fetchall()
+            register_and_copy(service, [review_id for (review_id,) in asked])
+    return CorrectionsSummary(table.num_rows, added.rows, texts.rows, tokenised, service, 0.0)
+
+
+def _show_spine(opened: "DuckDBPyConnection") -> None:
+    """Show DuckDB `labelled`, resolved rows with their texts' digests, and `spine`, the new ones.
+
+    The store's own text counts where it knows the review: what people were shown is masked.
+    """
+    texts = show(opened, TEXT_VIEW)
+    opened.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE labelled AS
+        WITH newest AS (
+          SELECT DISTINCT ON (review_id) review_id, text_digest FROM {texts}
+          SEMI JOIN resolved USING (review_id)
+          ORDER BY event_timestamp DESC, created_timestamp DESC
+        )
+        SELECT r.*, coalesce(n.text_digest, {DIGEST}) AS text_digest,
+          n.review_id IS NULL AS unknown
+        FROM resolved AS r LEFT JOIN newest AS n USING (review_id)
+        """  # noqa: S608 - names of views
+    )
+    opened.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE spine AS
+        SELECT DISTINCT ON (review_id) * FROM labelled WHERE unknown
+        ORDER BY event_timestamp DESC
+        """
+    )
+
+
+def _add_labels(opened: "DuckDBPyConnection", labels: str, now: datetime) -> Added:
+    """Add the rows of `labelled` that the store does not know, later than what the data say."""
+    view, asked = labels_view(labels), moment(newest_as_of())
+    remember(view, {"labels": labels})
+    with adding(view) as draft:
+        known = show(opened, view)
+        query = f"""
+            WITH data AS (
+              SELECT DISTINCT ON (review_id, labelled_text) * FROM {known} WHERE votes IS NULL
+              ORDER BY event_timestamp DESC, created_timestamp DESC
+            ), timed AS (
+              SELECT s.*, d.review_id IS NOT NULL AND s.votes = 0 AS taken_back,
+                d.sentiment AS d_sentiment, d.rating AS d_rating, d.label_source AS d_source,
+                d.label_probability AS d_probability, d.weight AS d_weight,
+                greatest(s.event_timestamp, d.event_timestamp + INTERVAL 1 MICROSECOND) AS at,
+                greatest({moment(now)}, {asked} + INTERVAL 1 MICROSECOND) AS late
+              FROM labelled AS s LEFT JOIN data AS d
+                ON d.review_id = s.review_id AND d.labelled_text = s.text_digest
+            )
+            SELECT s.review_id, if(s.at > {asked}, s.at, s.late) AS event_timestamp,
+              {moment(now)} AS created_timestamp,
+              if(taken_back, d_sentiment, s.sentiment) AS sentiment,
+              if(taken_back, d_rating, NULL) AS rating,
+              if(taken_back, d_source, s.label_source) AS label_source,
+              if(taken_back, d_probability, s.label_probability) AS label_probability,
+              s.votes, s.agreement,
+              if(taken_back, d_weight, s.weight) AS weight,
+              s.text_digest AS labelled_text, s.event_timestamp AS resolved_timestamp
+            FROM timed AS s
+            ANTI JOIN {known} AS l ON l.review_id = s.review_id
+              AND l.labelled_text = s.text_digest AND l.votes = s.votes
+              AND l.resolved_timestamp = s.event_timestamp
+            """  # noqa: S608 - the name of a view
+        copy_to(draft, opened, query, LABELS_SCHEMA)
+        return add(view, draft)
+
+
+def _tokenizer(facts: dict[str, str]) -> ReviewTokenizer | None:
+    """The tokenizer of a view; None where its base model is gone or became another."""
+    try:
+        tokenizer = ReviewTokenizer(facts["base_model"], int(facts["max_tokens"]))
+    except UserError as error:
+        logger.warning("build_features has to tokenise the new reviews: %s", error)
+        return None
+    if tokenizer.fingerprint != facts["tokenizer_fingerprint"]:
+        logger.warning("build_features has to tokenise the new reviews: their tokenizer changed")
+        return None
+    return tokenizer
