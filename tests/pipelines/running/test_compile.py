@@ -35,6 +35,7 @@ MONITORING_STEPS = {"fetch-version", "monitor-answers", "draw-drift-page"}
 OTHER_STEPS = (
     MONITORING_STEPS | ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | BATCH_STEPS | REVIEW_STEPS
 )
+OTHER_STEPS |= {"add-corrections"}
 STEPS = {
     "training": set(SETTINGS) - OTHER_STEPS - SEARCH_STEPS,
     "automl": set(SETTINGS) - OTHER_STEPS - TRAINING_STEPS,
