@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.labelling.experiment import Change, Taught, Variant, compare_variants
 from components.labelling.folds import (
     FewTexts,
     check_enough,
@@ -21,6 +20,7 @@ from components.labelling.folds import (
     sincere_classifier,
 )
 from components.shared.machine.files import read_parquet, write_json, write_parquet
+from components.shared.machine.label_experiment import Change, Taught, Variant, compare_variants
 from components.shared.machine.linear_text import tfidf
 from components.shared.records.labels import LabelSet, labels_of_file
 from components.shared.records.reviews import PREPARED_SCHEMA

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.labelling.agreement import agreed_classes
-from components.labelling.experiment import Change, Taught, Variant, compare_variants
 from components.labelling.folds import FewTexts, check_enough, folds_of
 from components.labelling.label_models import (
     LABEL_MODEL,
@@ -32,6 +31,7 @@ from components.shared.machine.files import (
     write_json,
     write_parquet,
 )
+from components.shared.machine.label_experiment import Change, Taught, Variant, compare_variants
 from components.shared.machine.options import Options, option
 from components.shared.records.labels import LabelSet
 from components.shared.records.reviews import LABELLED_SCHEMA, REVIEW_SCHEMA, WEAK

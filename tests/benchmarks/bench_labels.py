@@ -17,9 +17,9 @@ from timing import machine, timed  # beside this file
 
 from components.data.ingest import ingest
 from components.data.prepare import prepare
-from components.labelling.experiment import Taught, Variant, compare_variants
 from components.labelling.noise import find_label_noise
 from components.labelling.weak import label_weakly
+from components.shared.machine.label_experiment import Taught, Variant, compare_variants
 from components.shared.machine.linear_text import tfidf
 from components.shared.records.text import model_text
 from tests.data.sample_generator import write_sample

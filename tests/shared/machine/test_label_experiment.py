@@ -3,7 +3,13 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.metrics import f1_score
 
-from components.labelling.experiment import SEEDS, Taught, Variant, _macro_f1, compare_variants
+from components.shared.machine.label_experiment import (
+    SEEDS,
+    Taught,
+    Variant,
+    _macro_f1,
+    compare_variants,
+)
 
 RANDOM = np.random.default_rng(0)
 CLASSES = RANDOM.integers(0, 3, 900)
