@@ -52,7 +52,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install run automl approve score serve site rollout ab-test traffic explain models cost verify ui lookup migrate-features monitor test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-automl bench-training bench-data bench-features bench-monitoring \
-        bench-distributed bench-batch bench-explanations bench-log bench-serving bench-understanding sql sql-ddl discover sample constraints clean
+        bench-distributed bench-batch bench-explanations bench-log bench-review bench-serving bench-understanding sql sql-ddl discover sample constraints clean
 
 ##@ On this machine
 
@@ -292,6 +292,9 @@ bench-batch: $(INSTALLED) ## Batch scoring against the bare engine  MODEL= REVIE
 
 bench-log: $(INSTALLED) ## CPU per logged review, and what the masker finds  [DATA=]
 	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_log.py $(BENCH_DATA)
+
+bench-review: $(INSTALLED) ## What people's review of suspected label noise recovers  [DATA= ARGS="--seeds 5"]
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_review.py $(BENCH_DATA) $(ARGS)
 
 bench-understanding: $(INSTALLED) ## SQL, pages, bias, labels, explanations, AutoML  [DATA= RUN=runs/… MINUTES=20]
 	PYTHONPATH=. $(BIN)/python tests/benchmarks/bench_sql.py

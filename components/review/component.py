@@ -155,3 +155,53 @@ def resolve_review_votes(
     resolved.metadata["rows"] = found["states"]["resolved"]
     made = NamedTuple("Outputs", [("resolved_labels", int), ("new_labels", int)])  # noqa: UP014
     return made(found["states"]["resolved"], found["new"])
+
+
+@dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)
+def report_corrections(
+    prepared: Input[Dataset],
+    training_set: Input[Dataset],
+    evaluation_summary: Input[Artifact],
+    correction_summary: Output[Artifact],
+    correction_page: Output[HTML],
+    metrics: Output[Metrics],
+    seconds: float = 15.0,
+    wage: float = 20.0,
+    seed: int = 42,
+) -> None:
+    """Compare the model before and after people's corrections, and with what would cost less.
+
+    Args:
+        prepared: What `prepare_reviews` wrote: the labels as the data give them.
+        training_set: What `retrieve_training_set` wrote: the labels that were learned from.
+        evaluation_summary: Scores of the evaluation, with the comparison with the champion.
+        correction_summary: The comparisons and the price, as JSON.
+        correction_page: The same on a page.
+        metrics: Labels changed, gain and price.
+        seconds: Working time of one vote, where the service gave none.
+        wage: Price of a reviewer's hour.
+        seed: Of the experiment.
+    """
+    import logging
+
+    from components.report.correction_page import write_correction_page
+    from components.review.correction import Price
+    from components.review.correction import report_corrections as report
+    from components.review.counting import worked
+    from components.shared.machine.files import read_json
+    from components.shared.machine.state import review_folder
+    from components.shared.records.votes import read_votes
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    votes, measured = worked(read_votes(review_folder() / "votes"))
+    price = Price(votes, measured or seconds, wage)
+    champion = read_json(evaluation_summary.path).get("champion", {})
+    places = prepared.path, training_set.path, correction_summary.path
+    found = report(*places, price, champion, seed)
+    write_correction_page(correction_summary.path, correction_page.path)
+    metrics.log_metric("reviewed_labels", found["reviewed"])
+    metrics.log_metric("changed_labels", found["changed"])
+    metrics.log_metric("price_of_votes", found["price"])
+    for one in found["experiment"][1:]:
+        name = one["name"].replace(" ", "_")
+        metrics.log_metric(f"macro_f1_{name}", one["difference"]["value"])

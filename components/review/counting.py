@@ -130,3 +130,14 @@ def count_votes(
         counted=len(rows) - cannot_tell,
         seconds=float(np.median(times)) if times else None,
     )
+
+
+def worked(events: pa.Table) -> tuple[int, float | None]:
+    """Number of all votes that were ever cast, and the median working time of one, if known.
+
+    Votes that were deleted or do not count were paid for as well.
+    """
+    rows = events.to_pylist()
+    times = [row["lead_seconds"] for row in rows if row["lead_seconds"]]
+    votes = len({row["annotation_id"] for row in rows})
+    return votes, float(np.median(times)) if times else None

@@ -145,6 +145,7 @@ _SETTINGS: dict[str, StepSettings] = {
         "1", "2G", 24 * 60, retries=4, cached=False, asks_reviewers=True
     ),
     "resolve-review-votes": StepSettings("1", "4G", 30, cached=False),
+    "report-corrections": StepSettings("1", "4G", 30, cached=False),
     "monitor-answers": StepSettings("1", "4G", 30, cached=False),
     "draw-drift-page": StepSettings("1", "4G", 30, cached=False),
     "check-from-inside": StepSettings("1", "1G", 10, retries=0, cached=False),

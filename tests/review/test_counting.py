@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from components.review.counting import count_votes
+from components.review.counting import count_votes, worked
 from components.shared.records.labels import SENTIMENTS
 from components.shared.records.votes import RawVote, events_of, keep_votes, read_votes
 from tests.review.conftest import KEY, START
@@ -59,6 +59,7 @@ def test_a_vote_that_was_withdrawn_or_changed_counts_as_it_stands(tmp_path):
     assert votes.table().tolist() == [[1, 0, 0]]
     assert (counts.events, counts.changed, counts.vanished) == (4, 1, 1)
     assert counts.seconds == 19.0
+    assert worked(read_votes(tmp_path)) == (2, 10.0)  # bob's, which is gone, was paid for as well
 
 
 def test_without_votes_there_is_nothing_to_count():

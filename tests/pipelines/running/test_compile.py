@@ -35,7 +35,7 @@ MONITORING_STEPS = {"fetch-version", "monitor-answers", "draw-drift-page"}
 OTHER_STEPS = (
     MONITORING_STEPS | ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | BATCH_STEPS | REVIEW_STEPS
 )
-OTHER_STEPS |= {"add-corrections"}
+OTHER_STEPS |= {"add-corrections", "report-corrections"}
 STEPS = {
     "training": set(SETTINGS) - OTHER_STEPS - SEARCH_STEPS,
     "automl": set(SETTINGS) - OTHER_STEPS - TRAINING_STEPS,
@@ -140,7 +140,7 @@ def test_only_steps_without_side_effects_are_cached():
     assert {step for step, settings in SETTINGS.items() if not settings.cached} == {
         *("ingest-reviews", "build-features", "retrieve-training-set", "add-corrections"),
         *("fetch-champion", "fetch-version"),
-        *("register-model", "check-deployment", "promote-model"),
+        *("register-model", "check-deployment", "promote-model", "report-corrections"),
         *("open-budget", "find-problem", "try-candidate", "read-unlabelled"),
         *(MONITORING_STEPS | ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | REVIEW_STEPS),
     }
