@@ -5,6 +5,8 @@ import os
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import components
@@ -48,6 +50,43 @@ def test_a_notebook_does_what_the_page_says(monkeypatch, tmp_path, tiny_bert, ow
         exec(compile(block, f"python.md, block {number + 1}", "exec"), names)
     assert names["judged"]["classes"] == ["negative", "neutral", "positive"]
     assert len(names["champion"].predict(names["pd"].DataFrame({"review_body": ["soft"]}))) == 1
+
+
+@pytest.mark.slow
+def test_another_teams_notebook_reads_labels_as_of_a_time(
+    monkeypatch, tmp_path, tiny_bert, own_environment
+):
+    from components.data.ingest import ingest
+    from components.data.prepare import prepare
+    from components.features.publish import build_features
+    from components.shared.records.resolved_labels import resolved_labels_schema, write_resolved
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEATURE_STORE_DIR", str(tmp_path / "state" / "feature_store"))
+    Path("feature_repo").symlink_to(DOCS.parent / "feature_repo")
+    ingest("sample", *map(Path, ("reviews", "quarantine", "ingest.json")))
+    prepare("reviews", "prepared", "prepare.json")
+    build_features(Path("prepared"), str(tiny_bert), 48, "d", Path("features"), Path("s.json"))
+    review = pq.read_table("prepared").to_pylist()[0]
+    row = {**dict.fromkeys(resolved_labels_schema().names), **review, "item_id": "1"}
+    row |= {"votes": 3, "agreement": 1.0, "queue": "audit", "inclusion_probability": 1.0}
+    row |= {"occurrences": 1, "reason": "majority", "adjudicated": False}
+    row = {name: row[name] for name in resolved_labels_schema().names}
+    table = pa.Table.from_pylist([row], schema=resolved_labels_schema())
+    write_resolved(Path("state", "review", "resolved"), table)
+    names: dict = {}
+    for block in blocks("feature-store.md"):
+        block = block.replace('"5b1cf4f1b1ad4c3f"', repr(review["review_id"]))
+        exec(compile(block, "feature-store.md", "exec"), names)
+    known, unknown = names["labels"].sort_by([("review_id", "descending")]).to_pylist()
+    if known["review_id"] != review["review_id"]:
+        known, unknown = unknown, known
+    assert (known["sentiment"], known["review_body"]) == (
+        *(review["sentiment"], review["review_body"]),
+    )
+    assert unknown["sentiment"] is unknown["votes"] is None
+    assert names["added"].added == 1
+    assert Path("training_set").is_file()
 
 
 def test_a_step_of_ones_own_needs_what_the_page_says(monkeypatch, tmp_path, own_environment):

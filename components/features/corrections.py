@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from components.features.additions import add_texts, add_tokens
 from components.features.online import CHECKED
 from components.features.publish import register_and_copy
@@ -31,6 +34,7 @@ from components.shared.machine.feature_store import data_dir
 from components.shared.machine.files import read_parquet, write_json
 from components.shared.records.labels import labels_of_file
 from components.shared.records.resolved_labels import resolved_labels_schema
+from components.shared.records.text import clean_text
 from feature_repo.definitions import TEXT_VIEW, TOKENS_VIEW, labels_view, service_name, views_in
 
 if TYPE_CHECKING:
@@ -112,7 +116,7 @@ def _add_file(file: Path) -> CorrectionsSummary:
         )
     now = datetime.now(UTC)
     with connection() as opened:
-        opened.register("resolved", table)
+        opened.register("resolved", _cleaned(table))
         _show_spine(opened)
         texts = add_texts(opened, now)
         tokens, tokenizer = views_in(data_dir()), None
@@ -127,6 +131,15 @@ def _add_file(file: Path) -> CorrectionsSummary:
             asked = opened.execute(ids, [CHECKED]).fetchall()
             register_and_copy(service, [review_id for (review_id,) in asked])
     return CorrectionsSummary(table.num_rows, added.rows, texts.rows, tokenised, service, 0.0)
+
+
+def _cleaned(resolved: pa.Table) -> pa.Table:
+    """Resolved rows that have a text, cleaned as prepare does it: or else it would be another."""
+    for name in ("title", "review_body"):
+        texts = [clean_text(text or "") or None for text in resolved[name].to_pylist()]
+        place = resolved.schema.get_field_index(name)
+        resolved = resolved.set_column(place, name, pa.array(texts, pa.string()))
+    return resolved.filter(pc.is_valid(resolved["review_body"]))
 
 
 def _show_spine(opened: "DuckDBPyConnection") -> None:

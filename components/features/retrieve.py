@@ -98,7 +98,7 @@ def retrieve_training_set(
         source=feature_service,
     )
     write_parquet(training_set, table)
-    handed_out(known_at)
+    handed_out(min(known_at, datetime.now(UTC)))
     digest = sha256_of_file(training_set)
     remembered = training_sets_dir() / f"{digest[:20]}.parquet"
     if not remembered.is_file():

@@ -50,18 +50,10 @@ def taught(build, make_prepared, tmp_path):
 
     def read(as_of="", of=prepared):
         done = retrieve_training_set(of, service, tmp_path / "set.parquet", as_of)
-        return done, {row["review_id"]: row for row in pq.read_table(done_at(tmp_path)).to_pylist()}
+        rows = pq.read_table(tmp_path / "set.parquet").to_pylist()
+        return done, {row["review_id"]: row for row in rows}
 
     return read
-
-
-def done_at(folder):
-    return folder / "set.parquet"
-
-
-def ids(rows, split, sentiment, count=2):
-    found = [r for r in rows.values() if (r["split"], r["sentiment"]) == (split, sentiment)]
-    return [row["review_id"] for row in found[:count]]
 
 
 def split_ids(rows):
@@ -144,17 +136,41 @@ def test_what_was_handed_out_stays_though_labels_come_late(taught, resolve):
     assert add_resolved_labels(folder).added == 0
 
 
-def test_reviews_that_the_store_does_not_know_come_with_text_and_tokens(
-    taught, resolve, make_prepared, changed
-):
+def test_reviews_that_the_store_does_not_know_come_with_text_and_tokens(taught, resolve):
     taught(MAY)
     done = add_resolved_labels(resolve(("text-0123", 1), ("r00001", 0)))
     assert (done.added, done.new_reviews, done.tokenised) == (2, 1, 1)
     (found,) = online_features(["text-0123"], done.feature_service)
     assert (found["sentiment"], found["weight"], found["n_tokens"] > 2) == (1, 2.5, True)
-    texts = pq.read_table(views.files_of("review_text")[0]).num_rows
     assert sum(pq.read_metadata(file).num_rows for file in views.files_of("review_text")) == 61
-    assert texts in (1, 60)
+
+
+def test_what_prepare_makes_of_new_reviews_is_known_already(
+    taught, resolve, build, make_prepared, changed
+):
+    """Prepare adds them to the training part, with their texts cleaned."""
+    taught(MAY)
+    answer = {"review_body": " So\u0000ft \t dress ", "title": ""}
+    add_resolved_labels(resolve(("text-1", 1, answer), ("empty", 1, {"review_body": " "})))
+    added = {"review_id": "text-1", "title": None, "review_body": "Soft dress", "split": "train"}
+    added |= {"sentiment": 1, "rating": None, "label_source": "reviewer", "copies": 1}
+    added |= {"product_category": "Dresses", "label_probability": 0.9, "weight": 2.5, "event_timestamp": SAID}
+    more = changed(
+        make_prepared(),
+        "more",
+        **{
+            name: lambda row, name=name, value=value: (
+                value if row["review_id"] == "r00001" else row[name]
+            )
+            for name, value in added.items()
+        },
+    )
+    done = build(more)
+    assert (done.new_texts, done.new_labels, done.tokenised) == (0, 0, 0)
+    summary, rows = taught(of=more)
+    assert (rows["text-1"]["weight"], rows["text-1"]["sentiment"]) == (2.5, 1)
+    assert summary.corrected == 0
+    assert "text-1" not in taught(MAY, of=more)[1]
 
 
 def test_a_tokenizer_that_is_gone_leaves_the_tokens_to_the_next_build(

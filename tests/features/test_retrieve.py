@@ -1,9 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.features import retrieve, views
+from components.features import views
 from components.features.retrieve import retrieve_training_set
 from components.shared.machine.errors import UserError
 from components.shared.machine.feature_store import open_store, training_sets_dir
@@ -40,7 +41,7 @@ def test_the_same_data_gives_the_same_file(build, make_prepared, read):
 def test_the_store_remembers_what_the_training_set_was_made_of(build, make_prepared, read):
     prepared = make_prepared()
     done, rows = read(prepared, build(prepared).feature_service)
-    read(prepared, done.rows and "sentiment_training")
+    read(prepared, "sentiment_training")
     (file,) = training_sets_dir().glob("*.parquet")
     assert file.stem == done.sha256[:20]
     spine = pq.read_table(file).to_pylist()
@@ -190,14 +191,14 @@ def test_of_rows_of_one_time_the_one_that_was_written_last_counts(build, make_pr
     table = pq.read_table(file)
     voted = table.set_column(
         *(table.schema.get_field_index("votes"), table.schema.field("votes")),
-        retrieve.pa.array([3] * 60, retrieve.pa.int32()),
+        pa.array([3] * 60, pa.int32()),
     )
     for number, (probability, days) in enumerate(((0.6, 2), (0.8, 3), (0.7, 1))):
         made = voted.to_pylist()
         for row in made:
             row["created_timestamp"] += timedelta(days=days)
             row |= {"label_probability": probability, "label_source": "reviewer"}
-        written = retrieve.pa.Table.from_pylist(made, schema=table.schema)
+        written = pa.Table.from_pylist(made, schema=table.schema)
         pq.write_table(written, file.with_name(f"{'xzy'[number]}.parquet"))
     _, rows = read(prepared, service)
     taught = [row for row in rows.values() if row["split"] != "test"]
