@@ -31,7 +31,9 @@ def main():
     parser.add_argument("--data", type=Path, help="prepared reviews (Parquet); synthesised if none")
     parser.add_argument("--rows", type=int, default=20_000, help="reviews at 1x")
     parser.add_argument("--times", type=int, default=10, help="the larger size of the last part")
-    parser.add_argument("--step", choices=["build", "build again", "retrieve"], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--step", choices=["build", "build again", "retrieve"], help=argparse.SUPPRESS
+    )
     options = parser.parse_args()
     if options.step:
         measure_step(options.step, options.data)

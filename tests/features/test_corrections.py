@@ -154,7 +154,12 @@ def test_what_prepare_makes_of_new_reviews_is_known_already(
     add_resolved_labels(resolve(("text-1", 1, answer), ("empty", 1, {"review_body": " "})))
     added = {"review_id": "text-1", "title": None, "review_body": "Soft dress", "split": "train"}
     added |= {"sentiment": 1, "rating": None, "label_source": "reviewer", "copies": 1}
-    added |= {"product_category": "Dresses", "label_probability": 0.9, "weight": 2.5, "event_timestamp": SAID}
+    added |= {
+        "product_category": "Dresses",
+        "label_probability": 0.9,
+        "weight": 2.5,
+        "event_timestamp": SAID,
+    }
     more = changed(
         make_prepared(),
         "more",
