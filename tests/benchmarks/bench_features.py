@@ -82,7 +82,6 @@ def reviews(work, data, rows):
         "label_source": ["rating"] * rows,
         "label_probability": [1.0] * rows,
         "weight": [1.0] * rows,
-        "weight": [1.0] * rows,
     }
     whole = {name: columns.get(name, [None] * rows) for name in PREPARED_SCHEMA.names}
     pq.write_table(pa.table(whole, schema=PREPARED_SCHEMA), path)
