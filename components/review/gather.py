@@ -11,7 +11,7 @@ from typing import Any
 from components.review.options import ReviewOptions
 from components.review.service import ADJUDICATION, ReviewService
 from components.review.status import read_status
-from components.shared.machine.files import read_parquet, write_json
+from components.shared.machine.files import locked, read_parquet, write_json
 from components.shared.records.labels import labels_of_file
 from components.shared.records.review_items import review_items_schema
 from components.shared.records.votes import RawVote, keep_votes
@@ -83,10 +83,12 @@ def gather_votes(
         service.send(projects[1], doubtful)
     begin, events = patience.clock(), 0
     while True:
-        seen = [vote for project in projects for vote in service.read_votes(project)]
-        there = {item for project in projects for item in service.item_ids(project)}
-        now = datetime.now(UTC)
-        events += keep_votes(folder / "votes", seen, there, key, now).num_rows
+        # Somebody who read before and writes after us would take our newest votes for deleted.
+        with locked(folder / "gathering.lock"):
+            seen = [vote for project in projects for vote in service.read_votes(project)]
+            there = {item for project in projects for item in service.item_ids(project)}
+            now = datetime.now(UTC)
+            events += keep_votes(folder / "votes", seen, there, key, now).num_rows
         lacking = _lacking(opened, doubtful, seen, options)
         waited = patience.clock() - begin
         if not lacking or waited >= patience.seconds:
