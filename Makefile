@@ -141,6 +141,7 @@ score: $(INSTALLED) ## Score a file or folder of reviews with a version  DATA= [
 	  --version '$(or $(VERSION),champion)' --model-name '$(MODEL_NAME)' --state '$(STATE)' \
 	  $(if $(findstring command,$(origin COLUMNS)),--columns='$(COLUMNS)') $(ARGS)
 
+.PHONY: review review-install review-labels review-collect review-invite
 REVIEW = LABEL_STUDIO_VENV='$(abspath $(REVIEW_VENV))' $(BIN)/python -m pipelines.running.review
 review: $(INSTALLED) $(REVIEW_VENV)/.installed ## Have people review answers in Label Studio, until stopped  [REVIEW_PORT=8181 LABELS= ARGS=]
 	$(REVIEW) serve --state '$(STATE)' --port '$(REVIEW_PORT)' $(if $(LABELS),--labels '$(LABELS)') $(ARGS)
@@ -152,6 +153,10 @@ $(REVIEW_VENV)/.installed: components/review/label_studio/requirements.txt
 	$(PYTHON) -m venv $(REVIEW_VENV)
 	$(call INSTALL_INTO,$(REVIEW_VENV)/bin/python,--requirement $<)
 	touch $@
+
+review-labels: $(INSTALLED) ## Draw reviews for people, send them, resolve the votes there are into labels  [LOG= VERSION= ARGS=]
+	$(BIN)/python -m pipelines.running.run review --version '$(or $(VERSION),champion)' \
+	  --model-name '$(MODEL_NAME)' --log-uri '$(LOG)' $(FOLDERS) $(ARGS)
 
 review-collect: $(INSTALLED) ## Send drawn reviews to Label Studio and collect the votes, once  [ARGS="--wait-minutes 60"]
 	$(REVIEW) collect --state '$(STATE)' $(ARGS)

@@ -67,7 +67,7 @@ def _review(arguments: Sequence[str] | None) -> None:
 def _serve(options: argparse.Namespace) -> None:
     stop = threading.Event()
     with on_sigterm(stop.set):
-        print("starting Label Studio; the first start takes a minute", flush=True)
+        print("starting Label Studio; the first start takes a minute or more", flush=True)
         with label_studio(options.state, options.port) as service:
             client = connect(options.state)
             client.wait()
@@ -112,7 +112,7 @@ def _gather_once(options: argparse.Namespace) -> None:
     done = _gather(connect(options.state), options.people, options.wait_minutes)
     if done is None:
         raise UserError(
-            f"no reviews are drawn in {review_folder()}; the pipeline `review` draws them"
+            f"no reviews are drawn in {review_folder()}; `make review-labels` draws them"
         )
     print(_told(done))
 

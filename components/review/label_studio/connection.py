@@ -97,10 +97,12 @@ class Connection:
                     return
                 give_up, pause = math.inf, _FIRST_PAUSE
             except Lost as lost:
-                give_up = min(give_up, self.clock() + self.patience)
+                if give_up == math.inf:
+                    give_up = self.clock() + self.patience
+                    told = f"up to {self.patience:.0f} s for Label Studio at {self.url}"
+                    logger.info("waiting %s: %s", told, lost)
                 if self.clock() + pause >= give_up:
                     raise self._down(lost) from None
-                logger.info("waiting for Label Studio at %s: %s", self.url, lost)
                 self.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -71,7 +71,6 @@ class Service:
         ours = {name: os.environ[name] for name in _KEPT if name in os.environ}
         return ours | {
             "PYTHONPATH": str(_SERVER),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "LABEL_STUDIO_BASE_DATA_DIR": str(self.folder),
             "REVIEW_ADMINISTRATOR": ADMINISTRATOR,
             "REVIEW_PASSWORD": secret_of(self.password_file),
@@ -82,7 +81,7 @@ class Service:
 
 
 @contextmanager
-def label_studio(state: Path, port: int = PORT, within: float = 300.0) -> Iterator[Service]:
+def label_studio(state: Path, port: int = PORT, within: float = 600.0) -> Iterator[Service]:
     """Run the service while the body runs; its data stays for the next time.
 
     Args:

@@ -90,7 +90,7 @@ def test_a_fault_of_the_service_does_not_end_it(service, tmp_path, capsys, caplo
 def test_nothing_drawn_is_one_sentence(service, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         review.main(["collect", "--state", str(tmp_path)])
-    assert "the pipeline `review` draws them" in capsys.readouterr().err
+    assert "`make review-labels` draws them" in capsys.readouterr().err
 
 
 def test_invite_prints_the_link(service, tmp_path, capsys):
