@@ -49,7 +49,7 @@ REVIEW_PORT ?= 8181
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run automl approve score serve site rollout ab-test traffic explain models cost verify ui lookup migrate-features monitor test test-all lint format compile images push-images \
+.PHONY: help install run automl approve score serve site rollout ab-test traffic loop watch explain models cost verify ui lookup migrate-features monitor test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-automl bench-training bench-data bench-features bench-monitoring \
         bench-distributed bench-batch bench-explanations bench-log bench-review bench-serving bench-understanding sql sql-ddl discover sample constraints clean
@@ -163,6 +163,15 @@ review-collect: $(INSTALLED) ## Send drawn reviews to Label Studio and collect t
 
 review-invite: $(INSTALLED) ## Print the link by which reviewers make an account
 	@$(REVIEW) invite --state '$(STATE)'
+
+loop: $(INSTALLED) $(REVIEW_VENV)/.installed ## Run the whole loop once, with simulated people: drift, review, retraining, canary  [DATA= LOOP=loop ARGS=]
+	LABEL_STUDIO_VENV='$(abspath $(REVIEW_VENV))' $(BIN)/python -m pipelines.running.loop \
+	  --data '$(DATA)' --folder '$(or $(LOOP),loop)' --model-name '$(MODEL_NAME)' $(call READING,--) $(ARGS)
+
+watch: $(INSTALLED) ## Review, monitor, decide, retrain, again and again  [LOG=state/payloads EVERY=3600 DATA= COLUMNS= LABELS= ARGS=]
+	$(BIN)/python -m pipelines.running.watch --every '$(or $(EVERY),3600)' --state '$(STATE)' \
+	  --runs '$(RUNS)' --log-uri '$(or $(LOG),$(STATE)/payloads)' --data-uri '$(DATA)' \
+	  --base-model '$(BASE_MODEL)' --model-name '$(MODEL_NAME)' $(call READING,--) $(ARGS)
 
 models: $(INSTALLED) ## List the registered versions
 	$(IN_STATE) $(BIN)/python -m components.registry --model-name '$(MODEL_NAME)' list

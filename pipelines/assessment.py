@@ -6,6 +6,7 @@ from components.evaluation.component import evaluate_classifier, explain_model, 
 from components.registry.component import fetch_champion
 from components.report.component import compose_report
 from components.serving.component import export_for_serving
+from pipelines.corrections import corrections_pipeline
 from pipelines.release import release_pipeline
 from pipelines.running.pipeline import pipeline
 from pipelines.running.step_settings import place
@@ -14,7 +15,7 @@ from pipelines.running.step_settings import place
 @pipeline(
     name="assessment",
     description="Judge a model against its thresholds and the champion; release it if it passes.",
-    parts=(release_pipeline,),
+    parts=(corrections_pipeline, release_pipeline),
 )
 def assessment_pipeline(
     model: Input[Model],
@@ -27,6 +28,7 @@ def assessment_pipeline(
     accuracy_threshold: float,
     macro_f1_threshold: float,
     champion_margin: float,
+    resolved: str,
     facets: str,
     bias_gate: str,
     model_name: str,
@@ -69,6 +71,12 @@ def assessment_pipeline(
             evaluation_summary=evaluated.outputs["evaluation_summary"],
             bias_summary=bias.outputs["bias_summary"],
         )
+    )
+    corrections_pipeline(
+        prepared=prepared,
+        training_set=training_set,
+        evaluation_summary=evaluated.outputs["evaluation_summary"],
+        resolved=resolved,
     )
     exported = place(
         export_for_serving(

@@ -82,6 +82,7 @@ def selection_pipeline(
         accuracy_threshold=accuracy_threshold,
         macro_f1_threshold=macro_f1_threshold,
         champion_margin=champion_margin,
+        resolved="",
         facets=facets,
         bias_gate=bias_gate,
         model_name=model_name,

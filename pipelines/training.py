@@ -1,7 +1,11 @@
 """The training pipeline: from reviews at a URI to a checked, registered champion."""
 
 from components.data.component import ingest_reviews, prepare_reviews
-from components.features.component import build_features, retrieve_training_set
+from components.features.component import (
+    add_corrections,
+    build_features,
+    retrieve_training_set,
+)
 from components.labelling.component import label_weakly
 from components.training.component import fine_tune_classifier
 from pipelines.assessment import assessment_pipeline
@@ -37,6 +41,7 @@ def training_pipeline(
     bias_gate: str = "",
     model_name: str = "review-sentiment",
     approval: str = "auto",
+    resolved: str = "",
     as_of: str = "",
 ) -> None:
     """Ingest, prepare, store features, tune, train, evaluate, export, gate, register, promote.
@@ -68,6 +73,8 @@ def training_pipeline(
             `DPPL:positive:product_category<=0.1`; empty sets none.
         model_name: Name in the model registry.
         approval: `auto` promotes at once; `manual` registers and waits for approval.
+        resolved: Labels that people agreed on, a file or folder; `kept` for the review's own, empty
+            for none.
         as_of: Time up to which labels count, ISO 8601; empty is now.
     """
     scale = scale_of_environment()
@@ -96,6 +103,7 @@ def training_pipeline(
             validation_share=validation_share,
             test_share=test_share,
             balance=balance,
+            resolved=resolved,
         )
     )
     noise = understand_data(prepared.outputs["prepared"], base_model, max_tokens, seed)
@@ -107,12 +115,13 @@ def training_pipeline(
             data_fingerprint=ingested.outputs["data_fingerprint"],
         )
     )
+    corrected = place(add_corrections(resolved=resolved).after(features))
     retrieved = place(
         retrieve_training_set(
             prepared=prepared.outputs["prepared"],
             feature_service=features.outputs["feature_service"],
             as_of=as_of,
-        )
+        ).after(corrected)
     )
     options = tuning_pipeline(
         training_set=retrieved.outputs["training_set"],
@@ -128,6 +137,7 @@ def training_pipeline(
             hyperparameters=options.output,
             data_fingerprint=ingested.outputs["data_fingerprint"],
             feature_service=features.outputs["feature_service"],
+            labels_as_of=retrieved.outputs["labels_as_of"],
             max_tokens=max_tokens,
             nodes=scale.nodes,
             gpus_per_node=scale.gpus_per_node,
@@ -145,6 +155,7 @@ def training_pipeline(
         accuracy_threshold=accuracy_threshold,
         macro_f1_threshold=macro_f1_threshold,
         champion_margin=champion_margin,
+        resolved=resolved,
         facets=facets,
         bias_gate=bias_gate,
         model_name=model_name,

@@ -69,7 +69,7 @@ def retrieve_training_set(
     training_set: Output[Dataset],
     metrics: Output[Metrics],
     as_of: str = "",
-) -> None:
+) -> NamedTuple("Outputs", [("labels_as_of", str)]):
     """Read the training set through the feature store's point-in-time join.
 
     Args:
@@ -78,9 +78,13 @@ def retrieve_training_set(
         training_set: Labels, splits and token ids (Parquet), sorted by review.
         metrics: Rows, and the labels among them that people gave; duration.
         as_of: Time up to which labels count, ISO 8601; empty is now.
+
+    Returns:
+        Time up to which labels counted, with which the same training set can be read again.
     """
     import logging
     from pathlib import Path
+    from typing import NamedTuple
 
     from components.features import retrieve
 
@@ -96,6 +100,11 @@ def retrieve_training_set(
     for split, rows in result.rows_per_split.items():
         metrics.log_metric(f"rows_{split}", rows)
     metrics.log_metric("seconds", result.seconds)
+
+    class Outputs(NamedTuple):
+        labels_as_of: str
+
+    return Outputs(labels_as_of=result.as_of)
 
 
 @dsl.component(base_image=STEP_IMAGE, install_kfp_package=False)

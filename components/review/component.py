@@ -166,7 +166,7 @@ def report_corrections(
     correction_page: Output[HTML],
     metrics: Output[Metrics],
     seconds: float = 15.0,
-    wage: float = 20.0,
+    wage: float = 0.0,
     seed: int = 42,
 ) -> None:
     """Compare the model before and after people's corrections, and with what would cost less.
@@ -179,8 +179,8 @@ def report_corrections(
         correction_page: The same on a page.
         metrics: Labels changed, gain and price.
         seconds: Working time of one vote, where the service gave none.
-        wage: Price of a reviewer's hour.
-        seed: Of the experiment.
+        wage: Price of a reviewer's hour; 0 takes that of the table of prices.
+        seed: Seed of the experiment.
     """
     import logging
 
@@ -188,13 +188,14 @@ def report_corrections(
     from components.review.correction import Price
     from components.review.correction import report_corrections as report
     from components.review.counting import worked
+    from components.shared.machine.cost import read_prices
     from components.shared.machine.files import read_json
     from components.shared.machine.state import review_folder
     from components.shared.records.votes import read_votes
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     votes, measured = worked(read_votes(review_folder() / "votes"))
-    price = Price(votes, measured or seconds, wage)
+    price = Price(votes, measured or seconds, wage or read_prices().person_hour)
     champion = read_json(evaluation_summary.path).get("champion", {})
     places = prepared.path, training_set.path, correction_summary.path
     found = report(*places, price, champion, seed)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from components.shared.machine.cost import read_prices
 from components.shared.machine.errors import UserError
 from components.shared.machine.options import Options, option
 from components.shared.records.review_items import AUDIT, LABEL_NOISE, QUEUES, UNCERTAIN
@@ -26,12 +27,15 @@ class ReviewOptions(Options, called="review option"):
         0.05, "how often a reviewer errs, where votes are too few to tell", 0, 0.5
     )
     seconds: float = option(15.0, "working time of one vote, where the service gives none", 0, 3600)
-    wage: float = option(20.0, "price of a reviewer's hour", 0, 10_000)
+    wage: float = option(
+        0.0, "price of a reviewer's hour; 0 takes that of the table of prices", 0, 10_000
+    )
     seed: int = option(42, "seed of the draws", 0, 2**31 - 1)
 
     def __post_init__(self) -> None:
         """Check each value, and that the shares are of one whole."""
         super().__post_init__()
+        object.__setattr__(self, "wage", self.wage or read_prices().person_hour)
         if abs(sum(self.shares.values()) - 1) > 1e-6:
             told = " + ".join(f"{share:g} {queue}" for queue, share in self.shares.items())
             raise UserError(f"the shares of the review's queues are {told}; make them add up to 1")

@@ -88,6 +88,7 @@ def fine_tune_classifier(
     hyperparameters: dict,
     data_fingerprint: str,
     feature_service: str,
+    labels_as_of: str,
     model: Output[Model],
     metrics: Output[Metrics],
     training_curves: Output[HTML],
@@ -106,6 +107,7 @@ def fine_tune_classifier(
         hyperparameters: Training options by name.
         data_fingerprint: Fingerprint of the data, for the model folder.
         feature_service: What the training set was read through, for the model folder.
+        labels_as_of: Time up to which labels counted, for the model folder.
         model: The model folder.
         metrics: Scores on validation, and speed.
         training_curves: Loss and scores over the steps, as a page.
@@ -128,6 +130,7 @@ def fine_tune_classifier(
         {
             "data_fingerprint": data_fingerprint,
             "feature_service": feature_service,
+            "labels_as_of": labels_as_of,
             "training_set": sha256_of_file(training_set.path),
             "code_version": code_version(),
             "base_model": base_model,

@@ -16,6 +16,7 @@ def all_pipelines() -> dict[str, Pipeline]:
     from pipelines.approval import approval_pipeline
     from pipelines.automl import automl_pipeline
     from pipelines.batch import batch_pipeline
+    from pipelines.loop import loop_pipeline
     from pipelines.monitoring import monitoring_pipeline
     from pipelines.preflight import preflight_pipeline
     from pipelines.review import review_pipeline
@@ -30,6 +31,7 @@ def all_pipelines() -> dict[str, Pipeline]:
         "ab-test": ab_test_pipeline,
         "batch": batch_pipeline,
         "monitoring": monitoring_pipeline,
+        "loop": loop_pipeline,
         "preflight": preflight_pipeline,
         "review": review_pipeline,
     }

@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from components.retraining.decide import RETRAIN
 from components.shared.machine.commands import make_command
 from components.shared.machine.cost import read_prices
 from components.shared.machine.errors import (
@@ -30,12 +31,21 @@ from pipelines.running.pipeline import Pipeline
 _READERS: Mapping[str, Any] = {"String": str, "Integer": int, "Float": float}
 
 _OPTIONS = {
-    ("training", "hyperparameters"): "components.training.options:TrainingOptions",
-    ("rollout", "options"): "components.deployment.rollout:RolloutOptions",
-    ("ab-test", "options"): "components.deployment.ab_test:AbTestOptions",
-    ("review", "options"): "components.review.options:ReviewOptions",
     **dict.fromkeys(
-        [("rollout", "service"), ("ab-test", "service")],
+        [("training", "hyperparameters"), ("loop", "hyperparameters")],
+        "components.training.options:TrainingOptions",
+    ),
+    **dict.fromkeys(
+        [("rollout", "options"), ("loop", "options")],
+        "components.deployment.rollout:RolloutOptions",
+    ),
+    ("ab-test", "options"): "components.deployment.ab_test:AbTestOptions",
+    **dict.fromkeys(
+        [("review", "options"), ("loop", "review")], "components.review.options:ReviewOptions"
+    ),
+    ("loop", "trigger"): "components.retraining.decide:TriggerOptions",
+    **dict.fromkeys(
+        [("rollout", "service"), ("ab-test", "service"), ("loop", "service")],
         "components.deployment.kserve.inference_service:ServiceSettings",
     ),
 }
@@ -77,6 +87,8 @@ def _run(arguments: Sequence[str]) -> None:
         raise
     if name in ("training", "automl"):
         _announce(run, write_report(run))
+    elif name == "loop":
+        _announce_turn(run)
     elif name == "approval":
         print(f"\n{_champion(parameters['version'], run)}")
     elif name == "review":
@@ -239,6 +251,28 @@ def _announce_scores(run: Run) -> None:
     print(f"  predictions: {run.folder / 'score-reviews' / 'predictions'}")
 
 
+def _announce_turn(run: Run) -> None:
+    """Say what a turn of the loop saw and did, and compose the report of a retraining.
+
+    A gate that closed and a rollback have their exit codes here too.
+    """
+    seen = read_json(run.folder / "monitor-answers" / "monitoring_summary")
+    decision = read_json(run.folder / "decide-retraining" / "decision")
+    rollout = run.artifact("roll-out-model", "rollout")
+    pages = collect_pages(run)
+    print(f"\n{seen['sentence']}\n{decision['action']}: {decision['reason']}")
+    if decision["action"] != RETRAIN:
+        for step, _, address in pages:
+            print(f"  {step}: {run.folder / address}")
+        return
+    print(f"  report: {write_report(run)}")
+    if not run.artifact("register-model", "registration"):
+        print("  the gate closed; the champion stays")
+        raise SystemExit(GATE_CLOSED)
+    if rollout is not None:
+        _announce_try("rollout", run, report="rollout.html")
+
+
 _TRIES = {"rollout": ("roll-out-model", "rollout"), "ab-test": ("run-ab-test", "ab_test")}
 """Step and artifact with the outcome of a try on live traffic."""
 
@@ -251,16 +285,16 @@ _ENDS = {
 }
 
 
-def _announce_try(name: str, run: Run) -> None:
+def _announce_try(name: str, run: Run, report: str = "report.html") -> None:
     """Copy the page of a rollout or A/B test to the run folder, and say its decision.
 
     Exits with a code of its own where the version was rolled back.
     """
     step, artifact = _TRIES[name]
-    record, report = read_json(run.folder / step / artifact), run.folder / "report.html"
-    shutil.copyfile(run.folder / step / "report", report)
+    record, page = read_json(run.folder / step / artifact), run.folder / report
+    shutil.copyfile(run.folder / step / "report", page)
     end = _ENDS.get((name, record["decision"]), "serves already").format(**record)
-    print(f"\nversion {record['version']} {end}: {record['reason']}\n  report: {report}")
+    print(f"\nversion {record['version']} {end}: {record['reason']}\n  report: {page}")
     if record["decision"] == "roll_back":
         raise SystemExit(ROLLED_BACK)
 

@@ -133,6 +133,8 @@ _SETTINGS: dict[str, StepSettings] = {
     "compose-report": StepSettings("1", "2G", 15),
     "register-model": StepSettings("1", "2G", 15, cached=False),
     "check-deployment": StepSettings("2", "4G", 15, cached=False),
+    "decide-retraining": StepSettings("1", "1G", 15, cached=False),
+    "note-retraining": StepSettings("1", "1G", 15, cached=False),
     "promote-model": StepSettings("1", "2G", 15, cached=False),
     # Killed and started again, a rollout goes on where the InferenceService says it is.
     "roll-out-model": StepSettings("1", "4G", 24 * 60, retries=4, cached=False),

@@ -29,15 +29,19 @@ REVIEW_STEPS = {
 }
 TRAINING_STEPS = {  # which AutoML does not run
     *("chosen-hyperparameters", "tune-hyperparameters", "fine-tune-classifier", "label-weakly"),
+    "add-corrections",
 }
 MONITORING_STEPS = {"fetch-version", "monitor-answers", "draw-drift-page"}
+DECIDING_STEPS = {"decide-retraining", "note-retraining"}
 # Of pipelines that train nothing.
 OTHER_STEPS = (
     MONITORING_STEPS | ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | BATCH_STEPS | REVIEW_STEPS
-)
-OTHER_STEPS |= {"add-corrections", "report-corrections"}
+) | DECIDING_STEPS
+ALL_OF_TRAINING = set(SETTINGS) - OTHER_STEPS - SEARCH_STEPS
+ACTING_STEPS = REVIEW_STEPS | ROLLOUT_STEPS | DECIDING_STEPS
 STEPS = {
-    "training": set(SETTINGS) - OTHER_STEPS - SEARCH_STEPS,
+    "training": ALL_OF_TRAINING,
+    "loop": (ALL_OF_TRAINING | ACTING_STEPS | MONITORING_STEPS) - {"draw-drift-page"},
     "automl": set(SETTINGS) - OTHER_STEPS - TRAINING_STEPS,
     "approval": {"fetch-version", "check-deployment", "promote-model"},
     "rollout": ROLLOUT_STEPS,
@@ -57,7 +61,8 @@ def compiled(tmp_path_factory):
 
 def executors(spec):
     return {
-        name.removeprefix("exec-"): executor["container"]
+        # Used by several pipelines within one, a component gets a number from KFP.
+        re.sub(r"-\d+$", "", name.removeprefix("exec-")): executor["container"]
         for name, executor in spec["deploymentSpec"]["executors"].items()
     }
 
@@ -143,6 +148,7 @@ def test_only_steps_without_side_effects_are_cached():
         *("register-model", "check-deployment", "promote-model", "report-corrections"),
         *("open-budget", "find-problem", "try-candidate", "read-unlabelled"),
         *(MONITORING_STEPS | ROLLOUT_STEPS | AB_TEST_STEPS | PREFLIGHT_STEPS | REVIEW_STEPS),
+        *DECIDING_STEPS,
     }
 
 
