@@ -36,8 +36,9 @@ STATES = (RESOLVED, WAITING, DOUBT, CANNOT, UNDECIDED)
 """What an item can be: waiting lacks votes; one in doubt gets an extra vote; an undecided one had
 all extra votes and is given up."""
 
-_SAME = ("sentiment", "votes", "agreement", "label_probability", "adjudicated", "reason")
-"""Columns that make a resolved row another one than before."""
+_SAME = ("sentiment", "votes", "agreement", "adjudicated")
+"""Columns that make a resolved row another one than before; a probability alone does not, which
+with each vote on any item moves a little."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _write(
         if made.state[number] == RESOLVED:
             row = _row(by_id[item_id], made, number, labels, now)
             old = before.get(item_id)
-            if old is None or any(_differs(old[name], row[name]) for name in _SAME):
+            if old is None or any(old[name] != row[name] for name in _SAME):
                 fresh.append(row)
                 standing[item_id] = row
             else:
@@ -178,11 +179,6 @@ def _write(
     write_resolved(place, pa.Table.from_pylist(fresh, schema=schema))
     whole = [standing[item_id] for item_id in sorted(standing)]
     return pa.Table.from_pylist(whole, schema=schema), len(fresh)
-
-
-def _differs(old: Any, new: Any) -> bool:
-    """Whether a value is another one; probabilities may differ in what no reader sees."""
-    return abs(old - new) > 1e-3 if isinstance(old, float) else old != new
 
 
 def _row(

@@ -145,7 +145,7 @@ def _draw(
             before["title"].to_pylist(), before["review_body"].to_pylist(), strict=True
         )
     }
-    log = _log(sources, since, until, labels)
+    log, skipped = _log(sources, since, until, labels)
     live = live_reviews(log, asked, labels)
     rows = len(live.identities)
     room = {queue: _room(options.expected(queue), opened.get(queue, 0)) for queue in QUEUES}
@@ -153,7 +153,7 @@ def _draw(
     parts = [draw_live(live, uncertain, audit, place.name, options.seed, labels)]
     taken = asked | set(parts[0]["item_id"].to_pylist())
     suspects = suspects_schema(labels).empty_table()
-    if sources.suspects is not None and Path(sources.suspects).exists():
+    if sources.suspects is not None:
         suspects = read_parquet(sources.suspects, suspects_schema(labels))
         most = round(room[LABEL_NOISE])
         parts.append(doubtful_labels(suspects, most, taken, mask, labels, until))
@@ -167,6 +167,7 @@ def _draw(
             "without_text": live.without_text,
             "asked_before": live.asked_before,
             "texts": rows,
+            "skipped": skipped,
         },
         "suspects": suspects.num_rows,
         "expected": {UNCERTAIN: uncertain, AUDIT: audit},
@@ -183,21 +184,27 @@ def _room(expected: float, opened: int) -> float:
     return max(expected - opened, expected * _LEAST)
 
 
-def _log(sources: Sources, since: datetime | None, until: datetime, labels: LabelSet) -> pa.Table:
-    """The window of the log; without rows where no log is named."""
+def _log(
+    sources: Sources, since: datetime | None, until: datetime, labels: LabelSet
+) -> tuple[pa.Table, list[str]]:
+    """The window of the log, without rows where no log is named, and what of it is damaged."""
+    skipped: list[str] = []
     if not sources.log:
         texts = [name for name in _LOG_COLUMNS if name not in ("time", "p_*")]
         empty = {name: pa.array([], pa.string()) for name in texts}
         empty |= {f"p_{name}": pa.array([], pa.float32()) for name in labels.names}
-        return pa.table(empty | {"time": pa.array([], pa.timestamp("us", tz="UTC"))})
-    log = read_payloads(sources.log, since=since, until=until, columns=list(_LOG_COLUMNS))
+        return pa.table(empty | {"time": pa.array([], pa.timestamp("us", tz="UTC"))}), skipped
+    columns = list(_LOG_COLUMNS)
+    log = read_payloads(sources.log, since=since, until=until, columns=columns, skipped=skipped)
+    for sentence in skipped:
+        logger.warning("%s", sentence)
     logged = {name[2:] for name in log.column_names if name.startswith("p_")}
     if log.num_rows and logged != set(labels.names):
         raise UserError(
             f"the payload log at {sources.log} is of the classes {', '.join(sorted(logged))}, the "
             f"model of {', '.join(labels.names)}; name the log of this model's service"
         )
-    return log
+    return log, skipped
 
 
 def _since(sources: Sources, until: datetime, kept: Path) -> datetime | None:

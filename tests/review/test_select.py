@@ -41,7 +41,9 @@ def test_three_queues_get_their_shares(review, tmp_path):
     assert drawn["uncertain"] == pytest.approx(30, abs=18)
     assert drawn["audit"] == pytest.approx(12, abs=11)
     assert sum(drawn.values()) == len(items) == summary["items_ever"]
-    assert summary["log"] == {"rows": 3000, "without_text": 0, "asked_before": 0, "texts": 3000}
+    assert summary["log"] == {"rows": 3000, "without_text": 0, "asked_before": 0, "texts": 3000} | {
+        "skipped": []
+    }
 
 
 def test_the_same_window_gives_the_same_items_and_another_seed_others(review, tmp_path):
@@ -181,6 +183,21 @@ def test_without_log_and_suspects_nobody_is_asked(review):
     items, summary = review.select()
     assert (items, summary["drawn"]) == ([], {})
     assert summary["chosen"] in summary["thresholds"]
+
+
+def test_a_truncated_file_of_the_log_is_left_out_and_named(review, tmp_path):
+    log = write_log(tmp_path / "log", log_rows(40))
+    write_log(tmp_path / "log", log_rows(40, seed=3), name="cut")
+    (cut,) = (tmp_path / "log").rglob("cut.parquet")
+    cut.write_bytes(cut.read_bytes()[:-30])
+    _, summary = review.select(log)
+    assert summary["log"]["rows"] == 40
+    assert "cut.parquet" in summary["log"]["skipped"][0]
+
+
+def test_suspects_that_are_named_must_be_there(review, tmp_path):
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        review.select(suspects=tmp_path / "nowhere")
 
 
 def test_a_log_of_another_model_is_refused(review, tmp_path):

@@ -14,7 +14,7 @@ WEIGHT_CAP = 5.0
 """Most that a reviewed live review counts in training: rare draws are not to drown the rest."""
 
 WITHDRAWN = "withdrawn"
-"""`reason` of a row without votes: people took back what was resolved before."""
+"""`reason` of a row without votes: people took back what was resolved, or agree on it no more."""
 
 
 def resolved_labels_schema(labels: LabelSet = SENTIMENTS) -> pa.Schema:
