@@ -132,7 +132,7 @@ def recovered(work, seed, asked):
     variants = variants_of(rows) | {CLEAN: Variant(rows.training, rows.test, lambda _: taught)}
     scores = {c.name: c.macro_f1 for c in compare_variants(variants, rows.truth, 3, seed)}
     lost = scores[CLEAN] - scores[BEFORE]
-    price = Price(found["votes"]["counted"], 15.0, 20.0).total
+    price = Price(found["votes"]["counted"], 15.0, ReviewOptions().wage).total
     shares = {
         name: (scores[name] - scores[BEFORE]) / lost for name in (CORRECTED, AT_RANDOM, DROPPED)
     }

@@ -55,7 +55,7 @@ def test_votes_become_labels_with_where_they_come_from(asked):
     }
     assert summary["queues"]["label_noise"]["other"] == 1
     assert (gathered.sent, gathered.there_already, gathered.votes) == (0, 12, 7)
-    assert summary["price"] == pytest.approx(7 * 20 / 3600 * 20)
+    assert summary["price"] == pytest.approx(7 * 20 / 3600 * asked.options.wage)
 
 
 def test_an_item_in_doubt_is_shown_to_more_people_until_it_is_decided_or_given_up(asked):
