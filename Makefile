@@ -49,7 +49,7 @@ REVIEW_PORT ?= 8181
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run automl approve score serve site rollout ab-test traffic loop watch explain models cost verify ui lookup migrate-features monitor test test-all lint format compile images push-images \
+.PHONY: help install run automl approve score serve site rollout ab-test traffic loop watch explain models cost verify ui lookup forget retain migrate-features monitor test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
         submit-rollout schedule bench bench-automl bench-training bench-data bench-features bench-monitoring \
         bench-distributed bench-batch bench-explanations bench-log bench-review bench-serving bench-understanding sql sql-ddl discover sample constraints clean
@@ -199,6 +199,17 @@ migrate-features: $(INSTALLED) ## Move features of a former release into the sta
 monitor: $(INSTALLED) ## Say whether the champion's traffic drifted, and how right it is  [LOG=state/payloads SINCE= UNTIL= ARGS=]
 	@$(BIN)/python -m pipelines.running.monitor --model-name '$(MODEL_NAME)' --state '$(STATE)' \
 	  $(if $(LOG),--log '$(LOG)') $(if $(SINCE),--since '$(SINCE)') $(if $(UNTIL),--until '$(UNTIL)') $(ARGS)
+
+FORGET = $(BIN)/python -m pipelines.running.forget $(FOLDERS) $(if $(PAYLOADS),--payloads '$(PAYLOADS)')
+
+forget: export FORGOTTEN := $(value REVIEW_ID)
+forget: $(INSTALLED) ## Delete a review everywhere  REVIEW_ID= [VERIFY=1 TEXT="part of it" PAYLOADS= ARGS="--also folder"]
+	@test -n "$$FORGOTTEN" || { echo 'error: say which: make forget REVIEW_ID=…' >&2; exit 2; }
+	@$(FORGET) --review-id "$$FORGOTTEN" $(if $(VERIFY),--verify) $(if $(TEXT),--text '$(TEXT)') $(ARGS)
+
+retain: $(INSTALLED) ## Delete the days of a payload log that are older  PAYLOADS= DAYS=
+	@test -n "$(DAYS)" || { echo 'error: say how many days stay: make retain DAYS=30 PAYLOADS=…' >&2; exit 2; }
+	@$(FORGET) --retain-days '$(DAYS)'
 
 sql: export SQL_QUERY := $(value QUERY)
 sql: $(INSTALLED) ## Ask the ingested reviews in SQL  [QUERY="SELECT …" OUT=file.csv AS_OF=champion ROWS= SECONDS=]

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from components.data.moved_table import follow_the_files
 from components.data.warehouse import files_in, lay_out
 from components.shared.machine.commands import make_command
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import locked
+from components.shared.machine.iceberg_files import describe_changed_files, follow_the_files
 from components.shared.records.labels import labels_of_file
 from components.shared.records.reviews import REVIEW_SCHEMA
 
@@ -143,6 +143,23 @@ def files_of(data_set: DataSet) -> list[str]:
                 "ingest the same data again"
             )
     return files
+
+
+def describe_again() -> int:
+    """Tell the catalogue of data files from which rows were deleted; how many there were.
+
+    What it knew of the rows, such as the beginning of the first text, goes with them.
+
+    Raises:
+        UserError: If the catalogue cannot be opened.
+    """
+    if not os.environ.get(URI_VARIABLE) or not _warehouse().is_dir():
+        return 0
+    warehouse = _warehouse()
+    with locked(warehouse / ".lock"), _opened(warehouse) as catalogue:
+        if _table(catalogue, warehouse) is None:
+            return 0
+        return describe_changed_files(catalogue, _IDENTIFIER, warehouse / TABLE)
 
 
 def _warehouse() -> Path:

@@ -31,6 +31,7 @@ from components.data.readers import FEWER, MORE, read_batches
 from components.data.sources import find_sources, without_credentials
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json
+from components.shared.records.forgotten import without_forgotten
 from components.shared.records.labels import SENTIMENTS, LabelSet
 from components.shared.records.reviews import REVIEW_SCHEMA
 
@@ -76,7 +77,7 @@ class IngestSummary:
     source: str  # the data URI, without credentials
     # for each file its name, rows, ignored columns, and encoding and separator if it has them
     files: list[dict[str, Any]]
-    rows_in: int  # rows read; always rows_kept + duplicates + quarantined
+    rows_in: int  # rows read; always rows_kept + duplicates + quarantined + forgotten
     rows_kept: int  # rows written
     duplicates: int  # rows dropped because an equal one was written
     quarantined: int  # rows rejected
@@ -84,6 +85,7 @@ class IngestSummary:
     examples: list[dict[str, str | int]]  # the first few rejected rows of each reason
     fingerprint: str  # version of the written data, see `data_fingerprint`
     profile: dict[str, Any]  # histograms and counts of the written rows, see `Profile.to_dict`
+    forgotten: int = 0  # rows left out because they were deleted on request
 
 
 class _Seen:
@@ -172,7 +174,7 @@ def ingest(
     found: Counter[str] = Counter()
     schema = labels.on(REVIEW_SCHEMA)
     files: list[dict[str, Any]] = []
-    rows_in = rows_kept = duplicates = 0
+    rows_in = rows_kept = duplicates = forgotten = 0
     with (
         replaced_when_whole(reviews) as reviews_draft,
         replaced_when_whole(quarantine) as quarantine_draft,
@@ -191,6 +193,9 @@ def ingest(
                     table, rejected, doubled = _sift(batch, seen, labels, found)
                     rejects.add(source.name, rejected)
                     duplicates += doubled
+                    forgotten += len(table)
+                    table = without_forgotten(table)
+                    forgotten -= len(table)
                     if table.num_rows:
                         writer.write_table(table.cast(schema))
                         profile.add(table)
@@ -222,8 +227,10 @@ def ingest(
             examples=rejects.examples,
             fingerprint=data_fingerprint(seen.digests, labels),
             profile=profile.to_dict(),
+            forgotten=forgotten,
         )
-        if made.rows_in != made.rows_kept + made.duplicates + made.quarantined:
+        accounted = made.rows_kept + made.duplicates + made.quarantined + made.forgotten
+        if made.rows_in != accounted:
             raise AssertionError(f"rows are unaccounted for: {made}")
         write_json(summary_draft, asdict(made))
     logger.info(

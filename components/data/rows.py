@@ -12,6 +12,7 @@ from components.data.clean import clean
 from components.data.corrections import HeldOut
 from components.data.reading import iterate_rows
 from components.shared.machine.errors import UserError
+from components.shared.records.forgotten import without_forgotten
 from components.shared.records.labels import LabelSet
 from components.shared.records.reviews import LABELLED_SCHEMA, WEAK, with_label_source
 from components.shared.records.splits import TRAIN, keyed_order, text_identity
@@ -39,12 +40,13 @@ class Rows(NamedTuple):
 def iterate_reviews(path: str | Path, labels: LabelSet) -> Iterator[pa.Table]:
     """Read reviews a batch at a time.
 
-    They are in `LABELLED_SCHEMA`, whether ingest wrote the file or weak supervision.
+    They are in `LABELLED_SCHEMA`, whether ingest wrote the file or weak supervision. Reviews that
+    were deleted on request since are left out.
     """
     return iterate_rows(
         path,
         LABELLED_SCHEMA.names,
-        lambda table: with_label_source(table, labels),
+        lambda table: without_forgotten(with_label_source(table, labels)),
         holds="reviews",
         remedy="ingest them",
     )

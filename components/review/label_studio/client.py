@@ -188,6 +188,13 @@ class LabelStudio:
         ]
         return sorted(votes, key=lambda vote: (vote.updated_at, vote.annotation_id))
 
+    def count(self, item_ids: Collection[str]) -> int:
+        """How many items of these ids are in any project of ours."""
+        wanted = set(item_ids)
+        return sum(
+            item in wanted for project in self._projects() for _, item in self._tasks(project["id"])
+        )
+
     def delete(self, item_ids: Collection[str]) -> int:
         """Delete items with all their votes, from every project of ours; how many there were."""
         gone, deleted = set(item_ids), 0

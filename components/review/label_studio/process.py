@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -144,6 +145,15 @@ def port_of(state: Path) -> int:
     with suppress(OSError, ValueError):
         return int((Service(state).folder / "port").read_text())
     return PORT
+
+
+def is_up(state: Path) -> bool:
+    """Whether something answers where the service of this folder runs, or ran last."""
+    try:
+        with socket.create_connection((HOST, port_of(state)), timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], url: str, log: Path, within: float) -> None:
