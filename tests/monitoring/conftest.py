@@ -45,12 +45,12 @@ def model(tmp_path_factory):
 def log(tmp_path):
     """Writes a log of so many answers; returns its folder."""
 
-    def written(rows=2000, seed=1, dresses=0.2, **changes):
+    def written(rows=2000, seed=1, dresses=0.2, folder="payloads", **changes):
         same = {
             name: changes.pop(name) for name in ("model_name", "model_version") if name in changes
         }
         spans = {name: changes.pop(name) for name in ("since", "until") if name in changes}
         columns = made_up_rows(rows, seed, dresses, **changes)
-        return write_log(tmp_path / "payloads", columns, **same, **spans)
+        return write_log(tmp_path / folder, columns, **same, **spans)
 
     return written

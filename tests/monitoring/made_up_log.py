@@ -39,7 +39,7 @@ def write_log(folder, columns, *, names=NAMES, since=SINCE, until=UNTIL, **same)
     microseconds = np.linspace(0, (until - since) / timedelta(microseconds=1) - 1, rows)
     times = [since + timedelta(microseconds=float(one)) for one in microseconds]
     ids = [f"r{place}" for place in range(rows)]
-    digests = [hashlib.sha256(f"{folder}{place}".encode()).hexdigest() for place in range(rows)]
+    digests = [digest_of(f"{folder}{place}") for place in range(rows)]
     made = {
         **{"time": times, "request_id": ids, "position": [0] * rows, "text_sha256": digests},
         **{"model_name": ["reviews"] * rows, "model_version": ["3"] * rows},
@@ -55,6 +55,11 @@ def write_log(folder, columns, *, names=NAMES, since=SINCE, until=UNTIL, **same)
         name = f"{len(list(path.iterdir()))}.parquet"
         pq.write_table(table.filter(pa.array(days == day)), path / name)
     return str(folder)
+
+
+def digest_of(text):
+    """The digest by which the log knows a text."""
+    return hashlib.sha256(str(text).encode()).hexdigest()
 
 
 def filled(columns, schema):
