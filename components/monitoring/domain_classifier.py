@@ -17,7 +17,8 @@ LEAST_TEXTS = 200
 
 _WORD = r"(?u)\b\w[\w']+\b"
 _FEATURES = 2**18
-_SHOWN = 8
+_SHOWN, _LEAST_GAIN = 8, 0.15
+"""Words that are told: so many, and none that says much less than the first."""
 
 
 def compare_texts(reference: Sequence[str], now: Sequence[str], seed: int = 0) -> Finding | str:
@@ -111,4 +112,5 @@ def _telling(
     old = counts[~new]  # type: ignore[index]
     share_before = np.asarray((old > 0).mean(axis=0)).ravel()[places]
     gain = importance[places] * np.maximum(0.0, share_now - share_before)
-    return [str(words[place]) for place in np.argsort(-gain)[:_SHOWN] if gain[place] > 0]
+    least = _LEAST_GAIN * gain.max(initial=0.0)
+    return [str(words[place]) for place in np.argsort(-gain)[:_SHOWN] if gain[place] > least]

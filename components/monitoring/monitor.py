@@ -153,9 +153,13 @@ def concept_drift(live: Accuracy | None, test: Accuracy | None) -> tuple[str, st
             "answers that people have checked, drawn at random by the review."
         )
     told = (
-        f"On this traffic {percent(live.value)} of the answers are right (95 % interval "
-        f"{percent(live.low)} to {percent(live.high)}, from {live.labels} checked answers); on the "
-        f"test reviews it was {percent(test.value)} ({percent(test.low)} to {percent(test.high)})"
+        (
+            f"On this traffic {live.value:.1%} of the answers are right (95 % interval {live.low:.1%} "
+            f"to {live.high:.1%}, from {live.labels} checked answers); on the test reviews it was "
+            f"{test.value:.1%} ({test.low:.1%} to {test.high:.1%})"
+        )
+        .replace("%", " %")
+        .replace("  %", " %")
     )
     if live.low <= test.high and test.low <= live.high:
         return NO, f"{told}."

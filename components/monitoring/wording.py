@@ -17,28 +17,16 @@ TITLES = {
 }
 """What each tested column is called."""
 
-_ABOVE_AND_BELOW = {
-    "n_words": ("are longer than {} words", "have at most {} words"),
-    "unknown_share": (
-        "consist to more than {} of words that training did not know",
-        "consist to at most {} of words that training did not know",
-    ),
-    "function_word_share": (
-        "consist to more than {} of English function words (the, is, with)",
-        "consist to at most {} of English function words (the, is, with)",
-    ),
-    "non_ascii_share": (
-        "consist to more than {} of characters outside ASCII",
-        "consist to at most {} of characters outside ASCII",
-    ),
-    "distinct_share": (
-        "repeat few words: more than {} are distinct",
-        "repeat many words: at most {} are distinct",
-    ),
-    "confidence": (
-        "are given with a confidence above {}",
-        "are given with a confidence of at most {}",
-    ),
+_SIDES = "at most {}", "more than {}"
+"""A side of an edge, where there is more now: below it, above it."""
+
+_NUMBERS = {
+    "n_words": "there are {} words",
+    "unknown_share": "{} of the words are unknown to the model",
+    "function_word_share": "{} of the words are common English ones (the, is, with)",
+    "non_ascii_share": "{} of the characters are outside ASCII",
+    "distinct_share": "{} of the words are different ones",
+    "confidence": "the confidence is {}",
 }
 
 
@@ -54,7 +42,7 @@ def in_words(name: str, cells: Cells) -> str:
     >>> in_words("product_category", cells)
     'reviews of Dresses come about twice as often as in training: 31 % against 15 %'
     """
-    if name in _ABOVE_AND_BELOW:
+    if name in _NUMBERS:
         return _of_numbers(name, cells)
     before, now = cells.shares
     pooled = (cells.reference + cells.now) / (cells.reference.sum() + cells.now.sum())
@@ -87,12 +75,13 @@ def _of_numbers(name: str, cells: Cells) -> str:
     shares = [np.cumsum(sample)[place] for sample in cells.shares]
     before, now = ((1 - share if above else share) for share in shares)
     edge = cells.edges[place]
-    written = f"{edge:.0f}" if name == "n_words" else percent(edge)
-    phrase = _ABOVE_AND_BELOW[name][0 if above else 1].format(written)
-    phrase = phrase.replace("consist to more than 0 % of", "hold")
+    side = _SIDES[above].format(f"{edge:.0f}" if name == "n_words" else percent(edge))
+    if edge == 0 and above and name != "n_words":
+        side = "some"
+    phrase = _NUMBERS[name].format(side)
     answers = name == "confidence"
     what, where = ("answers", "on the test reviews") if answers else ("reviews", "in training")
-    return f"{percent(now)} of the {what} {phrase}, against {percent(before)} {where}"
+    return f"in {percent(now)} of the {what} {phrase}, against {percent(before)} {where}"
 
 
 def _how_often(now: float, before: float) -> str:

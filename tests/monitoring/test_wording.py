@@ -39,12 +39,18 @@ def numbers(now):
 def test_a_number_is_told_by_the_tail_that_grew():
     said = in_words("unknown_share", numbers([10, 930, 60]))
     assert said == (
-        "6 % of the reviews consist to more than 30 % of words that training did not know, "
+        "in 6 % of the reviews more than 30 % of the words are unknown to the model, "
         "against 1 % in training"
     )
     said = in_words("function_word_share", numbers([60, 930, 10]))
-    assert "6 % of the reviews consist to at most 10 % of English function words" in said
+    assert said.startswith("in 6 % of the reviews at most 10 % of the words are common English")
     assert "on the test reviews" in in_words("confidence", numbers([60, 930, 10]))
+
+
+def test_more_than_none_is_some():
+    cells = Cells(("none", "some"), np.array([990, 10]), np.array([900, 100]), (0.0,))
+    said = in_words("non_ascii_share", cells)
+    assert said.startswith("in 10 % of the reviews some of the characters are outside ASCII")
 
 
 def test_every_number_has_words():
