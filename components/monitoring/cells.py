@@ -1,6 +1,6 @@
 """Two samples as counts of the same cells, and the test of whether both come from one source."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -81,7 +81,7 @@ def cells_of_numbers(
     groups = _neighbours(*counts)
     merged = [np.array([one[a:b].sum() for a, b in groups]) for one in counts]
     ends = tuple(edges[b - 1] for _, b in groups[:-1])
-    return Cells(_ranges(ends), *merged, ends)
+    return Cells(ranges(ends), *merged, ends)
 
 
 def cells_of_names(reference: Sequence[str], now: Sequence[str]) -> Cells:
@@ -126,8 +126,11 @@ def _neighbours(before: NDArray[np.int64], after: NDArray[np.int64]) -> list[tup
     return groups
 
 
-def _ranges(ends: Sequence[float]) -> tuple[str, ...]:
-    written = [f"{end:.4g}" for end in ends]
+def ranges(
+    ends: Sequence[float], form: Callable[[float], str] = "{:.4g}".format
+) -> tuple[str, ...]:
+    """What cells between such ends are called."""
+    written = [form(end) for end in ends]
     if not written:
         return ("all",)
     between = [f"{a} to {b}" for a, b in pairwise(written)]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.monitoring.alarm_budget import holm
-from components.monitoring.cells import Cells, cells_of_names, cells_of_numbers
+from components.monitoring.cells import Cells, cells_of_names, cells_of_numbers, ranges
 from components.monitoring.wording import TITLES, in_words, percent, tail_of
 from components.shared.records.monitoring_summary import Finding
 from components.shared.records.text_statistics import TEXT_STATISTICS
@@ -18,6 +18,9 @@ NUMBERS: tuple[str, ...] = ("confidence", *(field.name for field in TEXT_STATIST
 
 _LEAST_WIDTH = {"confidence": 0.01}
 """Engines of one network differ in the third digit: finer edges would call that drift."""
+
+TELLS_THE_CAUSE = ("unknown_share", "function_word_share")
+"""Columns that need no words of their own where `causes_of` says what they point at."""
 
 LEAST_KNOWN = 200
 """Values that both sides need, or the column is not compared."""
@@ -100,6 +103,9 @@ def _known(column: pa.ChunkedArray) -> Any:
 
 def _finding(name: str, cells: Cells) -> Finding:
     before, now = cells.shares
+    names = cells.names
+    if name in NUMBERS and name != "n_words":
+        names = ranges(cells.edges, percent)
     return Finding(
         name=name,
         title=TITLES[name],
@@ -112,6 +118,6 @@ def _finding(name: str, cells: Cells) -> Finding:
         rows=int(cells.now.sum()),
         cells=[
             {"name": each, "reference": float(a), "now": float(b)}
-            for each, a, b in zip(cells.names, before, now, strict=True)
+            for each, a, b in zip(names, before, now, strict=True)
         ],
     )

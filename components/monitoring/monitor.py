@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from components.monitoring.alarm_budget import AlarmBudget
 from components.monitoring.audited import accuracies, read_labels
 from components.monitoring.domain_classifier import compare_texts
-from components.monitoring.drift import causes_of, compare_columns, judged
+from components.monitoring.drift import TELLS_THE_CAUSE, causes_of, compare_columns, judged
 from components.monitoring.live_accuracy import LEAST_LABELS, accuracy_on_test, false_alarm_rate
 from components.monitoring.window import TESTED, ServedModel, read_expected, read_window
 from components.monitoring.wording import TITLES, percent
@@ -37,6 +37,9 @@ from components.shared.records.reviews import predictions_schema
 from components.shared.records.text import model_text
 
 logger = logging.getLogger(__name__)
+
+_TOLD = 3
+"""Changes in the sentence; all are among the findings."""
 
 
 @dataclass(frozen=True)
@@ -152,20 +155,22 @@ def concept_drift(live: Accuracy | None, test: Accuracy | None) -> tuple[str, st
             f"How right the model is on this traffic is not known: it takes {LEAST_LABELS} of its "
             "answers that people have checked, drawn at random by the review."
         )
+    now = _in_percent(live)
+    before = _in_percent(test)
     told = (
-        (
-            f"On this traffic {live.value:.1%} of the answers are right (95 % interval {live.low:.1%} "
-            f"to {live.high:.1%}, from {live.labels} checked answers); on the test reviews it was "
-            f"{test.value:.1%} ({test.low:.1%} to {test.high:.1%})"
-        )
-        .replace("%", " %")
-        .replace("  %", " %")
+        f"On this traffic {now[0]} of the answers are right (95 % interval {now[1]} to {now[2]}, "
+        f"from {live.labels} checked answers); on the test reviews it was {before[0]} ({before[1]} "
+        f"to {before[2]})"
     )
     if live.low <= test.high and test.low <= live.high:
         return NO, f"{told}."
     better = "better" if live.value > test.value else "worse"
     rate = percent(false_alarm_rate(live, test))
     return YES, f"{told}: {better}, beyond what chance does in {rate} of such looks."
+
+
+def _in_percent(accuracy: Accuracy) -> list[str]:
+    return [f"{100 * one:.1f} %" for one in (accuracy.value, accuracy.low, accuracy.high)]
 
 
 def _compare_texts(answers: pa.Table, folder: Path, predictions: str | Path) -> Finding | str:
@@ -205,6 +210,9 @@ def _sentence(
             f"The {texts:,} different texts of this window are like those that the version was "
             f"made for, in each of {len(findings)} comparisons."
         )
-    told = [*causes, *(finding.words for finding in findings if finding.drifted)]
-    whole = "; ".join(told)
+    explained = TELLS_THE_CAUSE if causes else ()
+    told = [one.words for one in findings if one.drifted and one.name not in explained]
+    told = [*causes, *told]
+    more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    whole = "; ".join(told[:_TOLD]) + more
     return f"{whole[:1].upper()}{whole[1:]}."

@@ -62,7 +62,7 @@ def accuracy_chart(summary: dict[str, Any]) -> Markup:
     live, test = summary["live_accuracy"], summary["test_accuracy"]
     if not live or not test:
         return Markup("")
-    rows = [_accuracy_row(f"week {one['week']}", one) for one in summary["weeks"]]
+    rows = [_accuracy_row(one["week"], one) for one in summary["weeks"]]
     rows += [_accuracy_row("whole window", live), _accuracy_row("test reviews", test, "second")]
     return interval_chart("Live accuracy", rows, Axis("share of right answers"), test["value"])
 
