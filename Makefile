@@ -29,7 +29,8 @@ FOLDERS = --state '$(STATE)' --runs '$(RUNS)'
 KFP_ENDPOINT ?=
 NAMESPACE ?=
 EXPERIMENT ?= review-sentiment
-RUN_NAME ?= training
+PIPELINE ?= training
+RUN_NAME ?= $(PIPELINE)
 
 # Where `make images` puts the images; components/shared/machine/images.py reads the same variables.
 IMAGE_REGISTRY ?= ghcr.io/review-sentiment
@@ -251,7 +252,7 @@ SUBMIT = $(BIN)/python -m pipelines.running.submit --experiment '$(EXPERIMENT)' 
   $(if $(KFP_ENDPOINT),--endpoint '$(KFP_ENDPOINT)') $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
   $(if $(SERVICE_ACCOUNT),--service-account '$(SERVICE_ACCOUNT)') $(if $(NO_CACHE),--no-cache)
 # The images hold no model, so that a cluster starts from one of the hub's unless another is named.
-TRAINING = build/training.yaml data_uri='$(DATA)' $(call READING) $(ARGS) \
+TRAINING = build/$(PIPELINE).yaml data_uri='$(DATA)' $(call READING) $(if $(LOG),log_uri='$(LOG)') $(ARGS) \
   base_model='$(if $(filter file,$(origin BASE_MODEL)),roberta-base,$(BASE_MODEL))'
 
 images: $(IMAGES:%=image-%) ## Build the images with docker, podman or buildah  [IMAGE_REGISTRY= IMAGE_TAG= IMAGE_OPTIONS=]
@@ -272,13 +273,13 @@ preflight: $(INSTALLED) ## Check a cluster before anything runs on it  [NAMESPAC
 	@$(BIN)/python -m pipelines.running.preflight $(if $(NAMESPACE),--namespace '$(NAMESPACE)') \
 	  $(if $(KFP_ENDPOINT),--kfp-endpoint '$(KFP_ENDPOINT)') $(ARGS)
 
-submit: compile ## Submit training to Kubeflow  [KFP_ENDPOINT= NAMESPACE= DATA= BASE_MODEL= ARGS="name=value"]
+submit: compile ## Submit training, or a turn of the loop, to Kubeflow  [PIPELINE=loop LOG= KFP_ENDPOINT= NAMESPACE= DATA= BASE_MODEL= ARGS="name=value"]
 	$(SUBMIT) --name '$(RUN_NAME)' $(TRAINING)
 
 submit-rollout: compile ## Submit a rollout to Kubeflow  [VERSION=champion ARGS="name=value"]
 	$(SUBMIT) build/rollout.yaml version='$(or $(VERSION),champion)' $(ARGS)
 
-schedule: compile ## Train on Kubeflow again and again  CRON="0 0 3 * * 1" [as submit]
+schedule: compile ## Do so on Kubeflow again and again  CRON="0 0 3 * * 1" [as submit]
 	@test -n "$(CRON)" || { echo 'error: say when, seconds first: make schedule CRON="0 0 3 * * 1"' >&2; exit 2; }
 	$(SUBMIT) --name '$(RUN_NAME)' --cron '$(CRON)' $(TRAINING)
 

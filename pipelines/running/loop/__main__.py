@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--people", type=int, default=4, help="simulated reviewers (default: 4), and a hasty one")
     add("--error", type=float, default=0.05, help="how often they err (default: 0.05)")
     add("--items", type=int, default=120, help="reviews that they are asked about (default: 120)")
-    add("--rate", type=float, default=20.0, help="requests a second (default: 20)")
+    add("--rate", type=float, default=30.0, help="requests a second (default: 30)")
     add("--seed", type=int, default=42, help="seed of the division, the splits and the errors")
     about = "further options of the training, as in --training='--base-model minilm'; the gate's "
     add("--training", default="", help=f"{about}limits are wide by default: {_DEMO}")

@@ -157,7 +157,8 @@ class Stages:
 
     def _service(self) -> list[str]:
         service = {"payload_uri": str(self.scene.log), "server_arguments": ["--keep-texts"]}
-        pace = {"look_every_seconds": 5, "accuracy": 0.1, "class_share": 0.3}
+        # Few test reviews and a changed traffic: what counts as worse is set wider.
+        pace = {"steps": "25,100", "look_every_seconds": 5, "accuracy": 0.1, "class_share": 0.3}
         return ["--service", *given_as(service), "--options", *given_as(pace)]
 
 
