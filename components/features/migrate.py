@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from components.features.additions import add_labels, add_texts, since
 from components.features.online import CHECKED, copy_online
 from components.features.views import (
-    DIGEST,
     SPINE_COLUMNS,
     TOKENS_SCHEMA,
     add,
     adding,
     connection,
     copy_to,
+    digest,
     files_of,
     moment,
     parquet,
@@ -128,7 +128,7 @@ def _show_spine(opened: "DuckDBPyConnection", labels: Path) -> None:
     filled = {"label_source": given, "label_probability": "1.0::DOUBLE", "weight": "1.0::DOUBLE"}
     added = "".join(f", {sql} AS {name}" for name, sql in filled.items() if name not in there)
     opened.execute(
-        f"CREATE OR REPLACE TEMP VIEW spine AS SELECT *, {DIGEST} AS text_digest{added} "  # noqa: S608
+        f"CREATE OR REPLACE TEMP VIEW spine AS SELECT *, {digest()} AS text_digest{added} "  # noqa: S608
         f"FROM {parquet(labels)}"
     )
 

@@ -19,7 +19,7 @@ from components.features.additions import (
 )
 from components.features.online import CHECKED, copy_online
 from components.features.tokenise import ReviewTokenizer, open_reviews
-from components.features.views import DIGEST, TOKENS_SCHEMA, connection, copy_to, parquet, show
+from components.features.views import TOKENS_SCHEMA, connection, copy_to, digest, parquet, show
 from components.shared.machine.errors import UserError
 from components.shared.machine.feature_store import (
     apply_objects,
@@ -162,7 +162,7 @@ def show_spine(opened: "DuckDBPyConnection", prepared: Path) -> int:
         raise UserError(f"{prepared} holds no reviews; give ingest more data")
     columns = ", ".join(wanted)
     opened.execute(
-        f"CREATE OR REPLACE TEMP VIEW spine AS SELECT {columns}, {DIGEST} AS text_digest "  # noqa: S608
+        f"CREATE OR REPLACE TEMP VIEW spine AS SELECT {columns}, {digest()} AS text_digest "  # noqa: S608
         f"FROM {parquet(prepared)}"
     )
     required = [name for name in wanted if not PREPARED_SCHEMA.field(name).nullable]

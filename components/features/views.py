@@ -71,9 +71,6 @@ TOKENS_SCHEMA = pa.schema(
 
 _AS_OF = "as_of.json"
 
-DIGEST = "left(sha256(coalesce(title, '') || chr(31) || review_body), 16)"
-"""SQL for the digest of a text."""
-
 
 SPINE_COLUMNS = ("review_id", "split", "copies", "sentiment", "label_source", "label_probability")
 """What the store remembers of each training set, beside the weights."""
@@ -105,6 +102,11 @@ def connection() -> "Iterator[DuckDBPyConnection]":
     ):
         opened.execute("SET TimeZone = 'UTC'")
         yield opened
+
+
+def digest(of: str = "") -> str:
+    """SQL for the digest of a text, in the columns of a table that is given with its dot."""
+    return f"left(sha256(coalesce({of}title, '') || chr(31) || {of}review_body), 16)"
 
 
 def parquet(*places: Path | str) -> str:

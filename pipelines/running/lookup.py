@@ -1,6 +1,6 @@
 """Command line: read reviews' features as the champion was trained on them, from the online store.
 
-Where no version is champion yet, from the feature service that was published last.
+Where no version is champion yet, by the newest tokenizer.
 """
 
 import argparse

@@ -91,6 +91,19 @@ def test_a_correction_wins_from_then_on_and_not_before(taught, resolve):
     assert (found["sentiment"], found["votes"], found["agreement"]) == (turned[one], 3, 1.0)
 
 
+def test_test_labels_are_frozen_whatever_date_the_data_give_them(
+    taught, resolve, build, make_prepared, changed
+):
+    _, rows = taught(MAY)
+    tested = split_ids(rows)["test"]
+    add_resolved_labels(resolve(*((one, -rows[one]["sentiment"] or 1) for one in tested)))
+    redated = changed(make_prepared(), "redated", event_timestamp=lambda _: SAID + timedelta(30))
+    build(redated)
+    done, after = taught(of=redated)
+    assert (done.corrected, done.left_out) == (0, 0)
+    assert [after[one]["sentiment"] for one in tested] == [rows[one]["sentiment"] for one in tested]
+
+
 def test_the_same_labels_are_added_once(taught, resolve):
     _, rows = taught(MAY)
     folder = resolve((split_ids(rows)["train"][0], 1))
@@ -134,6 +147,34 @@ def test_what_was_handed_out_stays_though_labels_come_late(taught, resolve):
     assert after[one]["label_source"] == "reviewer"
     assert taught(now.as_of)[0].sha256 == now.sha256
     assert add_resolved_labels(folder).added == 0
+
+
+def test_of_two_labels_that_come_late_at_once_the_later_one_counts(taught, resolve):
+    _, rows = taught()
+    one, two = split_ids(rows)["train"][:2]
+    for days, sentiments in enumerate(((1, -1), (-1, 0), (0, 1))):
+        answers = zip((one, two), sentiments, strict=True)
+        folder = resolve(*answers, at=SAID + timedelta(days=days))
+    assert add_resolved_labels(folder).added == 6
+    _, after = taught()
+    assert (after[one]["sentiment"], after[two]["sentiment"]) == (0, 1)
+
+
+def test_a_killed_addition_is_completed_by_the_next(taught, resolve, monkeypatch):
+    _, rows = taught(MAY)
+    one = split_ids(rows)["train"][0]
+    folder = resolve((one, -rows[one]["sentiment"] or 1))
+
+    def die(*_):
+        raise SystemExit(9)
+
+    for victim in ("_add_labels", "register_and_copy"):
+        with monkeypatch.context() as patched:
+            patched.setattr(corrections, victim, die)
+            with pytest.raises(SystemExit):
+                add_resolved_labels(folder)
+    assert add_resolved_labels(folder).added == 0
+    assert online_features([one], "sentiment_training")[0]["label_source"] == "reviewer"
 
 
 def test_reviews_that_the_store_does_not_know_come_with_text_and_tokens(taught, resolve):
@@ -219,6 +260,7 @@ def test_a_label_is_of_the_text_that_people_read(taught, resolve, build, make_pr
     add_resolved_labels(resolve((one, said)))
     other = make_prepared(seed=2)
     service = build(other).feature_service
+    assert add_resolved_labels(tmp_path / "resolved").added == 0
     done = retrieve_training_set(other, service, tmp_path / "other.parquet")
     assert done.corrected == 0
     done, after = taught()
