@@ -3,12 +3,14 @@
 import os
 import signal
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 
 from components.review.label_studio.client import LabelStudio, Sent, connect
-from components.review.label_studio.process import label_studio
+from components.review.label_studio.process import Service, label_studio
 from components.review.label_studio.reviewers import Cast, cast_votes, emails
 from components.shared.machine.errors import UserError
 from components.shared.records.labels import SENTIMENTS, LabelSet
@@ -98,6 +100,26 @@ def test_a_personal_token_is_taken(world):
     assert client.ensure_project(SENTIMENTS, 2) == world.project
 
 
+def cut_off_the_first_start(state):
+    """Kill the process while it makes its tables, of which some are no transaction."""
+    draft = Service(state).folder / "label_studio.sqlite3.new"
+
+    def kill():
+        while not (draft.exists() and draft.stat().st_size):
+            time.sleep(0.01)
+        time.sleep(0.5)
+        for process in psutil.process_iter(["environ"]):
+            if (process.info["environ"] or {}).get("LABEL_STUDIO_BASE_DATA_DIR") == str(
+                Service(state).folder
+            ):
+                process.kill()
+
+    threading.Thread(target=kill).start()
+    with pytest.raises(UserError, match="did not start"):
+        label_studio(state, port=unused_port()).__enter__()
+    assert draft.exists()
+
+
 def test_killed_in_the_middle_of_sending_it_goes_on_and_nothing_is_doubled(
     label_studio_venv, tmp_path, monkeypatch
 ):
@@ -105,6 +127,7 @@ def test_killed_in_the_middle_of_sending_it_goes_on_and_nothing_is_doubled(
     monkeypatch.delenv("REVIEW_DIR", raising=False)
     items = [{"item_id": f"i{n}", "review_body": "text " * 50} for n in range(500)]
     sent, threads = [], []
+    cut_off_the_first_start(tmp_path)
 
     def send(client, project):
         sent.append(client.send(project, items))

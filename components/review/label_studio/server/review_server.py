@@ -12,6 +12,7 @@ so that no secret stands in the list of processes:
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -43,10 +44,9 @@ def prepare() -> Any:
     from django.core.wsgi import get_wsgi_application
 
     application = get_wsgi_application()
-    from django.core.management import call_command
     from django.db import connections
 
-    call_command("migrate", "--no-color", verbosity=0)
+    make_tables()
     make_administrator(
         os.environ.pop("REVIEW_ADMINISTRATOR"),
         os.environ.pop("REVIEW_PASSWORD"),
@@ -54,6 +54,34 @@ def prepare() -> Any:
     )
     connections.close_all()  # the workers are forks, and must not share one
     return application
+
+
+def make_tables() -> None:
+    """Make the tables, or bring them to this version.
+
+    An SQLite file changes whole or not at all: some of the changes are no transaction, and one that
+    was cut off in the middle would refuse every start from then on.
+    """
+    from django.conf import settings
+    from django.core.management import call_command
+    from django.db import connection, connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return
+    place = settings.DATABASES["default"]
+    whole, draft = place["NAME"], f"{place['NAME']}.new"
+    if connection.vendor == "sqlite":
+        connections.close_all()
+        Path(f"{draft}-journal").unlink(missing_ok=True)  # of one that was cut off
+        shutil.copyfile(whole, draft)
+        place["NAME"] = draft
+    call_command("migrate", "--no-color", verbosity=0)
+    connections.close_all()
+    if place["NAME"] == draft:
+        Path(draft).replace(whole)
+        place["NAME"] = whole
 
 
 def make_administrator(email: str, password: str, token: str) -> None:
