@@ -58,15 +58,14 @@ def _score(options: argparse.Namespace) -> None:
         data = str(local.resolve())
     name = local.name.partition(".")[0] or "sample"
     folder = Path(options.output or f"predictions/{name}").expanduser()
-    with own_folder(folder):  # Refused before the reviews are read.
-        pass
-    read = read_unlabelled(
-        data,
-        folder / READ,
-        folder / QUARANTINE,
-        columns=options.columns,
-        max_rejected_share=options.max_rejected_share,
-    )
+    with own_folder(folder):
+        read = read_unlabelled(
+            data,
+            folder / READ,
+            folder / QUARANTINE,
+            columns=options.columns,
+            max_rejected_share=options.max_rejected_share,
+        )
     done = score_reviews(
         folder / READ,
         model,

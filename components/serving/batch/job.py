@@ -8,6 +8,7 @@ there is done, and a job that was killed goes on with the others.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -105,6 +106,8 @@ def own_folder(folder: Path) -> Iterator[None]:
         )
     try:
         with FileLock(folder / _LOCK, timeout=0):
+            for draft in folder.glob(".part-*"):  # of a process that was killed
+                shutil.rmtree(draft, ignore_errors=True)
             yield
     except Timeout:
         raise UserError(

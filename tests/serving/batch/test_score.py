@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from components.serving.batch import score as score_module
 from components.serving.batch import shard
 from components.serving.batch.job import MANIFEST, SUMMARY
 from components.shared.machine.errors import UserError, in_words
@@ -58,6 +59,7 @@ def test_what_is_there_is_not_scored_again_and_what_was_cut_is(score, reviews, t
 
 KILLED = """
 import sys, time
+from components.serving.batch import score as score_module
 from components.serving.batch import shard
 from components.serving.batch.score import score_reviews
 
@@ -88,10 +90,23 @@ def test_killed_in_the_middle_it_goes_on_and_no_row_is_lost_or_twice(
     assert process.wait() == -signal.SIGKILL
     left = parts(folder)
     assert 3 <= len(left) < 20
+    (folder / f".{left[0]}.abc").mkdir()  # As a process leaves it that was killed while writing.
     done = score(reviews)
     assert done.shards_before >= 3
     assert set(left) <= set(parts(folder))
+    assert [path.name for path in folder.glob(".*")] == [".lock"]
     assert [row["line"] for row in scored(folder)] == list(range(2, 2 + 20 * SHARD))
+
+
+def test_interrupted_it_gives_up_what_is_not_computed_and_can_go_on(score, reviews, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(score_module, "as_completed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            score(reviews)
+    assert score(reviews).reviews == 100
 
 
 def test_another_job_is_refused_before_anything_is_touched(score, reviews, served_folder, tmp_path):

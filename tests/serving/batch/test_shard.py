@@ -17,7 +17,7 @@ P = [f"p_{name}" for name in SENTIMENTS.names]
 
 def online(folder, texts, engine):
     """What the model server's model answers, in requests of seven reviews that come together."""
-    patient = {"max_wait_seconds": 60.0}
+    patient = {"max_wait_seconds": 3600.0}
     model = SentimentModel("sentiment", "3", folder, engine=engine, limits=patient)
 
     async def ask():
@@ -31,23 +31,25 @@ def online(folder, texts, engine):
 
 
 @pytest.mark.parametrize("engine", WITHIN)
-def test_batch_answers_as_the_model_server_does(score, exported_folder, tmp_path, engine):
-    reviews = write_reviews(tmp_path / "reviews.parquet", 200)
-    score(reviews, exported_folder, engine=engine)
+def test_batch_answers_as_the_model_server_does(score, outspoken_folder, tmp_path, engine):
+    reviews = write_reviews(tmp_path / "reviews.parquet", 120, shard=60)
+    score(reviews, outspoken_folder, engine=engine)
     rows = scored(tmp_path / "out")
-    served = online(exported_folder, texts_of(pq.read_table(reviews)), engine)
+    served = online(outspoken_folder, texts_of(pq.read_table(reviews)), engine)
     ours = np.array([[row[name] for name in P] for row in rows])
     theirs = np.array([list(row["probabilities"].values()) for row in served])
     assert np.abs(ours - theirs).max() <= WITHIN[engine]
     assert [row["truncated"] for row in rows] == [row["truncated"] for row in served]
-    offsets = read_calibration(exported_folder).decision_offsets
+    offsets = read_calibration(outspoken_folder).decision_offsets
     second, first = np.sort(ours * np.exp(offsets))[:, -2:].T
     clear = first - second > WITHIN[engine]
     labels = np.array(
         [(row["label"], other["label"]) for row, other in zip(rows, served, strict=True)]
     )
     assert (labels[clear, 0] == labels[clear, 1]).all()
-    assert clear.any() or engine != "torch"
+    # Answers that hardly differ would be equal in any order.
+    assert ours.std(axis=0).max() > 0.1
+    assert clear.mean() > 0.5
 
 
 def test_a_sparse_model_scores_in_the_same_way(score, tmp_path):

@@ -44,7 +44,7 @@ _MODULE = "components.serving.batch.on_nodes.actors"
 _RETRIES = 2
 _TTL_SECONDS = 600
 # Nothing goes through Ray's object store: the least that Ray takes.
-_START = {"object-store-memory": "100000000", "disable-usage-stats": "true"}
+_START = {"object-store-memory": "100000000"}
 
 
 def ray_job(
@@ -74,7 +74,7 @@ def ray_job(
         "authOptions": {"mode": "token"},
         "headGroupSpec": {
             # No actor on the head.
-            "rayStartParams": {**_START, "num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104
+            "rayStartParams": {**_START, "num-cpus": "0"},
             "template": head,
         },
         "workerGroupSpecs": [
