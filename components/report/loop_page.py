@@ -8,8 +8,10 @@ from typing import Any
 from markupsafe import Markup
 
 from components.report.charts import Axis
+from components.report.formats import sentence
 from components.report.interval_chart import IntervalRow, interval_chart
 from components.report.page import Headline, write_page
+from components.shared.machine.cost import read_prices
 from components.shared.machine.files import read_json
 
 
@@ -38,6 +40,9 @@ def write_loop_page(story_json: str | Path, output: str | Path) -> None:
             for one in chapters
         ],
         seconds=(_moment(chapters[-1]["ended"]) - begun).total_seconds() if begun else None,
+        price=sum(one["figures"].get("price", 0) for one in chapters),
+        price_of_people=by_name.get("people", {}).get("figures", {}).get("price", 0),
+        currency=read_prices().currency,
         people=by_name.get("people", {}).get("figures", {}),
         labels=(last or {}).get("figures", {}).get("labels"),
         test=_test_chart(first, last),
@@ -51,13 +56,15 @@ def _headline(last: Mapping[str, Any] | None) -> Headline:
     rollout = last["figures"].get("rollout")
     if rollout and rollout["decision"] == "promote":
         title = f"Version {rollout['version']} has taken over"
-        return Headline("good", title, rollout["reason"])
+        return Headline("good", title, sentence(rollout["reason"]))
     if rollout and rollout["decision"] == "roll_back":
         title = f"Version {rollout['version']} was rolled back"
-        return Headline("stopped", title, rollout["reason"])
+        return Headline("stopped", title, sentence(rollout["reason"]))
     if last["figures"]["action"] != "retrain":
-        return Headline("stopped", "There was no reason to retrain", last["sentence"])
-    return Headline("stopped", "The gate stayed closed for the new model", last["sentence"])
+        return Headline("stopped", "There was no reason to retrain", sentence(last["sentence"]))
+    return Headline(
+        "stopped", "The gate stayed closed for the new model", sentence(last["sentence"])
+    )
 
 
 def _test_chart(first: Mapping[str, Any] | None, last: Mapping[str, Any] | None) -> Markup:

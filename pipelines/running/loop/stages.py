@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.deployment.local.service_file import ServiceFile
+from components.shared.machine.cost import read_prices
 from components.shared.machine.errors import GATE_CLOSED, ROLLED_BACK, UserError
 from components.shared.machine.files import read_json, read_parquet
 from components.shared.records.labels import labels_of_file
@@ -82,13 +83,14 @@ class Stages:
         figures = {name: scores[name] for name in ("macro_f1", "accuracy")}
         words = f"version {version}: macro-F1 {_estimate(scores['macro_f1'])} on its test split"
         page = str((run / "report.html").relative_to(self.scene.folder))
-        return Chapter("", "", words, figures | {"version": version}, page)
+        return Chapter("", "", words, figures | {"version": version} | _price(run), page)
 
     def serve(self) -> Chapter:
         """Let the first model serve, with a log of its answers."""
         run = self.scene.run("rollout", "--version", "champion", *self._service())
         record = read_json(run / "roll-out-model" / "rollout")
-        return Chapter("", "", f"version {record['version']} serves; its answers are logged")
+        words = f"version {record['version']} serves; its answers are logged"
+        return Chapter("", "", words, _price(run))
 
     def ask(self, file: ServiceFile) -> Chapter:
         """Let clients ask about each of today's reviews, more than once on average."""
@@ -147,9 +149,10 @@ class Stages:
         votes = review(client, project, labels, people, truth, password, self.cast.seed)
         words = (
             f"{votes:,} votes of {len(people)} people through Label Studio: {self.cast.people} err "
-            f"in {self.cast.error:.0%} of the reviews, one always says {labels.names[-1]}"
+            f"in {100 * self.cast.error:g} % of the reviews, one always says {labels.names[-1]}"
         )
-        return Chapter("", "", words, {"votes": votes, "people": len(people)})
+        price = read_prices().of_review(votes, people[0].seconds)
+        return Chapter("", "", words, {"votes": votes, "people": len(people), "price": price})
 
     def _training(self) -> list[str]:
         given = ["--data-uri", str(self._history), "--labels", self.cast.labels]
@@ -173,7 +176,7 @@ def read_turn(run: Path, folder: Path) -> Chapter:
         "test_accuracy": seen["test_accuracy"],
         "labels": votes["states"]["resolved"],
         "action": decision["action"],
-    }
+    } | _price(run)
     words = f"{seen['verdict']}; {decision['action']}: {decision['reason']}"
     evaluation, rollout = (
         run / "evaluate-classifier" / "evaluation_summary",
@@ -188,8 +191,14 @@ def read_turn(run: Path, folder: Path) -> Chapter:
         record = read_json(rollout)
         figures["rollout"] = {name: record[name] for name in ("decision", "version", "reason")}
         words += f" Version {record['version']}: {record['decision'].replace('_', ' ')}"
-    page = run / "report.html"
-    return Chapter("", "", words, figures, str(page.relative_to(folder)) if page.exists() else "")
+    pages = (run / "report.html", run / "pages" / "monitor-answers.html")
+    page = next((str(one.relative_to(folder)) for one in pages if one.exists()), "")
+    return Chapter("", "", words, figures, page)
+
+
+def _price(run: Path) -> dict[str, float]:
+    """What a run cost, as a figure of its chapter."""
+    return {"price": read_json(run / "run.json")["price"]}
 
 
 def _estimate(score: dict[str, float]) -> str:

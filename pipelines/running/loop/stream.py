@@ -37,7 +37,10 @@ class Stream:
         changes = [(f"{self.label} reviews", self.label_before, self.label_today)]
         if self.category:
             changes.insert(0, (self.category, self.category_before, self.category_today))
-        parts = [f"{name} {now:.0%} instead of {before:.0%}" for name, before, now in changes]
+        parts = [
+            f"{name} {100 * now:.0f} % instead of {100 * before:.0f} %"
+            for name, before, now in changes
+        ]
         return f"Planted in today's reviews: {' and '.join(parts)}"
 
 
