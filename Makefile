@@ -52,7 +52,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .PHONY: help install run automl approve score serve site rollout ab-test traffic loop watch explain models cost verify ui lookup forget retain migrate-features monitor test test-all lint format compile images push-images \
         $(IMAGES:%=image-%) preflight submit \
-        submit-rollout schedule bench bench-automl bench-training bench-data bench-features bench-monitoring \
+        submit-rollout schedule schedule-monitoring bench bench-automl bench-training bench-data bench-features bench-monitoring \
         bench-distributed bench-batch bench-explanations bench-log bench-review bench-serving bench-understanding sql sql-ddl discover sample constraints clean
 
 ##@ On this machine
@@ -282,6 +282,10 @@ submit-rollout: compile ## Submit a rollout to Kubeflow  [VERSION=champion ARGS=
 schedule: compile ## Do so on Kubeflow again and again  CRON="0 0 3 * * 1" [as submit]
 	@test -n "$(CRON)" || { echo 'error: say when, seconds first: make schedule CRON="0 0 3 * * 1"' >&2; exit 2; }
 	$(SUBMIT) --name '$(RUN_NAME)' --cron '$(CRON)' $(TRAINING)
+
+schedule-monitoring: compile ## Monitor on Kubeflow again and again  CRON="0 0 6 * * *" LOG=s3://… [ARGS="name=value"]
+	@test -n "$(CRON)" -a -n "$(LOG)" || { echo 'error: say when, seconds first, and where the log is: make schedule-monitoring CRON="0 0 6 * * *" LOG=s3://…' >&2; exit 2; }
+	$(SUBMIT) --name monitoring --cron '$(CRON)' build/monitoring.yaml log_uri='$(LOG)' $(ARGS)
 
 ##@ Benchmarks
 

@@ -91,6 +91,11 @@ def _look(options: argparse.Namespace) -> None:
             write_drift_page(log, served, window, drift_page)
     print(in_words(found))
     print(f"  page: {page}" + (f"\n  Evidently's page: {drift_page}" if options.evidently else ""))
+    end_of(found)
+
+
+def end_of(found: MonitoringSummary) -> None:
+    """End the command with the exit code of drift, if anything drifted."""
     if YES in (found.drifted, found.concept_drift):
         raise SystemExit(DRIFTED)
 

@@ -95,6 +95,8 @@ def _run(arguments: Sequence[str]) -> None:
         _announce_review(run)
     elif name == "batch":
         _announce_scores(run)
+    elif name == "monitoring":
+        _announce_look(run)
     else:
         _announce_try(name, run)
 
@@ -249,6 +251,18 @@ def _announce_scores(run: Run) -> None:
     shares = ", ".join(f"{name} {n / done['reviews']:.1%}" for name, n in done["labels"].items())
     print(f"\n{done['reviews']:,} reviews scored by version {done['model_version']}: {shares}")
     print(f"  predictions: {run.folder / 'score-reviews' / 'predictions'}")
+
+
+def _announce_look(run: Run) -> None:
+    """Say what drifted; drift has an exit code of its own."""
+    from components.shared.records.monitoring_summary import read_monitoring_summary
+    from pipelines.running.monitor import end_of, in_words
+
+    report = run.folder / "report.html"
+    shutil.copyfile(run.folder / "monitor-answers" / "monitoring_page", report)
+    found = read_monitoring_summary(run.folder / "monitor-answers" / "monitoring_summary")
+    print(f"\n{in_words(found)}\n  report: {report}")
+    end_of(found)
 
 
 def _announce_turn(run: Run) -> None:

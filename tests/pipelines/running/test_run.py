@@ -8,6 +8,7 @@ from components.shared.machine.files import write_json
 from components.training.options import TrainingOptions
 from pipelines.running import run as command
 from pipelines.running.local import Run, StepFailed
+from tests.monitoring.made_up_summary import summary
 
 
 @pytest.fixture
@@ -97,6 +98,17 @@ REGISTERED = EVALUATED | {"register-model/registration": {"version": "2"}}
 CHECKED = REGISTERED | {"check-deployment/deployment_check": {}}
 
 
+LOOKED = {
+    "monitor-answers/monitoring_summary": summary().to_dict(),
+    "monitor-answers/monitoring_page": "a page",
+}
+CALM = LOOKED | {
+    "monitor-answers/monitoring_summary": summary(
+        verdict="no drift", findings=[], concept_drift="no"
+    ).to_dict()
+}
+
+
 def tried(step, name, decision):
     outcome = {"version": "2", "decision": decision, "reason": "it failed", "stable_version": "1"}
     return {f"{step}/{name}": outcome, f"{step}/report": "a page"}
@@ -113,6 +125,8 @@ def tried(step, name, decision):
         ("rollout", tried("roll-out-model", "rollout", "roll_back"), 4, "was rolled back: it"),
         ("ab-test --version 2", tried("run-ab-test", "ab_test", "promote"), 0, "serves now"),
         ("ab-test --version 2", tried("run-ab-test", "ab_test", "roll_back"), 4, "1 stays"),
+        ("monitoring --log-uri log", LOOKED, 6, "drifted: reviews version 3, 2,100 answers"),
+        ("monitoring --log-uri log", CALM, 0, "no drift: reviews version 3"),
     ],
 )
 def test_a_script_sees_how_a_run_ended(ended, capsys, words, artifacts, code, said):
