@@ -130,6 +130,7 @@ def prepare_reviews(
     test_share: float = 0.1,
     balance: str = "none",
     resolved: str = "",
+    mask_texts: bool = False,
 ) -> None:
     """Clean the reviews, label them, and divide them into train, validation and test.
 
@@ -147,6 +148,7 @@ def prepare_reviews(
             undersample_by_category or oversample_by_category.
         resolved: File or folder of labels that people agreed on, for the training part; "kept" for
             those of the review folder, if there are any; empty for none.
+        mask_texts: Whether personal data are masked in all texts that later steps read.
     """
     import logging
 
@@ -154,7 +156,7 @@ def prepare_reviews(
     from components.shared.records.resolved_labels import place_of
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    options = PrepareOptions(seed, validation_share, test_share, balance)
+    options = PrepareOptions(seed, validation_share, test_share, balance, mask_texts=mask_texts)
     done = prepare(
         reviews.path,
         prepared.path,

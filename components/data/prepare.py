@@ -3,7 +3,7 @@
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,9 @@ from components.data.rows import Rows, cleaned, held_out, iterate_reviews, rows_
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import replaced_when_whole, write_json
 from components.shared.machine.options import Options, option
+from components.shared.records.known_words import known_words
 from components.shared.records.labels import LabelSet, labels_of_file
+from components.shared.records.masking import Masker
 from components.shared.records.reviews import (
     PREPARED_SCHEMA,
     SPLITS,
@@ -49,6 +51,7 @@ class PrepareOptions(Options, called="prepare option"):
     balance: str = option("none", "balancing of the training part alone", choices=BALANCES)
     strip_html: bool = option(False, "remove tags and resolve entities, see `clean`")
     lowercase: bool = option(False, "fold to lower case, see `clean`")
+    mask_texts: bool = option(False, "mask personal data for all that follows, see `masking`")
 
     @property
     def cleaning(self) -> dict[str, bool]:
@@ -150,8 +153,9 @@ def prepare(
         **_counts(rows, splits, copies, labels),
         options=options.to_dict(),
     )
+    texts = _Texts(options.cleaning, _masker(reviews, labels) if options.mask_texts else None)
     with replaced_when_whole(prepared) as draft, replaced_when_whole(summary) as summary_draft:
-        _write(reviews, draft, rows.places, splits, copies, (options.cleaning, labels, reviewed))
+        _write(reviews, draft, rows.places, splits, copies, (texts, labels, reviewed))
         write_json(summary_draft, asdict(made))
     if disputes is not None:
         write_json(disputes, reviewed.disputes)
@@ -198,19 +202,42 @@ def _reviewed(
     return sort_out([row for row in found if row["review_body"]], ids, unseen, labels)
 
 
+class _Texts(NamedTuple):
+    """What becomes of the texts that are written."""
+
+    cleaning: dict[str, bool]
+    masker: Masker | None
+
+    def of(self, column: pa.ChunkedArray) -> list[str]:
+        """The texts of a column, cleaned and perhaps masked; empty where there is none."""
+        texts = cleaned(column, self.cleaning)
+        return texts if self.masker is None else [self.masker.mask(text).text for text in texts]
+
+
+def _masker(reviews: str | Path, labels: LabelSet) -> Masker:
+    """A masker that knows the words that several of these reviews hold."""
+    return Masker(
+        known_words(
+            f"{row['title'] or ''} {row['review_body']}"
+            for table in iterate_reviews(reviews, labels)
+            for row in table.select(["title", "review_body"]).to_pylist()
+        )
+    )
+
+
 def _write(
     reviews: str | Path,
     draft: Path,
     places: NDArray[np.int64],
     splits: NDArray[np.int8],
     copies: NDArray[np.int32],
-    how: tuple[dict[str, bool], LabelSet, Corrections],
+    how: tuple[_Texts, LabelSet, Corrections],
 ) -> None:
     """Copy the rows at `places` with cleaned texts, their split and their copies; then the added.
 
-    `how` is the cleaning, the label set and the reviews to add.
+    `how` is what becomes of the texts, the label set and the reviews to add.
     """
-    cleaning, labels, reviewed = how
+    texts, labels, reviewed = how
     names = np.array(SPLITS)
     schema = labels.on(PREPARED_SCHEMA)
     first = 0
@@ -219,8 +246,8 @@ def _write(
             low, high = np.searchsorted(places, [first, first + table.num_rows])
             used = table.take(pa.array(places[low:high] - first))
             columns = {name: used[name] for name in used.column_names}
-            columns["review_body"] = pa.array(cleaned(used["review_body"], cleaning))
-            titles = pa.array(cleaned(used["title"], cleaning), pa.string())
+            columns["review_body"] = pa.array(texts.of(used["review_body"]))
+            titles = pa.array(texts.of(used["title"]), pa.string())
             columns["title"] = pc.if_else(
                 pc.equal(titles, ""), pa.scalar(None, pa.string()), titles
             )

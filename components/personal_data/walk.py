@@ -126,6 +126,8 @@ class _errors_of:  # noqa: N801 (it is used as a function)
 
         if isinstance(error, FileNotFoundError):
             return True  # It was deleted meanwhile.
+        if isinstance(error, UserError):
+            return False
         if isinstance(error, OSError | pa.ArrowException | ValueError):
             reason = " ".join(str(error).split())[:200]
             raise UserError(

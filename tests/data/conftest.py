@@ -37,7 +37,8 @@ def run_ingest(tmp_path):
             source.write_bytes(content.encode() if isinstance(content, str) else content)
         paths = [tmp_path / "out" / part for part in ("reviews", "quarantine", "summary.json")]
         summary = ingest(str(source), *paths, **{"max_rejected_share": 1.0} | options)
-        assert summary.rows_in == summary.rows_kept + summary.duplicates + summary.quarantined
+        lost = summary.duplicates + summary.quarantined + summary.forgotten
+        assert summary.rows_in == summary.rows_kept + lost
         kept = pq.read_table(paths[0]).to_pylist()
         rejected = pq.read_table(paths[1]).to_pylist()
         assert len(kept) == summary.rows_kept

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from components.data import batches, readers
 from components.data.ingest import ID_TAKEN, UNDATED
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import read_json
+from components.shared.machine.files import read_json, write_json
+from components.shared.records.forgotten import note_of
 from components.shared.records.labels import LabelSet
 from components.shared.records.reviews import REVIEW_SCHEMA
 from tests.data.conftest import as_csv, kaggle_row
@@ -341,3 +342,16 @@ def test_the_fingerprint_changes_with_any_value(run_ingest):
     others += [[], [kaggle_row("Two", Age="41")], [two, kaggle_row("Three")]]
     assert len({fingerprint(two), *(fingerprint(*more) for more in others)}) == 7
     assert fingerprint(two, kaggle_row("", "9")) == fingerprint(two)
+
+
+def test_a_review_that_was_deleted_on_request_is_left_out_and_counted(
+    run_ingest, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("LOCAL_STATE", str(tmp_path / "state"))
+    content = as_csv(kaggle_row("Too small.", number=1), kaggle_row("Lovely.", number=2))
+    whole = run_ingest(content)
+    assert whole.summary.forgotten == 0
+    write_json(note_of(whole.kept[0]["review_id"]), {})
+    left = run_ingest(content)
+    assert [row["review_body"] for row in left.kept] == ["Lovely."]
+    assert (left.summary.rows_in, left.summary.forgotten) == (2, 1)

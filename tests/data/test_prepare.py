@@ -12,7 +12,8 @@ from components.data.balance import BALANCES
 from components.data.ingest import UNDATED
 from components.data.prepare import PrepareOptions, prepare
 from components.shared.machine.errors import UserError
-from components.shared.machine.files import read_json, write_parquet
+from components.shared.machine.files import read_json, write_json, write_parquet
+from components.shared.records.forgotten import note_of
 from components.shared.records.reviews import (
     LABELLED_SCHEMA,
     PREPARED_SCHEMA,
@@ -112,6 +113,23 @@ def test_rows_without_label_or_text_are_left_out_and_counted(run):
     assert (summary.unlabelled, summary.emptied) == (1, 1)
     assert {"id3", "id5"}.isdisjoint(r["review_id"] for r in out)
     assert next(r for r in out if r["review_id"] == "id6")["review_body"].endswith("6 & more")
+
+
+def test_personal_data_are_masked_for_all_that_follows_where_asked(run):
+    rows = records()
+    rows[4]["review_body"] += " ask Zbigniew, a@b.com"
+    for asked, end in ((False, "ask Zbigniew, a@b.com"), (True, "ask [name], [email]")):
+        _, out = run(rows, mask_texts=asked)
+        found = {row["review_id"]: row["review_body"] for row in out}
+        assert found["id4"].endswith(end)
+
+
+def test_a_review_that_was_deleted_on_request_is_left_out(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("LOCAL_STATE", str(tmp_path / "state"))
+    write_json(note_of("id4"), {})
+    summary, out = run(records())
+    assert "id4" not in {row["review_id"] for row in out}
+    assert summary.rows == len(records()) - 1
 
 
 def test_each_row_says_where_its_label_comes_from(run):
