@@ -20,7 +20,8 @@ def check_database(database: Path) -> None:
     try:
         if not database.exists():
             return
-        address = f"{database.resolve().as_uri()}?mode=ro"
+        # For writing, since what a killed process left half-written is rolled back on opening.
+        address = f"{database.resolve().as_uri()}?mode=rw"
         with closing(sqlite3.connect(address, uri=True, timeout=_WAIT_SECONDS)) as connection:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except (sqlite3.Error, OSError) as error:
