@@ -19,7 +19,7 @@ _CHARACTERS = 700
 _AGREED = {
     "all": "all",
     "audit": "audit",
-    "with_everybody": "with those left out",
+    "with_everybody": "everybody",
 }
 
 

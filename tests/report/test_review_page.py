@@ -69,7 +69,7 @@ def test_the_page_tells_what_people_did_and_what_waits(page):
     alphas, errors = read.charts
     told = alphas.findtext("desc")
     assert "audit, interval: 0.61, 0.37 to 0.8" in told
-    assert "left out" not in told
+    assert "everybody" not in told
     assert "share of answers reviewed" in errors.findtext("desc")
 
 
@@ -83,7 +83,7 @@ def test_the_table_says_for_each_threshold_how_many_reviews_and_what_error(page)
 def test_a_lazy_reviewer_is_the_headline(page):
     read = page(VOTES | {"reviewers": [CAREFUL, LAZY]})
     read.tells("A reviewer clicks without reading", "gives 'positive' in 100% of 147 votes")
-    assert "with those left out, interval" in read.charts[0].findtext("desc")
+    assert "everybody, interval" in read.charts[0].findtext("desc")
 
 
 def test_texts_and_answers_of_people_are_escaped_and_long_lists_cut(page):
