@@ -5,8 +5,10 @@ import pytest
 
 from components.review.aggregate import (
     DAWID_SKENE,
+    LAZY_BELOW,
     MAJORITY,
     _by_majority,
+    _surely_below,
     informedness,
     probabilities,
     reviewers_of,
@@ -80,6 +82,13 @@ def test_informedness_is_one_for_agreeing_and_zero_for_rows_that_are_alike():
         pytest.approx(0, abs=0.1),
     )
     assert informedness(np.array([[50, 0, 0], [4, 0, 0], [0, 0, 0]])) is None
+
+
+def test_whoever_may_have_been_unlucky_is_not_accused():
+    few = np.array([[2, 3, 0], [2, 4, 0], [0, 0, 0]])
+    assert informedness(few)[0] < LAZY_BELOW
+    assert _surely_below(few) is None
+    assert _surely_below(20 * few) is not None
 
 
 def test_confusion_matrices_are_used_where_the_votes_allow():

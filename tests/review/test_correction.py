@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from components.review import correction
 from components.review.correction import (
     AT_RANDOM,
     BEFORE,
@@ -100,6 +101,28 @@ def test_the_changed_labels_are_judged_by_models_that_never_saw_them(report):
     assert report(corrected=0.05)["slice"] is None  # too few to judge on
 
 
+def test_no_changed_label_is_judged_by_a_model_that_learned_from_its_row(
+    report, tmp_path, monkeypatch
+):
+    report(corrected=1.0)
+    rows = read_corrected(tmp_path / "prepared", tmp_path / "training_set", SENTIMENTS)
+    judged = []
+
+    class Model:
+        def fit(self, matrix, classes):
+            self.seen = {row.tobytes() for row in matrix.toarray()}
+            return self
+
+        def predict(self, matrix):
+            judged.extend(row.tobytes() in self.seen for row in matrix.toarray())
+            return np.zeros(matrix.shape[0], np.int64)
+
+    monkeypatch.setattr(correction, "linear_classifier", lambda seed: Model())
+    correction.changed_slice(rows, seed=1)
+    assert len(judged) == 2 * rows.changed.sum()
+    assert not any(judged)
+
+
 def test_live_reviews_are_learned_from_by_their_weight(report, tmp_path):
     found = report(corrected=0.5, live=200, weak=30)
     ways = by_name(found)
@@ -123,8 +146,6 @@ def test_the_trained_model_is_told_beside_the_linear_one(report):
 
 
 def test_a_baseline_that_does_as_well_is_named(report, monkeypatch):
-    from components.review import correction
-
     def alike(variants, truth, classes, seed):
         from components.shared.machine.label_experiment import Change
         from components.shared.statistics.scores import Estimate

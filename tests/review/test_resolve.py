@@ -68,6 +68,7 @@ def test_an_item_in_doubt_is_shown_to_more_people_until_it_is_decided_or_given_u
     assert (rows, gathered.adjudicated) == ({}, 0)
     again = asked.gather()
     assert (again.adjudicated, again.sent) == (2, 0)
+    assert again.lacking == 2 + 3 * 10  # one more each, and all of the others
     project = asked.service.ensure_project(asked.labels, 2, ADJUDICATION)
     assert set(asked.service.item_ids(project)) == {"s0", "s1"}
     say(asked, "s0", "positive", start=3, project=project)
