@@ -179,6 +179,19 @@ def test_a_reviewer_sees_and_changes_a_vote_of_their_own_and_no_other(world):
     assert {(ANNA, "cannot_tell"), (BO, "negative")} <= votes
 
 
+def test_a_review_that_was_shown_or_begun_can_be_come_back_to(world):
+    shown = world.anna.client.get(f"/api/projects/{world.project}/next").json()
+    world.vote(world.bo, next(i for i, t in world.tasks.items() if t == shown["id"]), "-1")
+    begun = {"result": VOTE, "lead_time": 1}
+    other = world.tasks["r8"]
+    assert world.anna.client.post(f"/api/tasks/{other}/drafts", json=begun).status_code == 201
+    world.vote(world.bo, "r8", "-1")
+    for number, drafts in ((shown["id"], 0), (other, 1)):
+        task = world.anna.client.get(f"/api/tasks/{number}").json()
+        assert (task["annotations"], len(task["drafts"])) == ([], drafts)
+        assert BO not in str(task)
+
+
 def test_the_next_review_tells_nothing_of_votes_and_of_the_model(world):
     world.vote(world.bo, "r5", "-1")
     shown = world.anna.client.get(f"/api/projects/{world.project}/next").json()

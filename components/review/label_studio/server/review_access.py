@@ -141,10 +141,11 @@ def _instead(request: HttpRequest, path: str, person: Any) -> HttpResponse | Non
 
 
 def _own_part(answer: HttpResponse, person: int) -> HttpResponse:
-    """A task as somebody may see it who has voted on it: with their own vote."""
+    """A task as a reviewer may see it: with their own vote, and drafts, which are theirs anyway."""
     task = json.loads(answer.content)
-    shown = {name: task[name] for name in ("id", "data", "project", "created_at") if name in task}
-    shown |= {"annotations": [], "drafts": [], "predictions": []}
+    kept = ("id", "data", "project", "created_at", "drafts")
+    shown = {name: task[name] for name in kept if name in task}
+    shown |= {"annotations": [], "predictions": []}
     for one in task.get("annotations") or []:
         by = one.get("completed_by")
         if (by.get("id") if isinstance(by, dict) else by) == person:
@@ -174,7 +175,7 @@ def _fault(request: HttpRequest, path: str, person: int) -> str:
     if any(re.fullmatch(one, path) for one in _ALLOWED.get(method, ())):
         return "" if path == "api/tasks" else _fault_in_question(request, path, method)
     if method == "GET" and (found := _TASK.fullmatch(path)):
-        return _fault_in_owner("annotations", person, task=int(found[1]))
+        return _fault_in_task(int(found[1]), person)
     if method == "POST" and _VOTES.fullmatch(path):
         return _fault_in_vote(request)
     if method in ("POST", "PATCH", "GET") and (found := _OWN_DRAFTS.fullmatch(path)):
@@ -204,6 +205,17 @@ def _fault_in_question(request: HttpRequest, path: str, method: str) -> str:
         *(asked.get("ordering") or ()),
     ]
     return "reviewers get the next review, whichever it is" if chosen else ""
+
+
+def _fault_in_task(task: int, person: int) -> str:
+    """Why this task is not to be seen: it is neither theirs to vote on now, nor has been."""
+    from tasks.models import TaskLock
+
+    kinds = ("annotations", "drafts")
+    mine = not all(_fault_in_owner(kind, person, task=task) for kind in kinds)
+    if mine or TaskLock.objects.filter(task=task, user=person).exists():
+        return ""
+    return "reviewers get the next review, whichever it is"
 
 
 def _fault_in_owner(kind: str, person: int, **which: int) -> str:
