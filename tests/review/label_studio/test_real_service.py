@@ -134,7 +134,7 @@ def test_killed_in_the_middle_of_sending_it_goes_on_and_nothing_is_doubled(
 
     def kill_while_sending():
         with label_studio(tmp_path, port=unused_port()) as service:
-            client = connect(tmp_path, patience=120)
+            client = connect(tmp_path, patience=600)
             threads.append(
                 threading.Thread(target=send, args=(client, client.ensure_project(SENTIMENTS)))
             )
@@ -148,7 +148,7 @@ def test_killed_in_the_middle_of_sending_it_goes_on_and_nothing_is_doubled(
         kill_while_sending()
     assert not sent
     with label_studio(tmp_path, port=int(connect(tmp_path).url.rpartition(":")[2])):
-        threads[0].join(120)
+        threads[0].join(600)
         (done,) = sent
         assert (done.sent, done.there_already) == (500, 0)
         client = connect(tmp_path)
