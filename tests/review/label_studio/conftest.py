@@ -2,7 +2,7 @@
 
 import os
 import random
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,12 +83,12 @@ def world(label_studio_venv, tmp_path_factory):
         header = {"REVIEW_SIGN_IN_HEADER": HEADER, "REVIEW_SIGN_IN_PORT": str(gateway)}
         return variables(self) | header | {"REVIEW_BIND": binds}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Service, "variables", with_a_gateway)
-        patch.delenv("REVIEW_DIR", raising=False)
-        with label_studio(state, port=unused_port()) as service:
-            client = connect(state)
-            client.wait()
-            project = client.ensure_project(SENTIMENTS, 2)
-            client.send(project, ITEMS)
-            yield World(service, client, project, f"http://{HOST}:{gateway}")
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as patch:  # of this service, not of others beside it
+            patch.setattr(Service, "variables", with_a_gateway)
+            service = running.enter_context(label_studio(state, port=unused_port()))
+        client = connect(state)
+        client.wait()
+        project = client.ensure_project(SENTIMENTS, 2)
+        client.send(project, ITEMS)
+        yield World(service, client, project, f"http://{HOST}:{gateway}")
