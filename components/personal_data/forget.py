@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.personal_data.lineage import models_of, remember, training_sets_with
-from components.personal_data.walk import Find, find, remove, texts_of
+from components.personal_data.walk import Find, find, remove, wanted_of
 from components.personal_data.wanted import Wanted
 from components.shared.machine.errors import UserError
 from components.shared.machine.files import locked, read_json, write_json
@@ -63,7 +63,7 @@ def forget(review_id: str, stores: Stores) -> Forgotten:
     with locked(notes_folder(stores.state).parent / ".lock"):
         note = note_of(review_id, stores.state)
         known: dict[str, Any] = read_json(note) if note.is_file() else {}
-        wanted = Wanted.of(review_id, texts_of(review_id, stores.roots))
+        wanted = wanted_of(review_id, stores.roots)
         finds = find(wanted, stores.roots)
         held = {one.name: one.count(wanted.ids) for one in stores.services}
         if not (finds or any(held.values()) or known):
@@ -99,8 +99,7 @@ def forget(review_id: str, stores: Stores) -> Forgotten:
 def left_of(review_id: str, stores: Stores, text: str = "") -> list[str]:
     """Where a review still is; reads only. The text is one to look for besides the id."""
     _check_id(review_id)
-    parts = texts_of(review_id, stores.roots)
-    wanted = Wanted.of(review_id, parts | ({(None, text)} if text else set()))
+    wanted = wanted_of(review_id, stores.roots, text)
     places = [f"{one.path} ({one.rows})" for one in find(wanted, stores.roots)]
     for service in stores.services:
         if count := service.count(wanted.ids):

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.personal_data.databases import MAGIC, delete_rows, rows_in
@@ -27,28 +27,48 @@ class Find:
     tells_text: bool = False  # By this file others are recognised: it goes last.
 
 
-def texts_of(review_id: str, roots: Sequence[Path]) -> set[tuple[str | None, str | None]]:
-    """The titles and bodies that are known of a review: it may have changed."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
+def wanted_of(review_id: str, roots: Sequence[Path], text: str = "") -> Wanted:
+    """A review with the texts that are known of it, told apart from those of all others.
 
-    found: set[tuple[str | None, str | None]] = set()
+    Args:
+        review_id: Its id.
+        roots: Folders with the Parquet files that know its texts: it may have changed.
+        text: A part of its text that is to be looked for as well, whosever it is.
+    """
+    own: set[tuple[str | None, str | None]] = set()
+    others: set[str] = set()
     for path in files_below(roots):
         if not _is_parquet(path):
             continue
-        with _errors_of(path), pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            body = _BODY if _BODY in names else "text"
-            if "review_id" not in names or body not in names:
-                continue
-            wanted = [name for name in ("review_id", _TITLE, body) if name in names]
-            table = file.read(columns=wanted)
-        same = pc.equal(table["review_id"].cast(pa.string()), review_id)
-        for row in table.filter(same).to_pylist():
+        with _errors_of(path):
+            for key, title, body in _texts_in(path):
+                if key == review_id:
+                    own.add((title, body))
+                elif key and body:
+                    others.add(body)
+    wanted = Wanted.of(review_id, own)
+    if wanted.pieces:
+        wanted = wanted.without_common(others)
+    if text:
+        given = Wanted.of(review_id, [(None, text)])
+        pieces, raw = wanted.pieces + given.pieces, wanted.raw_pieces + given.raw_pieces
+        wanted = replace(wanted, pieces=pieces, raw_pieces=raw)
+    return wanted
+
+
+def _texts_in(path: Path) -> Iterator[tuple[str | None, str | None, str | None]]:
+    """Id, title and body of each row, where a Parquet file has an id and a body."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        body = _BODY if _BODY in names else "text"
+        if "review_id" not in names or body not in names:
+            return
+        wanted = [name for name in ("review_id", _TITLE, body) if name in names]
+        for row in file.read(columns=wanted).to_pylist():
             if row[body]:
-                found.add((row.get(_TITLE), row[body]))
-    return found
+                yield row["review_id"], row.get(_TITLE), row[body]
 
 
 def find(wanted: Wanted, roots: Sequence[Path]) -> list[Find]:

@@ -4,7 +4,8 @@ import hashlib
 import html
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from components.shared.records.masking import Masker
 from components.shared.records.review_items import item_id_of
@@ -19,6 +20,8 @@ _STEP = 20
 _FEWEST = 12
 """Letters and digits that a whole text must have to be looked for by itself."""
 
+Text = TypeVar("Text", str, bytes)
+
 _TAG = re.compile(r"<[^>]*>")
 _NOT_SAID = re.compile(r"[\W_]+")
 
@@ -32,13 +35,16 @@ class Wanted:
         texts: Its body and its text as the model reads it, as they stand in files.
         digests: SHA-256 of its text in the payload log.
         pieces: Of the texts, without white space and marks: a page may show a text cut short, or
-            each word in an element of its own.
+            each word in an element of its own. Those that stand in another review as well say
+            nothing, and are left out.
+        raw_pieces: Of the texts as they stand in files that are searched byte by byte.
     """
 
     ids: frozenset[str]
     texts: frozenset[str] = frozenset()
     digests: frozenset[str] = frozenset()
     pieces: tuple[str, ...] = field(default=(), repr=False)
+    raw_pieces: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, review_id: str, parts: Iterable[tuple[str | None, str | None]] = ()) -> "Wanted":
@@ -52,19 +58,21 @@ class Wanted:
             digests.add(digest)
             ids.add(item_id_of(None, digest))
         pieces: dict[str, None] = {}
+        raw: dict[bytes, None] = {}
         for text in texts:
             pieces |= dict.fromkeys(_pieces(_said(text)))
-        return cls(frozenset(ids), frozenset(texts), frozenset(digests), tuple(pieces))
+            raw |= dict.fromkeys(_pieces(text.encode("utf-8", "replace")))
+        named = (frozenset(ids), frozenset(texts), frozenset(digests))
+        return cls(*named, tuple(pieces), tuple(raw))
 
-    @property
-    def raw_pieces(self) -> set[bytes]:
-        """Pieces of the texts as they stand in files, for those that are searched byte by byte."""
-        encoded = (text.encode("utf-8", "replace") for text in self.texts if len(text) >= _FEWEST)
-        return {
-            text[start : start + _PIECE]
-            for text in encoded
-            for start in range(0, max(1, len(text) - _PIECE + 1), _STEP)
-        }
+    def without_common(self, others: Iterable[str]) -> "Wanted":
+        """The same without the pieces that other reviews' texts hold too."""
+        pieces, raw = list(self.pieces), list(self.raw_pieces)
+        for text in others:
+            said, content = _said(text), text.encode("utf-8", "replace")
+            pieces = [piece for piece in pieces if piece not in said]
+            raw = [piece for piece in raw if piece not in content]
+        return replace(self, pieces=tuple(pieces), raw_pieces=tuple(raw))
 
     def is_in(self, text: str) -> bool:
         """Whether a piece of the review's text is in this one, however it is set."""
@@ -81,7 +89,7 @@ def _said(text: str) -> str:
     return _NOT_SAID.sub("", text.lower())
 
 
-def _pieces(said: str) -> list[str]:
+def _pieces(said: Text) -> list[Text]:
     if len(said) < _FEWEST:
         return []
     if len(said) <= _PIECE:

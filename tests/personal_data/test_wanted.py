@@ -36,5 +36,13 @@ def test_a_text_that_anybody_might_write_is_not_looked_for():
     assert not Wanted.of("r7").is_in("anything")
 
 
+def test_what_other_people_wrote_too_says_nothing():
+    same = Wanted.of("r7", [(None, TEXT)]).without_common([TEXT])
+    assert (same.pieces, same.raw_pieces) == ((), ())
+    half = Wanted.of("r7", [(None, TEXT)]).without_common([TEXT[:100]])
+    assert not half.is_in(TEXT[:100])
+    assert half.is_in(TEXT)
+
+
 def test_the_review_service_may_know_it_by_its_text():
     assert any(one.startswith("text-") and len(one) == 29 for one in WANTED.ids)
