@@ -16,6 +16,9 @@ from components.shared.records.forgotten import note_of, notes_folder
 
 logger = logging.getLogger(__name__)
 
+_ROUNDS = 3
+"""A program may send again what it read just before: a server its log, the review its items."""
+
 
 class Service(Protocol):
     """A store that is reached through a program, not as files."""
@@ -77,18 +80,24 @@ def forget(review_id: str, stores: Stores) -> Forgotten:
         known["models"] = sorted({*known.get("models", []), *models})
         # Before anything is changed: whoever reads reviews leaves this one out from now on.
         write_json(note, known)
+        removed: dict[str, int] = {}
         try:
-            removed = _purge(finds, wanted, stores)
+            for _ in range(_ROUNDS):
+                for store, rows in _purge(finds, wanted, stores).items():
+                    removed[store] = removed.get(store, 0) + rows
+                if not (finds := find(wanted, stores.roots)):
+                    break
         finally:
             remember(sets, stores.state)
+            total = known.get("removed", {})
+            known["removed"] = {
+                name: total.get(name, 0) + removed.get(name, 0) for name in {*total, *removed}
+            }
+            write_json(note, known)
         before = known.get("finished", "")
-        total = known.get("removed", {})
-        known["removed"] = {
-            name: total.get(name, 0) + removed.get(name, 0) for name in {*total, *removed}
-        }
-        if left := find(wanted, stores.roots):
+        if finds:
             raise UserError(
-                f"the review was written again into {left[0].path} while it was being deleted; "
+                f"the review was written again into {finds[0].path} while it was being deleted; "
                 "stop what writes there, and run again"
             )
         known["finished"] = _now()

@@ -17,7 +17,7 @@ from components.shared.machine.files import write_json
 from components.shared.records.file_list import write_file_list
 from components.shared.records.forgotten import note_of, without_forgotten
 from components.shared.records.payloads import read_payloads
-from tests.personal_data.conftest import CANARY, IDS, TEXTS, found_in
+from tests.personal_data.conftest import CANARY, IDS, TEXTS, found_in, log_answers
 
 STORES = (
     *("warehouse/reviews/data", "warehouse/reviews/metadata", "online.db", "review_text/0.parquet"),
@@ -186,6 +186,17 @@ def test_services_are_asked_by_the_id_and_by_that_of_the_text(world):
     only_there = Service("another-id")
     assert left_of("another-id", replace(world, services=[only_there])) == ["the service (1)"]
     assert forget("another-id", replace(world, services=[only_there])).removed == {"the service": 1}
+
+
+def test_what_a_program_writes_again_meanwhile_is_deleted_too(world):
+    class Sender(Service):
+        def delete(self, ids):
+            if self.held:  # It sends what it read before.
+                log_answers(world.state / "payloads", TEXTS[1:2], IDS[1:2])
+            return super().delete(ids)
+
+    forget(IDS[1], replace(world, services=[Sender(IDS[1])]))
+    assert found_in(world.roots) == []
 
 
 def test_a_damaged_file_is_named(world):
