@@ -46,6 +46,8 @@ def live_accuracy(
     Returns:
         The estimate; None where fewer than `LEAST_LABELS` answers were checked.
     """
+    from scipy.stats import t
+
     labels, n = len(audited.correct), len(confidence)
     if labels < LEAST_LABELS or not n:
         return None
@@ -59,7 +61,10 @@ def live_accuracy(
     spread = (1 - audited.inclusion * there) * (weight * audited.answers * (off - correction)) ** 2
     # The window itself is a sample of the traffic.
     variance = float(spread.sum()) / whole**2 + value * (1 - value) / n
-    reach = _Z * variance**0.5
+    # Where a few heavy weights carry the variance, it is known no better than by that many rows.
+    heavy = float((spread**2).sum())
+    reach = t.ppf(0.975, max(1.0, float(spread.sum()) ** 2 / heavy)) if heavy else _Z
+    reach *= variance**0.5
     return Accuracy(value, max(0.0, value - reach), min(1.0, value + reach), n, labels, week)
 
 

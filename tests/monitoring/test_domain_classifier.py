@@ -34,6 +34,12 @@ def test_texts_that_repeat_are_no_drift(seed):
     assert compare_texts(known + texts(500, seed + 10), live).p > 0.001
 
 
+def test_a_text_is_in_one_half_whichever_source_it_is_of():
+    """Else the half that is judged would hold what was learned of the other source."""
+    known = texts(1500, 0)
+    assert compare_texts(known, known).p == pytest.approx(0.5, abs=0.02)
+
+
 def test_few_texts_are_not_compared():
     assert "too few different texts: 3 kept" in compare_texts(texts(1000, 0), ["a", "b", "c"] * 500)
 

@@ -73,6 +73,13 @@ def test_repeats_do_not_make_up_for_too_little(model, log):
     assert (found.rows, found.texts, found.verdict) == (2000, 400, "too little data")
 
 
+def test_a_text_that_is_asked_again_and_again_is_no_drift(model, log):
+    log(dresses=0.2)
+    again = [digest_of("again")] * 600
+    found = look(log(rows=600, dresses=1.0, text_sha256=again), model)
+    assert (found.rows, found.texts, found.verdict) == (2600, 2001, "no drift")
+
+
 def test_an_empty_window_is_too_little_data(model, log, tmp_path):
     found = look(log(model_version="2"), model)
     assert (found.rows, found.verdict) == (0, "too little data")
