@@ -265,6 +265,15 @@ def test_a_label_is_of_the_text_that_people_read(taught, resolve, build, make_pr
     assert done.corrected == 0
     done, after = taught()
     assert (done.corrected, after[one]["sentiment"]) == (1, said)
+    # What people say now is said of the newest text of the id: the other data's.
+    two = split_ids(rows)["train"][1]
+    add_resolved_labels(resolve((two, -rows[two]["sentiment"] or 1), at=datetime.now(UTC)))
+    assert taught()[0].sha256 == done.sha256
+    (labelled,) = {
+        row["split"] for row in pq.read_table(other).to_pylist() if row["review_id"] == two
+    }
+    done = retrieve_training_set(other, service, tmp_path / "other.parquet")
+    assert done.corrected == (labelled != "test")
 
 
 def test_labels_of_other_classes_go_into_their_own_view(taught, resolve):
