@@ -26,6 +26,7 @@ def automl_pipeline(
     max_tokens: int = 160,
     validation_share: float = 0.1,
     test_share: float = 0.1,
+    mask_texts: bool = True,
     seed: int = 42,
     accuracy_threshold: float = 0.8,
     macro_f1_threshold: float = 0.6,
@@ -52,6 +53,7 @@ def automl_pipeline(
         max_tokens: Longest input of those in tokens; longer texts are cut.
         validation_share: Share of the rows that candidates are chosen by.
         test_share: Share of the rows that only the winner's evaluation reads.
+        mask_texts: Whether personal data are masked in all that follows from the prepared reviews.
         seed: Seed of the splits, of what is drawn and of training.
         accuracy_threshold: Test accuracy below which nothing is registered.
         macro_f1_threshold: Test macro-F1 below which nothing is registered.
@@ -86,6 +88,7 @@ def automl_pipeline(
             seed=seed,
             validation_share=validation_share,
             test_share=test_share,
+            mask_texts=mask_texts,
         )
     )
     features = place(

@@ -31,6 +31,7 @@ def training_pipeline(
     validation_share: float = 0.1,
     test_share: float = 0.1,
     balance: str = "none",
+    mask_texts: bool = True,
     seed: int = 42,
     hyperparameters: dict = {},  # noqa: B006 - a KFP parameter default is a constant
     tune_trials: int = 0,
@@ -61,6 +62,8 @@ def training_pipeline(
         test_share: Share of the reviews that only evaluation reads.
         balance: `none`, `undersample`, `oversample`, `undersample_by_category` or
             `oversample_by_category`; of the training part only.
+        mask_texts: Whether e-mail addresses, phone, card and account numbers and names are masked
+            in all that follows from the prepared reviews: training set, predictions, reports.
         seed: Seed of the splits, of balancing and of training.
         hyperparameters: Training options by name; what is not named keeps its default.
         tune_trials: Trials of the random search before training; 0 skips it.
@@ -103,6 +106,7 @@ def training_pipeline(
             validation_share=validation_share,
             test_share=test_share,
             balance=balance,
+            mask_texts=mask_texts,
             resolved=resolved,
         )
     )

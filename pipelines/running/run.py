@@ -107,7 +107,7 @@ def _add_options(parser: argparse.ArgumentParser, name: str, pipeline: Pipeline)
         about = " ".join((spec.description or "").split()).replace("%", "%%")
         options: dict[str, Any] = {"default": None}
         if spec.type == "Boolean":
-            options |= {"action": "store_true"}
+            options |= {"action": argparse.BooleanOptionalAction if spec.default else "store_true"}
         elif spec.type == "Dict":
             options |= {"nargs": "*", "metavar": "NAME=VALUE"}
             about += "".join(f"\n  {line}" for line in _names_of(name, parameter))
