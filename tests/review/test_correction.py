@@ -117,7 +117,7 @@ def test_no_changed_label_is_judged_by_a_model_that_learned_from_its_row(
             judged.extend(row.tobytes() in self.seen for row in matrix.toarray())
             return np.zeros(matrix.shape[0], np.int64)
 
-    monkeypatch.setattr(correction, "linear_classifier", lambda seed: Model())
+    monkeypatch.setattr(correction, "linear_classifier", lambda seed, alpha: Model())
     correction.changed_slice(rows, seed=1)
     assert len(judged) == 2 * rows.changed.sum()
     assert not any(judged)
@@ -146,7 +146,7 @@ def test_the_trained_model_is_told_beside_the_linear_one(report):
 
 
 def test_a_baseline_that_does_as_well_is_named(report, monkeypatch):
-    def alike(variants, truth, classes, seed):
+    def alike(variants, truth, classes, seed, alpha):
         from components.shared.machine.label_experiment import Change
         from components.shared.statistics.scores import Estimate
 

@@ -69,7 +69,11 @@ class Change:
 
 
 def compare_variants(
-    variants: Mapping[str, Variant], truth: NDArray[np.int64], classes: int, seed: int
+    variants: Mapping[str, Variant],
+    truth: NDArray[np.int64],
+    classes: int,
+    seed: int,
+    alpha: float = 1e-4,
 ) -> list[Change]:
     """Train each variant by `SEEDS` seeds and compare them all with the first.
 
@@ -78,6 +82,7 @@ def compare_variants(
         truth: [n] class index of the rows that judge.
         classes: Number of classes.
         seed: The first seed.
+        alpha: Regularisation of the linear model.
 
     Returns:
         One entry for each variant, the first among them.
@@ -86,7 +91,7 @@ def compare_variants(
         name: [variant.teach(seed + i) for i in range(SEEDS)] for name, variant in variants.items()
     }
     predicted = [
-        linear_classifier(seed + i)
+        linear_classifier(seed + i, alpha)
         .fit(variants[name].training[one.rows], one.classes, sample_weight=one.weights)
         .predict(variants[name].held_out)
         for name, several in taught.items()
