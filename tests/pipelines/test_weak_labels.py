@@ -35,6 +35,7 @@ def weak_pipeline(data_uri: str, base_model: str, weak_labels: bool = False) -> 
             hyperparameters={"epochs": 1, "min_steps": 0},
             data_fingerprint=fingerprint,
             feature_service=service,
+            labels_as_of=retrieved.outputs["labels_as_of"],
             max_tokens=48,
             nodes=1,
             gpus_per_node=0,
