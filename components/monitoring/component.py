@@ -80,7 +80,7 @@ def monitor_answers(
         metrics.log_metric("live_accuracy", found.live_accuracy.value)
         metrics.log_metric("live_accuracy_low", found.live_accuracy.low)
         metrics.log_metric("live_accuracy_high", found.live_accuracy.high)
-    outputs = found.drifted, found.told, found.concept_drift
+    outputs = found.drifted, found.in_words, found.concept_drift
     return NamedTuple("Outputs", drifted=str, findings=str, concept_drift=str)(*outputs)
 
 

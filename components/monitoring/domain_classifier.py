@@ -18,7 +18,7 @@ LEAST_TEXTS = 200
 _WORD = r"(?u)\b\w[\w']+\b"
 _FEATURES = 2**18
 _SHOWN, _LEAST_GAIN = 8, 0.15
-"""Words that are told: so many, and none that says much less than the first."""
+"""Words that are named: so many, and none that says much less than the first."""
 
 
 def compare_texts(reference: Sequence[str], now: Sequence[str], seed: int = 0) -> Finding | str:
@@ -31,7 +31,7 @@ def compare_texts(reference: Sequence[str], now: Sequence[str], seed: int = 0) -
     Args:
         reference: Texts that the version was made for, masked as the log masks.
         now: Texts of the window.
-        seed: Of the classifier, and of the draw where texts are many.
+        seed: Seed of the classifier, and of the draw where texts are many.
 
     Returns:
         The finding, not yet corrected for the number of tests; or why nothing was compared.
@@ -62,11 +62,11 @@ def compare_texts(reference: Sequence[str], now: Sequence[str], seed: int = 0) -
     area = float(test.statistic) / (truth.sum() * (~truth).sum())
     importance = classifier.coef_[0] * weights.idf_
     words = _telling(hashing, importance, texts, counts, new)
-    told = f"; it knows them by {', '.join(words)}" if words else ""
+    by_words = f"; it knows them by {', '.join(words)}" if words else ""
     return Finding(
         name="texts",
         title=TITLES["texts"],
-        words=f"a classifier tells the new texts from the known ones (AUC {area:.2f}){told}",
+        words=f"a classifier tells the new texts from the known ones (AUC {area:.2f}){by_words}",
         drifted=False,
         p=float(test.pvalue),
         p_holm=1.0,
@@ -74,7 +74,7 @@ def compare_texts(reference: Sequence[str], now: Sequence[str], seed: int = 0) -
         chance=0.0,
         rows=len(texts[1]),
         cells=[],
-        told_by=words,
+        new_words=words,
     )
 
 

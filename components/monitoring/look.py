@@ -62,7 +62,7 @@ def take_look(
         options: How strict to be.
         resolved: Labels that people agreed on.
         predictions: The version's test predictions.
-        folder: Of monitoring's state; `monitoring_folder` where None.
+        folder: Folder of monitoring's state; `monitoring_folder` where None.
     """
     options = options or MonitoringOptions()
     found = monitor(log_uri, model, *window, options, resolved=resolved, predictions=predictions)

@@ -38,7 +38,7 @@ from components.shared.records.text import model_text
 
 logger = logging.getLogger(__name__)
 
-_TOLD = 3
+_NAMED = 3
 """Changes in the sentence; all are among the findings."""
 
 
@@ -157,16 +157,16 @@ def concept_drift(live: Accuracy | None, test: Accuracy | None) -> tuple[str, st
         )
     now = _in_percent(live)
     before = _in_percent(test)
-    told = (
+    compared = (
         f"On this traffic {now[0]} of the answers are right (95 % interval {now[1]} to {now[2]}, "
         f"from {live.labels} checked answers); on the test reviews it was {before[0]} ({before[1]} "
         f"to {before[2]})"
     )
     if live.low <= test.high and test.low <= live.high:
-        return NO, f"{told}."
+        return NO, f"{compared}."
     better = "better" if live.value > test.value else "worse"
     rate = percent(false_alarm_rate(live, test))
-    return YES, f"{told}: {better}, beyond what chance does in {rate} of such looks."
+    return YES, f"{compared}: {better}, beyond what chance does in {rate} of such looks."
 
 
 def _in_percent(accuracy: Accuracy) -> list[str]:
@@ -211,8 +211,8 @@ def _sentence(
             f"made for, in each of {len(findings)} comparisons."
         )
     explained = TELLS_THE_CAUSE if causes else ()
-    told = [one.words for one in findings if one.drifted and one.name not in explained]
-    told = [*causes, *told]
-    more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
-    whole = "; ".join(told[:_TOLD]) + more
+    changes = [one.words for one in findings if one.drifted and one.name not in explained]
+    changes = [*causes, *changes]
+    more = f"; and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
+    whole = "; ".join(changes[:_NAMED]) + more
     return f"{whole[:1].upper()}{whole[1:]}."

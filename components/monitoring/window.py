@@ -80,7 +80,7 @@ def read_window(log_uri: str, model: ServedModel, since: datetime, until: dateti
     )
     names, versions = rows["model_name"], rows["model_version"]
     own = pc.and_(pc.equal(names, model.name), pc.equal(versions, model.version))
-    told = [
+    by_version = [
         version if name == model.name else f"{name} {version}"
         for name, version in zip(names.to_pylist(), versions.to_pylist(), strict=True)
     ]
@@ -93,7 +93,7 @@ def read_window(log_uri: str, model: ServedModel, since: datetime, until: dateti
             "and are left out"
         )
     answers = answers.append_column("confidence", pa.array(confidence)).filter(pa.array(usable))
-    return Window(since, until, answers, dict(Counter(told).most_common()), notes)
+    return Window(since, until, answers, dict(Counter(by_version).most_common()), notes)
 
 
 def read_expected(model: ServedModel) -> pa.Table:

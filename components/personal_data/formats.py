@@ -101,7 +101,7 @@ def _pruned(node: Any, wanted: Wanted, note: Callable[[Any], None]) -> Any:
         kept = [one for one in (_pruned(one, wanted, note) for one in node) if one is not _REMOVED]
     else:
         return node
-    # A text that is told word by word.
+    # A text that is given word by word.
     if wanted.is_in(json.dumps(_strings(kept), ensure_ascii=False)):
         note(kept)
         return _REMOVED

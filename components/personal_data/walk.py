@@ -28,7 +28,7 @@ class Find:
 
 
 def wanted_of(review_id: str, roots: Sequence[Path], text: str = "") -> Wanted:
-    """A review with the texts that are known of it, told apart from those of all others.
+    """A review with the texts that are known of it, distinguished from those of all others.
 
     Args:
         review_id: Its id.

@@ -29,7 +29,7 @@ def write_review_page(
     gathered: str | Path,
     output: str | Path,
 ) -> None:
-    """Write the page from what the three steps of a review told.
+    """Write the page from what the three steps of a review found.
 
     Args:
         votes_summary: Votes, agreement, reviewers and items in doubt, JSON.

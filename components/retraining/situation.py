@@ -54,7 +54,7 @@ def read_situation(
     seen = read_monitoring_summary(monitoring_summary)
     facts = read_training_facts(champion).get("facts", {})
     concept = seen.concept_drift == YES
-    findings = [seen.told.rstrip("."), seen.concept_sentence.rstrip(".") if concept else ""]
+    findings = [seen.in_words.rstrip("."), seen.concept_sentence.rstrip(".") if concept else ""]
     labels = read_resolved(resolved).select(["votes", "event_timestamp"]) if there else None
     return Situation(
         drifted=YES if concept else seen.drifted,

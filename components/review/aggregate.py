@@ -50,8 +50,8 @@ class Reviewer:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        told = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return told | ({"in_words": self.in_words} if self.lazy else {})
+        facts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return facts | ({"in_words": self.in_words} if self.lazy else {})
 
 
 def reviewers_of(votes: Votes, names: tuple[str, ...]) -> list[Reviewer]:

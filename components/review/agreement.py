@@ -29,8 +29,8 @@ class Agreement:
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
         both = {"interval": self.interval, "nominal": self.nominal}
-        told = {name: one and one.to_dict() for name, one in both.items()}
-        return {"items": self.items, "votes": self.votes, **told}
+        alphas = {name: one and one.to_dict() for name, one in both.items()}
+        return {"items": self.items, "votes": self.votes, **alphas}
 
 
 def agreement(counts: NDArray[np.int64], values: NDArray[np.float64]) -> Agreement:

@@ -116,8 +116,8 @@ def resolve_review_votes(
 
     Args:
         items: The items of all draws.
-        selection_summary: What `select_review_items` told.
-        gathered: What `gather_review_votes` told.
+        selection_summary: What `select_review_items` found.
+        gathered: What `gather_review_votes` found.
         resolved: The resolved labels as they stand now (Parquet).
         votes_summary: Votes, agreement, reviewers and items in doubt, as JSON.
         review_page: The same on a page, with the table of thresholds.

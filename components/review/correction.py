@@ -221,9 +221,9 @@ def verdict_of(changes: list[Change], price: float) -> dict[str, Any]:
     cost = price / gained if best.verdict == "helps" and price else None
     others = [by_name[name] for name in (AT_RANDOM, DROPPED) if name in by_name]
     as_good = [one.name for one in others if one.macro_f1 >= best.macro_f1]
-    told = f"Training on what people say {best.in_words}"
+    verdict = f"Training on what people say {best.in_words}"
     if as_good:
-        told += f"; {' and '.join(as_good)} did no worse, and cost less"
+        verdict += f"; {' and '.join(as_good)} did no worse, and cost less"
     if cost is not None:
-        told += f"; a point of macro-F1 cost {cost:.2f}"
-    return {"verdict": f"{told}.", "price_per_point": cost}
+        verdict += f"; a point of macro-F1 cost {cost:.2f}"
+    return {"verdict": f"{verdict}.", "price_per_point": cost}

@@ -37,8 +37,8 @@ class ReviewOptions(Options, called="review option"):
         super().__post_init__()
         object.__setattr__(self, "wage", self.wage or read_prices().person_hour)
         if abs(sum(self.shares.values()) - 1) > 1e-6:
-            told = " + ".join(f"{share:g} {queue}" for queue, share in self.shares.items())
-            raise UserError(f"the shares of the review's queues are {told}; make them add up to 1")
+            named = " + ".join(f"{share:g} {queue}" for queue, share in self.shares.items())
+            raise UserError(f"the shares of the review's queues are {named}; make them add up to 1")
 
     @property
     def shares(self) -> dict[str, float]:

@@ -105,8 +105,8 @@ def resolve_votes(
         "now": now.isoformat(),
     }
     write_json(summary, found)
-    told = ", ".join(f"{found['states'][one]} {one}" for one in STATES)
-    logger.info("%d votes of %d people; %s", counts.counted, len(reviewers), told)
+    states = ", ".join(f"{found['states'][one]} {one}" for one in STATES)
+    logger.info("%d votes of %d people; %s", counts.counted, len(reviewers), states)
     for one in reviewers:
         if one.lazy:
             logger.warning("%s", one.in_words)
@@ -225,7 +225,7 @@ def _summary(
     labels: LabelSet,
     options: ReviewOptions,
 ) -> dict[str, Any]:
-    """What is told about the items."""
+    """Facts about the items."""
     numbers = {item_id: number for number, item_id in enumerate(votes.items)}
     queues: dict[str, dict[str, int]] = {}
     for row in rows:

@@ -121,8 +121,8 @@ def select_items(
     }
     write_parquet(items, whole)
     write_json(summary, found)
-    told = ", ".join(f"{count} {queue}" for queue, count in drawn["drawn"].items())
-    logger.info("items drawn: %s; %d in all draws", told or "none", whole.num_rows)
+    by_queue = ", ".join(f"{count} {queue}" for queue, count in drawn["drawn"].items())
+    logger.info("items drawn: %s; %d in all draws", by_queue or "none", whole.num_rows)
     return found
 
 

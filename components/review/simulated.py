@@ -54,7 +54,7 @@ def simulated_votes(
         labels: The classes.
         when: Time of the first vote.
         each: Persons who see an item.
-        seed: Of who errs where.
+        seed: Seed of who errs where.
     """
     votes = []
     for number, (item_id, true_name) in enumerate(sorted(truth.items())):

@@ -107,8 +107,8 @@ def in_words(found: MonitoringSummary) -> str:
         f"{found.verdict}: {found.model_name} version {found.model_version}, "
         f"{found.rows:,} answers, {window} UTC",
     ]
-    told = [*found.causes, *(f"{one.title}: {one.words}" for one in found.found)]
-    lines += told or [found.sentence]
+    changes = [*found.causes, *(f"{one.title}: {one.words}" for one in found.found)]
+    lines += changes or [found.sentence]
     lines.append(found.concept_sentence)
     others = {name: rows for name, rows in found.versions.items() if name != found.model_version}
     if others:

@@ -178,7 +178,7 @@ def split_up(world, random):
 
 def changes_found(world, work):
     """Each planted change with several seeds: whether it was found, and by which words."""
-    named, told = dict.fromkeys(EXPECTED, 0), {}
+    named, words_of = dict.fromkeys(EXPECTED, 0), {}
     for seed in range(SEEDS):
         random = np.random.default_rng(seed)
         rows, tested, pool = split_up(world, random)
@@ -189,10 +189,12 @@ def changes_found(world, work):
             columns = answers_of(world, live) | text_statistics(texts, known)
             log = write_log(work / f"log-{kind}-{seed}", columns)
             found = monitor(log, model, SINCE, UNTIL, STRICT)
-            named[kind] += words in found.told
-            told[kind] = found.told
+            named[kind] += words in found.in_words
+            words_of[kind] = found.in_words
     for kind, times in named.items():
-        print(f"{kind}: found and named with {times} of {SEEDS} seeds: {told[kind]}", flush=True)
+        print(
+            f"{kind}: found and named with {times} of {SEEDS} seeds: {words_of[kind]}", flush=True
+        )
     return all(times == SEEDS for times in named.values())
 
 
@@ -216,8 +218,8 @@ def false_alarms(world, work):
         alpha = options.budget.alpha
         most = int(binom.ppf(0.99, LOOKS, alpha))
         passed &= count <= most
-        told = f"at alpha {alpha:.2g} (at most {most})"
-        print(f"unchanged traffic: {count} alarms in {LOOKS} looks {told}", flush=True)
+        words = f"at alpha {alpha:.2g} (at most {most})"
+        print(f"unchanged traffic: {count} alarms in {LOOKS} looks {words}", flush=True)
     return passed
 
 
@@ -284,8 +286,8 @@ def time_of_a_look(world, work, run):
         )
     )
     found = read_monitoring_summary(work / "s.json")
-    told = f"{found.rows:,} answers, {found.texts:,} different"
-    print(f"a look at {told}: {wall:.1f} s, CPU {cpu:.1f} s")
+    words = f"{found.rows:,} answers, {found.texts:,} different"
+    print(f"a look at {words}: {wall:.1f} s, CPU {cpu:.1f} s")
     return wall < 60
 
 

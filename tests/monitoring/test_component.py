@@ -35,7 +35,7 @@ def test_the_step_says_whether_and_what_drifted(model, log, tmp_path, monkeypatc
     assert outputs.findings.startswith("reviews of Dresses come about twice as often")
     assert metrics["columns_drifted"] == 1
     assert metrics["effect_product_category"] > 0.15
-    assert read_monitoring_summary(tmp_path / "summary").told == outputs.findings
+    assert read_monitoring_summary(tmp_path / "summary").in_words == outputs.findings
     assert "The reviews have changed" in Page((tmp_path / "page").read_text()).text
     assert (tmp_path / "state" / "monitoring" / "metrics.prom").is_file()
 

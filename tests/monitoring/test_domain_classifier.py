@@ -21,7 +21,7 @@ def test_new_words_are_found_and_told():
     found = compare_texts(texts(1500, 0), texts(1500, 1, ["zipper", "velcro"], share=0.3))
     assert found.p < 1e-6
     assert found.effect > 0.1
-    assert set(found.told_by[:2]) == {"zipper", "velcro"}
+    assert set(found.new_words[:2]) == {"zipper", "velcro"}
     assert "zipper" in found.words
 
 
@@ -48,4 +48,4 @@ def test_texts_without_a_word_are_no_error():
     strange = [f"{'!' * (n % 50)}{'?' * (n // 50)}" for n in range(1, 2000)]
     found = compare_texts(texts(1000, 0), strange)
     assert found.p < 0.01
-    assert found.told_by == []
+    assert found.new_words == []

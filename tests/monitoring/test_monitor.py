@@ -21,7 +21,7 @@ def look(log, model, options=None, **more):
 
 def test_the_same_kind_of_answers_is_no_drift(model, log):
     found = look(log(), model)
-    assert (found.verdict, found.drifted, found.told) == ("no drift", "no", "")
+    assert (found.verdict, found.drifted, found.in_words) == ("no drift", "no", "")
     assert len(found.findings) == 8
     assert found.alpha == pytest.approx(1 / 365)
     assert found.not_compared == {"the texts as a whole": "the log keeps no texts"}
@@ -32,7 +32,7 @@ def test_twice_as_many_dresses_are_drift_in_the_category_alone(model, log):
     found = look(log(dresses=0.4), model)
     assert (found.verdict, found.drifted) == ("drifted", "yes")
     assert [one.name for one in found.found] == ["product_category"]
-    assert "reviews of Dresses come about twice as often as in training: 4" in found.told
+    assert "reviews of Dresses come about twice as often as in training: 4" in found.in_words
 
 
 def test_strange_texts_are_called_another_language(model, log):
@@ -116,8 +116,8 @@ def test_kept_texts_are_compared_with_those_of_the_test_split(model, log, tmp_pa
     kept = texts(2000, 1, ["zipper", "velcro"], share=0.3)
     found = look(log(text=kept), model, predictions=tmp_path / "p")
     assert [one.name for one in found.found] == ["texts"]
-    assert found.found[0].told_by[0] in ("zipper", "velcro")
-    assert "zipper" in found.told
+    assert found.found[0].new_words[0] in ("zipper", "velcro")
+    assert "zipper" in found.in_words
     without = look(log(seed=2, folder="another", text=kept), model)
     assert without.not_compared["the texts as a whole"] == "no texts to compare with were given"
 

@@ -18,7 +18,7 @@ from components.monitoring.wording import TITLES, in_words, percent
         (0, 20, "reviews of Dresses come now, and never did in training: 20 % against 0 %"),
     ],
 )
-def test_a_category_is_told_by_what_there_is_more_of(before, now, said):
+def test_a_category_is_new_words_what_there_is_more_of(before, now, said):
     def rows(dresses):
         return ["Dresses"] * dresses + ["Tops"] * (100 - dresses)
 
@@ -36,7 +36,7 @@ def numbers(now):
     return Cells(("low", "middle", "high"), np.array([10, 980, 10]), np.array(now), (0.1, 0.3))
 
 
-def test_a_number_is_told_by_the_tail_that_grew():
+def test_a_number_is_new_words_the_tail_that_grew():
     said = in_words("unknown_share", numbers([10, 930, 60]))
     assert said == (
         "in 6 % of the reviews more than 30 % of the words are unknown to the model, "

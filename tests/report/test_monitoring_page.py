@@ -71,6 +71,6 @@ def test_what_is_not_known_is_said_and_never_a_number(page):
 
 def test_words_of_the_log_are_escaped(page):
     evil = "<script>alert(1)</script>\x00"
-    found = finding("texts", words=f"known by {evil}", told_by=[evil], cells=[], chance=0.0)
+    found = finding("texts", words=f"known by {evil}", new_words=[evil], cells=[], chance=0.0)
     read = page(summary(findings=[found], notes=[evil], versions={evil: 3}))
     assert read.text.count("<script>alert(1)</script>") >= 4

@@ -57,7 +57,7 @@ class LabelStudio:
 
         Args:
             url: Its address.
-            token: Of an administrator's account: see `Connection`.
+            token: Token of an administrator's account: see `Connection`.
             lock: File that senders lock, so that one sends at a time; on a cluster on the volume
                 that the steps share.
             **settings: Further ones of `Connection`, such as `patience`.

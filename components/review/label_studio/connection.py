@@ -99,8 +99,8 @@ class Connection:
             except Lost as lost:
                 if give_up == math.inf:
                     give_up = self.clock() + self.patience
-                    told = f"up to {self.patience:.0f} s for Label Studio at {self.url}"
-                    logger.info("waiting %s: %s", told, lost)
+                    how_long = f"up to {self.patience:.0f} s for Label Studio at {self.url}"
+                    logger.info("waiting %s: %s", how_long, lost)
                 if self.clock() + pause >= give_up:
                     raise self._down(lost) from None
                 self.sleep(pause)

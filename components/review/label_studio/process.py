@@ -35,7 +35,7 @@ class Service:
 
     Attributes:
         state: The runs' state folder; its database is below it.
-        port: Of 127.0.0.1.
+        port: Port of 127.0.0.1.
         process: What was started, while it runs.
     """
 
@@ -87,7 +87,7 @@ def label_studio(state: Path, port: int = PORT, within: float = 600.0) -> Iterat
 
     Args:
         state: The runs' state folder.
-        port: Of 127.0.0.1; 0 takes a free one.
+        port: Port of 127.0.0.1; 0 takes a free one.
         within: Seconds that it may take to answer; the first start makes its tables.
 
     Raises:

@@ -45,12 +45,12 @@ def cast_votes(
     """Send items and have simulated people vote on them; goes on where it was stopped.
 
     Args:
-        client: Of the service.
+        client: Client of the service.
         labels: The classes.
         items: As `LabelStudio.send` takes them.
         votes: Answer (class name or `cannot_tell`) by item id and e-mail address.
-        password: Of all the simulated people; the same when it goes on.
-        share: Of the items that are sent as ever, and voted on one call each.
+        password: Password of all the simulated people; the same when it goes on.
+        share: Share of the items that are sent as ever, and voted on one call each.
     """
     people = sorted({person for answers in votes.values() for person in answers})
     accounts = {person: Account(client, person, password) for person in people}

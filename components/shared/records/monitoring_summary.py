@@ -30,7 +30,7 @@ class Finding:
     chance: float  # the effect that chance alone would have
     rows: int  # answers that have a value
     cells: list[dict[str, Any]]  # name, share in the reference, share now
-    told_by: list[str] = field(default_factory=list)  # of `texts`, the words that are new
+    new_words: list[str] = field(default_factory=list)  # of `texts`, the words that are new
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class MonitoringSummary:
         return [finding for finding in self.findings if finding.drifted]
 
     @property
-    def told(self) -> str:
+    def in_words(self) -> str:
         """What drifted, in words; empty where nothing did."""
         return "; ".join([*self.causes, *(finding.words for finding in self.found)])
 

@@ -71,7 +71,7 @@ def keep_votes(
         seen: All votes that the service shows.
         items_there: Items that the service holds. A vote is withdrawn only if its item is still
             there: where a task was removed with its votes, what people said stands.
-        key: Of the pseudonyms.
+        key: Key of the pseudonyms.
         read_at: When the service was asked.
 
     Returns:

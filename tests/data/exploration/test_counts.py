@@ -66,7 +66,7 @@ def test_a_sample_of_all_rows_holds_each_once():
     assert len(set(sample.table()["review_body"].to_pylist())) == 30
 
 
-def test_texts_are_told_by_their_letters_and_their_end():
+def test_texts_are_new_words_their_letters_and_their_end():
     bodies = ["Fine.", "Fine", "Café!", "Мало", "裙子很好。", "Good ❤"]
     counts = counted(as_table([review(n, review_body=text) for n, text in enumerate(bodies)]))
     assert counts.to_dict()["characters"] == {"not_ascii": 4, "mostly_not_latin": 2}

@@ -1,6 +1,6 @@
 """Label Studio's process: makes its tables and first account, then answers until it is ended.
 
-`python review_server.py`, in Label Studio's own environment. It is told by environment variables,
+`python review_server.py`, in Label Studio's own environment. Environment variables tell it,
 so that no secret stands in the list of processes:
 
 - `REVIEW_ADMINISTRATOR`, `REVIEW_PASSWORD`, `REVIEW_TOKEN`: the account of the pipeline. What they

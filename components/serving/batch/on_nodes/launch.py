@@ -147,7 +147,7 @@ def outcome(job: dict[str, Any]) -> bool | None:
 
 @dataclass
 class Progress:
-    """What is told of a RayJob while the step waits: its states, and how far it is.
+    """What is logged of a RayJob while the step waits: its states, and how far it is.
 
     Attributes:
         name: The RayJob's.
