@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 30.0
 
+_BEGUN = "adjudication.begun"
+"""File of the review folder that says that there is a project for items in doubt."""
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -78,7 +81,10 @@ def gather_votes(
     doubtful = [row for row in opened if row["item_id"] in status.doubtful]
     projects = [service.ensure_project(labels, options.people)]
     sent = service.send(projects[0], opened)
-    if doubtful:
+    begun = folder / _BEGUN
+    if doubtful or begun.exists():
+        # From now on it is always read: votes that are not shown would be taken for deleted.
+        begun.touch()
         projects.append(service.ensure_project(labels, options.extra, ADJUDICATION))
         service.send(projects[1], doubtful)
     begin, events = patience.clock(), 0

@@ -78,6 +78,8 @@ def test_an_item_in_doubt_is_shown_to_more_people_until_it_is_decided_or_given_u
     assert summary["states"]["undecided"] == 1
     assert summary["doubtful"][0]["state"] == "undecided"
     assert asked.gather().adjudicated == 0  # given up: nobody is asked again
+    later, summary, _ = after(asked, hour=2)
+    assert (later, summary["votes"]["vanished"]) == (rows, 0)
 
 
 def test_who_cannot_tell_is_counted_and_most_of_them_close_the_item(asked):
