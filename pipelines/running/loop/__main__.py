@@ -107,7 +107,7 @@ def _tell(story: Story, stages: Stages) -> None:
             page()
             story.tell("people", "People look at what is worth it", stages.vote)
             page()
-            with scene.clients(site):
+            with scene.clients_of_a_canary(site):
                 story.tell("second_turn", "The loop takes another look", lambda: stages.turn(2))
     page()
 

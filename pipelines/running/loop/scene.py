@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from components.deployment.local.traffic import (
 from components.shared.machine.errors import UserError
 
 _READY_SECONDS = 120.0
+_BUSY_WHILE_TRAINING = 0.1
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,32 @@ class Scene:
                 process.wait(60)
 
     @contextmanager
-    def clients(self, file: ServiceFile, seconds: float = float("inf")) -> Iterator[TrafficCount]:
-        """Clients that ask about today's reviews, over and over."""
-        reviews = read_reviews(self.today)
-        load = Load(file.url, reviews, self.rate, seconds, self.model_name, timeout_seconds=120)
+    def clients(self, file: ServiceFile, busy: float = 1.0) -> Iterator[TrafficCount]:
+        """Clients that ask about today's reviews, over and over, at a share of the rate."""
+        reviews, rate = read_reviews(self.today), busy * self.rate
+        load = Load(file.url, reviews, rate, model_name=self.model_name, timeout_seconds=120)
         with background_traffic(load) as count:
             yield count
+
+    @contextmanager
+    def clients_of_a_canary(self, file: ServiceFile) -> Iterator[None]:
+        """Few clients until there is a canary, then all of them: training needs the cores."""
+        ended = threading.Event()
+
+        def send() -> None:
+            with self.clients(file, _BUSY_WHILE_TRAINING):
+                while file.state().canary is None and not ended.wait(1):
+                    pass
+            with self.clients(file):
+                ended.wait()
+
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            sender.join()
 
 
 def until(reached: Callable[[], bool], seconds: float) -> bool:
