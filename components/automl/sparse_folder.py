@@ -68,6 +68,7 @@ def write_sparse_folder(
         "class_prior": task.class_prior,
         "rows": {"train": len(task.training), "validation": len(task.validation)},
         "splits": splits_digest(task.training_set) if has_tokens else "",
+        "test_split": splits_digest(task.training_set, "test") if has_tokens else "",
         "best": {"macro_f1": float(scores.macro_f1), "accuracy": float(scores.accuracy)},
         "history": [],
         "speed": {},

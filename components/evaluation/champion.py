@@ -63,8 +63,13 @@ def find_champion(folder: Path | None, model_folder: Path) -> Champion | None:
         folder=folder,
         facts=own,
         reads_alike=_reads(folder, own) == _reads(model_folder, new),
-        may_have_seen_test=not own.get("splits") or own["splits"] != new.get("splits"),
+        may_have_seen_test=not _share(own, new, "test_split") and not _share(own, new, "splits"),
     )
+
+
+def _share(own: dict[str, Any], new: dict[str, Any], fact: str) -> bool:
+    """Whether both trainings state the same; one of a former release may not state it at all."""
+    return bool(own.get(fact)) and own[fact] == new.get(fact)
 
 
 def _reads(folder: Path, facts: dict[str, Any]) -> tuple[str, Any]:

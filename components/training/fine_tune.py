@@ -228,7 +228,11 @@ def fine_tune(
         run.train(on_metrics)
         if ranks.count > 1:
             run.save()
-    of_run = {"splits": splits_digest(training_set), "resumed_at": resumed_at}
+    of_run = {
+        "splits": splits_digest(training_set),
+        "test_split": splits_digest(training_set, "test"),
+        "resumed_at": resumed_at,
+    }
     result = _export(run, base_model, Path(model_folder), facts or {}, of_run)
     if ranks.count == 1:
         run.remove_checkpoint()

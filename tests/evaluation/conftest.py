@@ -71,7 +71,13 @@ def write_model(folder: Path, source: Path) -> Path:
     model.save_pretrained(folder)
     facts = {"data_fingerprint": "data-1", "feature_service": "reviews_v1"}
     training = {"options": {"epochs": 1}, "facts": facts, "max_tokens": 32}
-    training |= {"class_prior": [0.2, 0.3, 0.5], "history": [], "speed": {}, "splits": "these"}
+    training |= {
+        "class_prior": [0.2, 0.3, 0.5],
+        "history": [],
+        "speed": {},
+        "splits": "these",
+        "test_split": "this",
+    }
     write_json(folder / "training.json", training)
     calibration = {"temperature": 1.3, "decision_offsets": [0.1, 0.0, 0.0]}
     write_json(folder / "calibration.json", calibration)

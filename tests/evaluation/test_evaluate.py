@@ -87,11 +87,22 @@ def test_a_model_is_not_worse_than_itself(run_artifacts, tmp_path):
     assert not comparison["may_have_seen_test"]
 
 
+def test_a_champion_that_learned_from_fewer_reviews_has_not_seen_the_same_test_split(
+    run_artifacts, tmp_path
+):
+    champion = changed_model(run_artifacts, tmp_path / "champion", "training.json", splits="fewer")
+    comparison = evaluated(run_artifacts, tmp_path, champion=champion)["champion"]
+    assert not comparison["may_have_seen_test"]
+
+
 def test_champion_reads_with_its_own_tokenizer(run_artifacts, tmp_path):
     """The same model behind other ids: shifted ids and embeddings must give equal decisions."""
     from safetensors.torch import load_file, save_file
 
     champion = changed_model(run_artifacts, tmp_path / "champion", "training.json", splits="other")
+    write_json(
+        champion / "training.json", read_json(champion / "training.json") | {"test_split": ""}
+    )
     tokenizer = read_json(champion / "tokenizer.json")
     vocabulary = tokenizer["model"]["vocab"]
     first, second = vocabulary["awful"], vocabulary["great"]

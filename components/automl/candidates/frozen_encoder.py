@@ -71,6 +71,7 @@ def fit(
     temperature, offsets = fit_probabilities(logits, task.validation.classes)
     bias = bias + temperature * offsets.astype(np.float32)
     classifier = _classifier(task, weights, bias)
+    has_tokens = task.training_set.is_file()
     write_model_folder(
         folder,
         classifier,
@@ -83,7 +84,8 @@ def fit(
             "max_tokens": int(task.facts["max_tokens"]),
             "class_prior": task.class_prior,
             "rows": {"train": len(task.training), "validation": len(task.validation)},
-            "splits": splits_digest(task.training_set) if task.training_set.is_file() else "",
+            "splits": splits_digest(task.training_set) if has_tokens else "",
+            "test_split": splits_digest(task.training_set, "test") if has_tokens else "",
             "history": [],
             "speed": {},
         },

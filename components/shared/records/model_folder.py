@@ -117,7 +117,8 @@ def read_training_facts(folder: str | Path) -> dict[str, Any]:
 
     Keys that every model folder has: `options`, `facts` (data_fingerprint, feature_service,
     code_version, ...), `max_tokens` (0: whole texts are read), `class_prior` (training frequencies
-    in class order), `history`, `speed`, `splits` (see `splits_digest`).
+    in class order), `history`, `speed`, `splits` and
+    `test_split` (see `splits_digest`).
     """
     facts: dict[str, Any] = read_json(Path(folder) / TRAINING)
     return facts

@@ -103,14 +103,20 @@ def predictions_schema(labels: LabelSet = SENTIMENTS) -> pa.Schema:
     return labels.on(pa.schema(fields))
 
 
-def splits_digest(training_set: str | Path) -> str:
+def splits_digest(training_set: str | Path, split: str = "") -> str:
     """SHA-256 of which reviews stand in which split: models that share it were shown the same ones.
+
+    Args:
+        training_set: Parquet file in `TRAINING_SET_SCHEMA`.
+        split: The one split to look at; all where empty. Models that share the digest of `test`
+            have not learned from each other's test reviews, whatever else they learned from.
 
     Raises:
         UserError: If the file is missing or not a training set.
     """
     rows = read_parquet(training_set, TRAINING_SET_SCHEMA, ["review_id", "split"])
     pairs = sorted(zip(rows["split"].to_pylist(), rows["review_id"].to_pylist(), strict=True))
+    pairs = [pair for pair in pairs if split in ("", pair[0])]
     return hashlib.sha256("\n".join(map("\t".join, pairs)).encode()).hexdigest()
 
 

@@ -40,3 +40,6 @@ def test_the_digest_is_of_the_reviews_in_each_split_and_not_of_their_order(
     review = data.draw(st.sampled_from(list(splits)))
     moved = {**splits, review: next(name for name in SPLITS if name != splits[review])}
     assert splits_digest(training_set(file, moved)) != digest
+    of_test = splits_digest(training_set(file, splits), "test")
+    untouched = "test" not in (splits[review], moved[review])
+    assert (splits_digest(training_set(file, moved), "test") == of_test) is untouched
