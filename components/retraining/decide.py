@@ -54,6 +54,8 @@ class Retraining:
         ended: Whether its training came to an end, with or without a new champion.
         labels_until: Labels known up to then are used up.
         window_until: Drift seen in windows up to then is used up.
+        reason: Why it was decided.
+        new_labels: Labels by people that it learns from for the first time.
     """
 
     run: str
@@ -61,6 +63,8 @@ class Retraining:
     ended: bool
     labels_until: datetime
     window_until: datetime
+    reason: str = ""
+    new_labels: int = 0
 
 
 @dataclass(frozen=True)

@@ -56,15 +56,17 @@ def decide_once(
     before = read_ledger(folder)
     own = next((one for one in before if one.run == run), None)
     if own is not None:
-        return Decision(RETRAIN, "This run has decided so before.", 0)
+        return Decision(RETRAIN, own.reason, own.new_labels)
     decision = decide(situation, before, options, now)
     if decision.action != RETRAIN:
         return decision
     with _alone(folder, run):
         decision = decide(situation, read_ledger(folder), options, now)
         if decision.action == RETRAIN:
-            entry = Retraining(run, now, False, max(situation.labels), situation.window_until)
-            _write(folder, entry)
+            until = max(situation.labels), situation.window_until
+            _write(
+                folder, Retraining(run, now, False, *until, decision.reason, decision.new_labels)
+            )
     return decision
 
 

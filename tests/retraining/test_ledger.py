@@ -20,8 +20,9 @@ def test_evidence_is_written_down_and_triggers_once(tmp_path):
 
 
 def test_a_step_that_is_started_again_gives_the_same_answer(tmp_path):
-    for _ in range(2):
-        assert decide_once(DRIFTED, OPTIONS, "first", tmp_path, NOW).action == RETRAIN
+    first, again = (decide_once(DRIFTED, OPTIONS, "first", tmp_path, NOW) for _ in range(2))
+    assert first.action == RETRAIN
+    assert first == again
     assert len(read_ledger(tmp_path)) == 1
 
 

@@ -190,7 +190,8 @@ def read_turn(run: Path, folder: Path) -> Chapter:
     if rollout.exists():
         record = read_json(rollout)
         figures["rollout"] = {name: record[name] for name in ("decision", "version", "reason")}
-        words += f" Version {record['version']}: {record['decision'].replace('_', ' ')}"
+        ended = "was rolled back" if record["decision"] == "roll_back" else "serves now"
+        words += f" Version {record['version']} {ended}"
     pages = (run / "report.html", run / "pages" / "monitor-answers.html")
     page = next((str(one.relative_to(folder)) for one in pages if one.exists()), "")
     return Chapter("", "", words, figures, page)
