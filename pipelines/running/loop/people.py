@@ -55,7 +55,8 @@ def review(
                 task = shown.raise_for_status().json()
                 item = str(task["data"]["item_id"])
                 answer = person.answer(item, truth[item], labels, seed)
-                accounts[person].vote(int(task["id"]), vote_of(labels, answer))
+                vote = vote_of(labels, answer, person.seconds)
+                accounts[person].vote(int(task["id"]), vote)
                 votes += 1
                 progress.update()
     return votes
