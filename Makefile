@@ -350,5 +350,5 @@ constraints: ## Resolve all dependencies anew into constraints.txt (needs uv)
 	  $(foreach folder,$(PIP_FIND_LINKS),--find-links $(folder)) --output-file constraints.txt
 	sed -i 's/^\(torch==[0-9.]*\)+cpu$$/\1/; /^review-sentiment/d' constraints.txt
 
-clean: ## Remove what runs wrote: runs/, state/ and build/ (the environment stays)
-	rm -rf runs state build
+clean: ## Remove what runs wrote: runs/, state/, loop/, predictions/ and build/ (the environments stay)
+	rm -rf runs state loop predictions build
