@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.shared.machine.errors import EXIT_CODES, UserError, exit_in_words
+from components.shared.machine.ports import port_number
 from components.shared.machine.signals import on_sigterm
 from pipelines.running.environment import check_databases, local_environment
 from pipelines.running.loop.scene import Scene
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--error", type=float, default=0.05, help="how often they err (default: 0.05)")
     add("--items", type=int, default=120, help="reviews that they are asked about (default: 120)")
     add("--rate", type=float, default=30.0, help="requests a second (default: 30)")
+    # Not any free port: those are also given to connections, and Label Studio starts slowly.
+    about = "port of Label Studio on this machine (default: 8181)"
+    add("--review-port", type=port_number, default=8181, help=about)
     add("--seed", type=int, default=42, help="seed of the division, the splits and the errors")
     about = "further options of the training, as in --training='--base-model minilm'; the gate's "
     add("--training", default="", help=f"{about}limits are wide by default: {_DEMO}")
@@ -54,7 +58,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.people < 3:
         raise UserError(f"--people is {options.people}; three see each review, so give 3 or more")
     folder = options.folder.resolve()
-    given = {name: str(value) for name, value in vars(options).items() if name != "folder"}
+    places = ("folder", "review_port")
+    given = {name: str(value) for name, value in vars(options).items() if name not in places}
     folder.mkdir(parents=True, exist_ok=True)
     story = Story(folder / "story.json", given)
     if story.given != given:
@@ -74,7 +79,7 @@ def _run(options: argparse.Namespace) -> None:
         *(options.items, options.seed, training),
     )
     with on_sigterm(_interrupt):
-        _tell(story, Stages(scene, cast))
+        _tell(story, Stages(scene, cast), options.review_port)
     page = folder / "report.html"
     print(f"\nthe story, with times: {page}")
 
@@ -83,7 +88,7 @@ def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def _tell(story: Story, stages: Stages) -> None:
+def _tell(story: Story, stages: Stages, review_port: int) -> None:
     """All chapters in their order; after each the page is written anew."""
     from components.report.loop_page import write_loop_page
     from components.review.label_studio.process import label_studio
@@ -102,7 +107,7 @@ def _tell(story: Story, stages: Stages) -> None:
         story.tell("serving", "It serves", stages.serve)
         story.tell("traffic", "Clients ask", lambda: stages.ask(site))
         page()
-        with label_studio(scene.state, 0):
+        with label_studio(scene.state, review_port):
             story.tell("first_turn", "The loop takes a look", lambda: stages.turn(1))
             page()
             story.tell("people", "People look at what is worth it", stages.vote)
